@@ -1,0 +1,33 @@
+PYTHON ?= python3.11
+BIN := .venv/bin
+READY := .venv/stamps/bytecode
+SET_UP := requirements.lock requirements-data.lock setup.py pyproject.toml scripts/bootstrap.py scripts/native_libs.py
+
+.PHONY: setup run test test-all check lock image clean
+
+setup: $(READY)
+
+$(READY): $(SET_UP)
+	@$(PYTHON) scripts/bootstrap.py && touch $(READY)
+
+run: $(READY)
+	@$(BIN)/kembar run configs/sts.toml
+
+test: $(READY)
+	@$(BIN)/python -m pytest
+
+test-all: $(READY)
+	@$(BIN)/python -m pytest -m ''
+
+check: $(READY)
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+lock: $(READY)
+	@$(BIN)/uv pip compile setup.py --extra dev --quiet --python-version 3.11 --generate-hashes \
+	  --python-platform x86_64-manylinux_2_39 --custom-compile-command 'make lock' -o requirements.lock
+
+image:
+	docker build -t kembar .
+
+clean:
+	rm -rf .venv runs

