@@ -15,6 +15,8 @@ RUNTIME = [
     "scikit-learn>=1.5,<2",
     "scipy",
     "starlette>=1,<2",
+    "tensorboard>=2.20,<3",
+    "tensorflow-serving-api>=2.19,<3",
     "typer>=0.29,<1",
     "uvicorn>=0.54,<1",
 ]

@@ -1,0 +1,1 @@
+"""A push that TF Serving either sees whole or not at all."""

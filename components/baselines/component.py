@@ -1,0 +1,31 @@
+"""TFX wiring of the baselines."""
+
+import json
+import os
+
+from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
+from tfx.dsl.io import fileio
+from tfx.types import standard_artifacts
+
+from components.tables import read_table
+from trainer.families import family_of
+from trainer.spec import Spec
+
+FILE = "baselines.json"
+
+
+@component
+def Baselines(  # noqa: N802
+    examples: InputArtifact[standard_artifacts.Examples],
+    baselines: OutputArtifact[standard_artifacts.Config],
+    spec: Parameter[str],
+    code: Parameter[str],
+) -> None:
+    """Fits every baseline of the family on `train`, writes its metrics on `eval` and `test`."""
+    del code  # part of the cache key
+    parsed = Spec.model_validate_json(spec)
+    tables = {split: read_table(examples, split) for split in ("train", "eval", "test")}
+    measured = family_of(parsed).baselines(tables.pop("train"), tables, parsed)
+    with fileio.open(os.path.join(baselines.uri, FILE), "w") as file:
+        file.write(json.dumps(measured, indent=2, sort_keys=True))

@@ -1,0 +1,1 @@
+"""The gate behind ExampleValidator: anomalies stop the run."""

@@ -1,0 +1,37 @@
+"""TFX wiring of the data gate."""
+
+import json
+import os
+
+from tensorflow_metadata.proto.v0 import anomalies_pb2
+from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
+from tfx.dsl.io import fileio
+from tfx.types import artifact_utils, standard_artifacts
+
+from components.data_gate.anomalies import describe
+from trainer.errors import DataRejected
+
+
+@component
+def DataGate(  # noqa: N802
+    anomalies: InputArtifact[standard_artifacts.ExampleAnomalies],
+    verdict: OutputArtifact[standard_artifacts.Config],
+    code: Parameter[str],
+) -> None:
+    """Fails the run when ExampleValidator found an anomaly in any split.
+
+    Raises:
+      DataRejected: naming every anomaly, its split and its feature.
+    """
+    del code  # part of the cache key
+    found = []
+    for split in artifact_utils.decode_split_names(anomalies.split_names):
+        with fileio.open(os.path.join(anomalies.uri, f"Split-{split}", "SchemaDiff.pb"), "rb") as file:
+            found += describe(anomalies_pb2.Anomalies.FromString(file.read()), split)
+    with fileio.open(os.path.join(verdict.uri, "verdict.json"), "w") as file:
+        file.write(json.dumps({"anomalies": found}, indent=2))
+    if found:
+        raise DataRejected(
+            f"the data does not fit its schema: {'; '.join(found)}: mend the data, or the schema if it is out of date"
+        )

@@ -1,0 +1,143 @@
+"""Candidate and champion on every split, through the signature that production serves.
+
+TFX's own Evaluator pours all splits into one and drops the predictions; the gates need both apart, so
+this component calls TFMA itself.
+"""
+
+import os
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import tensorflow_model_analysis as tfma
+from tfx.dsl.component.experimental.annotations import (
+    BeamComponentParameter,
+    InputArtifact,
+    OutputArtifact,
+    Parameter,
+)
+from tfx.dsl.component.experimental.decorators import component
+from tfx.components.util import tfxio_utils
+from tfx.types import standard_artifacts
+from tfx.utils import io_utils, path_utils
+from tfx_bsl.tfxio import tensor_adapter
+
+from components.evaluator.metrics import FamilyMetrics
+from components.tables import split_files
+from trainer.families import family_of
+from trainer.features import LABEL
+from trainer.spec import Spec
+
+SPLITS = ("eval", "test")
+SIGNATURE = "serve_examples"
+CANDIDATE = "candidate"
+CHAMPION = "champion"
+PREDICTIONS = "predictions"
+_SERIALIZED = "serialized"
+
+
+@component(use_beam=True)
+def Evaluator(  # noqa: N802
+    examples: InputArtifact[standard_artifacts.Examples],
+    schema: InputArtifact[standard_artifacts.Schema],
+    model: InputArtifact[standard_artifacts.Model],
+    evaluation: OutputArtifact[standard_artifacts.ModelEvaluation],
+    spec: Parameter[str],
+    code: Parameter[str],
+    champion: InputArtifact[standard_artifacts.Model] = None,
+    beam_pipeline: BeamComponentParameter[beam.Pipeline] = None,
+) -> None:
+    """Writes `SPLIT/` with TFMA's results and `predictions/SPLIT*.parquet` for each evaluated split."""
+    del code  # part of the cache key
+    parsed = Spec.model_validate_json(spec)
+    # TFMA knows a model that is alone by the empty name.
+    models = {CANDIDATE: model, CHAMPION: champion} if champion else {"": model}
+    config = eval_config(parsed, list(models))
+    shared = [
+        tfma.default_eval_shared_model(
+            eval_saved_model_path=path_utils.serving_model_path(artifact.uri), model_name=name, eval_config=config
+        )
+        for name, artifact in models.items()
+    ]
+    schema_proto = io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(schema.uri))
+    factory = tfxio_utils.get_tfxio_factory_from_artifact(
+        examples=[examples],
+        telemetry_descriptors=["Evaluator"],
+        schema=schema_proto,
+        raw_record_column_name=tfma.ARROW_INPUT_COLUMN,
+    )
+    with beam_pipeline as pipeline:
+        for split in SPLITS:
+            tfxio = factory(split_files(examples, split))
+            adapter = tensor_adapter.TensorAdapterConfig(
+                arrow_schema=tfxio.ArrowSchema(), tensor_representations=tfxio.TensorRepresentations()
+            )
+            extractors = tfma.default_extractors(
+                eval_shared_model=shared, eval_config=config, tensor_adapter_config=adapter
+            )
+            at = next(i for i, e in enumerate(extractors) if "predict" in e.stage_name.lower()) + 1
+            extractors.insert(at, predictions_writer(os.path.join(evaluation.uri, PREDICTIONS, split)))
+            _ = (
+                pipeline
+                | f"Read[{split}]" >> tfxio.BeamSource()
+                | f"Evaluate[{split}]"
+                >> tfma.ExtractEvaluateAndWriteResults(
+                    eval_shared_model=shared,
+                    eval_config=config,
+                    extractors=extractors,
+                    output_path=os.path.join(evaluation.uri, split),
+                    tensor_adapter_config=adapter,
+                )
+            )
+
+
+def eval_config(spec: Spec, models: list[str]) -> tfma.EvalConfig:
+    """TFMA's configuration: the served signature, the family's metrics, nothing decided here."""
+    config = tfma.EvalConfig(
+        model_specs=[
+            tfma.ModelSpec(
+                name=name,
+                signature_name=SIGNATURE,
+                label_key=LABEL,
+                prediction_key=family_of(spec).SCORE,
+                is_baseline=name == CHAMPION,
+            )
+            for name in models
+        ],
+        slicing_specs=[tfma.SlicingSpec()],
+        metrics_specs=tfma.metrics.specs_from_metrics(
+            [FamilyMetrics(spec=spec.model_dump_json())], model_names=models
+        ),
+    )
+    # Differences between two models are for the gate, which also knows when they are noise.
+    return tfma.utils.update_eval_config_with_defaults(config, has_baseline=len(models) > 1, rubber_stamp=True)
+
+
+def predictions_writer(prefix: str) -> tfma.extractors.Extractor:
+    """An extractor that passes everything on and writes the candidate's scores beside the examples."""
+    return tfma.extractors.Extractor(stage_name="WritePredictions", ptransform=_WritePredictions(prefix))
+
+
+class _WritePredictions(beam.PTransform):
+    def __init__(self, prefix: str) -> None:
+        super().__init__()
+        self._prefix = prefix
+
+    def expand(self, extracts: beam.PCollection) -> beam.PCollection:
+        rows = extracts | "Rows" >> beam.FlatMap(_rows)
+        columns = pa.schema([(_SERIALIZED, pa.binary()), ("score", pa.list_(pa.float64()))])
+        _ = rows | "Write" >> beam.io.WriteToParquet(self._prefix, columns, file_name_suffix=".parquet")
+        return extracts
+
+
+def _rows(extracts: dict[str, Any]) -> list[dict[str, Any]]:
+    predictions = extracts[tfma.PREDICTIONS_KEY]
+    # With one model TFMA leaves the level of the model's name out.
+    scores = predictions.get(CANDIDATE, predictions) if isinstance(predictions, dict) else predictions
+    if isinstance(scores, dict):
+        scores = scores["score"]
+    return [
+        {_SERIALIZED: bytes(serialized), "score": np.asarray(score, np.float64).ravel().tolist()}
+        for serialized, score in zip(extracts[tfma.INPUT_KEY], scores, strict=True)
+    ]

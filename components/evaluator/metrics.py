@@ -1,0 +1,92 @@
+"""One TFMA metric that gathers labels and scores and hands them to the family's own functions.
+
+Rank correlations and precision-recall curves need all scores at once, and TFMA has neither Spearman's
+nor Pearson's coefficient. The same functions measure the baselines, so the numbers can be compared.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.metrics import metric_types, metric_util
+
+from trainer.families import family_of
+from trainer.spec import Spec
+
+_Columns = tuple[list[np.ndarray], list[np.ndarray]]
+
+
+class FamilyMetrics(tfma.metrics.Metric):
+    """All metrics of the family that `spec` configures."""
+
+    def __init__(self, spec: str, name: str = "family_metrics") -> None:
+        """Args: `spec`, a trainer.spec.Spec as JSON."""
+        super().__init__(metric_util.merge_per_key_computations(_computations), name=name, spec=spec)
+
+
+metric_types.register_metric(FamilyMetrics)
+
+
+def _computations(
+    name: str,
+    spec: str,
+    eval_config: tfma.EvalConfig | None = None,
+    model_name: str = "",
+    output_name: str = "",
+    **_: Any,
+) -> metric_types.MetricComputations:
+    del name
+    parsed = Spec.model_validate_json(spec)
+    # An empty split has the names of all metrics, and NaN for each.
+    names = family_of(parsed).metrics(np.zeros(0), np.zeros(0), parsed)
+    keys = {metric: metric_types.MetricKey(name=metric, model_name=model_name, output_name=output_name) for metric in names}
+    combiner = _Gather(parsed, keys, eval_config, model_name, output_name)
+    return [metric_types.MetricComputation(keys=list(keys.values()), preprocessors=None, combiner=combiner)]
+
+
+class _Gather(beam.CombineFn):
+    """Keeps every label and score, 16 bytes a row; measures once at the end."""
+
+    def __init__(self, spec: Spec, keys: dict, eval_config: Any, model_name: str, output_name: str) -> None:
+        self._spec = spec
+        self._keys = keys
+        self._pairs = functools.partial(
+            metric_util.to_label_prediction_example_weight,
+            eval_config=eval_config,
+            model_name=model_name,
+            output_name=output_name,
+            example_weighted=False,
+            flatten=False,
+        )
+
+    def create_accumulator(self) -> _Columns:
+        return ([], [])
+
+    def add_input(self, columns: _Columns, element: Any) -> _Columns:
+        for label, score, _ in self._pairs(element):
+            columns[0].append(np.asarray(label, np.float64).ravel())
+            columns[1].append(np.asarray(score, np.float64).ravel())
+        return columns
+
+    def merge_accumulators(self, parts: Iterable[_Columns]) -> _Columns:
+        merged: _Columns = ([], [])
+        for labels, scores in parts:
+            merged[0].extend(labels)
+            merged[1].extend(scores)
+        return merged
+
+    def compact(self, columns: _Columns) -> _Columns:
+        return ([_join(columns[0])], [_join(columns[1])])
+
+    def extract_output(self, columns: _Columns) -> dict:
+        measured = family_of(self._spec).metrics(_join(columns[0]), _join(columns[1]), self._spec)
+        return {self._keys[name]: value for name, value in measured.items()}
+
+
+def _join(parts: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate(parts) if parts else np.zeros(0)

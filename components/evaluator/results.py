@@ -1,0 +1,42 @@
+"""Reads what the Evaluator left behind."""
+
+from __future__ import annotations
+
+import os
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import tensorflow as tf
+import tensorflow_model_analysis as tfma
+
+from components.evaluator.component import PREDICTIONS, SPLITS
+
+# TFMA adds these by itself; how many rows a split has is said elsewhere.
+_COUNTS = ("example_count", "weighted_example_count")
+
+
+def load_metrics(evaluation_uri: str, model: str) -> dict[str, dict[str, float]]:
+    """Split to metric to value of `model` ("candidate" or "champion"); empty for a model not evaluated."""
+    found: dict[str, dict[str, float]] = {}
+    for split in SPLITS:
+        # With one model TFMA drops its name.
+        for name in (model, ""):
+            try:
+                result = tfma.load_eval_result(os.path.join(evaluation_uri, split), model_name=name)
+            except (ValueError, KeyError):
+                continue
+            measured = result.get_metrics_for_slice() if result else None
+            if measured:
+                found[split] = {
+                    metric: value["doubleValue"]
+                    for metric, value in measured.items()
+                    if "doubleValue" in value and metric not in _COUNTS
+                }
+                break
+    return found
+
+
+def load_predictions(evaluation_uri: str, split: str) -> pa.Table:
+    """The candidate's scores on one split: `serialized` (a tf.Example) and `score` (a list of numbers)."""
+    files = sorted(tf.io.gfile.glob(os.path.join(evaluation_uri, PREDICTIONS, f"{split}*.parquet")))
+    return pa.concat_tables([pq.read_table(file) for file in files])

@@ -1,0 +1,1 @@
+"""Ingestion: delimited text into tf.Examples, bad rows into quarantine."""

@@ -1,0 +1,39 @@
+"""TFX wiring of the ingestion."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from google.protobuf import wrappers_pb2
+from tfx.components.example_gen.component import FileBasedExampleGen
+from tfx.dsl.components.base import executor_spec
+from tfx.proto import example_gen_pb2
+
+from components.example_gen.config import Data
+from components.example_gen.executor import Executor
+
+
+class PairExampleGen(FileBasedExampleGen):
+    """ExampleGen for delimited text; TFX's driver finds the files and fingerprints them."""
+
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
+
+    def __init__(self, data: Data, code: str) -> None:
+        """Args: `data`, the section of the configuration; `code`, the fingerprint of this package's source."""
+        files = {split: str(Path(path).absolute()) for split, path in data.split_files().items()}
+        base = os.path.commonpath([os.path.dirname(path) for path in files.values()])
+        text = json.dumps({"data": data.model_dump(mode="json"), "code": code}, sort_keys=True)
+        config = example_gen_pb2.CustomConfig()
+        config.custom_config.Pack(wrappers_pb2.StringValue(value=text))
+        super().__init__(
+            input_base=base,
+            input_config=example_gen_pb2.Input(
+                splits=[
+                    example_gen_pb2.Input.Split(name=split, pattern=os.path.relpath(path, base))
+                    for split, path in files.items()
+                ]
+            ),
+            custom_config=config,
+        )

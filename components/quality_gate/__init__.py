@@ -1,0 +1,1 @@
+"""The gate behind evaluation: is this model worth serving?"""

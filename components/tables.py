@@ -1,0 +1,31 @@
+"""Splits of an Examples artifact as Arrow tables."""
+
+from __future__ import annotations
+
+import os
+
+import pyarrow as pa
+import tensorflow as tf
+from tfx.types import Artifact, artifact_utils
+from tfx_bsl.coders import example_coder
+
+_BATCH = 4_096
+
+
+def split_files(examples: Artifact, split: str) -> list[str]:
+    """The TFRecord files of one split, in order."""
+    return sorted(tf.io.gfile.glob(os.path.join(artifact_utils.get_split_uri([examples], split), "*.gz")))
+
+
+def read_serialized(examples: Artifact, split: str, limit: int = -1) -> list[bytes]:
+    """Serialized tf.Examples of one split, at most `limit` of them."""
+    dataset = tf.data.TFRecordDataset(split_files(examples, split), compression_type="GZIP").take(limit)
+    return list(dataset.as_numpy_iterator())
+
+
+def read_table(examples: Artifact, split: str) -> pa.Table:
+    """One split as a table; every feature is a list column, as tf.Example has it."""
+    dataset = tf.data.TFRecordDataset(split_files(examples, split), compression_type="GZIP").batch(_BATCH)
+    decoder = example_coder.ExamplesToRecordBatchDecoder()
+    batches = [decoder.DecodeBatch(list(batch)) for batch in dataset.as_numpy_iterator()]
+    return pa.Table.from_batches(batches) if batches else pa.table({})

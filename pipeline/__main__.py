@@ -1,0 +1,130 @@
+"""The command line, `kembar` or `python -m pipeline`. Each command's work is in a module of its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline import config as configuration
+from pipeline.terminal import Terminal
+from pipeline.workdir import Workdir
+from trainer.errors import ConfigError, KembarError
+
+app = typer.Typer(
+    name="kembar",
+    help="Text-pair models and variational autoencoders: trained, gated, versioned and served.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="a TOML file, such as configs/sts.toml")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="overrides the file; repeatable")
+]
+Folder = Annotated[Path | None, typer.Option("--workdir", help="where runs are kept; default: runs/NAME")]
+
+
+@app.command()
+def run(config: ConfigPath, settings: Settings = None, workdir: Folder = None) -> None:
+    """Run the whole pipeline here: ingest, validate, train, evaluate, gate, push."""
+    from pipeline.run import run as run_pipeline
+
+    loaded = configuration.load(config, settings or ())
+    raise typer.Exit(run_pipeline(config, loaded, Workdir.of(loaded, workdir), Terminal()))
+
+
+@app.command()
+def predict(
+    config: ConfigPath,
+    texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT_A TEXT_B]")] = None,
+    input: Annotated[Path | None, typer.Option("--input", help="CSV or JSON lines with text_a and text_b")] = None,  # noqa: A002
+    output: Annotated[Path | None, typer.Option("--output", help="default: standard output")] = None,
+    settings: Settings = None,
+    workdir: Folder = None,
+) -> None:
+    """Score pairs with the version in service; JSON lines out."""
+    from pipeline.predict import predict as score
+
+    loaded = configuration.load(config, settings or ())
+    if texts and (input is not None or len(texts) != 2):
+        raise ConfigError("predict takes two texts, or --input FILE, not both")
+    if not texts and input is None:
+        raise ConfigError("nothing to score: give two texts, or --input FILE")
+    score(Workdir.of(loaded, workdir), (texts[0], texts[1]) if texts else None, input, output, Terminal())
+
+
+@app.command()
+def serve(
+    config: ConfigPath,
+    port: Annotated[int, typer.Option(help="REST port; 0 takes a free one")] = 8501,
+    host: Annotated[str, typer.Option(help="the address to listen on")] = "127.0.0.1",
+    settings: Settings = None,
+    workdir: Folder = None,
+) -> None:
+    """Serve the newest version in TF Serving's REST protocol, and follow new ones."""
+    from pipeline.serving.server import serve as serve_forever
+
+    loaded = configuration.load(config, settings or ())
+    folder = Workdir.of(loaded, workdir)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    serve_forever(folder.serving, loaded.pipeline.name, host=host, port=port)
+
+
+@app.command()
+def versions(config: ConfigPath, settings: Settings = None, workdir: Folder = None) -> None:
+    """List the versions that were pushed, and which one is in service."""
+    from pipeline.versions import show
+
+    loaded = configuration.load(config, settings or ())
+    show(Workdir.of(loaded, workdir), Terminal())
+
+
+@app.command()
+def doctor() -> None:
+    """Check this machine: versions, native libraries, disk, GPU."""
+    from pipeline.doctor import examine
+
+    raise typer.Exit(examine(Terminal()))
+
+
+def main() -> None:
+    """Runs a command and leaves with its exit code.
+
+    TensorFlow Transform can crash in the interpreter's last garbage collection, so the process ends
+    without one.
+    """
+    try:
+        status = app(standalone_mode=False) or 0
+    except KembarError as error:
+        print(f"kembar: error: {error}", file=sys.stderr)  # noqa: T201
+        status = error.exit_code
+    except typer.Exit as leave:
+        status = leave.exit_code
+    except typer.Abort:
+        print("kembar: stopped", file=sys.stderr)  # noqa: T201
+        status = 1
+    except Exception as error:
+        status = _usage_error(error)
+        if status is None:
+            raise
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _usage_error(error: Exception) -> int | None:
+    """Shows click's own errors its way; None for anything else."""
+    show = getattr(error, "show", None)
+    if show is None:
+        return None
+    show()
+    return int(getattr(error, "exit_code", 2))
+
+
+if __name__ == "__main__":
+    main()

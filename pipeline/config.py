@@ -1,0 +1,140 @@
+"""The configuration file, read once into frozen models; whatever is wrong with it is one line."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import json
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from components.example_gen.config import Data
+from components.quality_gate.decision import Gates
+from components.serving_gate.check import Serving
+from trainer.config import PairModel, Section, Training
+from trainer.errors import ConfigError
+from trainer.spec import Spec
+
+# A path that begins so is a file inside an installed package.
+PACKAGE = "package:"
+_PATH_KEYS = (("data", "train"), ("data", "eval"), ("data", "test"), ("data", "schema_file"), ("serving", "directory"))
+
+
+class Pipeline(Section):
+    """The `[pipeline]` section."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$", description="names the run's folder and the served model")
+
+
+class Beam(Section):
+    """The `[beam]` section: options passed through to Apache Beam."""
+
+    # Beam's DirectRunner tries to download another runner first; this one is in the package.
+    options: tuple[str, ...] = ("--runner=FnApiRunner",)
+
+
+class Config(Section):
+    """A whole configuration."""
+
+    pipeline: Pipeline
+    data: Data
+    model: PairModel = Field(default_factory=PairModel)
+    training: Training = Field(default_factory=Training)
+    gates: Gates = Field(default_factory=Gates)
+    serving: Serving = Field(default_factory=Serving)
+    beam: Beam = Field(default_factory=Beam)
+
+    @property
+    def spec(self) -> Spec:
+        """The part that the trainer is told."""
+        return Spec(label=self.data.label, model=self.model, training=self.training)
+
+
+def load(path: Path, settings: Iterable[str] = ()) -> Config:
+    """Reads a configuration file and puts `section.key=value` settings on top.
+
+    Paths in the file are relative to it, paths in settings to the current folder.
+
+    Raises:
+      ConfigError: one line that names file, key, value and fix.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file: give the path of a configuration, such as configs/sts.toml") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+    _resolve_paths(values, path.parent)
+    override: dict[str, Any] = {}
+    for setting in settings:
+        _apply(override, setting)
+    _resolve_paths(override, Path.cwd())
+    for section, keys in override.items():
+        values[section] = {**values.get(section, {}), **keys}
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {_sentence(error)}") from None
+
+
+def _apply(override: dict[str, Any], setting: str) -> None:
+    key, equals, text = setting.partition("=")
+    section, dot, name = key.strip().partition(".")
+    if not (equals and dot and name):
+        raise ConfigError(f"--set {setting}: write it as section.key=value, for example --set training.epochs=3")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text  # a string without quotes
+    override.setdefault(section, {})[name] = value
+
+
+def _resolve_paths(values: dict[str, Any], base: Path) -> None:
+    for section, key in _PATH_KEYS:
+        written = values.get(section, {}).get(key) if isinstance(values.get(section), dict) else None
+        if isinstance(written, str):
+            values[section][key] = str(_resolve(written, base, f"[{section}] {key}"))
+
+
+def _resolve(written: str, base: Path, key: str) -> Path:
+    if not written.startswith(PACKAGE):
+        return (base / Path(written).expanduser()).resolve()
+    name, _, inside = written.removeprefix(PACKAGE).partition("/")
+    found = importlib.util.find_spec(name) if name.isidentifier() else None
+    if found is None or not found.submodule_search_locations:
+        raise ConfigError(f"{key} = {written!r}: no package {name!r} is installed: run make setup")
+    return Path(next(iter(found.submodule_search_locations))) / inside
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first mistake as one sentence, and how many more there are."""
+    first, *others = error.errors(include_url=False)
+    place = [str(part) for part in first["loc"]]
+    key = f"[{place[0]}] {'.'.join(place[1:])}".strip() if place else "the file"
+    if first["type"] == "extra_forbidden":
+        known = _known_keys(place[:-1])
+        near = difflib.get_close_matches(place[-1], known, n=1)
+        said = f"unknown key {key}" + (f": did you mean {near[0]!r}?" if near else f": known are {', '.join(known)}")
+    elif first["type"] == "missing":
+        said = f"{key} is missing: add it"
+    else:
+        message = first["msg"].removeprefix("Value error, ")
+        value = first["input"]
+        shown = "" if isinstance(value, dict) else f" = {json.dumps(value, default=str, ensure_ascii=False)[:80]}"
+        said = f"{key}{shown}: {message[:1].lower()}{message[1:]}"
+    return " ".join(said.split()) + (f" (and {len(others)} more)" if others else "")
+
+
+def _known_keys(place: list[str]) -> list[str]:
+    """The keys that the section at `place` has."""
+    section: Any = Config
+    for part in place:
+        fields = getattr(section, "model_fields", {})
+        section = fields[part].annotation if part in fields else None
+    return sorted(getattr(section, "model_fields", {}))

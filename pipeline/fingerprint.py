@@ -1,0 +1,17 @@
+"""What the cache has to know about our code: TFX sees that a path is the same, not that the file changed."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def code_fingerprint(*packages: str) -> str:
+    """SHA-256 over the Python source of folders under the project's root, such as `components/evaluator`."""
+    digest = hashlib.sha256()
+    for package in packages:
+        for file in sorted((ROOT / package).rglob("*.py") if (ROOT / package).is_dir() else [ROOT / package]):
+            digest.update(file.relative_to(ROOT).as_posix().encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,166 @@
+"""The pipeline on one page, in the order in which data flows.
+
+Nothing in here asks which model family is served: `trainer/families.py` is the seam.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from tfx.components import ExampleValidator, StatisticsGen, Trainer, Transform
+from tfx.dsl.components.base.base_node import BaseNode
+from tfx.dsl.components.common.resolver import Resolver
+from tfx.orchestration.metadata import sqlite_metadata_connection_config
+from tfx.orchestration.pipeline import Pipeline
+from tfx.proto import pusher_pb2, trainer_pb2, transform_pb2
+from tfx.types import Channel, standard_artifacts
+
+from components.atomic_pusher.component import AtomicPusher
+from components.baselines.component import Baselines
+from components.champion.strategy import ChampionStrategy
+from components.data_gate.component import DataGate
+from components.evaluator.component import Evaluator
+from components.example_gen.component import PairExampleGen
+from components.quality_gate.component import QualityGate
+from components.schema_gen.component import ImportSchemaGen
+from components.serving_gate.component import ServingGate
+from pipeline.config import Config
+from pipeline.fingerprint import code_fingerprint
+from trainer.families import family_of
+
+TRAIN, EVAL, TEST = "train", "eval", "test"
+
+
+def build(config: Config, root: Path, metadata: Path, serving: Path) -> Pipeline:
+    """The graph of one configuration.
+
+    Args:
+      config: The configuration.
+      root: Where artifacts go.
+      metadata: The SQLite file of ML Metadata.
+      serving: The folder that TF Serving watches.
+    """
+    return Pipeline(
+        pipeline_name=config.pipeline.name,
+        pipeline_root=str(root),
+        components=components(config, serving),
+        enable_cache=True,
+        metadata_connection_config=sqlite_metadata_connection_config(str(metadata)),
+        beam_pipeline_args=list(config.beam.options),
+    )
+
+
+def components(config: Config, serving: Path) -> list[BaseNode]:
+    """All nodes. `code` makes a change of our own source a change of the cache key."""
+    spec = config.spec
+    learned = code_fingerprint("trainer")
+
+    # Rows into tf.Examples, one split each; rows that cannot be used into quarantine.
+    example_gen = PairExampleGen(data=config.data, code=code_fingerprint("components/example_gen"))
+
+    # What the data looks like.
+    statistics_gen = StatisticsGen(examples=example_gen.outputs["examples"])
+
+    # What it should look like.
+    schema_gen = ImportSchemaGen(text=schema_text(config))
+
+    # Whether the two agree ...
+    example_validator = ExampleValidator(
+        statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"]
+    )
+    # ... and if not, the run ends here.
+    data_gate = DataGate(
+        anomalies=example_validator.outputs["anomalies"], code=code_fingerprint("components/data_gate")
+    )
+
+    # Tokenization and vocabulary, as a graph that is served with the model.
+    transform = Transform(
+        examples=example_gen.outputs["examples"],
+        schema=schema_gen.outputs["schema"],
+        preprocessing_fn="trainer.preprocessing.preprocessing_fn",
+        custom_config={"spec": spec.for_preprocessing(family_of(spec).PREPROCESSING), "code": learned},
+        splits_config=transform_pb2.SplitsConfig(analyze=[TRAIN], transform=[TRAIN, EVAL]),
+        # Statistics of raw examples are what the gates look at.
+        disable_statistics=True,
+    )
+    transform.add_upstream_node(data_gate)
+
+    # What simple methods reach on the same splits.
+    baselines = Baselines(
+        examples=example_gen.outputs["examples"],
+        spec=spec.for_evaluation(),
+        code=learned + code_fingerprint("components/baselines", "components/tables.py"),
+    )
+    baselines.add_upstream_node(data_gate)
+
+    # The model, exported with its signatures.
+    trainer = Trainer(
+        run_fn="trainer.run_fn.run_fn",
+        examples=transform.outputs["transformed_examples"],
+        transform_graph=transform.outputs["transform_graph"],
+        train_args=trainer_pb2.TrainArgs(splits=[TRAIN]),
+        eval_args=trainer_pb2.EvalArgs(splits=[EVAL]),
+        custom_config={"spec": spec.model_dump_json(), "code": learned},
+    )
+
+    # The model in service, if there is one.
+    champion = Resolver(
+        strategy_class=ChampionStrategy,
+        champion=Channel(type=standard_artifacts.Model),
+        pushed=Channel(type=standard_artifacts.PushedModel),
+        candidate=trainer.outputs["model"],
+    ).with_id("ChampionResolver")
+
+    # Candidate and champion on raw examples, through the signature that is served.
+    evaluator = Evaluator(
+        examples=example_gen.outputs["examples"],
+        schema=schema_gen.outputs["schema"],
+        model=trainer.outputs["model"],
+        champion=champion.outputs["champion"],
+        spec=spec.for_evaluation(),
+        code=learned + code_fingerprint("components/evaluator", "components/tables.py"),
+    )
+
+    # Better than floors, baselines and champion?
+    quality_gate = QualityGate(
+        model=trainer.outputs["model"],
+        evaluation=evaluator.outputs["evaluation"],
+        baselines=baselines.outputs["baselines"],
+        champion=champion.outputs["champion"],
+        spec=spec.for_evaluation(),
+        gates=config.gates.model_dump_json(),
+        code=code_fingerprint("components/quality_gate"),
+    )
+
+    # Does it answer in a fresh process, with the numbers that were evaluated?
+    serving_gate = ServingGate(
+        model=trainer.outputs["model"],
+        evaluation=evaluator.outputs["evaluation"],
+        spec=spec.for_evaluation(),
+        serving=config.serving.model_dump_json(exclude={"directory"}),
+        code=learned + code_fingerprint("components/serving_gate"),
+    )
+
+    # Then it becomes the newest version, by one rename.
+    pusher = AtomicPusher(
+        model=trainer.outputs["model"],
+        model_blessing=quality_gate.outputs["blessing"],
+        infra_blessing=serving_gate.outputs["blessing"],
+        push_destination=pusher_pb2.PushDestination(
+            filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(serving))
+        ),
+        custom_config={"code": code_fingerprint("components/atomic_pusher")},
+    )
+    return [
+        example_gen, statistics_gen, schema_gen, example_validator, data_gate, transform, baselines, trainer,
+        champion, evaluator, quality_gate, serving_gate, pusher,
+    ]  # fmt: skip
+
+
+def schema_text(config: Config) -> str:
+    """The schema of the use case, or else the one that every use case of its kind shares."""
+    if config.data.schema_file is not None:
+        return config.data.schema_file.read_text(encoding="utf-8")
+    name = f"{config.model.family}_{config.data.label.kind}.pbtxt"
+    return resources.files("schemas").joinpath(name).read_text(encoding="utf-8")

@@ -1,0 +1,126 @@
+"""`kembar run`: the whole pipeline in this process, and the summary of it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.atomic_pusher.versions import versions
+from components.example_gen.rows import check_columns
+from pipeline.config import Config
+from pipeline.lock import lock
+from pipeline.terminal import Terminal
+from pipeline.workdir import Workdir
+from trainer.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pipeline.runners.local import Step
+
+
+def preflight(path: Path, config: Config) -> None:
+    """Looks at every file that the configuration names, before any component starts.
+
+    Raises:
+      ConfigError: naming configuration, key, value and fix.
+    """
+    files = {f"[data] {split}": file for split, file in config.data.split_files().items()}
+    if config.data.schema_file is not None:
+        files["[data] schema_file"] = config.data.schema_file
+    for key, file in files.items():
+        if not file.is_file():
+            raise ConfigError(f"{path}: {key} = {str(file)!r}: no such file: correct the path")
+    for split, file in config.data.split_files().items():
+        try:
+            check_columns(file, config.data)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: [data] {split}: {error}") from None
+
+
+def run(path: Path, config: Config, workdir: Workdir, terminal: Terminal) -> int:
+    """Runs the pipeline and returns the exit code; `summary.json` says the rest."""
+    preflight(path, config)
+    with lock(workdir.root), terminal.noise_to(workdir.log):
+        return _run(config, workdir, terminal)
+
+
+def _run(config: Config, workdir: Workdir, terminal: Terminal) -> int:
+    started, clock = datetime.now(UTC), time.monotonic()
+    name = config.pipeline.name
+    terminal.say(f"{name}: {_shown(workdir.root)}, everything else that is printed goes to {_shown(workdir.log)}")
+    # Here and not above: it takes seconds, and its noise belongs into the log.
+    from absl import logging
+
+    from pipeline import graph, summary
+    from pipeline.runners.local import LocalRunner
+
+    logging.set_verbosity(logging.INFO)
+    before = versions(workdir.serving)
+    runner = LocalRunner(graph.build(config, workdir.artifacts, workdir.metadata, workdir.serving))
+    report = _Report(terminal, len(runner.node_ids))
+    steps = runner.run(report.start, report.end)
+    for step in steps:
+        if step.error is not None:
+            traceback.print_exception(step.error, file=sys.stderr)
+    found: dict[str, Any] = {
+        "pipeline": name,
+        "run_id": runner.run_id,
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round(time.monotonic() - clock, 2),
+        "peak_memory_mb": max(step.peak_memory_mb for step in steps),
+        **summary.summarize(steps, before),
+    }
+    summary.write(workdir.root, found)
+    _conclude(found, config, workdir, terminal)
+    return summary.EXIT_CODES[found["status"]]
+
+
+class _Report:
+    """One line a component, when it has ended; while it works, a spinner where there is a terminal."""
+
+    def __init__(self, terminal: Terminal, total: int) -> None:
+        self._terminal = terminal
+        self._total = total
+        self._done = 0
+        self._status = terminal.console.status("") if terminal.console.is_terminal else None
+
+    def start(self, node: str) -> None:
+        if self._status is not None:
+            self._status.update(node)
+            self._status.start()
+
+    def end(self, step: Step) -> None:
+        self._done += 1
+        if self._status is not None:
+            self._status.stop()
+        line = f"  {self._done:>2}/{self._total} {step.id:<18} {step.state:<8}"
+        if step.seconds:
+            line += f"{step.seconds:7.1f} s {step.peak_memory_mb:6d} MB"
+        self._terminal.say(line)
+
+
+def _conclude(found: dict[str, Any], config: Config, workdir: Workdir, terminal: Terminal) -> None:
+    split = config.gates.split
+    rows = {"model": found["metrics"].get(split, {})}
+    rows |= {name: measured.get(split, {}) for name, measured in found["baselines"].items()}
+    for name, measured in rows.items():
+        shown = "  ".join(f"{key} {value:.4f}" for key, value in sorted(measured.items()) if value is not None)
+        if shown:
+            terminal.say(f"  {split} {name:<14} {shown}")
+    data = found["data"]
+    if data["rows_quarantined"]:
+        reasons = ", ".join(f"{reason} ({n})" for reason, n in data["quarantine_reasons"].items())
+        terminal.say(f"  {data['rows_quarantined']} of {data['rows_read']} rows quarantined: {reasons}")
+    if found["status"] == "failed":
+        terminal.say(f"kembar: error: {found['reason']} (traceback in {_shown(workdir.log)})")
+    terminal.result(f"{found['pipeline']}: {found['status']}: {found['reason']} ({found['seconds']:.0f} s)")
+
+
+def _shown(path: Path) -> str:
+    """Relative where that is shorter."""
+    relative = os.path.relpath(path)
+    return relative if not relative.startswith("..") else str(path)

@@ -1,0 +1,32 @@
+"""What a request can be refused for.
+
+ServingError (trainer.errors)
+└── RequestError     the request, not the model, is at fault: carries the HTTP status TF Serving answers with
+"""
+
+from __future__ import annotations
+
+from trainer.errors import ServingError
+
+__all__ = ["RequestError", "ServingError", "one_line"]
+
+# TF Serving echoes the whole offending value; a client that sent 8 MiB does not need it back.
+_LONGEST_MESSAGE = 500
+
+
+class RequestError(ServingError):
+    """A request that cannot be answered; `status` is the HTTP status to answer with."""
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(one_line(message))
+        self.status = status
+
+
+def one_line(text: str) -> str:
+    """`text` without line breaks or control characters, shortened to what fits a log line."""
+    # A lone surrogate cannot be written as UTF-8, so it becomes a question mark here.
+    words = " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
+    printable = "".join(char if char.isprintable() else "?" for char in words)
+    if len(printable) > _LONGEST_MESSAGE:
+        return printable[: _LONGEST_MESSAGE - 3] + "..."
+    return printable

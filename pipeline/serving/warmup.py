@@ -1,0 +1,52 @@
+"""Warm-up: a new version answers recorded requests before its first client does, as in TF Serving.
+
+The requests lie in `assets.extra/tf_serving_warmup_requests`, a TFRecord file of PredictionLog messages. The
+first call of a signature is the slow one; and a version that cannot answer them must not go into service.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from pipeline.serving.errors import ServingError, one_line
+from pipeline.serving.model import LoadedModel
+
+logger = logging.getLogger(__name__)
+
+WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
+
+# TF Serving refuses files of more; here the rest is left out, because a slow start helps nobody.
+_MOST_REQUESTS = 1000
+
+
+def warm_up(model: LoadedModel) -> int:
+    """Replays the version's recorded predict requests and returns how many there were.
+
+    Raises:
+        ServingError: the file cannot be read, or the model fails on one of its own requests.
+    """
+    path = model.path / WARMUP_FILE
+    if not path.is_file():
+        return 0
+    try:
+        from tensorflow_serving.apis import prediction_log_pb2
+    except ImportError:
+        logger.info("%s: not replayed, tensorflow-serving-api is not installed", path)
+        return 0
+    import tensorflow as tf
+
+    answered = 0
+    try:
+        for record in tf.data.TFRecordDataset(str(path)).take(_MOST_REQUESTS):
+            log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
+            if log.WhichOneof("log_type") != "predict_log":
+                continue  # classify and regress have no endpoint here
+            request = log.predict_log.request
+            inputs = {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()}
+            model.predict(request.model_spec.signature_name, inputs)
+            answered += 1
+    # Damaged records and failing graphs raise errors of TensorFlow, protobuf and numpy.
+    except Exception as error:
+        raise ServingError(one_line(f"{path}: warm-up request {answered + 1} failed: {error}")) from error
+    return answered

@@ -1,0 +1,108 @@
+"""`DIR/summary.json`: all that a script needs to know of a run. docs/summary.md lists the keys."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from components.atomic_pusher.component import PUSHED_DESTINATION
+from pipeline.runners.local import CACHED, FAILED, Step
+from trainer.errors import DataRejected, KembarError
+
+FILE = "summary.json"
+PUSHED, UNCHANGED, DATA_REJECTED = "pushed", "unchanged", "data_rejected"
+NOT_BLESSED, SERVING_REJECTED, FAILURE = "not_blessed", "serving_rejected", "failed"
+EXIT_CODES = {PUSHED: 0, UNCHANGED: 0, FAILURE: 1, DATA_REJECTED: 3, NOT_BLESSED: 4, SERVING_REJECTED: 4}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended, and one sentence why."""
+
+    status: str
+    reason: str
+
+
+def write(workdir: Path, summary: dict[str, Any]) -> None:
+    """Replaces the last run's summary in one step."""
+    fresh = workdir / (FILE + ".new")
+    fresh.write_text(json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False))
+    fresh.replace(workdir / FILE)
+
+
+def summarize(steps: list[Step], versions_before: list[int]) -> dict[str, Any]:
+    """The summary's keys that come from the steps' artifacts: status, reason, data, metrics, baselines, model."""
+    outputs = {(step.id, key): artifact for step in steps for key, artifact in step.outputs.items()}
+    decision = _json(outputs.get(("QualityGate", "blessing")), "decision.json")
+    serving = _json(outputs.get(("ServingGate", "blessing")), "serving.json")
+    training = _json(outputs.get(("Trainer", "model_run")), "training.json")
+    pushed = outputs.get(("AtomicPusher", "pushed_model"))
+    destination = pushed.custom_properties[PUSHED_DESTINATION].string_value if pushed is not None else ""
+    outcome = _outcome(steps, decision, serving, destination, versions_before)
+    return {
+        "status": outcome.status,
+        "reason": outcome.reason,
+        "components": [
+            {"id": s.id, "state": s.state, "seconds": round(s.seconds, 2), "peak_memory_mb": s.peak_memory_mb}
+            for s in steps
+        ],
+        "data": _data(_json(outputs.get(("PairExampleGen", "examples")), "counts.json")),
+        "metrics": _finite(decision.get("metrics", {})),
+        "baselines": _finite(_json(outputs.get(("Baselines", "baselines")), "baselines.json")),
+        "model": {
+            "version": int(os.path.basename(destination)) if destination else None,
+            "path": destination or None,
+            "parameters": training.get("parameters"),
+            "examples_per_second": training.get("examples_per_second"),
+            "epochs": training.get("epochs"),
+        },
+    }
+
+
+def _outcome(steps: list[Step], decision: dict, serving: dict, destination: str, before: list[int]) -> Outcome:
+    for step in steps:
+        if step.state == FAILED:
+            rejected = isinstance(step.error, DataRejected)
+            said = str(step.error).strip().splitlines() or [type(step.error).__name__]
+            reason = said[0] if isinstance(step.error, KembarError) else f"{step.id}: {said[0]}"
+            return Outcome(DATA_REJECTED if rejected else FAILURE, reason)
+    if not decision["blessed"]:
+        return Outcome(NOT_BLESSED, decision["reason"])
+    if not serving["blessed"]:
+        return Outcome(SERVING_REJECTED, serving["reason"])
+    version = os.path.basename(destination)
+    if int(version) in before:
+        cached = all(step.state == CACHED for step in steps if step.id != "ChampionResolver")
+        return Outcome(UNCHANGED, f"version {version} is in service" + (" and nothing has changed" if cached else ""))
+    return Outcome(PUSHED, f"version {version}: {decision['reason']}")
+
+
+def _data(counts: dict[str, dict[str, int]]) -> dict[str, Any]:
+    reasons: Counter[str] = Counter()
+    for split in counts.values():
+        reasons.update({key: n for key, n in split.items() if key not in ("read", "kept")})
+    return {
+        "rows_read": sum(split.get("read", 0) for split in counts.values()),
+        "rows_kept": sum(split.get("kept", 0) for split in counts.values()),
+        "rows_quarantined": reasons.total(),
+        "quarantine_reasons": dict(reasons.most_common()),
+        "splits": {name: split.get("kept", 0) for name, split in sorted(counts.items())},
+    }
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no NaN: a metric that is not defined is null."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return None if isinstance(value, float) and value != value else value
+
+
+def _json(artifact: mlmd.Artifact | None, name: str) -> dict[str, Any]:
+    path = Path(artifact.uri, name) if artifact is not None else None
+    return json.loads(path.read_text()) if path is not None and path.is_file() else {}

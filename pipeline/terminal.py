@@ -1,0 +1,74 @@
+"""What a person sees: progress by component and epoch. What libraries print goes to a log file."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from rich.console import Console
+from rich.table import Table
+
+PROGRESS = "kembar.progress"
+# Rich wraps at the width of the terminal; a log file must not be wrapped.
+_WIDE = 200
+
+
+class Terminal:
+    """The command's own stdout and stderr, kept while file descriptors 1 and 2 go elsewhere."""
+
+    def __init__(self) -> None:
+        self.out: TextIO = os.fdopen(os.dup(1), "w", buffering=1)
+        self._err: TextIO = os.fdopen(os.dup(2), "w", buffering=1)
+        live = self._err.isatty()
+        self.console = Console(file=self._err, highlight=False, soft_wrap=True, width=None if live else _WIDE)
+
+    def say(self, text: str) -> None:
+        """One line of progress."""
+        self.console.print(text, markup=False)
+
+    def result(self, text: str) -> None:
+        """One line of what was asked for, on stdout."""
+        print(text, file=self.out, flush=True)
+
+    def table(self, table: Table) -> None:
+        """A table of what was asked for, on stdout; never cut to the width of a terminal that is not there."""
+        Console(file=self.out, width=None if self.out.isatty() else _WIDE).print(table)
+
+    @contextmanager
+    def noise_to(self, log: Path) -> Iterator[None]:
+        """Sends what anybody prints to stdout or stderr, C++ libraries too, to the file `log`."""
+        log.parent.mkdir(parents=True, exist_ok=True)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        kept = os.dup(1), os.dup(2)
+        file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        os.dup2(file, 1)
+        os.dup2(file, 2)
+        os.close(file)
+        handler = _Lines(self)
+        progress = logging.getLogger(PROGRESS)
+        progress.addHandler(handler)
+        progress.setLevel(logging.INFO)
+        try:
+            yield
+        finally:
+            progress.removeHandler(handler)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            for number, saved in zip((1, 2), kept, strict=True):
+                os.dup2(saved, number)
+                os.close(saved)
+
+
+class _Lines(logging.Handler):
+    def __init__(self, terminal: Terminal) -> None:
+        super().__init__()
+        self._terminal = terminal
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._terminal.say(f"        {record.getMessage()}")

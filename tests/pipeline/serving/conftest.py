@@ -1,0 +1,158 @@
+"""A SavedModel of arithmetic on text lengths, so that every answer can be worked out by hand."""
+
+import asyncio
+import shutil
+from pathlib import Path
+
+import httpx
+import pytest
+import tensorflow as tf
+
+from pipeline.serving.app import Limits, create_app
+from pipeline.serving.versions import ModelStore
+
+
+def _spec(name, dtype, *shape):
+    return tf.TensorSpec(shape, dtype, name=name)
+
+
+class Arithmetic(tf.Module):
+    """Scores a pair by the difference of lengths, in tenths, plus an offset that tells versions apart."""
+
+    def __init__(self, offset: float) -> None:
+        super().__init__()
+        self.offset = tf.Variable(offset, dtype=tf.float32)
+
+    def _score(self, text_a, text_b):
+        lengths = [
+            tf.cast(tf.strings.length(text, unit="UTF8_CHAR"), tf.float32) for text in (text_a, text_b)
+        ]
+        return tf.abs(lengths[0] - lengths[1]) / 10.0 + self.offset
+
+    @tf.function(input_signature=[_spec("text_a", tf.string, None), _spec("text_b", tf.string, None)])
+    def score(self, text_a, text_b):
+        return {"score": self._score(text_a, text_b)}
+
+    @tf.function(input_signature=[_spec("text", tf.string, None)])
+    def embed(self, text):
+        length = tf.cast(tf.strings.length(text), tf.float32)
+        return {"embedding": tf.stack([length, tf.zeros_like(length) + self.offset], axis=1)}
+
+    @tf.function(input_signature=[_spec("examples", tf.string, None)])
+    def examples(self, examples):
+        features = {name: tf.io.FixedLenFeature([], tf.string) for name in ("text_a", "text_b")}
+        parsed = tf.io.parse_example(examples, features)
+        return {"score": self._score(parsed["text_a"], parsed["text_b"])}
+
+    @tf.function(input_signature=[_spec("vector", tf.float32, None, 3)])
+    def elbo(self, vector):
+        total = tf.reduce_sum(vector, axis=1)
+        return {"elbo": -total, "anomaly": total > 1.0}
+
+    @tf.function(input_signature=[_spec("seed", tf.int64), _spec("count", tf.int32)])
+    def sample(self, seed, count):
+        tf.debugging.assert_less_equal(count, 64, message="count must be at most 64")
+        return {"vector": tf.zeros([count, 3]) + tf.cast(seed, tf.float32), "seed": seed}
+
+    @tf.function(input_signature=[_spec("text", tf.string, None)])
+    def echo(self, text):
+        return {"text": text, "text_bytes": text, "length": tf.strings.length(text)}
+
+    @tf.function(input_signature=[_spec("vector", tf.float32, None)])
+    def inverse(self, vector):
+        return {"inverse": 1.0 / vector}
+
+    @tf.function(input_signature=[_spec("flag", tf.bool, None), _spec("count", tf.uint8, None)])
+    def types(self, flag, count):
+        half = tf.cast(count, tf.float16) / 10
+        return {"flag": flag, "count": count, "half": half, "brain": tf.cast(half, tf.bfloat16)}
+
+    def save(self, path: Path) -> None:
+        signatures = {
+            "serving_default": self.score,
+            "embed": self.embed,
+            "serve_examples": self.examples,
+            "score_vector": self.elbo,
+            "sample": self.sample,
+            "echo": self.echo,
+            "inverse": self.inverse,
+            "types": self.types,
+        }
+        tf.saved_model.save(self, str(path), signatures=signatures)
+
+
+@pytest.fixture(scope="session")
+def saved_models(tmp_path_factory) -> dict[int, Path]:
+    """The same model with offset 1 and 2; copy them, never change them."""
+    root = tmp_path_factory.mktemp("saved_models")
+    paths = {offset: root / f"offset-{offset}" for offset in (1, 2)}
+    for offset, path in paths.items():
+        Arithmetic(offset).save(path)
+    return paths
+
+
+@pytest.fixture
+def base_dir(tmp_path) -> Path:
+    """An empty model directory."""
+    path = tmp_path / "served"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def push(base_dir, saved_models):
+    """Pushes a version by one rename, as the pusher does."""
+
+    def push_version(version: int, offset: int = 1) -> Path:
+        staged = shutil.copytree(saved_models[offset], base_dir.parent / f"staged-{version}")
+        return staged.rename(base_dir / str(version))
+
+    return push_version
+
+
+class AppClient:
+    """Calls an ASGI application in this process, without sockets."""
+
+    def __init__(self, app) -> None:
+        self._transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+
+    def session(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(transport=self._transport, base_url="http://test")
+
+    def request(self, method: str, path: str, **kwargs) -> httpx.Response:
+        async def call():
+            async with self.session() as session:
+                return await session.request(method, path, **kwargs)
+
+        return asyncio.run(call())
+
+    def get(self, path: str) -> httpx.Response:
+        return self.request("GET", path)
+
+    def predict(self, json=None, path="/v1/models/twin:predict", **kwargs) -> httpx.Response:
+        return self.request("POST", path, json=json, **kwargs)
+
+
+@pytest.fixture
+def make_client():
+    """A client of an application over a store."""
+
+    def make(store: ModelStore, **limits) -> AppClient:
+        return AppClient(create_app(store, "twin", Limits(**limits)))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def shared_store(saved_models, tmp_path_factory) -> ModelStore:
+    """Version 7, loaded once for all tests that only ask."""
+    base = tmp_path_factory.mktemp("shared")
+    shutil.copytree(saved_models[1], base / "7")
+    store = ModelStore(base)
+    assert store.refresh()
+    return store
+
+
+@pytest.fixture
+def client(shared_store, make_client) -> AppClient:
+    return make_client(shared_store)

@@ -1,0 +1,145 @@
+"""The real server in a process of its own: uvicorn, a socket, signals."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from pipeline.serving.errors import ServingError
+from pipeline.serving.server import serve
+
+ROOT = Path(__file__).parents[3]
+PROGRAM = """
+import sys
+from pipeline.serving.server import serve
+serve(sys.argv[1], "twin", port=int(sys.argv[2]), poll_seconds=0.1)
+"""
+LINE = re.compile(r"serving twin version 1 at (http://127\.0\.0\.1:\d+/v1/models/twin)\n")
+
+
+@pytest.fixture
+def server(base_dir, push):
+    """A server on version 1: its process and its address."""
+    push(1)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"}
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(base_dir), "0"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+        cwd=ROOT,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            announced = LINE.fullmatch(process.stdout.readline())
+            assert announced
+            yield process, announced[1]
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+class Caller(threading.Thread):
+    """Asks again and again and keeps every answer; the score tells which version gave it."""
+
+    def __init__(self, url: str, ended: threading.Event) -> None:
+        super().__init__()
+        self._url = url
+        self._ended = ended
+        self.scores: list[float] = []
+        self.failures: list[str] = []
+
+    def run(self) -> None:
+        body = {"instances": [{"text_a": "a", "text_b": "b"}] * 8}
+        with httpx.Client(timeout=20) as http:
+            while not self._ended.is_set():
+                try:
+                    answer = http.post(self._url + ":predict", json=body)
+                    scores = answer.json()["predictions"]
+                except (httpx.HTTPError, ValueError, KeyError) as error:
+                    self.failures.append(repr(error))
+                    continue
+                if len(scores) != 8 or len(set(scores)) != 1:
+                    self.failures.append(answer.text)
+                self.scores.append(scores[0])
+
+
+def wait_until(reached, seconds: float = 20) -> None:
+    """Fails if `reached()` does not come true in time."""
+    deadline = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def states(url: str) -> dict[str, str]:
+    return {entry["version"]: entry["state"] for entry in httpx.get(url).json()["model_version_status"]}
+
+
+def test_swap_under_load_loses_no_request(server, push, base_dir):
+    process, url = server
+    oversized = httpx.post(url + ":predict", content=b" " * (9 * 1024 * 1024), timeout=20)
+    assert oversized.status_code == 413
+    assert oversized.json() == {"error": "the body is larger than 8388608 bytes; send fewer rows a request"}
+
+    ended = threading.Event()
+    callers = [Caller(url, ended) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    try:
+        wait_until(lambda: all(len(caller.scores) > 5 for caller in callers))
+        # Version 2 takes over, a broken version 3 does not, and 2 stays when its directory goes.
+        second = push(2, offset=2)
+        wait_until(lambda: all(2.0 in caller.scores for caller in callers))
+        broken = base_dir / ".broken"
+        broken.mkdir()
+        (broken / "saved_model.pb").write_bytes(b"\xff")
+        broken.rename(base_dir / "3")
+        wait_until(lambda: states(url).get("3") == "END")
+        shutil.rmtree(base_dir / "1")
+        shutil.rmtree(second)
+        wait_until(lambda: "1" not in states(url))
+        seen = [len(caller.scores) for caller in callers]
+        wait_until(lambda: all(len(caller.scores) > n for caller, n in zip(callers, seen, strict=True)))
+        assert states(url) == {"3": "END", "2": "AVAILABLE"}
+    finally:
+        ended.set()
+        for caller in callers:
+            caller.join()
+    assert [failure for caller in callers for failure in caller.failures] == []
+    for caller in callers:
+        assert set(caller.scores) == {1.0, 2.0}
+        # Each caller saw one change, and only forwards.
+        assert caller.scores == sorted(caller.scores)
+    metrics = httpx.get(url.replace("/v1/models/twin", "/metrics")).text
+    answered = sum(len(caller.scores) for caller in callers)
+    assert f'kembar_requests_total{{endpoint="predict",code="200"}} {answered}\n' in metrics
+    assert "kembar_served_version 2\n" in metrics
+
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=20) == 0
+    assert process.stdout.read() == ""
+
+
+def test_tensorflow_is_imported_only_with_a_model():
+    program = "import sys, pipeline.serving.server; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0
+
+
+def test_serve_says_what_is_missing(base_dir, push):
+    with pytest.raises(ServingError, match="nothing to serve: no version there; push one with `kembar run`"):
+        serve(base_dir, "twin", port=0)
+    (base_dir / "1").mkdir()
+    (base_dir / "1" / "saved_model.pb").touch()
+    with pytest.raises(ServingError, match=r"nothing to serve: version 1: .*cannot be loaded"):
+        serve(base_dir, "twin", port=0)
+    with pytest.raises(ServingError, match="choose another with --port"):
+        serve(base_dir, "twin", port=70_000)

@@ -1,0 +1,92 @@
+"""Towers: from the ids of one text to its embedding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from trainer.config import PairModel
+
+PADDING = 0
+
+
+@keras.saving.register_keras_serializable("kembar")
+class WeightedSum(keras.layers.Layer):
+    """Sum of token vectors by token weights; padding counts nothing and a repeated token counts once.
+
+    Counting once is the binary term frequency of text retrieval.
+    """
+
+    def call(self, ids: Any, vectors: Any, weights: Any) -> Any:
+        """ids [batch, length], vectors [batch, length, dim] and weights [batch, length, 1] to [batch, dim]."""
+        same = ops.cast(ids[:, :, None] == ids[:, None, :], vectors.dtype)
+        repeats = ops.sum(same, axis=-1, keepdims=True)
+        present = ops.cast(ids[:, :, None] != PADDING, vectors.dtype)
+        # A product of matrices, so that no second tensor of the size of `vectors` is made.
+        return ops.squeeze(ops.matmul(ops.transpose(weights * present / repeats, (0, 2, 1)), vectors), axis=1)
+
+    def compute_output_shape(self, ids_shape: Any, vectors_shape: Any, weights_shape: Any) -> Any:
+        """[batch, dim]."""
+        return (vectors_shape[0], vectors_shape[-1])
+
+
+def build_tower(
+    model: PairModel, vocabulary_rows: int, token_weights: np.ndarray | None = None
+) -> keras.Model:
+    """The encoder that both texts share.
+
+    Args:
+        model: sizes and kinds.
+        vocabulary_rows: number of ids, the padding id 0 included.
+        token_weights: float [vocabulary_rows], first weights of the tokens (see `inverse_document_frequency`); ones if
+            None. Encoders that read words in order have no use for them.
+
+    Returns:
+        A model from ids, int64 [batch, length], padded on the right with 0, to embeddings, float [batch, dim]. More
+        padding changes nothing; a text without tokens is the zero vector.
+    """
+    ids = keras.Input((None,), dtype="int64", name="ids")
+    return keras.Model(ids, _ENCODERS[model.encoder](ids, model, vocabulary_rows, token_weights), name="tower")
+
+
+def inverse_document_frequency(frequencies: np.ndarray, documents: int) -> np.ndarray:
+    """log((1 + documents) / (1 + frequency)) + 1, smoothed as in scikit-learn's `TfidfTransformer`.
+
+    Args:
+        frequencies: int [vocabulary_rows], in how many training texts each id occurs.
+        documents: number of training texts.
+
+    Returns:
+        float32 [vocabulary_rows]; an id that was never seen weighs most.
+    """
+    return (np.log((1 + documents) / (1 + frequencies)) + 1).astype(np.float32)
+
+
+def _average(ids: Any, model: PairModel, rows: int, token_weights: np.ndarray | None) -> Any:
+    # Random vectors of variance 1 / dim are nearly orthogonal: before any training the cosine of two sums is nearly the
+    # TF-IDF cosine of the texts (Johnson and Lindenstrauss 1984), and words never seen in training still match themselves.
+    random = keras.initializers.RandomNormal(stddev=model.embedding_dim**-0.5)
+    first = np.ones(rows, np.float32) if token_weights is None else np.asarray(token_weights, np.float32)
+    vectors = keras.layers.Embedding(rows, model.embedding_dim, random, name="tokens")(ids)
+    table = keras.layers.Embedding(rows, 1, _from_array(first[:, None]), name="token_weights")
+    weights = keras.layers.Dropout(model.dropout)(table(ids))
+    return WeightedSum(name="weighted_sum")(ids, vectors, weights)
+
+
+def _lstm(ids: Any, model: PairModel, rows: int, token_weights: np.ndarray | None) -> Any:
+    del token_weights  # the recurrent state weighs words by itself
+    vectors = keras.layers.Embedding(rows, model.embedding_dim, mask_zero=True, name="tokens")(ids)
+    return keras.layers.LSTM(model.units, dropout=model.dropout, name="lstm")(vectors)
+
+
+_ENCODERS = {"average": _average, "lstm": _lstm}
+
+
+def _from_array(values: np.ndarray) -> Any:
+    def initializer(shape: Any, dtype: Any = None) -> Any:
+        return ops.reshape(ops.convert_to_tensor(values, dtype=dtype), shape)
+
+    return initializer

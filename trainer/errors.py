@@ -1,0 +1,45 @@
+"""Why a run ends without a served model.
+
+KembarError
+├── ConfigError      a key, value, path or column of the configuration is wrong      (exit 2)
+├── DataRejected     the data as a whole cannot be used                              (exit 3)
+├── NotBlessed       the model lost to a floor, a baseline or the champion           (exit 4)
+├── Locked           another run of the same pipeline is at work                     (exit 5)
+└── ServingError     nothing is served, or it cannot be loaded                       (exit 1)
+"""
+
+from __future__ import annotations
+
+
+class KembarError(Exception):
+    """A failure with a message for the user: one line that names the place, the value and the fix."""
+
+    exit_code = 1
+
+
+class ConfigError(KembarError):
+    """A wrong key, type, path or column, found before any component starts."""
+
+    exit_code = 2
+
+
+class DataRejected(KembarError):
+    """The data as a whole cannot be used: too many bad rows, or anomalies against the schema."""
+
+    exit_code = 3
+
+
+class NotBlessed(KembarError):
+    """The model was trained but must not be served."""
+
+    exit_code = 4
+
+
+class Locked(KembarError):
+    """Another process holds this pipeline's lock."""
+
+    exit_code = 5
+
+
+class ServingError(KembarError):
+    """No version is served, or the served one cannot be loaded or queried."""

@@ -1,0 +1,66 @@
+"""The seam between the pipeline and what is learned.
+
+A family is a module that has the functions below; no component and no graph asks which one it serves.
+To add one, write the module and name it here: docs/families.md goes through it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+    import pyarrow as pa
+    import tensorflow_transform as tft
+
+    from trainer.fitting import Data, TrainingLog
+    from trainer.spec import Spec
+
+MODULES = {"pair": "trainer.pair"}
+
+
+class Served(Protocol):
+    """A tf.Module whose `served()` gives signature names to concrete functions."""
+
+    def served(self) -> dict[str, Any]:
+        """For `tf.saved_model.save(module, path, signatures=module.served())`."""
+
+
+class Family(Protocol):
+    """What a family module offers."""
+
+    SCORE: str
+    """The output of `serve_examples` that is evaluated."""
+
+    PREPROCESSING: tuple[str, ...]
+    """The fields of `[model]` that `preprocess` reads: only they make the transform run again."""
+
+    def preprocess(self, inputs: dict[str, Any], spec: Spec) -> dict[str, Any]:
+        """Raw features to transformed ones, as a tf.Transform preprocessing_fn."""
+
+    def fit(self, data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
+        """Trains on transformed examples; the model has its best weights."""
+
+    def export(self, model: keras.Model, transform: tft.TFTransformOutput, spec: Spec) -> Served:
+        """The module to save, with every signature of the served model."""
+
+    def metrics(self, label: np.ndarray, score: np.ndarray, spec: Spec) -> dict[str, float]:
+        """Name to value on one split."""
+
+    def primary_metric(self, spec: Spec) -> str:
+        """The metric that decides between two models; more is better."""
+
+    def baselines(
+        self, train: pa.Table, splits: dict[str, pa.Table], spec: Spec
+    ) -> dict[str, dict[str, dict[str, float]]]:
+        """Baseline name to split to metrics."""
+
+    def golden_requests(self, spec: Spec) -> dict[str, dict[str, list]]:
+        """Signature name to inputs that the exported model must answer with finite numbers."""
+
+
+def family_of(spec: Spec) -> Family:
+    """The module of the configured family."""
+    return cast(Family, importlib.import_module(MODULES[spec.model.family]))

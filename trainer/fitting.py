@@ -1,0 +1,86 @@
+"""What every family's training shares: where the examples are, progress, stopping, and what is kept of it."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from trainer.errors import KembarError
+
+# The command line shows what comes through here, line by line.
+PROGRESS = logging.getLogger("kembar.progress")
+
+
+@dataclass(frozen=True)
+class Data:
+    """Transformed examples: split name to TFRecord files, and the transform that made them."""
+
+    files: dict[str, list[str]]
+    transform: tft.TFTransformOutput
+    log_dir: str
+
+    def pools(self, split: str, rows: int) -> tf.data.Dataset:
+        """Parsed examples of one split, in order, `rows` at a time: dicts of tensors [rows, ...]."""
+        spec = self.transform.transformed_feature_spec()
+        records = tf.data.TFRecordDataset(self.files[split], compression_type="GZIP")
+        return records.batch(rows).map(lambda batch: tf.io.parse_example(batch, spec))
+
+
+@dataclass
+class TrainingLog:
+    """What training leaves for the run's summary."""
+
+    epochs: int = 0
+    parameters: int = 0
+    examples_per_second: float = 0.0
+    seconds: float = 0.0
+    history: dict[str, list[float]] = field(default_factory=dict)
+
+
+class EvalMetric(keras.callbacks.Callback):
+    """Measures the eval split after each epoch and puts `eval_NAME` into the epoch's logs."""
+
+    def __init__(self, name: str, measure: Callable[[], float]) -> None:
+        super().__init__()
+        self._name = name
+        self._measure = measure
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Runs before callbacks that look at the metric: put it first in the list."""
+        if logs is not None:
+            logs[f"eval_{self._name}"] = self._measure()
+
+
+class Progress(keras.callbacks.Callback):
+    """One line an epoch, and an error that names the place when the loss is no number any more."""
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__()
+        self._epochs = epochs
+        self._started = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Starts the clock."""
+        self._started = time.monotonic()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Raises KembarError at the first loss that is not finite."""
+        if logs and not math.isfinite(logs["loss"]):
+            rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+            raise KembarError(
+                f"the loss became {logs['loss']} at step {int(self.model.optimizer.iterations)} with learning rate "
+                f"{rate:g}: lower [training] learning_rate"
+            )
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Reports losses and metrics."""
+        shown = "  ".join(f"{name} {value:.4f}" for name, value in (logs or {}).items())
+        PROGRESS.info("epoch %d/%d  %s  %.1f s", epoch + 1, self._epochs, shown, time.monotonic() - self._started)

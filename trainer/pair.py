@@ -1,0 +1,163 @@
+"""The family `pair`: two texts, one shared tower, one score."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import keras
+import numpy as np
+import pyarrow as pa
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from trainer import metrics as measures
+from trainer.baselines import average_label, tfidf_cosine
+from trainer.batching import POOL_ROWS, make_dataset
+from trainer.encoders import inverse_document_frequency
+from trainer.features import IDS_A, IDS_B, LABEL, TEXT_A, TEXT_B
+from trainer.fitting import Data, EvalMetric, Progress, TrainingLog
+from trainer.heads import build_pair
+from trainer.losses import LOSSES
+from trainer.signatures import PairServing
+from trainer.spec import Spec
+from trainer.text import text_features
+
+SCORE = "score"
+VOCABULARY = "tokens"
+# What `preprocess` reads of the model.
+PREPROCESSING = ("max_tokens", "ngrams", "vocabulary_size", "min_frequency", "oov_buckets")
+# Id 0 is padding, so what the vocabulary calls 0 is 1.
+_FIRST_ID = 1
+
+
+def preprocess(inputs: dict[str, Any], spec: Spec) -> dict[str, Any]:
+    """`text_a`, `text_b`, `label` [batch, 1] to ids, sparse [batch, (tokens)], and the label scaled to 0..1.
+
+    Both texts share one vocabulary, learned from both.
+    """
+    model = spec.model
+    texts = {
+        ids: text_features(tf.reshape(inputs[text], [-1]), model.max_tokens, model.ngrams)
+        for ids, text in ((IDS_A, TEXT_A), (IDS_B, TEXT_B))
+    }
+    vocabulary = tft.vocabulary(
+        tf.concat([texts[IDS_A], texts[IDS_B]], axis=1),
+        top_k=model.vocabulary_size,
+        frequency_threshold=model.min_frequency,
+        vocab_filename=VOCABULARY,
+    )
+    low, high = spec.label.bounds
+    outputs: dict[str, Any] = {LABEL: (tf.cast(inputs[LABEL], tf.float32) - low) / (high - low)}
+    for name, tokens in texts.items():
+        found = tft.apply_vocabulary(tokens.to_sparse(), vocabulary, num_oov_buckets=model.oov_buckets)
+        outputs[name] = tf.SparseTensor(found.indices, found.values + _FIRST_ID, found.dense_shape)
+    return outputs
+
+
+def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
+    """Trains, stops when the eval split's metric does, and keeps the best epoch's weights."""
+    keras.utils.set_random_seed(spec.training.seed)
+    training = spec.training
+    train = make_dataset(
+        data.pools("train", POOL_ROWS), training.batch_size, training=True, seed=training.seed, cache=True
+    )
+    held_out = make_dataset(data.pools("eval", POOL_ROWS), 1_024, training=False, cache=True)
+    rows = vocabulary_rows(data.transform, spec)
+    weights, pairs = document_weights(data, rows)
+    model, _ = build_pair(spec.model, rows, weights)
+    optimizer = keras.optimizers.get({"class_name": training.optimizer, "config": {"learning_rate": training.learning_rate}})
+    model.compile(optimizer, loss=LOSSES[training.loss])
+    labels = np.concatenate([label.numpy() for _, label in held_out])
+    metric = primary_metric(spec)
+
+    def measure() -> float:
+        scores = np.concatenate([model(texts, training=False).numpy().ravel() for texts, _ in held_out])
+        return measures.pair_metrics(labels, scores, spec.label)[metric]
+
+    monitor = f"eval_{metric}"
+    started = time.monotonic()
+    history = model.fit(
+        train,
+        epochs=training.epochs,
+        verbose=0,
+        callbacks=[
+            EvalMetric(metric, measure),
+            keras.callbacks.EarlyStopping(
+                monitor, mode="max", patience=training.patience, restore_best_weights=True
+            ),
+            keras.callbacks.TensorBoard(data.log_dir),
+            Progress(training.epochs),
+        ],
+    ).history
+    seconds = time.monotonic() - started
+    epochs = len(history["loss"])
+    return model, TrainingLog(
+        epochs=epochs,
+        parameters=model.count_params(),
+        examples_per_second=pairs * epochs / seconds,
+        seconds=seconds,
+        history={name: [float(value) for value in values] for name, values in history.items()},
+    )
+
+
+def vocabulary_rows(transform: tft.TFTransformOutput, spec: Spec) -> int:
+    """Number of ids: padding, the vocabulary, and the buckets of words that are not in it."""
+    return _FIRST_ID + transform.vocabulary_size_by_name(VOCABULARY) + spec.model.oov_buckets
+
+
+def document_weights(data: Data, rows: int) -> tuple[np.ndarray, int]:
+    """Inverse document frequency of every id in the training texts, float32 [rows]; and the number of pairs."""
+    frequencies = np.zeros(rows, np.int64)
+    pairs = 0
+    for pool in data.pools("train", POOL_ROWS):
+        pairs += int(pool[LABEL].shape[0])
+        for name in (IDS_A, IDS_B):
+            once = np.unique(np.stack([pool[name].indices[:, 0], pool[name].values], axis=1), axis=0)
+            frequencies += np.bincount(once[:, 1], minlength=rows)
+    return inverse_document_frequency(frequencies, 2 * pairs), pairs
+
+
+def export(model: keras.Model, transform: tft.TFTransformOutput, spec: Spec) -> PairServing:
+    """The served module, with `serving_default`, `embed` and `serve_examples`."""
+    return PairServing(model, transform, spec)
+
+
+def metrics(label: np.ndarray, score: np.ndarray, spec: Spec) -> dict[str, float]:
+    """Metrics of scores in the label's own range."""
+    return measures.pair_metrics(label, score, spec.label)
+
+
+def primary_metric(spec: Spec) -> str:
+    """Spearman for scores, average precision for binary labels."""
+    return measures.PRIMARY[spec.label.kind]
+
+
+def baselines(
+    train: pa.Table, splits: dict[str, pa.Table], spec: Spec
+) -> dict[str, dict[str, dict[str, float]]]:
+    """The mean label and the TF-IDF cosine, measured on each of `splits`."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for name, method in (("majority", average_label), ("tfidf_cosine", tfidf_cosine)):
+        predict = method(_columns(train), spec.label)
+        found[name] = {}
+        for split, table in splits.items():
+            columns = _columns(table)
+            found[name][split] = metrics(columns[LABEL], predict(columns), spec)
+    return found
+
+
+def golden_requests(spec: Spec) -> dict[str, dict[str, list]]:
+    """Texts that have broken models before: empty, long, without known words, not in Latin script."""
+    del spec
+    texts = ["A man is playing a guitar.", "", "zzzqx 🎸🎸", "ひとりの男がギターを弾いている。", "word " * 5_000, "رجل يعزف"]
+    return {
+        "serving_default": {"text_a": texts, "text_b": texts[::-1]},
+        "embed": {"text": texts},
+    }
+
+
+def _columns(table: pa.Table) -> dict[str, np.ndarray]:
+    flat = {name: table[name].combine_chunks().flatten() for name in (TEXT_A, TEXT_B, LABEL)}
+    decoded = {name: np.array([v.decode() for v in flat[name].to_pylist()], object) for name in (TEXT_A, TEXT_B)}
+    return {**decoded, LABEL: np.asarray(flat[LABEL], np.float64)}

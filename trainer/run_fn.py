@@ -1,0 +1,39 @@
+"""The run_fn that TFX Trainer calls, by dotted path."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from trainer.families import family_of
+from trainer.fitting import Data
+from trainer.spec import Spec
+
+LOG = "training.json"
+
+
+def run_fn(fn_args: Any) -> None:
+    """Trains, and exports with explicit signatures.
+
+    Args:
+      fn_args: TFX's FnArgs; `custom_config["spec"]` is a trainer.spec.Spec as JSON.
+    """
+    spec = Spec.model_validate_json(fn_args.custom_config["spec"])
+    family = family_of(spec)
+    transform = tft.TFTransformOutput(fn_args.transform_graph_path)
+    files = {"train": _files(fn_args.train_files), "eval": _files(fn_args.eval_files)}
+    model, log = family.fit(Data(files, transform, fn_args.model_run_dir), spec)
+    # Never model.save: the file would hold Keras' own format and no signatures.
+    module = family.export(model, transform, spec)
+    tf.saved_model.save(module, fn_args.serving_model_dir, signatures=module.served())
+    with tf.io.gfile.GFile(os.path.join(fn_args.model_run_dir, LOG), "w") as file:
+        file.write(json.dumps(asdict(log), indent=2))
+
+
+def _files(patterns: list[str]) -> list[str]:
+    return sorted(path for pattern in patterns for path in tf.io.gfile.glob(pattern))

@@ -1,0 +1,78 @@
+"""What the exported pair model answers. One scoring function stands behind every signature."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from trainer.features import IDS_A, IDS_B, TEXT_A, TEXT_B
+from trainer.spec import Spec
+
+THRESHOLD = 0.5
+
+
+class PairServing(tf.Module):
+    """Raw texts in, scores in the label's own range out; the vocabulary is inside.
+
+    Signatures:
+      serving_default: text_a, text_b (string [batch]) -> score (float [batch]); label (int64 [batch])
+        where labels are binary.
+      embed: text (string [batch]) -> embedding (float [batch, dim]).
+      serve_examples: examples (serialized tf.Example [batch]) -> the outputs of serving_default.
+    """
+
+    def __init__(self, model: keras.Model, transform: tft.TFTransformOutput, spec: Spec) -> None:
+        super().__init__()
+        self._model = model
+        self._tower = model.get_layer("tower")
+        # Held here so that its vocabulary is saved as an asset of this module.
+        self._transform = transform.transform_features_layer()
+        self._label = spec.label
+
+    def served(self) -> dict[str, Any]:
+        """Signature name to concrete function, for tf.saved_model.save."""
+        return {
+            "serving_default": self.score_texts.get_concrete_function(
+                tf.TensorSpec([None], tf.string, TEXT_A), tf.TensorSpec([None], tf.string, TEXT_B)
+            ),
+            "embed": self.embed.get_concrete_function(tf.TensorSpec([None], tf.string, "text")),
+            "serve_examples": self.score_examples.get_concrete_function(
+                tf.TensorSpec([None], tf.string, "examples")
+            ),
+        }
+
+    def _score(self, text_a: tf.Tensor, text_b: tf.Tensor) -> dict[str, tf.Tensor]:
+        ids = self._transform({TEXT_A: text_a[:, tf.newaxis], TEXT_B: text_b[:, tf.newaxis]})
+        scaled = tf.reshape(self._model({name: _dense(ids[name]) for name in (IDS_A, IDS_B)}, training=False), [-1])
+        low, high = self._label.bounds
+        outputs = {"score": low + (high - low) * scaled}
+        if self._label.kind == "binary":
+            outputs["label"] = tf.cast(scaled >= THRESHOLD, tf.int64)
+        return outputs
+
+    @tf.function
+    def score_texts(self, text_a: tf.Tensor, text_b: tf.Tensor) -> dict[str, tf.Tensor]:
+        """text_a, text_b: string [batch]."""
+        return self._score(text_a, text_b)
+
+    @tf.function
+    def score_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """examples: serialized tf.Example [batch]; features that are not texts are passed over."""
+        texts = {name: tf.io.FixedLenFeature([], tf.string) for name in (TEXT_A, TEXT_B)}
+        parsed = tf.io.parse_example(examples, texts)
+        return self._score(parsed[TEXT_A], parsed[TEXT_B])
+
+    @tf.function
+    def embed(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
+        """text: string [batch]."""
+        ids = self._transform({TEXT_A: text[:, tf.newaxis]})
+        return {"embedding": self._tower(_dense(ids[IDS_A]), training=False)}
+
+
+def _dense(ids: Any) -> tf.Tensor:
+    """Ids, sparse [batch, (tokens)], padded on the right with 0; one column of padding at least."""
+    dense = tf.sparse.to_dense(ids)
+    return tf.cond(tf.shape(dense)[1] > 0, lambda: dense, lambda: tf.zeros([tf.shape(dense)[0], 1], dense.dtype))

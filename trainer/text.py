@@ -1,0 +1,98 @@
+"""From text to tokens, in TensorFlow ops alone.
+
+The same functions run inside the `preprocessing_fn` of TF Transform and inside the exported serving graph, so nothing
+here may need Python or a library at run time. RE2, which stands behind `tf.strings.regex_replace`, knows Unicode
+classes and scripts; core TensorFlow has no Unicode normalization (NFKC lives in tensorflow-text), so what is done
+instead is listed in `normalize`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+# Scripts written without spaces between words: each character, with the marks that belong to it, is a token. U+30FC,
+# the long-vowel sign, belongs to no script but never stands alone.
+_UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}][\p{M}ー]*"
+# Symbols carry meaning (currencies, signs of arithmetic, emoji) where punctuation hardly does.
+_ALONE = rf"({_UNSPACED}|\p{{S}})"
+_NOT_IN_A_TOKEN = r"[^\p{L}\p{M}\p{N}\p{S}]+"
+# Between two digits these belong to the number: 3.5 and 1,000 are one token each, "end. 5" is not.
+_INSIDE_A_NUMBER = r"(\p{N})[.,](\p{N})"
+
+_FULL_WIDTH_FIRST, _FULL_WIDTH_LAST, _FULL_WIDTH_SHIFT = 0xFF01, 0xFF5E, 0xFEE0
+# Characters without width: soft hyphen, zero-width space, word joiner, byte-order mark. The joiners U+200C and U+200D
+# stay out of the list, because they change letters in Persian and Hindi.
+_NO_WIDTH = r"[\x{00AD}\x{200B}\x{2060}\x{FEFF}]"
+
+
+def normalize(texts: tf.Tensor) -> tf.Tensor:
+    """Brings spellings of the same text together.
+
+    Invalid UTF-8 becomes U+FFFD instead of an error, characters without width go, full-width forms become ASCII (a part
+    of NFKC), upper case becomes lower case in all scripts. A letter and its composed form (`e` with U+0301, and U+00E9)
+    stay different, as do ligatures: that needs NFKC, which core TensorFlow does not have.
+
+    Args:
+        texts: string [batch], UTF-8.
+
+    Returns:
+        string [batch], valid UTF-8.
+    """
+    texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
+    texts = tf.strings.regex_replace(texts, _NO_WIDTH, "")
+    points = tf.strings.unicode_decode(texts, "UTF-8")
+    full_width = (points.flat_values >= _FULL_WIDTH_FIRST) & (points.flat_values <= _FULL_WIDTH_LAST)
+    narrow = tf.where(full_width, points.flat_values - _FULL_WIDTH_SHIFT, points.flat_values)
+    texts = tf.strings.unicode_encode(points.with_flat_values(narrow), "UTF-8")
+    return tf.strings.lower(texts, encoding="utf-8")
+
+
+def tokenize(texts: tf.Tensor, max_tokens: int) -> tf.RaggedTensor:
+    """Cuts texts into words, numbers and symbols; punctuation separates and is dropped.
+
+    Args:
+        texts: string [batch], UTF-8; invalid bytes become U+FFFD.
+        max_tokens: tokens kept of each text, from its beginning.
+
+    Returns:
+        string [batch, (tokens)], ragged; an empty text is an empty row.
+    """
+    texts = normalize(texts)
+    texts = tf.strings.regex_replace(texts, _ALONE, r" \1 ")
+    texts = tf.strings.regex_replace(texts, _NOT_IN_A_TOKEN, " ")
+    return tf.strings.split(texts)[:, :max_tokens]
+
+
+def character_ngrams(tokens: tf.RaggedTensor, sizes: Sequence[int]) -> tf.RaggedTensor:
+    """Spells tokens as overlapping runs of characters, so that `walk` and `walking` have something in common.
+
+    Subword units of Bojanowski et al. 2017, "Enriching Word Vectors with Subword Information", section 3.2: each token is
+    put between `<` and `>`, which no token contains as `tokenize` would have to keep them as symbols of their own.
+
+    Args:
+        tokens: string [batch, (tokens)].
+        sizes: lengths of the runs, in characters; a run longer than its token is left out.
+
+    Returns:
+        string [batch, (runs)], ragged, all runs of the first size first.
+    """
+    characters = tf.strings.unicode_split(tf.strings.join(["<", tokens, ">"]), "UTF-8")
+    runs = [tf.strings.ngrams(characters, size, separator="").merge_dims(1, 2) for size in sizes]
+    return tf.concat(runs, axis=1)
+
+
+def text_features(texts: tf.Tensor, max_tokens: int, ngrams: Sequence[int] = ()) -> tf.RaggedTensor:
+    """The strings that the vocabulary is made of and that become ids: tokens, then their character n-grams.
+
+    Args:
+        texts: string [batch], UTF-8.
+        max_tokens: tokens kept of each text; all n-grams of the tokens kept are kept.
+        ngrams: lengths of the character n-grams; none for an encoder that reads words in order.
+
+    Returns:
+        string [batch, (features)], ragged.
+    """
+    tokens = tokenize(texts, max_tokens)
+    return tf.concat([tokens, character_ngrams(tokens, ngrams)], axis=1) if ngrams else tokens
