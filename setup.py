@@ -37,10 +37,11 @@ DEVELOPMENT = [
 setup(
     name="kembar",
     version="0.1.0",
-    description="Text-pair models with shared layers and variational autoencoders: trained, gated and served by TFX",
+    description="Text-pair models with shared layers and VAEs: trained, gated and served by TFX",
     python_requires=">=3.11,<3.14",
-    packages=find_packages(include=["pipeline", "pipeline.*", "components", "components.*", "trainer", "trainer.*",
-                                    "schemas"]),
+    packages=find_packages(
+        include=["pipeline", "pipeline.*", "components", "components.*", "trainer", "trainer.*", "schemas"]
+    ),
     package_data={"schemas": ["*.pbtxt", "*.json"]},
     install_requires=RUNTIME,
     extras_require={"dev": DEVELOPMENT},

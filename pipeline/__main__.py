@@ -24,7 +24,8 @@ app = typer.Typer(
 
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="a TOML file, such as configs/sts.toml")]
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="overrides the file; repeatable")
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="overrides the file; repeatable"),
 ]
 Folder = Annotated[Path | None, typer.Option("--workdir", help="where runs are kept; default: runs/NAME")]
 
@@ -42,7 +43,9 @@ def run(config: ConfigPath, settings: Settings = None, workdir: Folder = None) -
 def predict(
     config: ConfigPath,
     texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT_A TEXT_B]")] = None,
-    input: Annotated[Path | None, typer.Option("--input", help="CSV or JSON lines with text_a and text_b")] = None,  # noqa: A002
+    input: Annotated[
+        Path | None, typer.Option("--input", help="CSV or JSON lines with text_a and text_b")
+    ] = None,
     output: Annotated[Path | None, typer.Option("--output", help="default: standard output")] = None,
     settings: Settings = None,
     workdir: Folder = None,
@@ -71,8 +74,9 @@ def serve(
 
     loaded = configuration.load(config, settings or ())
     folder = Workdir.of(loaded, workdir)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    serve_forever(folder.serving, loaded.pipeline.name, host=host, port=port)
+    terminal = Terminal()
+    with terminal.noise_to(folder.root / "serve.log"):
+        serve_forever(folder.serving, loaded.pipeline.name, host=host, port=port, announce=terminal.result)
 
 
 @app.command()

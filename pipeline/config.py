@@ -21,13 +21,21 @@ from trainer.spec import Spec
 
 # A path that begins so is a file inside an installed package.
 PACKAGE = "package:"
-_PATH_KEYS = (("data", "train"), ("data", "eval"), ("data", "test"), ("data", "schema_file"), ("serving", "directory"))
+_PATH_KEYS = (
+    ("data", "train"),
+    ("data", "eval"),
+    ("data", "test"),
+    ("data", "schema_file"),
+    ("serving", "directory"),
+)
 
 
 class Pipeline(Section):
     """The `[pipeline]` section."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$", description="names the run's folder and the served model")
+    name: str = Field(
+        pattern=r"^[a-z][a-z0-9_-]{0,62}$", description="names the run's folder and the served model"
+    )
 
 
 class Beam(Section):
@@ -42,11 +50,11 @@ class Config(Section):
 
     pipeline: Pipeline
     data: Data
-    model: PairModel = Field(default_factory=PairModel)
-    training: Training = Field(default_factory=Training)
-    gates: Gates = Field(default_factory=Gates)
-    serving: Serving = Field(default_factory=Serving)
-    beam: Beam = Field(default_factory=Beam)
+    model: PairModel = PairModel()
+    training: Training = Training()
+    gates: Gates = Gates()
+    serving: Serving = Serving()
+    beam: Beam = Beam()
 
     @property
     def spec(self) -> Spec:
@@ -65,7 +73,9 @@ def load(path: Path, settings: Iterable[str] = ()) -> Config:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file: give the path of a configuration, such as configs/sts.toml") from None
+        raise ConfigError(
+            f"{path}: no such file: give the path of a configuration, such as configs/sts.toml"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from None
     except tomllib.TOMLDecodeError as error:
@@ -87,7 +97,9 @@ def _apply(override: dict[str, Any], setting: str) -> None:
     key, equals, text = setting.partition("=")
     section, dot, name = key.strip().partition(".")
     if not (equals and dot and name):
-        raise ConfigError(f"--set {setting}: write it as section.key=value, for example --set training.epochs=3")
+        raise ConfigError(
+            f"--set {setting}: write it as section.key=value, for example --set training.epochs=3"
+        )
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -120,13 +132,17 @@ def _sentence(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         known = _known_keys(place[:-1])
         near = difflib.get_close_matches(place[-1], known, n=1)
-        said = f"unknown key {key}" + (f": did you mean {near[0]!r}?" if near else f": known are {', '.join(known)}")
+        said = f"unknown key {key}" + (
+            f": did you mean {near[0]!r}?" if near else f": known are {', '.join(known)}"
+        )
     elif first["type"] == "missing":
         said = f"{key} is missing: add it"
     else:
         message = first["msg"].removeprefix("Value error, ")
         value = first["input"]
-        shown = "" if isinstance(value, dict) else f" = {json.dumps(value, default=str, ensure_ascii=False)[:80]}"
+        shown = (
+            "" if isinstance(value, dict) else f" = {json.dumps(value, default=str, ensure_ascii=False)[:80]}"
+        )
         said = f"{key}{shown}: {message[:1].lower()}{message[1:]}"
     return " ".join(said.split()) + (f" (and {len(others)} more)" if others else "")
 

@@ -27,7 +27,9 @@ def examine(terminal: Terminal) -> int:
     for name, check in CHECKS.items():
         found, fix = check()
         healthy = healthy and fix is None
-        terminal.result(f"{'ok ' if fix is None else 'BAD'}  {name:<18} {found}" + (f": {fix}" if fix else ""))
+        terminal.result(
+            f"{'ok ' if fix is None else 'BAD'}  {name:<18} {found}" + (f": {fix}" if fix else "")
+        )
     return 0 if healthy else 1
 
 
@@ -51,7 +53,9 @@ def _c_library() -> Finding:
     version = os.confstr("CS_GNU_LIBC_VERSION") or "unknown"
     native = Path(sys.prefix) / "native"
     where = f", private copy in {native}" if native.is_dir() else ", the system's own"
-    numbers = tuple(int(part) for part in version.split()[-1].split(".")[:2]) if version[-1:].isdigit() else (0, 0)
+    numbers = (
+        tuple(int(part) for part in version.split()[-1].split(".")[:2]) if version[-1:].isdigit() else (0, 0)
+    )
     return version + where, None if numbers >= (2, 38) else "glibc 2.38 is needed: run make setup"
 
 

@@ -28,7 +28,9 @@ def lock(workdir: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise Locked(f"{path}: another run is at work: {_holder(file.read())}: wait for it to end") from None
+            raise Locked(
+                f"{path}: another run is at work: {_holder(file.read())}: wait for it to end"
+            ) from None
         file.seek(0)
         file.truncate()
         now = datetime.now(UTC).isoformat(timespec="seconds")

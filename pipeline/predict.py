@@ -25,7 +25,11 @@ BATCH = 1_024
 
 
 def predict(
-    workdir: Workdir, texts: tuple[str, str] | None, source: Path | None, output: Path | None, terminal: Terminal
+    workdir: Workdir,
+    texts: tuple[str, str] | None,
+    source: Path | None,
+    output: Path | None,
+    terminal: Terminal,
 ) -> None:
     """Scores one pair, or every row of a file in its order.
 
@@ -33,11 +37,8 @@ def predict(
       ConfigError: for a file that is missing, lacks a text, or is neither CSV nor JSON lines.
       ServingError: when no version is served.
     """
-    rows: Iterable[dict[str, Any]]
-    if texts is not None:
-        rows = [{TEXT_A: texts[0], TEXT_B: texts[1]}]
-    else:
-        rows = _read(source or Path())
+    pair = [{TEXT_A: texts[0], TEXT_B: texts[1]}] if texts is not None else None
+    rows: Iterable[dict[str, Any]] = pair or _read(source or Path())
     with terminal.noise_to(workdir.root / "predict.log"):
         from pipeline.serving.versions import load_latest
 
@@ -86,7 +87,9 @@ def _checked(row: Any, path: Path, number: int) -> dict[str, Any]:
     for key in (TEXT_A, TEXT_B):
         value = row.get(key) if isinstance(row, dict) else None
         if not isinstance(value, str):
-            raise ConfigError(f"--input {path}, row {number}: no text {key!r}: name the columns text_a and text_b")
+            raise ConfigError(
+                f"--input {path}, row {number}: no text {key!r}: name the columns text_a and text_b"
+            )
         if has_bad_bytes(value):
             raise ConfigError(f"--input {path}, row {number}: {key!r} is not UTF-8")
     return row

@@ -51,7 +51,9 @@ def run(path: Path, config: Config, workdir: Workdir, terminal: Terminal) -> int
 def _run(config: Config, workdir: Workdir, terminal: Terminal) -> int:
     started, clock = datetime.now(UTC), time.monotonic()
     name = config.pipeline.name
-    terminal.say(f"{name}: {_shown(workdir.root)}, everything else that is printed goes to {_shown(workdir.log)}")
+    terminal.say(
+        f"{name}: {_shown(workdir.root)}, everything else that is printed goes to {_shown(workdir.log)}"
+    )
     # Here and not above: it takes seconds, and its noise belongs into the log.
     from absl import logging
 
@@ -108,7 +110,9 @@ def _conclude(found: dict[str, Any], config: Config, workdir: Workdir, terminal:
     rows = {"model": found["metrics"].get(split, {})}
     rows |= {name: measured.get(split, {}) for name, measured in found["baselines"].items()}
     for name, measured in rows.items():
-        shown = "  ".join(f"{key} {value:.4f}" for key, value in sorted(measured.items()) if value is not None)
+        shown = "  ".join(
+            f"{key} {value:.4f}" for key, value in sorted(measured.items()) if value is not None
+        )
         if shown:
             terminal.say(f"  {split} {name:<14} {shown}")
     data = found["data"]

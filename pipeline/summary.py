@@ -37,7 +37,7 @@ def write(workdir: Path, summary: dict[str, Any]) -> None:
 
 
 def summarize(steps: list[Step], versions_before: list[int]) -> dict[str, Any]:
-    """The summary's keys that come from the steps' artifacts: status, reason, data, metrics, baselines, model."""
+    """The summary's keys that come from the steps and their artifacts."""
     outputs = {(step.id, key): artifact for step in steps for key, artifact in step.outputs.items()}
     decision = _json(outputs.get(("QualityGate", "blessing")), "decision.json")
     serving = _json(outputs.get(("ServingGate", "blessing")), "serving.json")
@@ -65,7 +65,9 @@ def summarize(steps: list[Step], versions_before: list[int]) -> dict[str, Any]:
     }
 
 
-def _outcome(steps: list[Step], decision: dict, serving: dict, destination: str, before: list[int]) -> Outcome:
+def _outcome(
+    steps: list[Step], decision: dict, serving: dict, destination: str, before: list[int]
+) -> Outcome:
     for step in steps:
         if step.state == FAILED:
             rejected = isinstance(step.error, DataRejected)
@@ -79,7 +81,9 @@ def _outcome(steps: list[Step], decision: dict, serving: dict, destination: str,
     version = os.path.basename(destination)
     if int(version) in before:
         cached = all(step.state == CACHED for step in steps if step.id != "ChampionResolver")
-        return Outcome(UNCHANGED, f"version {version} is in service" + (" and nothing has changed" if cached else ""))
+        return Outcome(
+            UNCHANGED, f"version {version} is in service" + (" and nothing has changed" if cached else "")
+        )
     return Outcome(PUSHED, f"version {version}: {decision['reason']}")
 
 

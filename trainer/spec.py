@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from pydantic import Field
-
 from trainer.config import PairModel, Section, Training
 from trainer.features import Label
 
@@ -14,8 +12,8 @@ class Spec(Section):
     """Model, training and label of one use case; travels to TFX steps as JSON."""
 
     label: Label
-    model: PairModel = Field(default_factory=PairModel)
-    training: Training = Field(default_factory=Training)
+    model: PairModel = PairModel()
+    training: Training = Training()
 
     def for_preprocessing(self, fields: Collection[str]) -> str:
         """As JSON, with just the `fields` of the model: other epochs need no other transform."""

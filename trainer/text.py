@@ -17,9 +17,10 @@ import tensorflow as tf
 _UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}][\p{M}ー]*"
 # Symbols carry meaning (currencies, signs of arithmetic, emoji) where punctuation hardly does.
 _ALONE = rf"({_UNSPACED}|\p{{S}})"
-_NOT_IN_A_TOKEN = r"[^\p{L}\p{M}\p{N}\p{S}]+"
-# Between two digits these belong to the number: 3.5 and 1,000 are one token each, "end. 5" is not.
-_INSIDE_A_NUMBER = r"(\p{N})[.,](\p{N})"
+_NOT_IN_A_TOKEN = r"[^\p{L}\p{M}\p{N}\p{S}{_HIDDEN_DOT}{_HIDDEN_COMMA}]+"
+# A dot or comma between digits belongs to the number: 3.5 and 1,000 are one token each. RE2 cannot look ahead, so these
+# two are hidden behind characters of the private use area while punctuation is taken out.
+_HIDDEN_DOT, _HIDDEN_COMMA = "\ue000", "\ue001"
 
 _FULL_WIDTH_FIRST, _FULL_WIDTH_LAST, _FULL_WIDTH_SHIFT = 0xFF01, 0xFF5E, 0xFEE0
 # Characters without width: soft hyphen, zero-width space, word joiner, byte-order mark. The joiners U+200C and U+200D
@@ -59,9 +60,15 @@ def tokenize(texts: tf.Tensor, max_tokens: int) -> tf.RaggedTensor:
     Returns:
         string [batch, (tokens)], ragged; an empty text is an empty row.
     """
-    texts = normalize(texts)
+    texts = tf.strings.regex_replace(normalize(texts), f"[{_HIDDEN_DOT}{_HIDDEN_COMMA}]", " ")
     texts = tf.strings.regex_replace(texts, _ALONE, r" \1 ")
+    for sign, hidden in ((r"\.", _HIDDEN_DOT), (",", _HIDDEN_COMMA)):
+        # Matches do not overlap, so 1.2.3 takes two rounds.
+        for _ in range(2):
+            texts = tf.strings.regex_replace(texts, rf"(\p{{N}}){sign}(\p{{N}})", rf"\1{hidden}\2")
     texts = tf.strings.regex_replace(texts, _NOT_IN_A_TOKEN, " ")
+    texts = tf.strings.regex_replace(texts, _HIDDEN_DOT, ".")
+    texts = tf.strings.regex_replace(texts, _HIDDEN_COMMA, ",")
     return tf.strings.split(texts)[:, :max_tokens]
 
 

@@ -69,7 +69,10 @@ def push(model: Path, base: Path, entry: dict[str, Any], now: float | None = Non
         shutil.copytree(model, incoming)
         found = checksum(incoming)
         if expected != found:
-            raise ServingError(f"{incoming}: checksum {found[:12]} after copying, {expected[:12]} before: check the disk")
+            raise ServingError(
+                f"{incoming}: checksum {found[:12]} after copying, {expected[:12]} before: "
+                "check the disk"
+            )
         _sync(incoming)
         version = next_version(base, at)
         target = base / str(version)

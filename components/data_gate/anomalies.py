@@ -17,4 +17,8 @@ def describe(anomalies: anomalies_pb2.Anomalies, split: str) -> list[str]:
 
 
 def _sentence(reason: anomalies_pb2.AnomalyInfo.Reason) -> str:
-    return f"{reason.short_description}: {reason.description}" if reason.description else reason.short_description
+    return (
+        f"{reason.short_description}: {reason.description}"
+        if reason.description
+        else reason.short_description
+    )

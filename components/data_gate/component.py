@@ -33,5 +33,6 @@ def DataGate(  # noqa: N802
         file.write(json.dumps({"anomalies": found}, indent=2))
     if found:
         raise DataRejected(
-            f"the data does not fit its schema: {'; '.join(found)}: mend the data, or the schema if it is out of date"
+            f"the data does not fit its schema: {'; '.join(found)}: "
+            "mend the data, or the schema if it is out of date"
         )

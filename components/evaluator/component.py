@@ -11,6 +11,7 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import tensorflow_model_analysis as tfma
+from tfx.components.util import tfxio_utils
 from tfx.dsl.component.experimental.annotations import (
     BeamComponentParameter,
     InputArtifact,
@@ -18,7 +19,6 @@ from tfx.dsl.component.experimental.annotations import (
     Parameter,
 )
 from tfx.dsl.component.experimental.decorators import component
-from tfx.components.util import tfxio_utils
 from tfx.types import standard_artifacts
 from tfx.utils import io_utils, path_utils
 from tfx_bsl.tfxio import tensor_adapter
@@ -56,7 +56,9 @@ def Evaluator(  # noqa: N802
     config = eval_config(parsed, list(models))
     shared = [
         tfma.default_eval_shared_model(
-            eval_saved_model_path=path_utils.serving_model_path(artifact.uri), model_name=name, eval_config=config
+            eval_saved_model_path=path_utils.serving_model_path(artifact.uri),
+            model_name=name,
+            eval_config=config,
         )
         for name, artifact in models.items()
     ]
@@ -111,7 +113,9 @@ def eval_config(spec: Spec, models: list[str]) -> tfma.EvalConfig:
         ),
     )
     # Differences between two models are for the gate, which also knows when they are noise.
-    return tfma.utils.update_eval_config_with_defaults(config, has_baseline=len(models) > 1, rubber_stamp=True)
+    return tfma.utils.update_eval_config_with_defaults(
+        config, has_baseline=len(models) > 1, rubber_stamp=True
+    )
 
 
 def predictions_writer(prefix: str) -> tfma.extractors.Extractor:

@@ -44,7 +44,10 @@ def _computations(
     parsed = Spec.model_validate_json(spec)
     # An empty split has the names of all metrics, and NaN for each.
     names = family_of(parsed).metrics(np.zeros(0), np.zeros(0), parsed)
-    keys = {metric: metric_types.MetricKey(name=metric, model_name=model_name, output_name=output_name) for metric in names}
+    keys = {
+        metric: metric_types.MetricKey(name=metric, model_name=model_name, output_name=output_name)
+        for metric in names
+    }
     combiner = _Gather(parsed, keys, eval_config, model_name, output_name)
     return [metric_types.MetricComputation(keys=list(keys.values()), preprocessors=None, combiner=combiner)]
 

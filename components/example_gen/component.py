@@ -21,7 +21,7 @@ class PairExampleGen(FileBasedExampleGen):
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
 
     def __init__(self, data: Data, code: str) -> None:
-        """Args: `data`, the section of the configuration; `code`, the fingerprint of this package's source."""
+        """Args: `data`, the section of the configuration; `code`, the fingerprint of our source."""
         files = {split: str(Path(path).absolute()) for split, path in data.split_files().items()}
         base = os.path.commonpath([os.path.dirname(path) for path in files.values()])
         text = json.dumps({"data": data.model_dump(mode="json"), "code": code}, sort_keys=True)

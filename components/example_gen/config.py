@@ -33,23 +33,31 @@ class Data(Section):
     text_b: str
     label: Label
     max_text_length: PositiveInt = Field(100_000, description="characters; longer texts are quarantined")
-    max_quarantined: float = Field(0.05, ge=0, le=1, description="share of rows above which a run is rejected")
+    max_quarantined: float = Field(
+        0.05, ge=0, le=1, description="share of rows above which a run is rejected"
+    )
     schema_file: Path | None = None
 
     @model_validator(mode="after")
     def _columns_are_known(self) -> Self:
         if self.header and self.columns is not None:
-            raise ValueError("columns names the fields of a file without a header: set header = false or remove columns")
+            raise ValueError(
+                "columns names the fields of a file without a header: set header = false or remove columns"
+            )
         if not self.header:
             if self.columns is None:
-                raise ValueError('header = false needs columns = ["...", ...], the names of the fields in order')
+                raise ValueError(
+                    'header = false needs columns = ["...", ...], the names of the fields in order'
+                )
             for key, name in self.wanted.items():
                 if name not in self.columns:
                     raise ValueError(f"{key} = {name!r} is not among columns = {list(self.columns)}")
         try:
             "".encode(self.encoding)
         except LookupError:
-            raise ValueError(f"encoding = {self.encoding!r} is not known to Python, try 'utf-8' or 'latin-1'") from None
+            raise ValueError(
+                f"encoding = {self.encoding!r} is not known to Python, try 'utf-8' or 'latin-1'"
+            ) from None
         return self
 
     @property

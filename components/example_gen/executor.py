@@ -132,7 +132,9 @@ def encode(rows: list[Row]) -> list[bytes]:
 
 def quarantine_line(item: Quarantined) -> str:
     """One JSON line; bytes that the encoding does not allow are kept as escapes."""
-    return json.dumps({**asdict(item), "raw": item.raw.encode("utf-8", "backslashreplace").decode()}, ensure_ascii=False)
+    return json.dumps(
+        {**asdict(item), "raw": item.raw.encode("utf-8", "backslashreplace").decode()}, ensure_ascii=False
+    )
 
 
 def check_counts(examples_uri: str, data: Data) -> None:
@@ -148,8 +150,9 @@ def check_counts(examples_uri: str, data: Data) -> None:
         if kept == 0 or bad > data.max_quarantined * read:
             common = ", ".join(f"{reason} ({n})" for reason, n in Counter(reasons).most_common(5))
             raise DataRejected(
-                f"{path}: {bad} of {read} rows cannot be used, [data] max_quarantined = {data.max_quarantined:g} "
-                f"allows {int(data.max_quarantined * read)}: {common or 'no rows'}"
+                f"{path}: {bad} of {read} rows cannot be used, "
+                f"[data] max_quarantined = {data.max_quarantined:g} allows "
+                f"{int(data.max_quarantined * read)}: {common or 'no rows'}"
                 f"{_first_quarantined(examples_uri, split)}"
             )
 

@@ -36,7 +36,7 @@ def open_text(path: Path, encoding: str) -> IO[str]:
     """Opens a plain or gzip file as text, without translating line ends or losing bad bytes."""
     with path.open("rb") as probe:
         zipped = probe.read(2) == b"\x1f\x8b"
-    raw = gzip.open(path, "rb") if zipped else path.open("rb")
+    raw = gzip.open(path, "rb") if zipped else path.open("rb")  # noqa: SIM115 - closed with the text
     if encoding.lower().replace("_", "-") in ("utf-8", "utf8"):
         encoding = "utf-8-sig"  # a byte order mark is no part of the first field
     return io.TextIOWrapper(raw, encoding=encoding, errors=_KEEP_BAD_BYTES, newline="\n")

@@ -88,40 +88,67 @@ def _column_names(path: Path, records: Iterator[Record], data: Data) -> list[str
                 f"or header = false with columns"
             )
         if names.count(column) > 1:
-            raise ConfigError(f"{path}: {names.count(column)} columns are named {column!r}: rename all but one")
+            raise ConfigError(
+                f"{path}: {names.count(column)} columns are named {column!r}: rename all but one"
+            )
     return names
+
+
+class _Unusable(Exception):
+    """Carries why a record cannot be used from where it is seen to where it is quarantined."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
 
 
 def _read_row(
     record: Record, file: str, width: int, position: dict[str, int], data: Data
 ) -> Row | Quarantined:
-    fields = record.fields
+    try:
+        fields = _check_fields(record, width, data)
+        text_a = _check_text(fields[position[TEXT_A]], data.text_a, data)
+        text_b = _check_text(fields[position[TEXT_B]], data.text_b, data)
+        return Row(text_a, text_b, _check_label(fields[position[LABEL]], data))
+    except _Unusable as why:
+        return Quarantined(file, record.line, why.reason, why.detail, record.raw)
 
-    def bad(reason: Reason, detail: str) -> Quarantined:
-        return Quarantined(file, record.line, reason, detail, record.raw)
 
+def _check_fields(record: Record, width: int, data: Data) -> list[str]:
     if has_bad_bytes(record.raw):
-        return bad(Reason.BAD_ENCODING, f"bytes that are not {data.encoding}")
+        raise _Unusable(Reason.BAD_ENCODING, f"bytes that are not {data.encoding}")
+    fields = record.fields
     if fields is None:
-        return bad(Reason.MALFORMED_QUOTES, "a quote that is never closed, or text behind a closing quote")
+        raise _Unusable(
+            Reason.MALFORMED_QUOTES, "a quote that is never closed, or text behind a closing quote"
+        )
     if len(fields) < width or (len(fields) > width and data.extra_fields == "quarantine"):
-        return bad(Reason.WRONG_COLUMN_COUNT, f"{len(fields)} fields, {width} columns")
-    texts = []
-    for key, column in ((TEXT_A, data.text_a), (TEXT_B, data.text_b)):
-        text = fields[position[key]].strip()
-        if not text:
-            return bad(Reason.EMPTY_TEXT, f"column {column!r}")
-        if len(text) > data.max_text_length:
-            return bad(Reason.TEXT_TOO_LONG, f"column {column!r}: {len(text)} characters, {data.max_text_length} allowed")
-        texts.append(text)
-    written = fields[position[LABEL]].strip()
+        raise _Unusable(Reason.WRONG_COLUMN_COUNT, f"{len(fields)} fields, {width} columns")
+    return fields
+
+
+def _check_text(written: str, column: str, data: Data) -> str:
+    text = written.strip()
+    if not text:
+        raise _Unusable(Reason.EMPTY_TEXT, f"column {column!r}")
+    if len(text) > data.max_text_length:
+        raise _Unusable(
+            Reason.TEXT_TOO_LONG,
+            f"column {column!r}: {len(text)} characters, {data.max_text_length} allowed",
+        )
+    return text
+
+
+def _check_label(written: str, data: Data) -> float:
+    place, kind = f"column {data.label.column!r}: {written.strip()[:40]!r}", data.label.kind
+    low, high = data.label.bounds
     try:
         label = float(written)
     except ValueError:
-        return bad(Reason.BAD_LABEL, f"column {data.label.column!r}: {written[:40]!r} is no number")
-    low, high = data.label.bounds
-    if not math.isfinite(label) or (data.label.kind == "binary" and label not in (0.0, 1.0) and low <= label <= high):
-        return bad(Reason.BAD_LABEL, f"column {data.label.column!r}: {written[:40]!r} is not a {data.label.kind} label")
+        raise _Unusable(Reason.BAD_LABEL, f"{place} is no number") from None
+    if not math.isfinite(label) or (kind == "binary" and low < label < high):
+        raise _Unusable(Reason.BAD_LABEL, f"{place} is not a {kind} label")
     if not low <= label <= high:
-        return bad(Reason.LABEL_OUT_OF_RANGE, f"column {data.label.column!r}: {written[:40]} is not within {low:g}..{high:g}")
-    return Row(texts[0], texts[1], label)
+        raise _Unusable(Reason.LABEL_OUT_OF_RANGE, f"{place} is not within {low:g}..{high:g}")
+    return label

@@ -45,7 +45,9 @@ def QualityGate(  # noqa: N802
     )
     with fileio.open(os.path.join(blessing.uri, FILE), "w") as file:
         file.write(json.dumps({**asdict(decision), "reason": decision.reason, "metrics": measured}, indent=2))
-    with fileio.open(os.path.join(blessing.uri, "BLESSED" if decision.blessed else "NOT_BLESSED"), "w") as file:
+    with fileio.open(
+        os.path.join(blessing.uri, "BLESSED" if decision.blessed else "NOT_BLESSED"), "w"
+    ) as file:
         file.write("")
     blessing.set_int_custom_property("blessed", int(decision.blessed))
     blessing.set_int_custom_property("current_model_id", model.id)

@@ -16,10 +16,14 @@ class Gates(Section):
     """The `[gates]` section: what a model must reach to be served. For all metrics more is better."""
 
     split: str = Field("test", pattern="^(eval|test)$", description="the split that decides")
-    metric: str | None = Field(None, description="compared with baselines and champion; default: by label kind")
+    metric: str | None = Field(
+        None, description="compared with baselines and champion; default: by label kind"
+    )
     floors: dict[str, float] = Field({}, description="metric to its lowest acceptable value")
     beat_baselines: bool = True
-    champion_margin: float = Field(0.0, description="how much better than the champion; negative tolerates a loss")
+    champion_margin: float = Field(
+        0.0, description="how much better than the champion; negative tolerates a loss"
+    )
 
 
 @dataclass(frozen=True)
@@ -65,11 +69,13 @@ def decide(
     if gates.beat_baselines:
         for name, measured in sorted(baselines.items()):
             other = measured.get(metric, math.nan)
-            # A baseline without a value, such as the correlation of a constant, is beaten by any number.
+            if math.isnan(other) and not math.isnan(value):
+                continue  # such as the correlation of a constant: any number beats it
             check(
-                value > other or (math.isnan(other) and not math.isnan(value)),
+                value > other,
                 f"{metric} {value:.4f} beats {name} {other:.4f}",
-                f"{metric} {value:.4f} does not beat the baseline {name} {other:.4f} ([gates] beat_baselines)",
+                f"{metric} {value:.4f} does not beat the baseline {name} {other:.4f} "
+                "([gates] beat_baselines)",
             )
     if champion is not None:
         needed = champion.get(metric, math.nan) + gates.champion_margin

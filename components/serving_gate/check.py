@@ -22,10 +22,14 @@ class Serving(Section):
     """The `[serving]` section: where versions stand and what the gate allows."""
 
     directory: Path | None = Field(None, description="where versions are pushed; default: DIR/serving/NAME")
-    gate_timeout: PositiveFloat = Field(120.0, description="seconds in which the exported model must have answered")
+    gate_timeout: PositiveFloat = Field(
+        120.0, description="seconds in which the exported model must have answered"
+    )
 
 
-def run_probe(model: str, requests: list[dict[str, Any]], folder: Path, timeout: float) -> tuple[dict[str, Any], str]:
+def run_probe(
+    model: str, requests: list[dict[str, Any]], folder: Path, timeout: float
+) -> tuple[dict[str, Any], str]:
     """Asks the model in a fresh process.
 
     Returns:
@@ -37,7 +41,12 @@ def run_probe(model: str, requests: list[dict[str, Any]], folder: Path, timeout:
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "2"}
     try:
         done = subprocess.run(
-            command, env=environment, timeout=timeout, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            command,
+            env=environment,
+            timeout=timeout,
+            text=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
         )
     except subprocess.TimeoutExpired:
         return {}, f"no answer within {timeout:g} s ([serving] gate_timeout)"
@@ -79,7 +88,9 @@ def _compare(output: dict[str, Any] | None, score: str, expected: list[list[floa
     got = [value if isinstance(value, list) else [value] for value in output["values"]]
     if [len(row) for row in got] != [len(row) for row in expected]:
         return [f"output {score!r} has shape {output['shape']} for {len(expected)} examples"]
-    pairs = [(a, b) for row, other in zip(got, expected, strict=True) for a, b in zip(row, other, strict=True)]
+    pairs = [
+        (a, b) for row, other in zip(got, expected, strict=True) for a, b in zip(row, other, strict=True)
+    ]
     worst = max(abs(a - b) / max(1.0, abs(b)) for a, b in pairs)
     if worst <= TOLERANCE:
         return []

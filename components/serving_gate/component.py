@@ -38,7 +38,9 @@ def ServingGate(  # noqa: N802
     seen = load_predictions(evaluation.uri, "test").slice(0, COMPARED_ROWS)
     examples = [{"b64": base64.b64encode(row).decode()} for row in seen["serialized"].to_pylist()]
     requests = [{"signature": SIGNATURE, "inputs": {"examples": examples}}]
-    requests += [{"signature": name, "inputs": inputs} for name, inputs in family.golden_requests(parsed).items()]
+    requests += [
+        {"signature": name, "inputs": inputs} for name, inputs in family.golden_requests(parsed).items()
+    ]
     with tempfile.TemporaryDirectory() as folder:
         answers, failure = run_probe(
             path_utils.serving_model_path(model.uri), requests, Path(folder), limits.gate_timeout
@@ -47,6 +49,8 @@ def ServingGate(  # noqa: N802
     report = {"blessed": not wrong, "reason": "; ".join(wrong), "load_seconds": answers.get("load_seconds")}
     with fileio.open(os.path.join(blessing.uri, FILE), "w") as file:
         file.write(json.dumps(report, indent=2))
-    with fileio.open(os.path.join(blessing.uri, "INFRA_NOT_BLESSED" if wrong else "INFRA_BLESSED"), "w") as file:
+    with fileio.open(
+        os.path.join(blessing.uri, "INFRA_NOT_BLESSED" if wrong else "INFRA_BLESSED"), "w"
+    ) as file:
         file.write("")
     blessing.set_int_custom_property("blessed", int(not wrong))

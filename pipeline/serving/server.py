@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import signal
 import socket
-import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,6 +22,10 @@ logger = logging.getLogger(__name__)
 _KEEP_ALIVE_SECONDS = 75
 
 
+def _print(line: str) -> None:
+    print(line, flush=True)  # noqa: T201 - what a script waits for
+
+
 def serve(
     base_dir: str | Path,
     name: str,
@@ -31,10 +34,11 @@ def serve(
     *,
     limits: Limits | None = None,
     poll_seconds: float = 1.0,
+    announce: Callable[[str], None] = _print,
 ) -> None:
     """Serves the newest version below `base_dir` as model `name` until SIGINT or SIGTERM, then returns.
 
-    Prints `serving NAME version V at http://HOST:PORT/v1/models/NAME` once requests are answered; port 0
+    Announces `serving NAME version V at http://HOST:PORT/v1/models/NAME` once requests are answered; port 0
     takes a free one. New versions are followed. Requests in flight are answered before it returns.
 
     Raises:
@@ -60,7 +64,9 @@ def serve(
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=int(limits.timeout) + 1,
         )
-        server = _AnnouncingServer(config, f"serving {name} version {store.current.version} at {url}")
+        server = _AnnouncingServer(
+            config, announce, f"serving {name} version {store.current.version} at {url}"
+        )
         watcher = Watcher(store, poll_seconds)
         watcher.start()
         try:
@@ -74,15 +80,15 @@ def serve(
 class _AnnouncingServer(uvicorn.Server):
     """Says where it listens as soon as it does, in one line that scripts can wait for."""
 
-    def __init__(self, config: uvicorn.Config, line: str) -> None:
+    def __init__(self, config: uvicorn.Config, announce: Callable[[str], None], line: str) -> None:
         super().__init__(config)
+        self._announce = announce
         self._line = line
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         if self.started:
-            sys.stdout.write(self._line + "\n")
-            sys.stdout.flush()
+            self._announce(self._line)
 
 
 def _bind(host: str, port: int) -> socket.socket:

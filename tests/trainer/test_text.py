@@ -1,0 +1,77 @@
+import pytest
+import tensorflow as tf
+
+from trainer.text import character_ngrams, normalize, text_features, tokenize
+
+
+def words(*texts: str | bytes, max_tokens: int = 100) -> list[list[str]]:
+    rows = tokenize(tf.constant([t.encode() if isinstance(t, str) else t for t in texts]), max_tokens).to_list()
+    return [[token.decode() for token in row] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("A man, a PLAN: Panama!", ["a", "man", "a", "plan", "panama"]),
+        ("Don't well-known", ["don", "t", "well", "known"]),
+        ("3.5% of 1,000,000. 5", ["3.5", "of", "1,000,000", "5"]),
+        ("$5 + 2", ["$", "5", "+", "2"]),
+        ("NAÏVE Café ЁЛКА ΣΟΦΙΑ", ["naïve", "café", "ёлка", "σοφια"]),
+        ("cafe\u0301", ["cafe\u0301"]),
+        ("私は東京タワーへ行く。", ["私", "は", "東", "京", "タ", "ワー", "へ", "行", "く"]),
+        ("ที่นี่", ["ที่", "นี่"]),
+        ("हिन्दी में", ["हिन्दी", "में"]),
+        ("한국어 문장.", ["한국어", "문장"]),
+        ("رجل يعزف؟", ["رجل", "يعزف"]),
+        ("ＦＵＬＬ１２ ｗｉｄｅ！", ["full12", "wide"]),
+        ("co\u00adop zero\u200bwidth", ["coop", "zerowidth"]),
+        ("guitar🎸🎸", ["guitar", "🎸", "🎸"]),
+        ("tab\tnew\nline\u00a0space", ["tab", "new", "line", "space"]),
+    ],
+)
+def test_tokens(text: str, tokens: list[str]) -> None:
+    assert words(text) == [tokens]
+
+
+def test_texts_without_tokens_are_empty_rows() -> None:
+    assert words("", "   ", "...!?", "a") == [[], [], [], ["a"]]
+
+
+def test_a_batch_without_rows() -> None:
+    assert tokenize(tf.zeros([0], tf.string), 5).to_list() == []
+
+
+def test_invalid_utf8_becomes_the_replacement_character() -> None:
+    assert words(b"\xff good \xc3") == [["\ufffd", "good", "\ufffd"]]
+
+
+def test_max_tokens_keeps_the_beginning() -> None:
+    assert words("one two three", "one", max_tokens=2) == [["one", "two"], ["one"]]
+
+
+def test_normalize_changes_nothing_the_second_time() -> None:
+    once = normalize(tf.constant(["İstanbul ＡＢＣ Straße\u200b", "ΑΣ"]))
+    assert normalize(once).numpy().tolist() == once.numpy().tolist()
+
+
+def test_character_ngrams_spell_each_token_between_brackets() -> None:
+    grams = character_ngrams(tf.ragged.constant([["cat", "é"], [], ["a"]]), (3, 4)).to_list()
+    decoded = [[gram.decode() for gram in row] for row in grams]
+    assert decoded == [["<ca", "cat", "at>", "<é>", "<cat", "cat>"], [], ["<a>"]]
+
+
+def test_text_features_are_tokens_then_ngrams() -> None:
+    assert text_features(tf.constant(["Cat a", ""]), 1, (4,)).to_list() == [[b"cat", b"<cat", b"cat>"], []]
+    assert text_features(tf.constant(["Cat a", ""]), 9).to_list() == [[b"cat", b"a"], []]
+
+
+def test_the_graph_needs_no_python_and_gives_the_same_tokens(tmp_path) -> None:
+    texts = tf.constant(["A man plays 3.5 guitars.", "私は", "", "ＯＫ"])
+    module = tf.Module()
+    signature = tf.TensorSpec([None], tf.string)
+    module.split = tf.function(lambda batch: text_features(batch, 3, (3,)).to_tensor(""), [signature])
+    tf.saved_model.save(module, str(tmp_path))
+    expected = text_features(texts, 3, (3,)).to_tensor("").numpy().tolist()
+    assert tf.saved_model.load(str(tmp_path)).split(texts).numpy().tolist() == expected
+    nodes = {node.op for node in module.split.get_concrete_function().graph.as_graph_def().node}
+    assert not nodes & {"PyFunc", "EagerPyFunc", "PyFuncStateless"}
