@@ -8,7 +8,7 @@ import json
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import Field, ValidationError
 
@@ -86,7 +86,9 @@ def load(path: Path, settings: Iterable[str] = ()) -> Config:
         _apply(override, setting)
     _resolve_paths(override, Path.cwd())
     for section, keys in override.items():
-        values[section] = {**values.get(section, {}), **keys}
+        below = values.setdefault(section, {})
+        if isinstance(below, dict):  # what is no section is reported below
+            below.update(keys)
     try:
         return Config.model_validate(values)
     except ValidationError as error:
@@ -96,7 +98,7 @@ def load(path: Path, settings: Iterable[str] = ()) -> Config:
 def _apply(override: dict[str, Any], setting: str) -> None:
     key, equals, text = setting.partition("=")
     section, dot, name = key.strip().partition(".")
-    if not (equals and dot and name):
+    if not (equals and section and dot and name):
         raise ConfigError(
             f"--set {setting}: write it as section.key=value, for example --set training.epochs=3"
         )
@@ -153,4 +155,7 @@ def _known_keys(place: list[str]) -> list[str]:
     for part in place:
         fields = getattr(section, "model_fields", {})
         section = fields[part].annotation if part in fields else None
+        # An optional section is known by its only model.
+        models = [option for option in get_args(section) if hasattr(option, "model_fields")]
+        section = models[0] if len(models) == 1 else section
     return sorted(getattr(section, "model_fields", {}))

@@ -21,7 +21,7 @@ from components.baselines.component import Baselines
 from components.champion.strategy import ChampionStrategy
 from components.data_gate.component import DataGate
 from components.evaluator.component import Evaluator
-from components.example_gen.component import PairExampleGen
+from components.example_gen.component import ExampleGen
 from components.quality_gate.component import QualityGate
 from components.schema_gen.component import ImportSchemaGen
 from components.serving_gate.component import ServingGate
@@ -57,7 +57,7 @@ def components(config: Config, serving: Path) -> list[BaseNode]:
     learned = code_fingerprint("trainer")
 
     # Rows into tf.Examples, one split each; rows that cannot be used into quarantine.
-    example_gen = PairExampleGen(data=config.data, code=code_fingerprint("components/example_gen"))
+    example_gen = ExampleGen(data=config.data, code=code_fingerprint("components/example_gen"))
 
     # What the data looks like.
     statistics_gen = StatisticsGen(examples=example_gen.outputs["examples"])

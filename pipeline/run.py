@@ -16,7 +16,7 @@ from pipeline.config import Config
 from pipeline.lock import lock
 from pipeline.terminal import Terminal
 from pipeline.workdir import Workdir
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, KembarError
 
 if TYPE_CHECKING:
     from pipeline.runners.local import Step
@@ -28,17 +28,17 @@ def preflight(path: Path, config: Config) -> None:
     Raises:
       ConfigError: naming configuration, key, value and fix.
     """
-    files = {f"[data] {split}": file for split, file in config.data.split_files().items()}
+    files = {f"[data] {key}": file for key, file in config.data.files().items()}
     if config.data.schema_file is not None:
         files["[data] schema_file"] = config.data.schema_file
     for key, file in files.items():
         if not file.is_file():
             raise ConfigError(f"{path}: {key} = {str(file)!r}: no such file: correct the path")
-    for split, file in config.data.split_files().items():
+    for key, file in config.data.files().items():
         try:
             check_columns(file, config.data)
-        except ConfigError as error:
-            raise ConfigError(f"{path}: [data] {split}: {error}") from None
+        except KembarError as error:
+            raise type(error)(f"{path}: [data] {key}: {error}") from None
 
 
 def run(path: Path, config: Config, workdir: Workdir, terminal: Terminal) -> int:

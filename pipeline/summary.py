@@ -12,6 +12,7 @@ from typing import Any
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.atomic_pusher.component import PUSHED_DESTINATION
+from components.example_gen.executor import KEPT
 from pipeline.runners.local import CACHED, FAILED, Step
 from trainer.errors import DataRejected, KembarError
 
@@ -52,7 +53,7 @@ def summarize(steps: list[Step], versions_before: list[int]) -> dict[str, Any]:
             {"id": s.id, "state": s.state, "seconds": round(s.seconds, 2), "peak_memory_mb": s.peak_memory_mb}
             for s in steps
         ],
-        "data": _data(_json(outputs.get(("PairExampleGen", "examples")), "counts.json")),
+        "data": _data(_json(outputs.get(("ExampleGen", "examples")), "counts.json")),
         "metrics": _finite(decision.get("metrics", {})),
         "baselines": _finite(_json(outputs.get(("Baselines", "baselines")), "baselines.json")),
         "model": {
@@ -88,15 +89,17 @@ def _outcome(
 
 
 def _data(counts: dict[str, dict[str, int]]) -> dict[str, Any]:
-    reasons: Counter[str] = Counter()
-    for split in counts.values():
-        reasons.update({key: n for key, n in split.items() if key not in ("read", "kept")})
+    total: Counter[str] = Counter()
+    for source in counts.values():
+        total.update(source)
+    splits = {key.removeprefix(KEPT): n for key, n in total.items() if key.startswith(KEPT)}
+    reasons = Counter({key: n for key, n in total.items() if key != "read" and not key.startswith(KEPT)})
     return {
-        "rows_read": sum(split.get("read", 0) for split in counts.values()),
-        "rows_kept": sum(split.get("kept", 0) for split in counts.values()),
+        "rows_read": total["read"],
+        "rows_kept": sum(splits.values()),
         "rows_quarantined": reasons.total(),
         "quarantine_reasons": dict(reasons.most_common()),
-        "splits": {name: split.get("kept", 0) for name, split in sorted(counts.items())},
+        "splits": dict(sorted(splits.items())),
     }
 
 

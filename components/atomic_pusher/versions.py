@@ -70,10 +70,10 @@ def push(model: Path, base: Path, entry: dict[str, Any], now: float | None = Non
         found = checksum(incoming)
         if expected != found:
             raise ServingError(
-                f"{incoming}: checksum {found[:12]} after copying, {expected[:12]} before: "
-                "check the disk"
+                f"{incoming}: checksum {found[:12]} after copying, {expected[:12]} before: check the disk"
             )
-        _sync(incoming)
+        for path in [*incoming.rglob("*"), incoming]:
+            _sync(path)
         version = next_version(base, at)
         target = base / str(version)
         incoming.rename(target)
@@ -96,11 +96,10 @@ def _append(base: Path, entry: dict[str, Any]) -> None:
     fresh.replace(base / LOG)
 
 
-def _sync(folder: Path) -> None:
-    """Flushes a folder and its files to the disk, so that a power loss leaves no empty files behind a rename."""
-    for path in [*(p for p in folder.rglob("*") if p.is_file() and INCOMING in folder.name), folder]:
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+def _sync(path: Path) -> None:
+    """Flushes a file, or a folder's entries, to the disk, so that a rename survives a power loss."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -11,7 +11,8 @@ import tensorflow_model_analysis as tfma
 
 from components.evaluator.component import PREDICTIONS, SPLITS
 
-# TFMA adds these by itself; how many rows a split has is said elsewhere.
+# TFMA adds these by itself, and the difference from the champion to each metric: rows are counted at
+# ingestion, and what a difference means is for the quality gate.
 _COUNTS = ("example_count", "weighted_example_count")
 
 
@@ -30,7 +31,7 @@ def load_metrics(evaluation_uri: str, model: str) -> dict[str, dict[str, float]]
                 found[split] = {
                     metric: value["doubleValue"]
                     for metric, value in measured.items()
-                    if "doubleValue" in value and metric not in _COUNTS
+                    if "doubleValue" in value and metric not in _COUNTS and not metric.endswith("_diff")
                 }
                 break
     return found

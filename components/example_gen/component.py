@@ -11,18 +11,18 @@ from tfx.components.example_gen.component import FileBasedExampleGen
 from tfx.dsl.components.base import executor_spec
 from tfx.proto import example_gen_pb2
 
-from components.example_gen.config import Data
+from components.example_gen.config import SPLITS, Data
 from components.example_gen.executor import Executor
 
 
-class PairExampleGen(FileBasedExampleGen):
-    """ExampleGen for delimited text; TFX's driver finds the files and fingerprints them."""
+class ExampleGen(FileBasedExampleGen):
+    """ExampleGen for texts and vectors; TFX's driver finds the files and fingerprints them."""
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
 
     def __init__(self, data: Data, code: str) -> None:
         """Args: `data`, the section of the configuration; `code`, the fingerprint of our source."""
-        files = {split: str(Path(path).absolute()) for split, path in data.split_files().items()}
+        files = {name: str(Path(path).absolute()) for name, path in data.files().items()}
         base = os.path.commonpath([os.path.dirname(path) for path in files.values()])
         text = json.dumps({"data": data.model_dump(mode="json"), "code": code}, sort_keys=True)
         config = example_gen_pb2.CustomConfig()
@@ -31,9 +31,17 @@ class PairExampleGen(FileBasedExampleGen):
             input_base=base,
             input_config=example_gen_pb2.Input(
                 splits=[
-                    example_gen_pb2.Input.Split(name=split, pattern=os.path.relpath(path, base))
-                    for split, path in files.items()
+                    example_gen_pb2.Input.Split(name=name, pattern=os.path.relpath(path, base))
+                    for name, path in files.items()
                 ]
             ),
+            # The executor divides a single source itself; TFX only has to know the names.
+            output_config=example_gen_pb2.Output(
+                split_config=example_gen_pb2.SplitConfig(
+                    splits=[example_gen_pb2.SplitConfig.Split(name=split, hash_buckets=1) for split in SPLITS]
+                )
+            )
+            if data.path is not None
+            else None,
             custom_config=config,
         )

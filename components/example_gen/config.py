@@ -2,36 +2,89 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
 from trainer.config import Section
-from trainer.features import LABEL, TEXT_A, TEXT_B, Label
+from trainer.features import LABEL, TEXT_A, TEXT_B, VECTOR, Label
 
 SPLITS = ("train", "eval", "test")
+_RUN = re.compile(r"(?P<name>.*\D)(?P<first>\d+)\.\.(?P=name)(?P<last>\d+)")
+
+
+def _expand(names: object) -> object:
+    """`["p0..p63", "label"]` for 65 names."""
+    if not isinstance(names, list | tuple):
+        return names
+    expanded: list[object] = []
+    for name in names:
+        run = _RUN.fullmatch(name) if isinstance(name, str) else None
+        if run is None:
+            expanded.append(name)
+        else:
+            numbers = range(int(run["first"]), int(run["last"]) + 1)
+            expanded += [f"{run['name']}{number}" for number in numbers]
+    return tuple(expanded)
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_expand)]
+
+
+class Vector(Section):
+    """Numbers of one example: a column of lists, or one column a number."""
+
+    column: str | None = Field(None, description="a column that holds lists of numbers")
+    columns: Names | None = Field(None, description="columns of numbers; 'p0..p63' stands for 64 of them")
+    dimension: PositiveInt
+    range: tuple[float, float] | None = Field(None, description="lowest and highest value allowed")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.column is None) == (self.columns is None):
+            raise ValueError(
+                "a vector comes from one list column (column) or from columns: give one of the two"
+            )
+        if self.columns is not None and len(self.columns) != self.dimension:
+            raise ValueError(f"dimension = {self.dimension}, but {len(self.columns)} columns are named")
+        if self.range is not None and not self.range[0] < self.range[1]:
+            raise ValueError(f"range must rise, got {list(self.range)}")
+        return self
+
+
+class Shares(Section):
+    """How a single source is divided: parts that each split gets of all."""
+
+    train: PositiveInt = 8
+    eval: PositiveInt = 1
+    test: PositiveInt = 1
 
 
 class Data(Section):
-    """Delimited text, one file a split, and the columns to take from it.
+    """Files, and the columns to take from them.
 
-    Paths are relative to the configuration file; `package:NAME/FILE` is a file inside an installed
-    Python package, read in place.
+    Either one file a split (`train`, `eval`, `test`), or one source (`path`) divided by `split`. Paths
+    are relative to the configuration file; `package:NAME/FILE` is a file inside an installed Python
+    package, read in place.
     """
 
-    format: Literal["csv", "tsv"]
-    train: Path
-    eval: Path
-    test: Path
+    format: Literal["csv", "tsv", "parquet"]
+    train: Path | None = None
+    eval: Path | None = None
+    test: Path | None = None
+    path: Path | None = None
+    split: Shares | None = None
     header: bool = True
-    columns: tuple[str, ...] | None = Field(None, description="the columns' names, where header = false")
+    columns: Names | None = Field(None, description="the columns' names, where header = false")
     quoting: bool = True
     encoding: str = "utf-8"
     extra_fields: Literal["quarantine", "ignore"] = "quarantine"
-    text_a: str
-    text_b: str
-    label: Label
+    text_a: str | None = None
+    text_b: str | None = None
+    vector: Vector | None = None
+    label: Label | None = None
     max_text_length: PositiveInt = Field(100_000, description="characters; longer texts are quarantined")
     max_quarantined: float = Field(
         0.05, ge=0, le=1, description="share of rows above which a run is rejected"
@@ -39,16 +92,35 @@ class Data(Section):
     schema_file: Path | None = None
 
     @model_validator(mode="after")
+    def _files_are_given(self) -> Self:
+        given = [split for split in SPLITS if getattr(self, split) is not None]
+        if self.path is not None and given:
+            raise ValueError(f"path is divided into splits by split; {', '.join(given)} cannot be given too")
+        if self.path is None and len(given) < len(SPLITS):
+            missing = ", ".join(split for split in SPLITS if split not in given)
+            raise ValueError(f"{missing} missing: give one file a split, or path for one source of all")
+        if self.path is None and self.split is not None:
+            raise ValueError("split divides path, which is not given")
+        return self
+
+    @model_validator(mode="after")
+    def _features_are_given(self) -> Self:
+        texts = [key for key in (TEXT_A, TEXT_B) if getattr(self, key) is not None]
+        if self.vector is not None and texts:
+            raise ValueError(f"rows are pairs of texts or vectors, not both: remove vector or {texts[0]}")
+        if self.vector is None and len(texts) < 2:
+            raise ValueError("name the columns text_a and text_b, or vector")
+        if self.vector is not None and self.vector.column is not None and self.format != "parquet":
+            raise ValueError(f"format = {self.format!r} has no list columns: give vector columns")
+        return self
+
+    @model_validator(mode="after")
     def _columns_are_known(self) -> Self:
         if self.header and self.columns is not None:
-            raise ValueError(
-                "columns names the fields of a file without a header: set header = false or remove columns"
-            )
+            raise ValueError("columns is for files without a header: set header = false or remove columns")
         if not self.header:
             if self.columns is None:
-                raise ValueError(
-                    'header = false needs columns = ["...", ...], the names of the fields in order'
-                )
+                raise ValueError('header = false needs columns = ["...", ...], the fields\' names in order')
             for key, name in self.wanted.items():
                 if name not in self.columns:
                     raise ValueError(f"{key} = {name!r} is not among columns = {list(self.columns)}")
@@ -67,9 +139,15 @@ class Data(Section):
 
     @property
     def wanted(self) -> dict[str, str]:
-        """Feature name to the column that it comes from."""
-        return {TEXT_A: self.text_a, TEXT_B: self.text_b, LABEL: self.label.column}
+        """The key of the configuration to the column that it names."""
+        found = {TEXT_A: self.text_a, TEXT_B: self.text_b}
+        if self.vector is not None:
+            found[VECTOR] = self.vector.column
+            found |= {f"{VECTOR}.columns[{at}]": name for at, name in enumerate(self.vector.columns or ())}
+        if self.label is not None:
+            found[f"{LABEL}.column"] = self.label.column
+        return {key: name for key, name in found.items() if name is not None}
 
-    def split_files(self) -> dict[str, Path]:
-        """Split name to file."""
-        return {split: getattr(self, split) for split in SPLITS}
+    def files(self) -> dict[str, Path]:
+        """The key of the configuration to the file that it names."""
+        return {key: file for key in (*SPLITS, "path") if (file := getattr(self, key)) is not None}

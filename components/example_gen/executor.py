@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections import Counter
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
 from google.protobuf import wrappers_pb2
 from tfx.components.example_gen import base_example_gen_executor
@@ -20,16 +22,19 @@ from tfx.types import artifact_utils
 from tfx.utils import proto_utils
 from tfx_bsl.coders import example_coder
 
-from components.example_gen.config import Data
+from components.example_gen.config import SPLITS, Data, Shares
 from components.example_gen.rows import Quarantined, Row, read_rows
+from components.example_gen.splits import assign, keys_of
 from trainer.errors import DataRejected
-from trainer.features import LABEL, TEXT_A, TEXT_B
+from trainer.features import LABEL, TEXT_A, TEXT_B, VECTOR
 
 QUARANTINE = "quarantine"
 COUNTS = "counts.json"
 # Rows encoded in one call: large enough to amortize it, small against the memory of a worker.
 BATCH_ROWS = 2_048
-_KEPT = "kept"
+# In counts.json this stands before the name of the split that rows were kept for.
+KEPT = "kept in "
+_COUNTED = "counted"
 
 
 class Executor(base_example_gen_executor.BaseExampleGenExecutor):
@@ -39,30 +44,33 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
     """
 
     def GetInputSourceToExamplePTransform(self) -> beam.PTransform:  # noqa: N802
-        """One pattern of one split to serialized examples, as the base class asks for it."""
-        return _ReadSplit
+        """What the base class would read one source with."""
+        return _ReadSource
 
     def GenerateExamplesByBeam(  # noqa: N802
         self, pipeline: beam.Pipeline, exec_properties: dict[str, Any]
     ) -> dict[str, beam.PCollection]:
         """Split name to serialized tf.Examples."""
-        splits, counts = {}, []
         data = data_of(exec_properties)
-        for split in _input_splits(exec_properties):
-            pattern = os.path.join(exec_properties["input_base"], split.pattern)
-            rows = pipeline | f"Read[{split.name}]" >> _ReadSplit(pattern, data)
-            splits[split.name] = rows[_KEPT]
-            _ = rows[QUARANTINE] | f"WriteQuarantine[{split.name}]" >> beam.io.WriteToText(
-                os.path.join(self._examples_uri, QUARANTINE, split.name), file_name_suffix=".jsonl"
+        examples: dict[str, list[beam.PCollection]] = {split: [] for split in SPLITS}
+        counts = []
+        for source in _input_splits(exec_properties):
+            pattern = os.path.join(exec_properties["input_base"], source.pattern)
+            # A source that is divided here has the name of no split.
+            found = pipeline | f"Read[{source.name}]" >> _ReadSource(pattern, source.name, data)
+            for split in SPLITS if source.name not in SPLITS else (source.name,):
+                examples[split].append(found[split])
+            _ = found[QUARANTINE] | f"WriteQuarantine[{source.name}]" >> beam.io.WriteToText(
+                os.path.join(self._examples_uri, QUARANTINE, source.name), file_name_suffix=".jsonl"
             )
-            counts.append(rows["counts"] | f"NameSplit[{split.name}]" >> beam.Map(_name_split, split.name))
+            counts.append(found[_COUNTED])
         _ = (
             counts
             | "AllCounts" >> beam.Flatten()
             | "Together" >> beam.CombineGlobally(_merge_counts)
             | "WriteCounts" >> beam.Map(_write_json, os.path.join(self._examples_uri, COUNTS))
         )
-        return splits
+        return {split: parts | f"Join[{split}]" >> beam.Flatten() for split, parts in examples.items()}
 
     def Do(self, input_dict: dict, output_dict: dict, exec_properties: dict[str, Any]) -> None:  # noqa: N802
         """Writes the artifact, then checks that every row is accounted for.
@@ -75,57 +83,81 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
         check_counts(self._examples_uri, data_of(exec_properties))
 
 
-class _ReadSplit(beam.PTransform):
-    """Pipeline to {kept: serialized examples, quarantine: JSON lines, counts: Counter a file}."""
+class _ReadSource(beam.PTransform):
+    """Pipeline to {split: serialized examples, quarantine: JSON lines, counted: source to counts}."""
 
-    def __init__(self, pattern: str, data: Data) -> None:
+    def __init__(self, pattern: str, source: str, data: Data) -> None:
         super().__init__()
         self._pattern = pattern
+        self._source = source
         self._data = data
 
     def expand(self, pipeline: beam.Pipeline) -> beam.pvalue.DoOutputsTuple:
+        files = sorted(fileio.glob(self._pattern))
         return (
             pipeline
-            | "Files" >> beam.Create(sorted(fileio.glob(self._pattern)))
-            | "Rows" >> beam.ParDo(_ReadFile(self._data)).with_outputs(_KEPT, QUARANTINE, "counts")
+            # Which split a row goes to can depend on all others: then one worker reads all files.
+            | "Files" >> beam.Create([[file] for file in files] if self._source in SPLITS else [files])
+            | "Rows"
+            >> beam.ParDo(_ReadFiles(self._source, self._data)).with_outputs(*SPLITS, QUARANTINE, _COUNTED)
         )
 
 
-class _ReadFile(beam.DoFn):
-    def __init__(self, data: Data) -> None:
+class _ReadFiles(beam.DoFn):
+    def __init__(self, source: str, data: Data) -> None:
+        self._source = source
         self._data = data
 
-    def process(self, path: str) -> Iterator[Any]:
+    def process(self, paths: list[str]) -> Iterator[Any]:
         counts: Counter[str] = Counter()
-        batch: list[Row] = []
-        for item in read_rows(Path(path), self._data):
+        batches: dict[str, list[Row]] = {split: [] for split in SPLITS}
+        splits = self._splits(paths)
+        for item in self._items(paths):
             counts["read"] += 1
             if isinstance(item, Quarantined):
                 counts[item.reason] += 1
                 yield beam.pvalue.TaggedOutput(QUARANTINE, quarantine_line(item))
                 continue
-            batch.append(item)
-            if len(batch) == BATCH_ROWS:
-                yield from self._encode(batch, counts)
-                batch = []
-        yield from self._encode(batch, counts)
-        yield beam.pvalue.TaggedOutput("counts", counts)
+            split = next(splits)
+            counts[KEPT + split] += 1
+            batches[split].append(item)
+            if len(batches[split]) == BATCH_ROWS:
+                yield from self._encode(split, batches[split])
+                batches[split] = []
+        for split, rows in batches.items():
+            yield from self._encode(split, rows)
+        yield beam.pvalue.TaggedOutput(_COUNTED, {self._source: dict(counts)})
 
-    def _encode(self, rows: list[Row], counts: Counter[str]) -> Iterator[Any]:
-        for example in encode(rows):
-            counts[_KEPT] += 1
-            yield beam.pvalue.TaggedOutput(_KEPT, example)
+    def _items(self, paths: list[str]) -> Iterator[Row | Quarantined]:
+        return itertools.chain.from_iterable(read_rows(Path(path), self._data) for path in paths)
+
+    def _splits(self, paths: list[str]) -> Iterator[str]:
+        """The split of each usable row, in order."""
+        if self._source in SPLITS:
+            return itertools.repeat(self._source)
+        rows = (item for item in self._items(paths) if isinstance(item, Row))
+        return iter(assign(map(keys_of, rows), self._data.split or Shares()))
+
+    def _encode(self, split: str, rows: list[Row]) -> Iterator[Any]:
+        for example in encode(rows, self._data):
+            yield beam.pvalue.TaggedOutput(split, example)
 
 
-def encode(rows: list[Row]) -> list[bytes]:
+def encode(rows: list[Row], data: Data) -> list[bytes]:
     """Serialized tf.Examples of rows, in their order."""
     if not rows:
         return []
-    columns = {
-        TEXT_A: pa.array([[row.text_a.encode()] for row in rows], pa.list_(pa.binary())),
-        TEXT_B: pa.array([[row.text_b.encode()] for row in rows], pa.list_(pa.binary())),
-        LABEL: pa.array([[row.label] for row in rows], pa.list_(pa.float32())),
-    }
+    columns: dict[str, pa.Array] = {}
+    if data.vector is not None:
+        flat = np.concatenate([row.vector for row in rows if row.vector is not None])
+        offsets = np.arange(0, len(flat) + 1, data.vector.dimension, dtype=np.int32)
+        columns[VECTOR] = pa.ListArray.from_arrays(offsets, flat)
+    else:
+        columns[TEXT_A] = pa.array([[row.text_a.encode()] for row in rows], pa.list_(pa.binary()))
+        columns[TEXT_B] = pa.array([[row.text_b.encode()] for row in rows], pa.list_(pa.binary()))
+    if data.label is not None:
+        kind = pa.int64() if data.label.kind == "classes" else pa.float32()
+        columns[LABEL] = pa.array([[row.label] for row in rows], pa.list_(kind))
     batch = pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
     return example_coder.RecordBatchToExamplesEncoder().encode(batch)
 
@@ -140,25 +172,32 @@ def quarantine_line(item: Quarantined) -> str:
 def check_counts(examples_uri: str, data: Data) -> None:
     """Raises unless every row is accounted for and enough of them can be used."""
     with fileio.open(os.path.join(examples_uri, COUNTS)) as file:
-        by_split: dict[str, dict[str, int]] = json.loads(file.read())
-    for split, counts in by_split.items():
-        path = data.split_files()[split]
-        reasons = {key: n for key, n in counts.items() if key not in ("read", _KEPT)}
-        read, kept, bad = counts.get("read", 0), counts.get(_KEPT, 0), sum(reasons.values())
-        if read != kept + bad:
+        by_source: dict[str, dict[str, int]] = json.loads(file.read())
+    for source, counts in by_source.items():
+        path = data.files()[source]
+        reasons = {key: n for key, n in counts.items() if key != "read" and not key.startswith(KEPT)}
+        kept = {key.removeprefix(KEPT): n for key, n in counts.items() if key.startswith(KEPT)}
+        read, bad = counts.get("read", 0), sum(reasons.values())
+        if read != sum(kept.values()) + bad:
             raise AssertionError(f"{path}: {read} rows read, but {kept} kept and {bad} quarantined")
-        if kept == 0 or bad > data.max_quarantined * read:
+        if not kept or bad > data.max_quarantined * read:
             common = ", ".join(f"{reason} ({n})" for reason, n in Counter(reasons).most_common(5))
             raise DataRejected(
                 f"{path}: {bad} of {read} rows cannot be used, "
                 f"[data] max_quarantined = {data.max_quarantined:g} allows "
                 f"{int(data.max_quarantined * read)}: {common or 'no rows'}"
-                f"{_first_quarantined(examples_uri, split)}"
+                f"{_first_quarantined(examples_uri, source)}"
+            )
+        empty = [split for split in SPLITS if source not in SPLITS and split not in kept]
+        if empty:
+            raise DataRejected(
+                f"{path}: no row falls into the split {empty[0]}: {sum(kept.values())} rows in too few groups "
+                "that share texts: give more rows, other [data] split, or one file a split"
             )
 
 
-def _first_quarantined(examples_uri: str, split: str) -> str:
-    for name in sorted(fileio.glob(os.path.join(examples_uri, QUARANTINE, f"{split}*.jsonl"))):
+def _first_quarantined(examples_uri: str, source: str) -> str:
+    for name in sorted(fileio.glob(os.path.join(examples_uri, QUARANTINE, f"{source}*.jsonl"))):
         with fileio.open(name) as file:
             line = file.readline()
         if line:
@@ -180,10 +219,6 @@ def _input_splits(exec_properties: dict[str, Any]) -> Iterable[example_gen_pb2.I
     config = example_gen_pb2.Input()
     proto_utils.json_to_proto(exec_properties["input_config"], config)
     return config.splits
-
-
-def _name_split(counts: Counter[str], split: str) -> dict[str, dict[str, int]]:
-    return {split: dict(counts)}
 
 
 def _merge_counts(parts: Iterable[dict[str, dict[str, int]]]) -> dict[str, dict[str, int]]:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 # A field that goes on for longer than this is taken for a quote that nobody closed.
 MAX_LINES_OF_A_RECORD = 1_000
@@ -29,7 +29,7 @@ class Record:
 
     line: int
     raw: str
-    fields: list[str] | None
+    fields: Sequence[Any] | None
 
 
 def open_text(path: Path, encoding: str) -> IO[str]:
