@@ -42,7 +42,7 @@ setup(
     packages=find_packages(
         include=["pipeline", "pipeline.*", "components", "components.*", "trainer", "trainer.*", "schemas"]
     ),
-    package_data={"schemas": ["*.pbtxt", "*.json"]},
+    package_data={"schemas": ["*.pbtxt"]},
     install_requires=RUNTIME,
     extras_require={"dev": DEVELOPMENT},
     entry_points={"console_scripts": ["kembar = pipeline.__main__:main"]},

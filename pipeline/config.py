@@ -8,23 +8,26 @@ import json
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Self, get_args
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from components.example_gen.config import Data
 from components.quality_gate.decision import Gates
 from components.serving_gate.check import Serving
 from trainer.config import PairModel, Section, Training
 from trainer.errors import ConfigError
-from trainer.spec import Spec
+from trainer.spec import AnyModel, AnyTraining, Spec, VectorSpec, check_parts
 
+# `[training] family` is not written in the file: it is that of `[model]`.
+_HIDDEN = {"family"}
 # A path that begins so is a file inside an installed package.
 PACKAGE = "package:"
 _PATH_KEYS = (
     ("data", "train"),
     ("data", "eval"),
     ("data", "test"),
+    ("data", "path"),
     ("data", "schema_file"),
     ("serving", "directory"),
 )
@@ -50,16 +53,27 @@ class Config(Section):
 
     pipeline: Pipeline
     data: Data
-    model: PairModel = PairModel()
-    training: Training = Training()
+    model: AnyModel = PairModel()
+    training: AnyTraining = Training()
     gates: Gates = Gates()
     serving: Serving = Serving()
     beam: Beam = Beam()
 
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        check_parts(self.model, self.data.label, self.data.vector is not None)
+        return self
+
     @property
     def spec(self) -> Spec:
         """The part that the trainer is told."""
-        return Spec(label=self.data.label, model=self.model, training=self.training)
+        vector = self.data.vector
+        return Spec(
+            label=self.data.label,
+            vector=None if vector is None else VectorSpec(dimension=vector.dimension, range=vector.range),
+            model=self.model,
+            training=self.training,
+        )
 
 
 def load(path: Path, settings: Iterable[str] = ()) -> Config:
@@ -89,6 +103,7 @@ def load(path: Path, settings: Iterable[str] = ()) -> Config:
         below = values.setdefault(section, {})
         if isinstance(below, dict):  # what is no section is reported below
             below.update(keys)
+    _name_family(values)
     try:
         return Config.model_validate(values)
     except ValidationError as error:
@@ -107,6 +122,14 @@ def _apply(override: dict[str, Any], setting: str) -> None:
     except tomllib.TOMLDecodeError:
         value = text  # a string without quotes
     override.setdefault(section, {})[name] = value
+
+
+def _name_family(values: dict[str, Any]) -> None:
+    """`[model] family` says which keys `[training]` has too; left out, it is "pair"."""
+    for section in ("model", "training"):
+        values.setdefault(section, {})
+    if all(isinstance(values[section], dict) for section in ("model", "training")):
+        values["training"]["family"] = values["model"].setdefault("family", "pair")
 
 
 def _resolve_paths(values: dict[str, Any], base: Path) -> None:
@@ -130,9 +153,11 @@ def _sentence(error: ValidationError) -> str:
     """The first mistake as one sentence, and how many more there are."""
     first, *others = error.errors(include_url=False)
     place = [str(part) for part in first["loc"]]
+    # The member of a union, which the file does not name as a key.
+    family = place.pop(1) if len(place) > 1 and place[0] in ("model", "training") else ""
     key = f"[{place[0]}] {'.'.join(place[1:])}".strip() if place else "the file"
     if first["type"] == "extra_forbidden":
-        known = _known_keys(place[:-1])
+        known = _known_keys(place[:-1], family)
         near = difflib.get_close_matches(place[-1], known, n=1)
         said = f"unknown key {key}" + (
             f": did you mean {near[0]!r}?" if near else f": known are {', '.join(known)}"
@@ -149,13 +174,14 @@ def _sentence(error: ValidationError) -> str:
     return " ".join(said.split()) + (f" (and {len(others)} more)" if others else "")
 
 
-def _known_keys(place: list[str]) -> list[str]:
-    """The keys that the section at `place` has."""
+def _known_keys(place: list[str], family: str) -> list[str]:
+    """The keys that the section at `place` has, in the words of one model family."""
     section: Any = Config
     for part in place:
         fields = getattr(section, "model_fields", {})
         section = fields[part].annotation if part in fields else None
-        # An optional section is known by its only model.
+        # An optional section is known by its only model, one of several by its family.
         models = [option for option in get_args(section) if hasattr(option, "model_fields")]
-        section = models[0] if len(models) == 1 else section
-    return sorted(getattr(section, "model_fields", {}))
+        models = [m for m in models if len(models) == 1 or m.model_fields["family"].default == family]
+        section = models[0] if models else section
+    return sorted(set(getattr(section, "model_fields", {})) - (_HIDDEN if place == ["training"] else set()))

@@ -5,7 +5,6 @@ Nothing in here asks which model family is served: `trainer/families.py` is the 
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 
 from tfx.components import ExampleValidator, StatisticsGen, Trainer, Transform
@@ -24,6 +23,7 @@ from components.evaluator.component import Evaluator
 from components.example_gen.component import ExampleGen
 from components.quality_gate.component import QualityGate
 from components.schema_gen.component import ImportSchemaGen
+from components.schema_gen.default import default_schema
 from components.serving_gate.component import ServingGate
 from pipeline.config import Config
 from pipeline.fingerprint import code_fingerprint
@@ -54,7 +54,9 @@ def build(config: Config, root: Path, metadata: Path, serving: Path) -> Pipeline
 def components(config: Config, serving: Path) -> list[BaseNode]:
     """All nodes. `code` makes a change of our own source a change of the cache key."""
     spec = config.spec
+    family = family_of(spec)
     learned = code_fingerprint("trainer")
+    judged = spec.narrowed(family.EVALUATION)
 
     # Rows into tf.Examples, one split each; rows that cannot be used into quarantine.
     example_gen = ExampleGen(data=config.data, code=code_fingerprint("components/example_gen"))
@@ -79,7 +81,7 @@ def components(config: Config, serving: Path) -> list[BaseNode]:
         examples=example_gen.outputs["examples"],
         schema=schema_gen.outputs["schema"],
         preprocessing_fn="trainer.preprocessing.preprocessing_fn",
-        custom_config={"spec": spec.for_preprocessing(family_of(spec).PREPROCESSING), "code": learned},
+        custom_config={"spec": spec.narrowed(family.PREPROCESSING), "code": learned},
         splits_config=transform_pb2.SplitsConfig(analyze=[TRAIN], transform=[TRAIN, EVAL]),
         # Statistics of raw examples are what the gates look at.
         disable_statistics=True,
@@ -89,7 +91,7 @@ def components(config: Config, serving: Path) -> list[BaseNode]:
     # What simple methods reach on the same splits.
     baselines = Baselines(
         examples=example_gen.outputs["examples"],
-        spec=spec.for_evaluation(),
+        spec=judged,
         code=learned + code_fingerprint("components/baselines", "components/tables.py"),
     )
     baselines.add_upstream_node(data_gate)
@@ -118,7 +120,7 @@ def components(config: Config, serving: Path) -> list[BaseNode]:
         schema=schema_gen.outputs["schema"],
         model=trainer.outputs["model"],
         champion=champion.outputs["champion"],
-        spec=spec.for_evaluation(),
+        spec=judged,
         code=learned + code_fingerprint("components/evaluator", "components/tables.py"),
     )
 
@@ -128,7 +130,7 @@ def components(config: Config, serving: Path) -> list[BaseNode]:
         evaluation=evaluator.outputs["evaluation"],
         baselines=baselines.outputs["baselines"],
         champion=champion.outputs["champion"],
-        spec=spec.for_evaluation(),
+        spec=judged,
         gates=config.gates.model_dump_json(),
         code=code_fingerprint("components/quality_gate"),
     )
@@ -137,7 +139,7 @@ def components(config: Config, serving: Path) -> list[BaseNode]:
     serving_gate = ServingGate(
         model=trainer.outputs["model"],
         evaluation=evaluator.outputs["evaluation"],
-        spec=spec.for_evaluation(),
+        spec=judged,
         serving=config.serving.model_dump_json(exclude={"directory"}),
         code=learned + code_fingerprint("components/serving_gate"),
     )
@@ -159,8 +161,7 @@ def components(config: Config, serving: Path) -> list[BaseNode]:
 
 
 def schema_text(config: Config) -> str:
-    """The schema of the use case, or else the one that every use case of its kind shares."""
+    """The schema of the use case, or else what `[data]` says of the features."""
     if config.data.schema_file is not None:
         return config.data.schema_file.read_text(encoding="utf-8")
-    name = f"{config.model.family}_{config.data.label.kind}.pbtxt"
-    return resources.files("schemas").joinpath(name).read_text(encoding="utf-8")
+    return default_schema(config.data)

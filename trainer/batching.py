@@ -1,6 +1,7 @@
 """Batches of pairs: shuffled, of similar length, padded on the right to the longest text of the batch.
 
-Work is done by pools of thousands of rows, never row by row: a pool is parsed, shuffled, sorted and cut with a few ops.
+Work is done by pools of thousands of rows, never row by row: a pool is parsed, shuffled, sorted and cut with
+a few ops.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from typing import Any
 
 import tensorflow as tf
 
-# Rows to parse at once: `records.batch(POOL_ROWS).map(parse)`. Shuffling reaches as far as a pool, and 16,384 pairs of
-# 20 ids are 5 MB.
+# Rows to parse at once: `records.batch(POOL_ROWS).map(parse)`. Shuffling reaches as far as a pool, and 16,384
+# pairs of 20 ids are 5 MB.
 POOL_ROWS = 16_384
 # Pools in the shuffle buffer, which mixes rows of different files.
 _POOL_BUFFER = 8
@@ -25,10 +26,11 @@ def make_dataset(
     """Batches for `keras.Model.fit`, `evaluate` and `predict`.
 
     Args:
-        pools: parsed rows, many at a time: dicts with `ids_a` and `ids_b`, int64 [rows, (length)], sparse or ragged, and
-            `label`, float [rows] or [rows, 1]; other keys are left out.
+        pools: parsed rows, many at a time: dicts with `ids_a` and `ids_b`, int64 [rows, (length)], sparse or
+            ragged, and `label`, float [rows] or [rows, 1]; other keys are left out.
         batch_size: pairs in a batch; the last one of a pool may be smaller.
-        training: shuffle anew each epoch, and put pairs of similar length together. Otherwise the order of rows stays.
+        training: shuffle anew each epoch, and put pairs of similar length together. Otherwise the order of
+            rows stays.
         seed: makes the order of all epochs repeatable.
         cache: keep the parsed pools in memory after the first epoch.
 
@@ -61,7 +63,8 @@ def _shuffle(pool: Features, seed: tf.Tensor, batch_size: int) -> dict[str, Any]
     order = tf.random.experimental.stateless_shuffle(tf.range(count), seed)
     length = tf.maximum(pool["ids_a"].row_lengths(), pool["ids_b"].row_lengths())
     order = tf.gather(order, tf.argsort(tf.gather(length, order), stable=True))
-    # The incomplete batch is made of the longest rows and keeps its place at the end: moving it would need ragged rows.
+    # The incomplete batch is made of the longest rows and keeps its place at the end: moving it would need
+    # ragged rows.
     whole = count // batch_size * batch_size
     batches = tf.reshape(order[:whole], [-1, batch_size])
     batches = tf.random.experimental.stateless_shuffle(batches, seed + 1)

@@ -18,24 +18,30 @@ class PairModel(Section):
 
     family: Literal["pair"] = "pair"
     encoder: Literal["average", "lstm"] = "average"
-    head: Literal["cosine", "concatenation"] = "cosine"
-    vocabulary_size: PositiveInt = 20_000
-    min_frequency: PositiveInt = 1
-    oov_buckets: PositiveInt = 1_000
-    ngrams: tuple[PositiveInt, ...] = (3, 4)
-    embedding_dim: PositiveInt = 300
-    units: PositiveInt = 32
-    max_tokens: PositiveInt = 100
-    dropout: float = Field(0.0, ge=0, lt=1)
+    head: Literal["cosine", "concatenation", "interaction"] = "cosine"
+    vocabulary_size: PositiveInt = Field(10_000, description="tokens and n-grams with a row of their own")
+    min_frequency: PositiveInt = Field(1, description="times that a token must occur to get one")
+    oov_buckets: PositiveInt = Field(
+        2_000,
+        description="rows that the others share by hash: the same unknown word in both texts still counts",
+    )
+    ngrams: tuple[PositiveInt, ...] = Field(
+        (3,), description="lengths of the character n-grams that follow the tokens; none for encoder 'lstm'"
+    )
+    embedding_dim: PositiveInt = 256
+    units: PositiveInt = Field(32, description="size of the state of encoder 'lstm'")
+    max_tokens: PositiveInt = Field(100, description="tokens kept of each text, n-grams not counted")
+    dropout: float = Field(0.2, ge=0, lt=1, description="share of tokens left out while training")
 
 
 class Training(Section):
     """How the weights are found."""
 
-    epochs: PositiveInt = 20
-    batch_size: PositiveInt = 64
+    family: Literal["pair"] = "pair"
+    epochs: PositiveInt = 15
+    batch_size: PositiveInt = 128
     optimizer: Literal["adam", "rmsprop"] = "adam"
     learning_rate: PositiveFloat = 1e-3
     loss: Literal["cross_entropy", "mse", "correlation", "cosent"] = "mse"
-    patience: int = Field(3, ge=0)
+    patience: int = Field(3, ge=0, description="epochs without a better eval metric before training stops")
     seed: int = 1

@@ -11,6 +11,7 @@ from keras import ops
 from trainer.config import PairModel
 
 PADDING = 0
+WEIGHT_TABLE = "token_weights"
 
 
 @keras.saving.register_keras_serializable("kembar")
@@ -21,7 +22,7 @@ class WeightedSum(keras.layers.Layer):
     """
 
     def call(self, ids: Any, vectors: Any, weights: Any) -> Any:
-        """ids [batch, length], vectors [batch, length, dim] and weights [batch, length, 1] to [batch, dim]."""
+        """Ids [batch, length], vectors [batch, length, dim], weights [batch, length, 1] to [batch, dim]."""
         same = ops.cast(ids[:, :, None] == ids[:, None, :], vectors.dtype)
         repeats = ops.sum(same, axis=-1, keepdims=True)
         present = ops.cast(ids[:, :, None] != PADDING, vectors.dtype)
@@ -41,17 +42,19 @@ def build_tower(
     Args:
         model: sizes and kinds.
         vocabulary_rows: number of ids, the padding id 0 included.
-        token_weights: float [vocabulary_rows], first weights of the tokens (see `inverse_document_frequency`); ones if
-            None. Encoders that read words in order have no use for them.
+        token_weights: float [vocabulary_rows], first weights of the tokens (see
+            `inverse_document_frequency`); ones if None. Encoders that read words in order have no use for
+            them.
 
     Returns:
-        A model from ids, int64 [batch, length], padded on the right with 0, to embeddings, float [batch, dim]. More
-        padding changes nothing; a text without tokens is the zero vector.
+        A model from ids, int64 [batch, length], padded on the right with 0, to embeddings, float [batch,
+        dim]. More padding changes nothing; a text without tokens is the zero vector.
     """
     ids = keras.Input((None,), dtype="int64", name="ids")
-    return keras.Model(
-        ids, _ENCODERS[model.encoder](ids, model, vocabulary_rows, token_weights), name="tower"
-    )
+    tower = keras.Model(ids, _ENCODERS[model.encoder](ids, model, vocabulary_rows), name="tower")
+    if token_weights is not None and model.encoder == "average":
+        tower.get_layer(WEIGHT_TABLE).set_weights([np.asarray(token_weights, np.float32)[:, None]])
+    return tower
 
 
 def inverse_document_frequency(frequencies: np.ndarray, documents: int) -> np.ndarray:
@@ -67,28 +70,21 @@ def inverse_document_frequency(frequencies: np.ndarray, documents: int) -> np.nd
     return (np.log((1 + documents) / (1 + frequencies)) + 1).astype(np.float32)
 
 
-def _average(ids: Any, model: PairModel, rows: int, token_weights: np.ndarray | None) -> Any:
-    # Random vectors of variance 1 / dim are nearly orthogonal: before any training the cosine of two sums is nearly the
-    # TF-IDF cosine of the texts (Johnson and Lindenstrauss 1984), and words never seen in training still match themselves.
+def _average(ids: Any, model: PairModel, rows: int) -> Any:
+    # Random vectors of variance 1 / dim are nearly orthogonal: before any training the cosine of two sums is
+    # nearly the TF-IDF cosine of the texts (Johnson and Lindenstrauss 1984), and words never seen in training
+    # still match themselves.
     random = keras.initializers.RandomNormal(stddev=model.embedding_dim**-0.5)
-    first = np.ones(rows, np.float32) if token_weights is None else np.asarray(token_weights, np.float32)
     vectors = keras.layers.Embedding(rows, model.embedding_dim, random, name="tokens")(ids)
-    table = keras.layers.Embedding(rows, 1, _from_array(first[:, None]), name="token_weights")
-    weights = keras.layers.Dropout(model.dropout)(table(ids))
+    weights = keras.layers.Embedding(rows, 1, "ones", name=WEIGHT_TABLE)(ids)
+    # What is dropped is the weight, so whole tokens go, as in word dropout (Iyyer et al. 2015, section 3.1).
+    weights = keras.layers.Dropout(model.dropout, name="token_dropout")(weights)
     return WeightedSum(name="weighted_sum")(ids, vectors, weights)
 
 
-def _lstm(ids: Any, model: PairModel, rows: int, token_weights: np.ndarray | None) -> Any:
-    del token_weights  # the recurrent state weighs words by itself
+def _lstm(ids: Any, model: PairModel, rows: int) -> Any:
     vectors = keras.layers.Embedding(rows, model.embedding_dim, mask_zero=True, name="tokens")(ids)
     return keras.layers.LSTM(model.units, dropout=model.dropout, name="lstm")(vectors)
 
 
 _ENCODERS = {"average": _average, "lstm": _lstm}
-
-
-def _from_array(values: np.ndarray) -> Any:
-    def initializer(shape: Any, dtype: Any = None) -> Any:
-        return ops.reshape(ops.convert_to_tensor(values, dtype=dtype), shape)
-
-    return initializer

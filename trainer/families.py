@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from trainer.fitting import Data, TrainingLog
     from trainer.spec import Spec
 
-MODULES = {"pair": "trainer.pair"}
+MODULES = {"pair": "trainer.pair", "vae": "trainer.vae.family", "dense": "trainer.dense.family"}
 
 
 class Served(Protocol):
@@ -31,11 +31,17 @@ class Served(Protocol):
 class Family(Protocol):
     """What a family module offers."""
 
+    EVALUATED: str
+    """The signature, from serialized tf.Examples, that is evaluated."""
+
     SCORE: str
-    """The output of `serve_examples` that is evaluated."""
+    """Its output that is evaluated: one number or several for an example."""
 
     PREPROCESSING: tuple[str, ...]
     """The fields of `[model]` that `preprocess` reads: only they make the transform run again."""
+
+    EVALUATION: tuple[str, ...]
+    """The fields of `[model]` that metrics, baselines and golden requests read."""
 
     def preprocess(self, inputs: dict[str, Any], spec: Spec) -> dict[str, Any]:
         """Raw features to transformed ones, as a tf.Transform preprocessing_fn."""
@@ -47,10 +53,13 @@ class Family(Protocol):
         """The module to save, with every signature of the served model."""
 
     def metrics(self, label: np.ndarray, score: np.ndarray, spec: Spec) -> dict[str, float]:
-        """Name to value on one split."""
+        """Name to value on one split.
+
+        `label` is [rows, 1], or [rows, 0] where the data has none; `score` is [rows, numbers of SCORE].
+        """
 
     def primary_metric(self, spec: Spec) -> str:
-        """The metric that decides between two models; more is better."""
+        """The metric that decides between two models; `trainer.metrics` says which way is better."""
 
     def baselines(
         self, train: pa.Table, splits: dict[str, pa.Table], spec: Spec

@@ -43,6 +43,19 @@ class TrainingLog:
     examples_per_second: float = 0.0
     seconds: float = 0.0
     history: dict[str, list[float]] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, model: keras.Model, history: dict[str, list[Any]], rows: int, seconds: float) -> TrainingLog:
+        """The log of a training that saw `rows` examples in each epoch."""
+        epochs = len(history["loss"])
+        return cls(
+            epochs=epochs,
+            parameters=model.count_params(),
+            examples_per_second=rows * epochs / seconds,
+            seconds=seconds,
+            history={name: [float(value) for value in values] for name, values in history.items()},
+        )
 
 
 class EvalMetric(keras.callbacks.Callback):

@@ -1,7 +1,7 @@
 """What training makes small.
 
-Every loss takes labels and scores in [0, 1], float [batch] or [batch, 1], and gives a scalar: the mean over the batch, or
-one number for the batch where its rows are compared with each other.
+Every loss takes labels and scores in [0, 1], float [batch] or [batch, 1], and gives a scalar: the mean over
+the batch, or one number for the batch where its rows are compared with each other.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ Loss = Callable[[Any, Any], Any]
 
 
 def cross_entropy(labels: Any, scores: Any) -> Any:
-    """Binary cross-entropy against a label between 0 and 1, the loss of beta regression's logit link.
+    """Binary cross-entropy against a label between 0 and 1; least, though not 0, where score and label agree.
 
-    Tai, Socher, Manning 2015, "Improved Semantic Representations From Tree-Structured LSTMs", equation 15, trains
-    relatedness as a distribution in the same way; with two classes its KL divergence is this loss less a constant.
+    Tai, Socher, Manning 2015, "Improved Semantic Representations From Tree-Structured LSTMs", section 4.2,
+    trains relatedness as a distribution; with two classes its KL divergence is this loss less a constant.
     """
     labels, scores = _flat(labels, scores)
     return ops.mean(keras.losses.binary_crossentropy(labels[:, None], scores[:, None]))
 
 
 def mean_squared_error(labels: Any, scores: Any) -> Any:
-    """Squared distance between label and score: Mueller and Thyagarajan 2016 (MaLSTM), section "Training"."""
+    """Mean squared error, as in Mueller and Thyagarajan 2016, "Siamese Recurrent Architectures" (MaLSTM)."""
     labels, scores = _flat(labels, scores)
     return ops.mean(ops.square(labels - scores))
 
@@ -38,7 +38,7 @@ def mean_squared_error(labels: Any, scores: Any) -> Any:
 def correlation(labels: Any, scores: Any) -> Any:
     """1 less Pearson's correlation over the batch, in [0, 2]; 1 where labels or scores do not vary.
 
-    The measure of the task itself (Cer et al. 2017, "SemEval-2017 Task 1", section 5) used as a loss.
+    The measure of the task itself (Cer et al. 2017, "SemEval-2017 Task 1") used as a loss.
     """
     labels, scores = _flat(labels, scores)
     labels = labels - ops.mean(labels)
@@ -48,10 +48,9 @@ def correlation(labels: Any, scores: Any) -> Any:
 
 
 def cosent(labels: Any, scores: Any) -> Any:
-    """log(1 + sum of exp(20 (s_i - s_j)) over pairs of rows where label i is below label j): order, not distance.
+    """log(1 + sum of exp(20 (s_i - s_j))) over pairs of rows where label i is below label j: order alone.
 
-    Su 2022, "CoSENT: a sentence vector scheme more effective than Sentence-BERT", its last equation; also
-    Huang et al. 2024, "CoSENT: Consistent Sentence Embedding via Similarity Ranking", equation 8.
+    Huang et al. 2024, "CoSENT: Consistent Sentence Embedding via Similarity Ranking".
     """
     labels, scores = _flat(labels, scores)
     below = labels[:, None] < labels[None, :]

@@ -10,8 +10,10 @@ from sklearn import metrics as skl
 
 from trainer.features import Label
 
-# The first metric of a label's kind decides between models; for all of them more is better.
-PRIMARY = {"score": "spearman", "binary": "average_precision"}
+# What decides between two models, by the label's kind.
+PRIMARY = {"score": "spearman", "binary": "average_precision", "classes": "accuracy"}
+# Of all other metrics more is better.
+LOWER_IS_BETTER = frozenset({"mse", "cross_entropy", "negative_elbo", "nll", "reconstruction", "kl"})
 
 
 def pair_metrics(label: np.ndarray, score: np.ndarray, kind: Label) -> dict[str, float]:
@@ -52,4 +54,25 @@ def _binary_metrics(label: np.ndarray, score: np.ndarray) -> dict[str, float]:
         "accuracy": float(np.mean(decided == label)) if label.size else float("nan"),
         "f1": float(skl.f1_score(label, decided, zero_division=0.0)) if label.size else float("nan"),
         "mcc": float(skl.matthews_corrcoef(label, decided)) if both else float("nan"),
+    }
+
+
+def class_metrics(label: np.ndarray, probabilities: np.ndarray, classes: int) -> dict[str, float]:
+    """Metrics of class probabilities.
+
+    Args:
+      label: [rows], the index of each row's class.
+      probabilities: [rows, classes].
+      classes: How many there are; one that no row has counts nothing in `macro_f1`.
+    """
+    label = np.asarray(label, np.int64).ravel()
+    if not label.size:
+        return dict.fromkeys(("accuracy", "macro_f1", "cross_entropy"), float("nan"))
+    probabilities = np.asarray(probabilities, np.float64).reshape(-1, classes)
+    decided = probabilities.argmax(axis=1)
+    present = np.unique(label)
+    return {
+        "accuracy": float(np.mean(decided == label)),
+        "macro_f1": float(skl.f1_score(label, decided, labels=present, average="macro", zero_division=0.0)),
+        "cross_entropy": float(skl.log_loss(label, probabilities, labels=np.arange(classes))),
     }

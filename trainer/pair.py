@@ -12,20 +12,24 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from trainer import metrics as measures
+from trainer import tables
 from trainer.baselines import average_label, tfidf_cosine
 from trainer.batching import POOL_ROWS, make_dataset
+from trainer.config import PairModel, Training
 from trainer.encoders import inverse_document_frequency
-from trainer.features import IDS_A, IDS_B, LABEL, TEXT_A, TEXT_B
+from trainer.features import IDS_A, IDS_B, LABEL, TEXT_A, TEXT_B, Label
 from trainer.fitting import Data, EvalMetric, Progress, TrainingLog
 from trainer.heads import build_pair
 from trainer.losses import LOSSES
 from trainer.signatures import PairServing
-from trainer.spec import Spec
+from trainer.spec import Spec, narrow
 from trainer.text import text_features
 
+EVALUATED = "serve_examples"
 SCORE = "score"
 VOCABULARY = "tokens"
 # What `preprocess` reads of the model.
+EVALUATION: tuple[str, ...] = ()
 PREPROCESSING = ("max_tokens", "ngrams", "vocabulary_size", "min_frequency", "oov_buckets")
 # Id 0 is padding, so what the vocabulary calls 0 is 1.
 _FIRST_ID = 1
@@ -36,7 +40,7 @@ def preprocess(inputs: dict[str, Any], spec: Spec) -> dict[str, Any]:
 
     Both texts share one vocabulary, learned from both.
     """
-    model = spec.model
+    model, label = narrow(spec.model, PairModel), _label(spec)
     texts = {
         ids: text_features(tf.reshape(inputs[text], [-1]), model.max_tokens, model.ngrams)
         for ids, text in ((IDS_A, TEXT_A), (IDS_B, TEXT_B))
@@ -47,7 +51,7 @@ def preprocess(inputs: dict[str, Any], spec: Spec) -> dict[str, Any]:
         frequency_threshold=model.min_frequency,
         vocab_filename=VOCABULARY,
     )
-    low, high = spec.label.bounds
+    low, high = label.bounds
     outputs: dict[str, Any] = {LABEL: (tf.cast(inputs[LABEL], tf.float32) - low) / (high - low)}
     for name, tokens in texts.items():
         found = tft.apply_vocabulary(tokens.to_sparse(), vocabulary, num_oov_buckets=model.oov_buckets)
@@ -57,25 +61,26 @@ def preprocess(inputs: dict[str, Any], spec: Spec) -> dict[str, Any]:
 
 def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
     """Trains, stops when the eval split's metric does, and keeps the best epoch's weights."""
-    keras.utils.set_random_seed(spec.training.seed)
-    training = spec.training
+    config, training = narrow(spec.model, PairModel), narrow(spec.training, Training)
+    keras.utils.set_random_seed(training.seed)
     train = make_dataset(
         data.pools("train", POOL_ROWS), training.batch_size, training=True, seed=training.seed, cache=True
     )
     held_out = make_dataset(data.pools("eval", POOL_ROWS), 1_024, training=False, cache=True)
     rows = vocabulary_rows(data.transform, spec)
     weights, pairs = document_weights(data, rows)
-    model, _ = build_pair(spec.model, rows, weights)
+    model, _ = build_pair(config, rows, weights)
     optimizer = keras.optimizers.get(
         {"class_name": training.optimizer, "config": {"learning_rate": training.learning_rate}}
     )
-    model.compile(optimizer, loss=LOSSES[training.loss])
+    # Each length of batch would be compiled again: on a GPU Keras' own choice can be XLA.
+    model.compile(optimizer, loss=LOSSES[training.loss], jit_compile=False)
     labels = np.concatenate([label.numpy() for _, label in held_out])
     metric = primary_metric(spec)
 
     def measure() -> float:
         scores = np.concatenate([model(texts, training=False).numpy().ravel() for texts, _ in held_out])
-        return measures.pair_metrics(labels, scores, spec.label)[metric]
+        return measures.pair_metrics(labels, scores, _label(spec))[metric]
 
     monitor = f"eval_{metric}"
     started = time.monotonic()
@@ -92,20 +97,14 @@ def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
             Progress(training.epochs),
         ],
     ).history
-    seconds = time.monotonic() - started
-    epochs = len(history["loss"])
-    return model, TrainingLog(
-        epochs=epochs,
-        parameters=model.count_params(),
-        examples_per_second=pairs * epochs / seconds,
-        seconds=seconds,
-        history={name: [float(value) for value in values] for name, values in history.items()},
-    )
+    return model, TrainingLog.of(model, history, pairs, time.monotonic() - started)
 
 
 def vocabulary_rows(transform: tft.TFTransformOutput, spec: Spec) -> int:
     """Number of ids: padding, the vocabulary, and the buckets of words that are not in it."""
-    return _FIRST_ID + transform.vocabulary_size_by_name(VOCABULARY) + spec.model.oov_buckets
+    return (
+        _FIRST_ID + transform.vocabulary_size_by_name(VOCABULARY) + narrow(spec.model, PairModel).oov_buckets
+    )
 
 
 def document_weights(data: Data, rows: int) -> tuple[np.ndarray, int]:
@@ -127,12 +126,12 @@ def export(model: keras.Model, transform: tft.TFTransformOutput, spec: Spec) -> 
 
 def metrics(label: np.ndarray, score: np.ndarray, spec: Spec) -> dict[str, float]:
     """Metrics of scores in the label's own range."""
-    return measures.pair_metrics(label, score, spec.label)
+    return measures.pair_metrics(label, score, _label(spec))
 
 
 def primary_metric(spec: Spec) -> str:
     """Spearman for scores, average precision for binary labels."""
-    return measures.PRIMARY[spec.label.kind]
+    return measures.PRIMARY[_label(spec).kind]
 
 
 def baselines(
@@ -141,7 +140,7 @@ def baselines(
     """The mean label and the TF-IDF cosine, measured on each of `splits`."""
     found: dict[str, dict[str, dict[str, float]]] = {}
     for name, method in (("majority", average_label), ("tfidf_cosine", tfidf_cosine)):
-        predict = method(_columns(train), spec.label)
+        predict = method(_columns(train), _label(spec))
         found[name] = {}
         for split, table in splits.items():
             columns = _columns(table)
@@ -166,9 +165,9 @@ def golden_requests(spec: Spec) -> dict[str, dict[str, list]]:
     }
 
 
+def _label(spec: Spec) -> Label:
+    return narrow(spec.label, Label)
+
+
 def _columns(table: pa.Table) -> dict[str, np.ndarray]:
-    flat = {name: table[name].combine_chunks().flatten() for name in (TEXT_A, TEXT_B, LABEL)}
-    decoded = {
-        name: np.array([v.decode() for v in flat[name].to_pylist()], object) for name in (TEXT_A, TEXT_B)
-    }
-    return {**decoded, LABEL: np.asarray(flat[LABEL], np.float64)}
+    return {**tables.texts(table), LABEL: tables.labels(table)}

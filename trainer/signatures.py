@@ -8,8 +8,8 @@ import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from trainer.features import IDS_A, IDS_B, TEXT_A, TEXT_B
-from trainer.spec import Spec
+from trainer.features import IDS_A, IDS_B, TEXT_A, TEXT_B, Label
+from trainer.spec import Spec, narrow
 
 THRESHOLD = 0.5
 
@@ -30,7 +30,7 @@ class PairServing(tf.Module):
         self._tower = model.get_layer("tower")
         # Held here so that its vocabulary is saved as an asset of this module.
         self._transform = transform.transform_features_layer()
-        self._label = spec.label
+        self._label = narrow(spec.label, Label)
 
     def served(self) -> dict[str, Any]:
         """Signature name to concrete function, for tf.saved_model.save."""

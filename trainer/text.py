@@ -1,9 +1,9 @@
 """From text to tokens, in TensorFlow ops alone.
 
-The same functions run inside the `preprocessing_fn` of TF Transform and inside the exported serving graph, so nothing
-here may need Python or a library at run time. RE2, which stands behind `tf.strings.regex_replace`, knows Unicode
-classes and scripts; core TensorFlow has no Unicode normalization (NFKC lives in tensorflow-text), so what is done
-instead is listed in `normalize`.
+The same functions run inside the `preprocessing_fn` of TF Transform and inside the exported serving graph, so
+nothing here may need Python or a library at run time. RE2, which stands behind `tf.strings.regex_replace`,
+knows Unicode classes and scripts; core TensorFlow has no Unicode normalization (NFKC lives in
+tensorflow-text), so what is done instead is listed in `normalize`.
 """
 
 from __future__ import annotations
@@ -12,28 +12,29 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-# Scripts written without spaces between words: each character, with the marks that belong to it, is a token. U+30FC,
-# the long-vowel sign, belongs to no script but never stands alone.
+# Scripts written without spaces between words: each character, with the marks that belong to it, is a token.
+# U+30FC, the long-vowel sign, belongs to no script but never stands alone.
 _UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}][\p{M}ー]*"
 # Symbols carry meaning (currencies, signs of arithmetic, emoji) where punctuation hardly does.
 _ALONE = rf"({_UNSPACED}|\p{{S}})"
-_NOT_IN_A_TOKEN = r"[^\p{L}\p{M}\p{N}\p{S}{_HIDDEN_DOT}{_HIDDEN_COMMA}]+"
-# A dot or comma between digits belongs to the number: 3.5 and 1,000 are one token each. RE2 cannot look ahead, so these
-# two are hidden behind characters of the private use area while punctuation is taken out.
+# A dot or comma between digits belongs to the number: 3.5 and 1,000 are one token each. RE2 cannot look
+# ahead, so these two are hidden behind characters of the private use area while punctuation is taken out.
 _HIDDEN_DOT, _HIDDEN_COMMA = "\ue000", "\ue001"
+_NOT_IN_A_TOKEN = rf"[^\p{{L}}\p{{M}}\p{{N}}\p{{S}}{_HIDDEN_DOT}{_HIDDEN_COMMA}]+"
 
 _FULL_WIDTH_FIRST, _FULL_WIDTH_LAST, _FULL_WIDTH_SHIFT = 0xFF01, 0xFF5E, 0xFEE0
-# Characters without width: soft hyphen, zero-width space, word joiner, byte-order mark. The joiners U+200C and U+200D
-# stay out of the list, because they change letters in Persian and Hindi.
+# Characters without width: soft hyphen, zero-width space, word joiner, byte-order mark. The joiners U+200C
+# and U+200D stay out of the list, because they change letters in Persian and Hindi.
 _NO_WIDTH = r"[\x{00AD}\x{200B}\x{2060}\x{FEFF}]"
 
 
 def normalize(texts: tf.Tensor) -> tf.Tensor:
     """Brings spellings of the same text together.
 
-    Invalid UTF-8 becomes U+FFFD instead of an error, characters without width go, full-width forms become ASCII (a part
-    of NFKC), upper case becomes lower case in all scripts. A letter and its composed form (`e` with U+0301, and U+00E9)
-    stay different, as do ligatures: that needs NFKC, which core TensorFlow does not have.
+    Invalid UTF-8 becomes U+FFFD instead of an error, characters without width go, full-width forms become
+    ASCII (a part of NFKC), upper case becomes lower case in all scripts. A letter and its composed form (`e`
+    with U+0301, and U+00E9) stay different, as do ligatures: that needs NFKC, which core TensorFlow does not
+    have.
 
     Args:
         texts: string [batch], UTF-8.
@@ -75,8 +76,8 @@ def tokenize(texts: tf.Tensor, max_tokens: int) -> tf.RaggedTensor:
 def character_ngrams(tokens: tf.RaggedTensor, sizes: Sequence[int]) -> tf.RaggedTensor:
     """Spells tokens as overlapping runs of characters, so that `walk` and `walking` have something in common.
 
-    Subword units of Bojanowski et al. 2017, "Enriching Word Vectors with Subword Information", section 3.2: each token is
-    put between `<` and `>`, which no token contains as `tokenize` would have to keep them as symbols of their own.
+    Subword units of Bojanowski et al. 2017, "Enriching Word Vectors with Subword Information", section 3.2:
+    each token is put between `<` and `>`, so that beginnings and ends of words differ from their middles.
 
     Args:
         tokens: string [batch, (tokens)].

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 from pathlib import Path
@@ -18,13 +19,17 @@ from trainer.errors import ServingError
 
 LOG = "versions.json"
 INCOMING = ".incoming-"
+# As TF Serving has them: ASCII digits, within 64 bits.
+_VERSION = re.compile("[0-9]{1,18}")
 
 
 def versions(base: Path) -> list[int]:
     """Versions in the folder, lowest first."""
     if not base.is_dir():
         return []
-    return sorted(int(child.name) for child in base.iterdir() if child.name.isdecimal() and child.is_dir())
+    return sorted(
+        int(child.name) for child in base.iterdir() if _VERSION.fullmatch(child.name) and child.is_dir()
+    )
 
 
 def next_version(base: Path, now: float) -> int:
@@ -63,6 +68,8 @@ def push(model: Path, base: Path, entry: dict[str, Any], now: float | None = Non
     expected = checksum(model)
     newest = versions(base)[-1:]
     if newest and checksum(base / str(newest[0])) == expected:
+        if all(logged["version"] != newest[0] for logged in read_log(base)):  # killed before it was logged
+            _append(base, {"version": newest[0], "pushed": int(at), "sha256": expected, **entry})
         return base / str(newest[0]), expected
     incoming = base / f"{INCOMING}{os.getpid()}"
     try:

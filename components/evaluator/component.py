@@ -30,7 +30,6 @@ from trainer.features import LABEL
 from trainer.spec import Spec
 
 SPLITS = ("eval", "test")
-SIGNATURE = "serve_examples"
 CANDIDATE = "candidate"
 CHAMPION = "champion"
 PREDICTIONS = "predictions"
@@ -79,7 +78,8 @@ def Evaluator(  # noqa: N802
                 eval_shared_model=shared, eval_config=config, tensor_adapter_config=adapter
             )
             at = next(i for i, e in enumerate(extractors) if "predict" in e.stage_name.lower()) + 1
-            extractors.insert(at, predictions_writer(os.path.join(evaluation.uri, PREDICTIONS, split)))
+            prefix = os.path.join(evaluation.uri, PREDICTIONS, split)
+            extractors.insert(at, predictions_writer(prefix, family_of(parsed).SCORE))
             _ = (
                 pipeline
                 | f"Read[{split}]" >> tfxio.BeamSource()
@@ -100,8 +100,8 @@ def eval_config(spec: Spec, models: list[str]) -> tfma.EvalConfig:
         model_specs=[
             tfma.ModelSpec(
                 name=name,
-                signature_name=SIGNATURE,
-                label_key=LABEL,
+                signature_name=family_of(spec).EVALUATED,
+                label_key=LABEL if spec.label is not None else "",
                 prediction_key=family_of(spec).SCORE,
                 is_baseline=name == CHAMPION,
             )
@@ -118,29 +118,32 @@ def eval_config(spec: Spec, models: list[str]) -> tfma.EvalConfig:
     )
 
 
-def predictions_writer(prefix: str) -> tfma.extractors.Extractor:
+def predictions_writer(prefix: str, output: str) -> tfma.extractors.Extractor:
     """An extractor that passes everything on and writes the candidate's scores beside the examples."""
-    return tfma.extractors.Extractor(stage_name="WritePredictions", ptransform=_WritePredictions(prefix))
+    return tfma.extractors.Extractor(
+        stage_name="WritePredictions", ptransform=_WritePredictions(prefix, output)
+    )
 
 
 class _WritePredictions(beam.PTransform):
-    def __init__(self, prefix: str) -> None:
+    def __init__(self, prefix: str, output: str) -> None:
         super().__init__()
         self._prefix = prefix
+        self._output = output
 
     def expand(self, extracts: beam.PCollection) -> beam.PCollection:
-        rows = extracts | "Rows" >> beam.FlatMap(_rows)
+        rows = extracts | "Rows" >> beam.FlatMap(_rows, self._output)
         columns = pa.schema([(_SERIALIZED, pa.binary()), ("score", pa.list_(pa.float64()))])
         _ = rows | "Write" >> beam.io.WriteToParquet(self._prefix, columns, file_name_suffix=".parquet")
         return extracts
 
 
-def _rows(extracts: dict[str, Any]) -> list[dict[str, Any]]:
+def _rows(extracts: dict[str, Any], output: str) -> list[dict[str, Any]]:
     predictions = extracts[tfma.PREDICTIONS_KEY]
     # With one model TFMA leaves the level of the model's name out.
     scores = predictions.get(CANDIDATE, predictions) if isinstance(predictions, dict) else predictions
     if isinstance(scores, dict):
-        scores = scores["score"]
+        scores = scores[output]
     return [
         {_SERIALIZED: bytes(serialized), "score": np.asarray(score, np.float64).ravel().tolist()}
         for serialized, score in zip(extracts[tfma.INPUT_KEY], scores, strict=True)

@@ -191,8 +191,8 @@ def check_counts(examples_uri: str, data: Data) -> None:
         empty = [split for split in SPLITS if source not in SPLITS and split not in kept]
         if empty:
             raise DataRejected(
-                f"{path}: no row falls into the split {empty[0]}: {sum(kept.values())} rows in too few groups "
-                "that share texts: give more rows, other [data] split, or one file a split"
+                f"{path}: no row falls into the split {empty[0]}: {sum(kept.values())} rows "
+                "in too few groups that share texts: give more rows, other [data] split, or one file a split"
             )
 
 

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from pydantic import Field
 
 from trainer.config import Section
+from trainer.metrics import LOWER_IS_BETTER
 
 Metrics = dict[str, float]
 
 
 class Gates(Section):
-    """The `[gates]` section: what a model must reach to be served. For all metrics more is better."""
+    """The `[gates]` section: what a model must reach to be served."""
 
-    split: str = Field("test", pattern="^(eval|test)$", description="the split that decides")
-    metric: str | None = Field(
-        None, description="compared with baselines and champion; default: by label kind"
-    )
+    split: Literal["eval", "test"] = Field("test", description="the split that decides")
+    metric: str | None = Field(None, description="compared with baselines and champion; default: by family")
     floors: dict[str, float] = Field({}, description="metric to its lowest acceptable value")
+    ceilings: dict[str, float] = Field({}, description="metric to its highest acceptable value")
     beat_baselines: bool = True
     champion_margin: float = Field(
         0.0, description="how much better than the champion; negative tolerates a loss"
@@ -37,13 +39,13 @@ class Decision:
     @property
     def reason(self) -> str:
         """One line: what failed, or what was passed."""
-        return "; ".join(self.failed or self.passed)
+        return "; ".join(self.failed or self.passed) or "no gate is set ([gates])"
 
 
 def decide(
     gates: Gates, metric: str, candidate: Metrics, baselines: dict[str, Metrics], champion: Metrics | None
 ) -> Decision:
-    """Checks a candidate against floors, baselines and champion.
+    """Checks a candidate against floors, ceilings, baselines and champion.
 
     Args:
       gates: The configured gates.
@@ -52,37 +54,52 @@ def decide(
       baselines: The same for each baseline.
       champion: The same for the model in service, None when nothing is served.
     """
-    passed: list[str] = []
-    failed: list[str] = []
+    checks = [*_limits(gates, candidate)]
     value = candidate.get(metric, math.nan)
-
-    def check(ok: bool, good: str, bad: str) -> None:
-        (passed if ok else failed).append(good if ok else bad)
-
-    for name, floor in gates.floors.items():
-        reached = candidate.get(name, math.nan)
-        check(
-            reached >= floor,
-            f"{name} {reached:.4f} reaches the floor {floor:g}",
-            f"{name} {reached:.4f} is below the floor {floor:g} ([gates] floors)",
-        )
     if gates.beat_baselines:
-        for name, measured in sorted(baselines.items()):
-            other = measured.get(metric, math.nan)
-            if math.isnan(other) and not math.isnan(value):
-                continue  # such as the correlation of a constant: any number beats it
-            check(
-                value > other,
-                f"{metric} {value:.4f} beats {name} {other:.4f}",
-                f"{metric} {value:.4f} does not beat the baseline {name} {other:.4f} "
-                "([gates] beat_baselines)",
-            )
+        checks += _against_baselines(metric, value, baselines)
     if champion is not None:
-        needed = champion.get(metric, math.nan) + gates.champion_margin
-        check(
-            value >= needed or (math.isnan(needed) and not math.isnan(value)),
-            f"{metric} {value:.4f} holds against the champion {champion.get(metric, math.nan):.4f}",
-            f"{metric} {value:.4f} loses to the champion {champion.get(metric, math.nan):.4f} "
-            f"([gates] champion_margin = {gates.champion_margin:g})",
-        )
-    return Decision(not failed, tuple(passed), tuple(failed))
+        checks.append(_against_champion(gates, metric, value, champion.get(metric, math.nan)))
+    passed = tuple(said for ok, said in checks if ok)
+    failed = tuple(said for ok, said in checks if not ok)
+    return Decision(not failed, passed, failed)
+
+
+def _limits(gates: Gates, candidate: Metrics) -> Iterator[tuple[bool, str]]:
+    for name, floor in gates.floors.items():
+        value = candidate.get(name, math.nan)
+        ok = value >= floor
+        said = f"reaches the floor {floor:g}" if ok else f"is below the floor {floor:g} ([gates] floors)"
+        yield ok, f"{name} {value:.4f} {said}"
+    for name, ceiling in gates.ceilings.items():
+        value = candidate.get(name, math.nan)
+        ok = value <= ceiling
+        said = f"keeps under {ceiling:g}" if ok else f"is above the ceiling {ceiling:g} ([gates] ceilings)"
+        yield ok, f"{name} {value:.4f} {said}"
+
+
+def _against_baselines(
+    metric: str, value: float, baselines: dict[str, Metrics]
+) -> Iterator[tuple[bool, str]]:
+    for name, measured in sorted(baselines.items()):
+        other = measured.get(metric, math.nan)
+        if math.isnan(other) and not math.isnan(value):
+            continue  # such as the correlation of a constant: any number beats it
+        ok = _gain(metric, value, other) > 0
+        said = f"beats {name} {other:.4f}"
+        if not ok:
+            said = f"does not beat the baseline {name} {other:.4f} ([gates] beat_baselines)"
+        yield ok, f"{metric} {value:.4f} {said}"
+
+
+def _against_champion(gates: Gates, metric: str, value: float, other: float) -> tuple[bool, str]:
+    ok = _gain(metric, value, other) >= gates.champion_margin or (math.isnan(other) and not math.isnan(value))
+    said = f"holds against the champion {other:.4f}"
+    if not ok:
+        said = f"loses to the champion {other:.4f} ([gates] champion_margin = {gates.champion_margin:g})"
+    return ok, f"{metric} {value:.4f} {said}"
+
+
+def _gain(metric: str, value: float, other: float) -> float:
+    """How much better `value` is than `other`; NaN where one of them is."""
+    return other - value if metric in LOWER_IS_BETTER else value - other

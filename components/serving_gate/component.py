@@ -12,7 +12,6 @@ from tfx.dsl.io import fileio
 from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
-from components.evaluator.component import SIGNATURE
 from components.evaluator.results import load_predictions
 from components.serving_gate.check import Serving, judge, run_probe
 from trainer.families import family_of
@@ -37,7 +36,7 @@ def ServingGate(  # noqa: N802
     family = family_of(parsed)
     seen = load_predictions(evaluation.uri, "test").slice(0, COMPARED_ROWS)
     examples = [{"b64": base64.b64encode(row).decode()} for row in seen["serialized"].to_pylist()]
-    requests = [{"signature": SIGNATURE, "inputs": {"examples": examples}}]
+    requests = [{"signature": family.EVALUATED, "inputs": {"examples": examples}}]
     requests += [
         {"signature": name, "inputs": inputs} for name, inputs in family.golden_requests(parsed).items()
     ]

@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+
+from trainer.config import PairModel
+from trainer.encoders import build_tower, inverse_document_frequency
+
+ROWS = 7
+ENCODERS = ("average", "lstm")
+
+
+def small(encoder: str, **sizes) -> PairModel:
+    return PairModel(encoder=encoder, embedding_dim=4, units=3, **sizes)
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_more_padding_changes_nothing(encoder: str) -> None:
+    tower = build_tower(small(encoder), ROWS)
+    ids = np.array([[3, 1, 2], [5, 0, 0], [0, 0, 0]])
+    padded = np.pad(ids, ((0, 0), (0, 9)))
+    np.testing.assert_allclose(tower(padded).numpy(), tower(ids).numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_a_text_does_not_depend_on_its_neighbours(encoder: str) -> None:
+    tower = build_tower(small(encoder), ROWS)
+    together = tower(np.array([[3, 1, 2], [5, 0, 0]])).numpy()
+    np.testing.assert_allclose(together[1:], tower(np.array([[5]])).numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_a_text_without_tokens_is_the_zero_vector(encoder: str) -> None:
+    tower = build_tower(small(encoder), ROWS)
+    np.testing.assert_array_equal(
+        tower(np.zeros((1, 4), np.int64)).numpy(), np.zeros((1, tower.output_shape[-1]))
+    )
+
+
+def test_no_columns_at_all_is_the_zero_vector_too() -> None:
+    tower = build_tower(small("average"), ROWS)
+    np.testing.assert_array_equal(tower(np.zeros((2, 0), np.int64)).numpy(), np.zeros((2, 4)))
+
+
+def test_average_is_the_weighted_sum_of_token_vectors_each_token_once() -> None:
+    weights = np.arange(ROWS, dtype=np.float32)
+    tower = build_tower(small("average"), ROWS, weights)
+    vectors = tower.get_layer("tokens").get_weights()[0]
+    expected = 2 * vectors[2] + 5 * vectors[5]
+    np.testing.assert_allclose(tower(np.array([[2, 5, 5, 5, 0]])).numpy()[0], expected, atol=1e-6)
+
+
+def test_average_ignores_order_and_lstm_does_not() -> None:
+    one, other = np.array([[1, 2, 3]]), np.array([[3, 2, 1]])
+    bag, sequence = (build_tower(small(encoder), ROWS) for encoder in ENCODERS)
+    np.testing.assert_allclose(bag(one).numpy(), bag(other).numpy(), atol=1e-6)
+    assert np.abs(sequence(one).numpy() - sequence(other).numpy()).max() > 1e-4
+
+
+def test_dropout_is_for_training_only() -> None:
+    tower = build_tower(small("average", dropout=0.5), ROWS)
+    ids = np.array([[1, 2, 3, 4, 5, 6]])
+    np.testing.assert_array_equal(tower(ids, training=False).numpy(), tower(ids, training=False).numpy())
+    assert np.abs(tower(ids, training=True).numpy() - tower(ids, training=False).numpy()).max() > 1e-4
+
+
+def test_the_classic_lstm_has_the_classic_size() -> None:
+    tower = build_tower(PairModel(encoder="lstm", embedding_dim=128, units=32), 10_000)
+    assert tower.count_params() == 10_000 * 128 + 4 * 32 * (128 + 32 + 1)
+    assert tower.output_shape == (None, 32)
+
+
+def test_random_token_vectors_start_nearly_orthogonal_and_of_length_one() -> None:
+    vectors = build_tower(PairModel(embedding_dim=256), 50).get_layer("tokens").get_weights()[0]
+    products = vectors @ vectors.T
+    np.testing.assert_allclose(np.diag(products), 1, atol=0.35)
+    assert np.abs(products - np.diag(np.diag(products))).max() < 0.35
+
+
+def test_inverse_document_frequency_against_scikit_learn() -> None:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectorizer = TfidfVectorizer(vocabulary=["a", "b", "c"], analyzer=str.split).fit(["a b", "a", "a a"])
+    found = inverse_document_frequency(np.array([3, 1, 0]), 3)
+    np.testing.assert_allclose(found, vectorizer.idf_, rtol=1e-6)
+    assert found.dtype == np.float32

@@ -1,0 +1,68 @@
+import math
+
+import keras
+import numpy as np
+import pytest
+
+from trainer.losses import COSENT_SCALE, LOSSES, correlation, cosent, cross_entropy, mean_squared_error
+
+LABELS = np.array([0.0, 0.25, 1.0], np.float32)
+SCORES = np.array([0.1, 0.5, 0.8], np.float32)
+
+
+def test_cross_entropy_against_its_formula() -> None:
+    expected = -np.mean(LABELS * np.log(SCORES) + (1 - LABELS) * np.log(1 - SCORES))
+    assert float(cross_entropy(LABELS, SCORES)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_cross_entropy_is_least_where_score_and_label_agree() -> None:
+    label = np.array([0.3], np.float32)
+    at, below, above = (float(cross_entropy(label, np.array([s], np.float32))) for s in (0.3, 0.29, 0.31))
+    assert at < below
+    assert at < above
+
+
+def test_mean_squared_error_against_its_formula() -> None:
+    assert float(mean_squared_error(LABELS, SCORES)) == pytest.approx((0.01 + 0.0625 + 0.04) / 3, rel=1e-5)
+
+
+def test_correlation_against_numpy() -> None:
+    assert float(correlation(LABELS, SCORES)) == pytest.approx(
+        1 - np.corrcoef(LABELS, SCORES)[0, 1], abs=1e-6
+    )
+
+
+def test_correlation_sees_neither_scale_nor_shift() -> None:
+    assert float(correlation(LABELS, 0.2 * LABELS + 0.5)) == pytest.approx(0, abs=1e-5)
+    assert float(correlation(LABELS, -0.2 * LABELS + 0.5)) == pytest.approx(2, abs=1e-5)
+
+
+def test_correlation_of_equal_labels_is_1_and_has_a_gradient() -> None:
+    import tensorflow as tf
+
+    scores = tf.constant(SCORES)
+    with tf.GradientTape() as tape:
+        tape.watch(scores)
+        loss = correlation(np.full(3, 0.5, np.float32), scores)
+    assert float(loss) == pytest.approx(1)
+    assert np.isfinite(tape.gradient(loss, scores).numpy()).all()
+
+
+@pytest.mark.parametrize("scores", [[0.1, 0.5, 0.8], [0.5, 0.4, 0.45], [0.9, 0.5, 0.1]])
+def test_cosent_against_its_formula(scores: list[float]) -> None:
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    expected = math.log(1 + sum(math.exp(COSENT_SCALE * (scores[i] - scores[j])) for i, j in pairs))
+    assert float(cosent(LABELS, np.array(scores, np.float32))) == pytest.approx(expected, rel=1e-4)
+
+
+def test_cosent_of_equal_labels_is_0() -> None:
+    assert float(cosent(np.full(3, 0.5, np.float32), SCORES)) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_a_column_of_scores_is_the_same_as_a_vector(name: str) -> None:
+    # [batch] less [batch, 1] would silently be [batch, batch].
+    vector = keras.ops.convert_to_numpy(LOSSES[name](LABELS, SCORES))
+    column = keras.ops.convert_to_numpy(LOSSES[name](LABELS, SCORES[:, None]))
+    assert vector.shape == ()
+    assert column == pytest.approx(vector, rel=1e-6)

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn import metrics as skl
+
+from trainer.features import Label
+from trainer.metrics import LOWER_IS_BETTER, PRIMARY, class_metrics, pair_metrics
+
+SCORE = Label(column="y", kind="score", range=(0, 5))
+BINARY = Label(column="y", kind="binary")
+
+
+def test_scores_by_hand():
+    # Ranks 1 2 3 4 against 1 3 2 4: Spearman is 1 - 6 * (0 + 1 + 1 + 0) / (4 * 15) = 0.8.
+    measured = pair_metrics(np.array([1, 2, 3, 4]), np.array([0.0, 3.0, 2.0, 5.0]), SCORE)
+    assert measured["spearman"] == pytest.approx(0.8)
+    # Centred: (-1.5, -0.5, 0.5, 1.5) and (-2.5, 0.5, -0.5, 2.5): 7 / sqrt(5 * 13).
+    assert measured["pearson"] == pytest.approx(7 / math.sqrt(65))
+    assert measured["mse"] == pytest.approx((1 + 1 + 1 + 1) / 4)
+    assert set(measured) == {"spearman", "pearson", "mse"}
+
+
+def test_equal_scores_share_their_rank():
+    label, score = np.array([0, 1, 1, 2, 5.0]), np.array([0.3, 0.3, 0.1, 0.9, 0.9])
+    assert pair_metrics(label, score, SCORE)["spearman"] == pytest.approx(
+        stats.pearsonr(stats.rankdata(label), stats.rankdata(score)).statistic
+    )
+
+
+def test_a_rising_function_of_the_label_ranks_perfectly():
+    label = np.linspace(0, 5, 50)
+    measured = pair_metrics(label, np.exp(label), SCORE)
+    assert measured["spearman"] == pytest.approx(1)
+    assert measured["pearson"] < 0.95
+    assert pair_metrics(label, -label, SCORE)["pearson"] == pytest.approx(-1)
+
+
+def test_binary_by_hand():
+    # Decided at 0.5: 1 0 1 0 against 1 0 0 1, so one true positive, one false, one missed, one true negative.
+    measured = pair_metrics(np.array([1, 0, 0, 1]), np.array([0.9, 0.1, 0.5, 0.4]), BINARY)
+    assert measured["accuracy"] == 0.5
+    assert measured["f1"] == pytest.approx(0.5)
+    assert measured["mcc"] == pytest.approx(0)
+    # Of the four pairs of a match and another, three are in order.
+    assert measured["auc"] == 0.75
+    # Matches stand at places 1 and 3: (1/1 + 2/3) / 2.
+    assert measured["average_precision"] == pytest.approx(5 / 6)
+    assert set(measured) == {"average_precision", "auc", "accuracy", "f1", "mcc"}
+
+
+def test_binary_like_scikit_learn():
+    random = np.random.default_rng(1)
+    label = (random.uniform(size=200) < 0.3).astype(float)
+    score = np.clip(label * 0.2 + random.uniform(size=200) * 0.8, 0, 1)
+    measured = pair_metrics(label, score, BINARY)
+    decided = (score >= 0.5).astype(float)
+    assert measured == pytest.approx(
+        {
+            "average_precision": skl.average_precision_score(label, score),
+            "auc": skl.roc_auc_score(label, score),
+            "accuracy": skl.accuracy_score(label, decided),
+            "f1": skl.f1_score(label, decided),
+            "mcc": skl.matthews_corrcoef(label, decided),
+        }
+    )
+
+
+@pytest.mark.parametrize("kind", [SCORE, BINARY])
+def test_no_rows_have_no_metrics(kind):
+    measured = pair_metrics(np.zeros(0), np.zeros(0), kind)
+    assert measured
+    assert all(math.isnan(value) for value in measured.values())
+
+
+def test_constant_scores_correlate_with_nothing():
+    for label, score in (([1, 2, 3], [2, 2, 2]), ([2, 2, 2], [1, 2, 3]), ([1], [1])):
+        measured = pair_metrics(np.array(label), np.array(score), SCORE)
+        assert math.isnan(measured["spearman"])
+        assert math.isnan(measured["pearson"])
+        assert measured["mse"] == pytest.approx(np.mean((np.array(label) - score) ** 2))
+
+
+@pytest.mark.parametrize(("label", "accuracy", "f1"), [(1.0, 2 / 3, 0.8), (0.0, 1 / 3, 0.0)])
+def test_labels_of_one_kind_rank_nothing(label, accuracy, f1):
+    measured = pair_metrics(np.full(3, label), np.array([0.9, 0.7, 0.1]), BINARY)
+    assert measured["accuracy"] == pytest.approx(accuracy)
+    assert measured["f1"] == pytest.approx(f1)
+    assert all(math.isnan(measured[name]) for name in ("auc", "average_precision", "mcc"))
+
+
+def test_columns_of_one_number_are_flattened():
+    flat = pair_metrics(np.array([1, 2, 4]), np.array([1, 3, 2]), SCORE)
+    assert pair_metrics(np.array([[1], [2], [4]]), np.array([[1], [3], [2]]), SCORE) == flat
+
+
+def test_different_lengths_are_an_error():
+    with pytest.raises(ValueError, match="3 labels but 2 scores"):
+        pair_metrics(np.zeros(3), np.zeros(2), SCORE)
+
+
+@pytest.mark.parametrize("kind", [SCORE, BINARY])
+def test_the_deciding_metric_is_measured_and_rises(kind):
+    assert PRIMARY[kind.kind] in pair_metrics(np.zeros(0), np.zeros(0), kind)
+    assert PRIMARY[kind.kind] not in LOWER_IS_BETTER
+
+
+def test_classes_by_hand():
+    label = np.array([0, 0, 1, 2])
+    probabilities = np.array([[0.5, 0.25, 0.25], [0.25, 0.5, 0.25], [0.1, 0.8, 0.1], [0.0, 0.0, 1.0]])
+    measured = class_metrics(label, probabilities, 3)
+    assert measured["accuracy"] == 0.75
+    # Precision and recall of the classes: 1 and 1/2, 1/2 and 1, 1 and 1.
+    assert measured["macro_f1"] == pytest.approx((2 / 3 + 2 / 3 + 1) / 3)
+    assert measured["cross_entropy"] == pytest.approx(-math.log(0.5 * 0.25 * 0.8 * 1.0) / 4)
+
+
+def test_a_class_without_rows_counts_nothing():
+    measured = class_metrics(np.array([0, 1]), np.array([[1.0, 0, 0], [0, 1.0, 0]]), 3)
+    assert measured["macro_f1"] == 1
+    assert measured["cross_entropy"] == pytest.approx(0, abs=1e-6)
+
+
+def test_no_rows_of_classes_have_no_metrics():
+    measured = class_metrics(np.zeros((0, 1)), np.zeros((0, 1)), 3)
+    assert set(measured) == {"accuracy", "macro_f1", "cross_entropy"}
+    assert all(math.isnan(value) for value in measured.values())
+    assert "cross_entropy" in LOWER_IS_BETTER

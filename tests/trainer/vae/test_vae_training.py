@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from trainer.vae import training
+from trainer.vae.builder import VariationalAutoencoder
+from trainer.vae.config import Vae, VaeTraining
+from trainer.vae.evaluation import negative_elbo
+
+QUICK = VaeTraining(epochs=4, batch_size=8, learning_rate=0.02, seed=3)
+
+
+def test_training_finds_the_two_kinds(stripes):
+    config = Vae(encoder=(8,), latent=1, activation="tanh")
+    options = VaeTraining(epochs=60, batch_size=16, learning_rate=0.03, warmup_epochs=1, weight_average=0.9)
+    model, history = training.train(config, options, stripes, stripes)
+    untrained = VariationalAutoencoder(config, 6, options.seed)
+    untrained.start_from(stripes)
+    before, after = (negative_elbo(each, stripes).negative_elbo.mean() for each in (untrained, model))
+    # The mean costs 6 log 2 = 4.16; two kinds known for log 2 = 0.69 leave 6 * 0.32 = 1.93 of entropy.
+    assert before > 4.1
+    assert after < 3.0
+    # What was kept are the averaged weights of the best epoch, not the ones training went on with.
+    rows = training.tf.data.Dataset.from_tensors(stripes)
+    kept = model.evaluate(rows, verbose=0, return_dict=True)["loss"]
+    assert kept == pytest.approx(min(history["val_loss"]), rel=1e-5)
+
+
+def test_the_parts_of_the_loss_are_reported_and_add_up(small, stripes):
+    history = training.fit(small(), stripes, stripes, QUICK)
+    assert set(history) == {
+        prefix + name for prefix in ("", "val_") for name in ("loss", "reconstruction", "kl", "negative_elbo")
+    }
+    for prefix in ("", "val_"):
+        parts = np.add(history[prefix + "reconstruction"], history[prefix + "kl"])
+        np.testing.assert_allclose(history[prefix + "negative_elbo"], parts, rtol=1e-5)
+        np.testing.assert_allclose(history[prefix + "loss"], parts, rtol=1e-5)
+
+
+def test_the_same_seed_gives_the_same_weights(stripes):
+    config = Vae(encoder=(3,), latent=2, binarization="dynamic")
+    first, again = (training.train(config, QUICK, stripes, stripes)[0].get_weights() for _ in range(2))
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
+def test_beta_warms_up_and_early_epochs_do_not_count(small, stripes):
+    model = small(beta=2.0, kl_warmup_epochs=2)
+    seen = []
+
+    class Watch(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            seen.append(float(self.model.kl_weight))
+
+    training.fit(model, stripes, stripes, QUICK, callbacks=[Watch()])
+    assert seen == [1.0, 2.0, 2.0, 2.0]
+
+
+def test_the_best_epoch_is_kept_and_a_worse_one_stops_training():
+    model = VariationalAutoencoder(Vae(encoder=(3,), latent=2), 6)
+    keep = training.KeepBest(patience=2, first_epoch=1)
+    keep.set_model(model)
+    bias = model.decoder.get_layer("output").bias
+    for epoch, loss in enumerate([1.0, 5.0, 4.0, float("nan"), 4.5]):
+        bias.assign(np.full(6, float(epoch)))
+        keep.on_epoch_begin(epoch)
+        keep.on_test_end({"loss": loss})
+    keep.on_train_end()
+    assert model.stop_training
+    assert bias.numpy().tolist() == [2.0] * 6
+
+
+def test_importance_weighted_training_minimizes_the_tighter_bound(small, stripes):
+    model = small(importance_samples=5)
+    history = training.fit(model, stripes, stripes, QUICK)
+    assert history["val_loss"][-1] <= history["val_negative_elbo"][-1]
+
+
+def test_free_bits_are_charged(small, stripes):
+    history = training.fit(small(free_bits=3.0), stripes, stripes, QUICK)
+    np.testing.assert_allclose(history["val_loss"], np.add(history["val_reconstruction"], 2 * 3.0), rtol=1e-4)
+
+
+def test_batches_hold_every_row_once_in_an_order_of_their_own():
+    rows = np.arange(12, dtype=np.float32)[:, None]
+    data = training.batches(rows, 4, seed=5)
+    first, second = (np.concatenate([batch.numpy() for batch in data])[:, 0] for _ in range(2))
+    again = np.concatenate([batch.numpy() for batch in training.batches(rows, 4, seed=5)])[:, 0]
+    assert sorted(first) == sorted(second) == list(range(12))
+    assert (first != second).any()
+    assert (first == again).all()
+
+
+def test_a_batch_larger_than_the_data_is_the_data():
+    (batch,) = training.batches(np.zeros((3, 2), np.float32), 128, seed=1)
+    assert batch.shape == (3, 2)
+
+
+def test_one_row_is_enough_to_train(small, stripes):
+    assert np.isfinite(training.fit(small(), stripes[:1], stripes[:1], QUICK)["loss"]).all()
+
+
+def test_fixed_binarization_is_one_draw():
+    grey = np.full((1_000, 4), 0.3, np.float32)
+    drawn = training.binarize(grey)
+    assert (drawn == training.binarize(grey)).all()
+    assert drawn.mean() == pytest.approx(0.3, abs=0.03)
+    assert (training.evaluation_vectors(Vae(binarization="fixed"), grey) == drawn).all()
+    assert (training.evaluation_vectors(Vae(), grey) == grey).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda rows: rows[:, :5], r"\(64, 5\), the model needs \[rows > 0, 6\]"),
+        (lambda rows: rows[:0], "rows > 0"),
+        (
+            lambda rows: np.where(np.arange(384).reshape(64, 6) == 8, np.nan, rows),
+            "nan in row 1, dimension 2",
+        ),
+        (lambda rows: rows * 255, "needs values from 0 to 1"),
+    ],
+)
+def test_vectors_that_cannot_be_learned_from_are_refused(small, stripes, change, words):
+    with pytest.raises(ValueError, match=words):
+        training.fit(small(), change(stripes), stripes, QUICK)
+
+
+def test_a_loss_that_is_never_a_number_is_an_error(small, stripes):
+    model = small()
+    model.decoder.get_layer("output").bias.assign(np.full(6, np.nan))
+    with pytest.raises(FloatingPointError, match="learning_rate"):
+        training.fit(model, stripes, stripes, QUICK)
+
+
+def test_the_rate_rises_then_falls():
+    rate = training.make_optimizer(
+        VaeTraining(epochs=10, learning_rate=0.1, warmup_epochs=2), 5
+    )._learning_rate
+    assert [round(float(rate(step)), 4) for step in (0, 5, 10, 30, 50)] == [0.0, 0.05, 0.1, 0.05, 0.0]
+    constant = VaeTraining(epochs=10, learning_rate=0.1, schedule="constant")
+    assert float(training.make_optimizer(constant, 5)._learning_rate(49)) == pytest.approx(0.1)
+
+
+def test_a_saved_model_comes_back(small, stripes, tmp_path):
+    model = small(likelihood="gaussian", importance_samples=2)
+    training.fit(model, stripes, stripes, QUICK)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.config == model.config
+    first, second = (negative_elbo(each, stripes).negative_elbo for each in (model, loaded))
+    np.testing.assert_allclose(first, second, rtol=1e-6)

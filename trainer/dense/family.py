@@ -1,0 +1,158 @@
+"""The family `dense`: a vector in, the probability of each class out."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import keras
+import numpy as np
+import pyarrow as pa
+import tensorflow as tf
+import tensorflow_transform as tft
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from trainer import tables
+from trainer.dense.builders import build
+from trainer.dense.config import Dense, DenseTraining
+from trainer.features import LABEL, VECTOR, Label
+from trainer.fitting import Data, Progress, TrainingLog
+from trainer.metrics import PRIMARY, class_metrics
+from trainer.scaling import Scaling, to_standard
+from trainer.spec import Spec, VectorSpec, narrow
+
+EVALUATED = "serve_examples"
+SCORE = "probabilities"
+PREPROCESSING: tuple[str, ...] = ()
+EVALUATION: tuple[str, ...] = ()
+_POOL_ROWS = 8_192
+
+
+def preprocess(inputs: dict[str, Any], spec: Spec) -> dict[str, Any]:
+    """`vector` [batch, n] standardized, `label` [batch, 1] as it is."""
+    del spec
+    return {VECTOR: to_standard(inputs[VECTOR]), LABEL: inputs[LABEL]}
+
+
+def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
+    """Trains with early stopping on the eval split's loss."""
+    training = narrow(spec.training, DenseTraining)
+    keras.utils.set_random_seed(training.seed)
+    model = build(narrow(spec.model, Dense), _dimension(spec), len(_classes(spec)), training.seed)
+    model.compile(
+        keras.optimizers.Adam(training.learning_rate),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    started = time.monotonic()
+    train = data.pools("train", _POOL_ROWS).map(_pair).unbatch().cache()
+    history = model.fit(
+        train.shuffle(_POOL_ROWS * 8, seed=training.seed).batch(training.batch_size),
+        validation_data=data.pools("eval", _POOL_ROWS).map(_pair).cache(),
+        epochs=training.epochs,
+        verbose=0,
+        callbacks=[
+            keras.callbacks.EarlyStopping("val_loss", patience=training.patience, restore_best_weights=True),
+            keras.callbacks.TensorBoard(data.log_dir),
+            Progress(training.epochs),
+        ],
+    ).history
+    rows = sum(1 for _ in train)
+    return model, TrainingLog.of(model, history, rows, time.monotonic() - started)
+
+
+def export(model: keras.Model, transform: tft.TFTransformOutput, spec: Spec) -> DenseServing:
+    """The served module, with `serving_default` and `serve_examples`."""
+    return DenseServing(model, transform, spec)
+
+
+class DenseServing(tf.Module):
+    """Raw vectors in, class probabilities out.
+
+    Signatures:
+      serving_default: vector (float [batch, n]) -> probabilities (float [batch, classes]),
+        label (string [batch]).
+      serve_examples: examples (serialized tf.Example [batch]) -> the same.
+    """
+
+    def __init__(self, model: keras.Model, transform: tft.TFTransformOutput, spec: Spec) -> None:
+        super().__init__(name="dense")
+        self._model = model
+        self._dimension = _dimension(spec)
+        self._scaling = Scaling(transform, self._dimension)
+        self._names = tf.constant(_classes(spec))
+
+    def served(self) -> dict[str, Any]:
+        """Signature name to concrete function, for tf.saved_model.save."""
+        return {
+            "serving_default": self.classify.get_concrete_function(
+                tf.TensorSpec([None, self._dimension], tf.float32, VECTOR)
+            ),
+            "serve_examples": self.classify_examples.get_concrete_function(
+                tf.TensorSpec([None], tf.string, "examples")
+            ),
+        }
+
+    @tf.function
+    def classify(self, vector: tf.Tensor) -> dict[str, tf.Tensor]:
+        """vector: float [batch, n]."""
+        probabilities = self._model(self._scaling.forward(vector), training=False)
+        return {"probabilities": probabilities, "label": tf.gather(self._names, tf.argmax(probabilities, -1))}
+
+    @tf.function
+    def classify_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """examples: serialized tf.Example [batch]."""
+        spec = {VECTOR: tf.io.FixedLenFeature([self._dimension], tf.float32)}
+        return self.classify(tf.io.parse_example(examples, spec)[VECTOR])
+
+
+def metrics(label: np.ndarray, score: np.ndarray, spec: Spec) -> dict[str, float]:
+    """Metrics of class probabilities."""
+    return class_metrics(label, score, len(_classes(spec)))
+
+
+def primary_metric(spec: Spec) -> str:
+    """Accuracy."""
+    del spec
+    return PRIMARY["classes"]
+
+
+def baselines(
+    train: pa.Table, splits: dict[str, pa.Table], spec: Spec
+) -> dict[str, dict[str, dict[str, float]]]:
+    """The shares of the classes, and a logistic regression."""
+    count = len(_classes(spec))
+    known = tables.labels(train).astype(int)
+    shares = np.bincount(known, minlength=count) / len(known)
+    logistic = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1_000)).fit(
+        tables.vectors(train), known
+    )
+    found: dict[str, dict[str, dict[str, float]]] = {"majority": {}, "logistic_regression": {}}
+    for split, table in splits.items():
+        label, vectors = tables.labels(table), tables.vectors(table)
+        found["majority"][split] = metrics(label, np.tile(shares, (len(label), 1)), spec)
+        # A class that is not in training has no column.
+        probabilities = np.zeros((len(label), count))
+        probabilities[:, logistic.classes_] = logistic.predict_proba(vectors)
+        found["logistic_regression"][split] = metrics(label, probabilities, spec)
+    return found
+
+
+def golden_requests(spec: Spec) -> dict[str, dict[str, list]]:
+    """The lowest and the highest vector, and none at all."""
+    low, high = narrow(spec.vector, VectorSpec).range or (0.0, 1.0)
+    return {"serving_default": {VECTOR: [[low] * _dimension(spec), [high] * _dimension(spec)]}}
+
+
+def _pair(rows: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+    return rows[VECTOR], tf.reshape(rows[LABEL], [-1])
+
+
+def _dimension(spec: Spec) -> int:
+    return narrow(spec.vector, VectorSpec).dimension
+
+
+def _classes(spec: Spec) -> tuple[str, ...]:
+    return narrow(narrow(spec.label, Label).classes, tuple)

@@ -1,0 +1,47 @@
+"""Vectors into the range that a model learns from, inside the transform graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from trainer.features import VECTOR
+from trainer.spec import VectorSpec
+
+
+def to_unit(vector: tf.Tensor, spec: VectorSpec) -> tf.Tensor:
+    """[batch, n] to 0..1: by the declared range, else by the lowest and highest value of all in training."""
+    vector = tf.cast(vector, tf.float32)
+    if spec.range is None:
+        return tft.scale_to_0_1(vector)
+    low, high = spec.range
+    return (vector - low) / (high - low)
+
+
+def to_standard(vector: tf.Tensor) -> tf.Tensor:
+    """[batch, n] to mean 0 and variance 1 in each dimension; a constant one becomes 0."""
+    return tft.scale_to_z_score(tf.cast(vector, tf.float32), elementwise=True)
+
+
+class Scaling(tf.Module):
+    """The scaling of a finished transform and its inverse, for signatures."""
+
+    def __init__(self, transform: tft.TFTransformOutput, dimension: int) -> None:
+        super().__init__(name="scaling")
+        self._layer = transform.transform_features_layer()
+        # Every scaling above is a straight line in each dimension; two points give it away.
+        ends = self.forward(
+            tf.constant(np.stack([np.zeros(dimension), np.ones(dimension)]), tf.float32)
+        ).numpy()
+        self._offset, self._slope = ends[0], ends[1] - ends[0]
+
+    def forward(self, vector: tf.Tensor) -> Any:
+        """Raw vectors [batch, n] to scaled ones."""
+        return self._layer({VECTOR: vector})[VECTOR]
+
+    def inverse(self, scaled: tf.Tensor) -> Any:
+        """Scaled vectors [batch, n] to raw ones; what a constant dimension was is not known any more: 0."""
+        return tf.math.divide_no_nan(scaled - self._offset, self._slope)

@@ -1,0 +1,199 @@
+"""How good a trained VAE is: -ELBO, -log p(x), what each latent carries, whether the posterior collapsed.
+
+All numbers are nats per example, summed over dimensions. Vectors are taken as they come: where the model
+learned from binary ones, `training.evaluation_vectors` makes them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import tensorflow as tf
+
+from trainer.vae import losses
+from trainer.vae.builder import VariationalAutoencoder
+
+# Burda et al. 2016, section 5.2: a latent whose posterior mean varies less than this is inactive.
+ACTIVE_VARIANCE = 0.01
+# Rows times draws that are decoded at once: 784 floats each, so about 30 MB, and the cores stay busy.
+DECODED_AT_ONCE = 10_000
+
+Collapse = Literal["none", "unused_dimensions", "posterior_collapse"]
+
+
+@dataclass(frozen=True)
+class Bound:
+    """-ELBO of each row in its two parts, [rows] each, and the KL of each latent, [rows, latent]."""
+
+    reconstruction: np.ndarray
+    kl_by_dimension: np.ndarray
+
+    @property
+    def kl(self) -> np.ndarray:
+        """KL(q(z | x) || p(z)) of each row, [rows]."""
+        return self.kl_by_dimension.sum(axis=1)
+
+    @property
+    def negative_elbo(self) -> np.ndarray:
+        """Reconstruction plus KL of each row, [rows]."""
+        return self.reconstruction + self.kl
+
+
+@dataclass(frozen=True)
+class Quality:
+    """A VAE's numbers on one split; `metrics` is what gates and reports read."""
+
+    rows: int
+    negative_elbo: float
+    reconstruction: float
+    kl: float
+    nll: float
+    importance_samples: int
+    kl_by_dimension: tuple[float, ...]
+    active_units: int
+    collapse: Collapse
+    verdict: str
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The scalar metrics by name."""
+        names = ("negative_elbo", "reconstruction", "kl", "nll", "active_units")
+        return {name: float(getattr(self, name)) for name in names}
+
+
+def evaluate(
+    model: VariationalAutoencoder, vectors: np.ndarray, importance_samples: int = 1_000, seed: int = 1
+) -> Quality:
+    """All numbers of `vectors` [rows, n]; `importance_samples` draws a row go into -log p(x)."""
+    means, _ = posterior(model, vectors)
+    bound = negative_elbo(model, vectors, seed=seed)
+    kl = bound.kl_by_dimension.mean(axis=0)
+    active = active_units(means)
+    collapse, verdict = find_collapse(active, kl)
+    return Quality(
+        rows=len(vectors),
+        negative_elbo=float(bound.negative_elbo.mean()),
+        reconstruction=float(bound.reconstruction.mean()),
+        kl=float(kl.sum()),
+        nll=float(negative_log_likelihood(model, vectors, importance_samples, seed).mean()),
+        importance_samples=importance_samples,
+        kl_by_dimension=tuple(float(value) for value in kl),
+        active_units=int(active.sum()),
+        collapse=collapse,
+        verdict=verdict,
+    )
+
+
+def posterior(
+    model: VariationalAutoencoder, vectors: np.ndarray, batch_size: int = 10_000
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and log variance of q(z | x), each [rows, latent]."""
+    parts = [
+        [
+            statistic.numpy()
+            for statistic in model.encoder(tf.constant(vectors[start : start + batch_size], tf.float32))
+        ]
+        for start in range(0, len(vectors), batch_size)
+    ]
+    empty = np.zeros((0, model.config.latent), np.float32)
+    means, log_variances = zip(*parts, strict=True) if parts else ((empty,), (empty,))
+    return np.concatenate(means), np.concatenate(log_variances)
+
+
+def negative_elbo(
+    model: VariationalAutoencoder, vectors: np.ndarray, samples: int = 8, seed: int = 1
+) -> Bound:
+    """-ELBO of each row: the KL in closed form, the reconstruction averaged over `samples` draws.
+
+    Kingma & Welling 2014, eq. 7. The same seed gives the same numbers, whatever the batch size.
+    """
+
+    def reconstruction(log_likelihoods: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
+        return -tf.reduce_mean(log_likelihoods, axis=0)
+
+    means, log_variances = posterior(model, vectors)
+    kl = 0.5 * (means**2 + np.exp(log_variances) - 1.0 - log_variances)
+    estimates = _by_draws(model, vectors, samples, seed, reconstruction)
+    # Every chunk of draws is a mean over as many draws as the others.
+    return Bound(estimates.mean(axis=0), kl)
+
+
+def negative_log_likelihood(
+    model: VariationalAutoencoder, vectors: np.ndarray, samples: int = 1_000, seed: int = 1
+) -> np.ndarray:
+    """-log p(x) of each row, [rows], estimated with `samples` draws from q(z | x).
+
+    Burda et al. 2016, eq. 8, with k = `samples`: an upper bound of -log p(x) in expectation that tightens
+    as k grows. Weights stay logarithms throughout, so none of them under- or overflows.
+    """
+
+    def total_weight(log_likelihoods: tf.Tensor, log_ratios: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_logsumexp(log_likelihoods + log_ratios, axis=0)
+
+    totals = _by_draws(model, vectors, samples, seed, total_weight)
+    return math.log(samples) - np.logaddexp.reduce(totals, axis=0)
+
+
+def _by_draws(model: Any, vectors: np.ndarray, samples: int, seed: int, reduce: Any) -> np.ndarray:
+    """`reduce` of the log likelihoods and log ratios [draws, rows] of each chunk of draws: [chunks, rows].
+
+    Rows are padded to whole batches and draws divided into equal chunks, so that XLA compiles one shape.
+    """
+    if samples < 1:
+        raise ValueError(f"samples = {samples}: at least one draw a row is needed")
+    encoder, decoder, latent = model.encoder, model.decoder, model.config.latent
+    likelihood = model.config.likelihood
+    chunk = max(size for size in range(1, min(samples, 100) + 1) if samples % size == 0)
+    batch = max(1, min(len(vectors), DECODED_AT_ONCE // chunk))
+
+    def one_chunk(rows: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
+        mean, log_variance = encoder(rows)
+        noise = tf.random.stateless_normal([chunk, batch, latent], seed=key)
+        draws = mean + tf.exp(0.5 * log_variance) * noise
+        parameters = tf.reshape(decoder(tf.reshape(draws, [-1, latent])), [chunk, batch, -1])
+        # (z - mean) / deviation is the noise itself: no division, no rounding.
+        ratios = 0.5 * tf.reduce_sum(tf.square(noise) + log_variance - tf.square(draws), axis=-1)
+        return reduce(losses.log_likelihood(rows, parameters, likelihood), ratios)
+
+    compiled = tf.function(one_chunk, jit_compile=True).get_concrete_function(
+        tf.TensorSpec([batch, model.dimension], tf.float32), tf.TensorSpec([2], tf.int32)
+    )
+    results = []
+    for start in range(0, len(vectors), batch):
+        rows = vectors[start : start + batch].astype(np.float32)
+        padded = tf.constant(np.pad(rows, ((0, batch - len(rows)), (0, 0))))
+        keys = [
+            tf.constant([seed, (start // batch) * (samples // chunk) + part])
+            for part in range(samples // chunk)
+        ]
+        results.append(np.stack([compiled(padded, key).numpy()[: len(rows)] for key in keys]))
+    if not results:
+        return np.zeros((samples // chunk, 0), np.float32)
+    return np.concatenate(results, axis=1).astype(np.float64)
+
+
+def active_units(means: np.ndarray) -> np.ndarray:
+    """Which latents of the posterior means [rows, latent] vary over the data: bool [latent].
+
+    Burda et al. 2016, section 5.2: A_u = Var_x(E_q(u|x)[u]) > 0.01.
+    """
+    return np.var(means, axis=0) > ACTIVE_VARIANCE
+
+
+def find_collapse(active: np.ndarray, kl_by_dimension: np.ndarray) -> tuple[Collapse, str]:
+    """Name what became of the latents, and one sentence about it, from [latent] each."""
+    latent, count, nats = len(active), int(active.sum()), float(kl_by_dimension.sum())
+    if count == 0:
+        return "posterior_collapse", (
+            f"none of the {latent} latent dimensions depends on the input (KL {nats:.3f} nats): the decoder "
+            "ignores z. Lower beta, or set kl_warmup_epochs or free_bits"
+        )
+    if count < latent:
+        return (
+            "unused_dimensions",
+            f"{latent - count} of {latent} latent dimensions carry nothing; {nats:.1f} nats",
+        )
+    return "none", f"all {latent} latent dimensions carry information, {nats:.1f} nats together"

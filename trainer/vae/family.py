@@ -1,0 +1,138 @@
+"""The family `vae`: vectors in; latents, reconstructions, samples and an anomaly score out."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pyarrow as pa
+import tensorflow_transform as tft
+
+from trainer import tables
+from trainer.features import LABEL, VECTOR
+from trainer.fitting import Data, Progress, TrainingLog
+from trainer.scaling import to_standard, to_unit
+from trainer.spec import Spec, VectorSpec, narrow
+from trainer.vae import pictures
+from trainer.vae.baselines import mean_nll, pca_nll
+from trainer.vae.config import Vae, VaeTraining
+from trainer.vae.evaluation import evaluate
+from trainer.vae.serving import VaeServing
+from trainer.vae.signatures import anomaly_threshold
+from trainer.vae.training import evaluation_vectors, train
+
+EVALUATED = "evaluate"
+SCORE = "evaluation"
+PREPROCESSING = ("likelihood",)
+EVALUATION = ("likelihood", "binarization", "latent")
+# What `evaluate` gives for each row, in this order.
+COLUMNS = ("elbo", "negative_elbo", "nll", "reconstruction", "kl")
+_POOL_ROWS = 8_192
+# Draws a row for the numbers that go into the training log and the pictures.
+_LOG_SAMPLES, _LOG_ROWS = 50, 2_000
+
+
+def preprocess(inputs: dict[str, Any], spec: Spec) -> dict[str, Any]:
+    """`vector` [batch, n]: to 0..1 for a Bernoulli likelihood, standardized for a Gaussian one."""
+    bernoulli = narrow(spec.model, Vae).likelihood == "bernoulli"
+    vector = inputs[VECTOR]
+    scaled = to_unit(vector, narrow(spec.vector, VectorSpec)) if bernoulli else to_standard(vector)
+    return {VECTOR: scaled} | ({LABEL: inputs[LABEL]} if spec.label is not None else {})
+
+
+def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
+    """Trains, keeps the epoch that is best on the eval split, and draws pictures of what was learned."""
+    config, training = narrow(spec.model, Vae), narrow(spec.training, VaeTraining)
+    keras.utils.set_random_seed(training.seed)
+    rows, _ = _load(data, "train")
+    held_out, labels = _load(data, "eval")
+    started = time.monotonic()
+    callbacks = [keras.callbacks.TensorBoard(data.log_dir), Progress(training.epochs)]
+    model, history = train(config, training, rows, held_out, callbacks)
+    seconds = time.monotonic() - started
+    judged = evaluation_vectors(config, held_out)
+    model.anomaly_threshold = anomaly_threshold(model, judged)
+    quality = evaluate(model, judged[:_LOG_ROWS], _LOG_SAMPLES)
+    pictures.write_all(
+        Path(data.log_dir, "pictures"), model, judged[:_LOG_ROWS], quality.kl_by_dimension, history,
+        None if labels is None else list(labels[:_LOG_ROWS]),
+    )  # fmt: skip
+    log = TrainingLog.of(model, history, len(rows), seconds)
+    log.details = {
+        "kl_by_dimension": list(quality.kl_by_dimension),
+        "active_units": quality.active_units,
+        "collapse": str(quality.collapse),
+        "verdict": quality.verdict,
+        "anomaly_threshold": model.anomaly_threshold,
+    }
+    return model, log
+
+
+def export(model: keras.Model, transform: tft.TFTransformOutput, spec: Spec) -> VaeServing:
+    """The served module: `serving_default` = `score`, `encode`, `decode`, `reconstruct`, `sample`, ..."""
+    return VaeServing(model, model.anomaly_threshold, transform, narrow(spec.vector, VectorSpec).dimension)
+
+
+def metrics(label: np.ndarray, score: np.ndarray, spec: Spec) -> dict[str, float]:
+    """Means over the rows, in nats an example."""
+    del label, spec
+    columns = score.reshape(-1, len(COLUMNS)) if score.size else np.full((1, len(COLUMNS)), np.nan)
+    return {name: float(value) for name, value in zip(COLUMNS, columns.mean(axis=0), strict=True)}
+
+
+def primary_metric(spec: Spec) -> str:
+    """The bound that is trained for."""
+    del spec
+    return "negative_elbo"
+
+
+def baselines(
+    train: pa.Table, splits: dict[str, pa.Table], spec: Spec
+) -> dict[str, dict[str, dict[str, float]]]:
+    """The mean vector, and PCA with as many dimensions as the model has latents."""
+    config = narrow(spec.model, Vae)
+    known = _scaler(tables.vectors(train), spec)
+    learned = evaluation_vectors(config, known(tables.vectors(train)))
+    found: dict[str, dict[str, dict[str, float]]] = {"mean_vector": {}, "pca": {}}
+    for split, table in splits.items():
+        judged = evaluation_vectors(config, known(tables.vectors(table)))
+        alone = mean_nll(config, learned, judged)
+        found["mean_vector"][split] = {"negative_elbo": alone, "nll": alone}
+        found["pca"][split] = {"negative_elbo": pca_nll(config, learned, judged)}
+    return found
+
+
+def golden_requests(spec: Spec) -> dict[str, dict[str, list]]:
+    """Extremes of every signature; the empty batch among them."""
+    vector, latent = narrow(spec.vector, VectorSpec), narrow(spec.model, Vae).latent
+    low, high = vector.range or (0.0, 1.0)
+    ends = [[low] * vector.dimension, [high] * vector.dimension]
+    return {
+        "serving_default": {VECTOR: ends},
+        "encode": {VECTOR: ends},
+        "reconstruct": {VECTOR: ends},
+        "decode": {"latent": [[0.0] * latent]},
+        "sample": {"seed": [7], "count": [3]},
+    }
+
+
+def _load(data: Data, split: str) -> tuple[np.ndarray, np.ndarray | None]:
+    pools = list(data.pools(split, _POOL_ROWS).as_numpy_iterator())
+    if not pools:
+        raise ValueError(f"the split {split} is empty")
+    labels = np.concatenate([pool[LABEL].ravel() for pool in pools]) if LABEL in pools[0] else None
+    return np.concatenate([pool[VECTOR] for pool in pools]), labels
+
+
+def _scaler(train: np.ndarray, spec: Spec) -> Any:
+    """What `preprocess` does, in numpy, learned from the same rows."""
+    if narrow(spec.model, Vae).likelihood == "bernoulli":
+        declared = narrow(spec.vector, VectorSpec).range
+        low, high = declared or (float(train.min()), float(train.max()))
+        return lambda vectors: ((vectors - low) / (high - low)).astype(np.float32)
+    mean, deviation = train.mean(axis=0), train.std(axis=0)
+    safe = np.where(deviation > 0, deviation, 1.0)
+    return lambda vectors: (np.where(deviation > 0, vectors - mean, 0.0) / safe).astype(np.float32)

@@ -1,0 +1,109 @@
+"""The exported VAE: the signatures over raw vectors, over tf.Examples, and the one that is evaluated."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from trainer.features import VECTOR
+from trainer.scaling import Scaling
+from trainer.vae import losses
+from trainer.vae.signatures import Signatures
+
+# The draws are part of the model, and the same for every row: a row's numbers do not depend on its batch.
+_NOISE_SEED = (20_260, 2)
+_BINARIZATION_SEED = (20_260, 3)
+# A prime near 2^31, for a number between 0 and 1 that only the row's content decides.
+_MODULUS = 2_147_483_629
+_LEVELS = 255.0
+
+
+class VaeServing(tf.Module):
+    """All signatures of a served VAE; `evaluate`, for the pipeline, costs `evaluation_samples` decodings.
+
+    Signatures, besides those of `trainer.vae.signatures.Signatures`:
+      serve_examples: examples (serialized tf.Example [batch]) -> the outputs of serving_default.
+      evaluate: examples -> evaluation (float [batch, 5]): `elbo` as serving_default gives it, then
+        -ELBO, -log p(x), reconstruction and KL from `evaluation_samples` draws, in nats.
+    """
+
+    def __init__(
+        self, model: keras.Model, threshold: float, transform: tft.TFTransformOutput, dimension: int
+    ) -> None:
+        super().__init__(name="vae")
+        self._scaling = Scaling(transform, dimension)
+        self._signatures = Signatures(model, threshold, self._scaling.forward, self._scaling.inverse)
+        self._model = model
+        self._dimension = dimension
+
+    def served(self) -> dict[str, Any]:
+        """Signature name to concrete function, for tf.saved_model.save."""
+        examples = tf.TensorSpec([None], tf.string, "examples")
+        return {
+            **self._signatures.signatures(),
+            "serve_examples": self.score_examples.get_concrete_function(examples),
+            "evaluate": self.evaluate_examples.get_concrete_function(examples),
+        }
+
+    @tf.function
+    def score_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """examples: serialized tf.Example [batch]."""
+        return self._signatures.score(self._parse(examples))
+
+    @tf.function
+    def evaluate_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """examples: serialized tf.Example [batch]."""
+        vector = self._parse(examples)
+        served = self._signatures.score(vector)["elbo"]
+        return {
+            "evaluation": tf.concat([served[:, tf.newaxis], self._measure(self._scaling.forward(vector))], 1)
+        }
+
+    def _parse(self, examples: tf.Tensor) -> tf.Tensor:
+        spec = {VECTOR: tf.io.FixedLenFeature([self._dimension], tf.float32)}
+        return tf.io.parse_example(examples, spec)[VECTOR]
+
+    def _measure(self, scaled: tf.Tensor) -> tf.Tensor:
+        """[batch, n] to -ELBO, -log p(x), reconstruction and KL, [batch, 4]; Burda et al. 2016, eq. 8."""
+        config = self._model.config
+        target = scaled if config.binarization == "none" else _binarize(scaled)
+        mean, log_variance = self._model.encoder(target)
+        deviation = tf.exp(0.5 * log_variance)
+        count = config.evaluation_samples
+        noise = tf.random.stateless_normal([count, config.latent], seed=_NOISE_SEED)
+        rows = tf.shape(target)[0]
+        likelihood, weight = tf.zeros([rows]), tf.fill([rows], -math.inf)
+        # One draw at a time: all at once would need count times the memory of the batch.
+        for draw in tf.range(count):
+            tf.autograph.experimental.set_loop_options(maximum_iterations=count)
+            z = mean + deviation * noise[draw]
+            found = losses.log_likelihood(target, self._model.decoder(z), config.likelihood)
+            ratio = losses.log_ratio(z[:, tf.newaxis, :], mean, log_variance)[:, 0]
+            likelihood += found
+            weight = _log_add(weight, found + ratio)
+        reconstruction = -likelihood / count
+        kl = tf.reduce_sum(losses.kl_by_dimension(mean, log_variance), axis=-1)
+        nll = math.log(count) - weight
+        return tf.stack([reconstruction + kl, nll, reconstruction, kl], axis=1)
+
+
+def _log_add(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    """log(exp(a) + exp(b)) without overflow."""
+    return tf.reduce_logsumexp(tf.stack([a, b]), axis=0)
+
+
+def _binarize(values: tf.Tensor) -> tf.Tensor:
+    """One draw of each value of [batch, n] in [0, 1] as 0 or 1, the same for the same row in any batch."""
+    size = values.shape[-1]
+    thresholds = tf.random.stateless_uniform([size], seed=_BINARIZATION_SEED)
+    factors = tf.random.stateless_uniform([size], _BINARIZATION_SEED, 1, _MODULUS, tf.int64)
+    # Integers: a sum of floats would depend on the batch by its last digits.
+    levels = tf.cast(tf.round(values * _LEVELS), tf.int64)
+    key = tf.reduce_sum(levels * factors, axis=-1, keepdims=True) % _MODULUS
+    shift = tf.cast(key, tf.float64) / _MODULUS
+    drawn = tf.math.floormod(tf.cast(thresholds, tf.float64) + shift, 1.0)
+    return tf.cast(tf.cast(drawn, tf.float32) < values, tf.float32)

@@ -1,0 +1,205 @@
+"""From arrays to a trained model: batches, optimizer, the best epoch's weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from trainer.vae.builder import VariationalAutoencoder
+from trainer.vae.config import Vae, VaeTraining
+
+# Steps that run between two looks of Python at the training loop: its cost vanishes, Ctrl-C still answers.
+STEPS_PER_EXECUTION = 16
+# Drawn apart from the model's seed, so that all seeds are evaluated on the same binary images.
+BINARIZATION_SEED = 20_260
+
+
+def binarize(vectors: np.ndarray, seed: int = BINARIZATION_SEED) -> np.ndarray:
+    """One draw of each value of [rows, n] in [0, 1] as 0 or 1, float32; the same for the same seed."""
+    draws = np.random.default_rng(seed).random(vectors.shape, dtype=np.float32)
+    return (draws < vectors).astype(np.float32)
+
+
+def evaluation_vectors(config: Vae, vectors: np.ndarray, seed: int = BINARIZATION_SEED) -> np.ndarray:
+    """What `vectors` [rows, n] are evaluated as: themselves, or one draw if the model learns from draws."""
+    return vectors.astype(np.float32) if config.binarization == "none" else binarize(vectors, seed)
+
+
+def batches(vectors: np.ndarray, batch_size: int, seed: int) -> tf.data.Dataset:
+    """One epoch of batches [batch_size, n]; each pass over it has an order of its own, the same for a seed.
+
+    Rows are gathered a batch at a time: `Dataset.shuffle` handles them one by one and costs more than a
+    small network's training step. What is left over in an epoch is dropped; the next order has it.
+    """
+    rows = len(vectors)
+    batch_size = min(batch_size, rows)
+    steps = rows // batch_size
+    table = tf.constant(vectors, tf.float32)
+
+    def epoch(key: tf.Tensor) -> tf.data.Dataset:
+        order = tf.random.experimental.stateless_shuffle(tf.range(rows), seed=tf.stack([key, key]))
+        return tf.data.Dataset.from_tensor_slices(
+            tf.reshape(order[: steps * batch_size], [steps, batch_size])
+        )
+
+    keys = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).take(1)
+    orders = keys.flat_map(epoch).apply(tf.data.experimental.assert_cardinality(steps))
+    return orders.map(lambda order: tf.gather(table, order)).prefetch(STEPS_PER_EXECUTION)
+
+
+def make_optimizer(training: VaeTraining, steps_per_epoch: int) -> keras.optimizers.Optimizer:
+    """AdamW (Loshchilov & Hutter 2019) with the configured schedule, clipping and weight average."""
+    warmup = round(training.warmup_epochs * steps_per_epoch)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0 if warmup else training.learning_rate,
+        decay_steps=max(1, training.epochs * steps_per_epoch - warmup),
+        # A cosine that falls to all of its height is a constant.
+        alpha=1.0 if training.schedule == "constant" else training.final_fraction,
+        warmup_target=training.learning_rate if warmup else None,
+        warmup_steps=warmup,
+    )
+    optimizer = keras.optimizers.AdamW(
+        schedule,
+        weight_decay=training.weight_decay,
+        global_clipnorm=training.clip_norm or None,
+        use_ema=training.weight_average > 0,
+        ema_momentum=training.weight_average or 0.99,
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias", "log_variance"])
+    return optimizer
+
+
+class KlWarmup(keras.callbacks.Callback):
+    """Raises the weight of the KL from beta / epochs in the first epoch to beta (Bowman et al. 2016)."""
+
+    def __init__(self, beta: float, epochs: int) -> None:
+        super().__init__()
+        self.beta = beta
+        self.epochs = epochs
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Set this epoch's weight."""
+        self.model.kl_weight.assign(self.beta * min(1.0, (epoch + 1) / max(1, self.epochs)))
+
+
+class KeepBest(keras.callbacks.Callback):
+    """Ends with the weights of the lowest validation loss; stops after `patience` epochs without a lower one.
+
+    Epochs in which the KL weight still rises do not count: their loss is of another objective.
+    Keras' EarlyStopping looks when the averaged weights are out again; this looks while they are in.
+    """
+
+    def __init__(self, patience: int, first_epoch: int) -> None:
+        super().__init__()
+        self.patience = patience
+        self.first_epoch = first_epoch
+        self.epoch = 0
+        self.best_epoch: int | None = None
+        self.best_loss = float("inf")
+        self.best_weights: list[np.ndarray] | None = None
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Remember which epoch it is."""
+        self.epoch = epoch
+
+    def on_test_end(self, logs: dict[str, float] | None = None) -> None:
+        """Compare this epoch with the best one."""
+        loss = float((logs or {})["loss"])
+        if self.epoch < self.first_epoch:
+            return
+        if loss < self.best_loss:
+            self.best_epoch, self.best_loss, self.best_weights = self.epoch, loss, self.model.get_weights()
+        elif self.patience and self.epoch - (self.best_epoch or 0) >= self.patience:
+            self.model.stop_training = True
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        """Put the best weights back."""
+        if self.best_weights is not None:
+            self.model.set_weights(self.best_weights)
+
+
+def train(
+    config: Vae,
+    training: VaeTraining,
+    vectors: np.ndarray,
+    evaluation: np.ndarray,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    verbose: int | str = 0,
+) -> tuple[VariationalAutoencoder, dict[str, list[float]]]:
+    """A new model of vectors [rows, n], and its curves; see `fit`, which also continues an old one."""
+    model = VariationalAutoencoder(config, vectors.shape[-1], training.seed)
+    check_vectors(model, vectors, "train")
+    model.start_from(vectors)
+    return model, fit(model, vectors, evaluation, training, callbacks, verbose)
+
+
+def fit(
+    model: VariationalAutoencoder,
+    train: np.ndarray,
+    evaluation: np.ndarray,
+    training: VaeTraining,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    verbose: int | str = 0,
+) -> dict[str, list[float]]:
+    """Train on `train` [rows, n], keep the epoch that is best on `evaluation`; the curves by name.
+
+    Values are as the decoder is to give them back: in [0, 1] for a Bernoulli likelihood. The curves hold
+    `loss`, `reconstruction`, `kl`, `negative_elbo` and the same with `val_`: nats per example, by epoch.
+
+    Raises:
+        ValueError: an array is empty, has another width than the model, or values it cannot have.
+        FloatingPointError: the loss is no longer a number.
+    """
+    for name, vectors in (("train", train), ("evaluation", evaluation)):
+        check_vectors(model, vectors, name)
+    config = model.config
+    train = binarize(train) if config.binarization == "fixed" else train
+    data = batches(train, training.batch_size, training.seed)
+    steps = int(data.cardinality())
+    validation = tf.data.Dataset.from_tensors(evaluation_vectors(config, evaluation)).unbatch().batch(1_000)
+    model.compile(
+        optimizer=make_optimizer(training, steps),
+        jit_compile=training.compiled,
+        steps_per_execution=STEPS_PER_EXECUTION,
+    )
+    watchers = [
+        KlWarmup(config.beta, config.kl_warmup_epochs),
+        KeepBest(training.patience, config.kl_warmup_epochs),
+    ]
+    averaging = [keras.callbacks.SwapEMAWeights()] if training.weight_average else []
+    history = model.fit(
+        data,
+        epochs=training.epochs,
+        shuffle=False,
+        validation_data=validation.cache(),
+        # The average goes in before KeepBest looks and comes out after: Keras calls them in this order.
+        callbacks=[*watchers, *averaging, *callbacks],
+        verbose=verbose,
+    ).history
+    if not np.isfinite(history["val_loss"]).any():
+        raise FloatingPointError(
+            f"the loss was never a number in {len(history['loss'])} epochs: lower learning_rate "
+            f"({training.learning_rate}) or set clip_norm"
+        )
+    return history
+
+
+def check_vectors(model: Any, vectors: np.ndarray, name: str) -> None:
+    """Refuse what the model cannot learn from, with the place named."""
+    if vectors.ndim != 2 or vectors.shape[1] != model.dimension or not len(vectors):
+        raise ValueError(
+            f"{name} vectors have shape {vectors.shape}, the model needs [rows > 0, {model.dimension}]"
+        )
+    if not np.isfinite(vectors).all():
+        row, column = np.argwhere(~np.isfinite(vectors))[0]
+        raise ValueError(f"{name} vectors hold {vectors[row, column]} in row {row}, dimension {column}")
+    if model.config.likelihood == "bernoulli" and (vectors.min() < 0 or vectors.max() > 1):
+        row, column = np.argwhere((vectors < 0) | (vectors > 1))[0]
+        raise ValueError(
+            f"{name} vectors hold {vectors[row, column]} in row {row}, dimension {column}: a Bernoulli "
+            'likelihood needs values from 0 to 1; scale them, or use likelihood = "gaussian"'
+        )
