@@ -3,7 +3,7 @@ BIN := .venv/bin
 READY := .venv/stamps/bytecode
 SET_UP := requirements.lock requirements-data.lock setup.py pyproject.toml scripts/bootstrap.py scripts/native_libs.py
 
-.PHONY: setup run test test-all check lock image clean
+.PHONY: setup run test test-all check mnist lock image clean
 
 setup: $(READY)
 
@@ -18,6 +18,12 @@ test: $(READY)
 
 test-all: $(READY)
 	@$(BIN)/python -m pytest -m ''
+
+# Data that some presets want and no package ships as a table.
+mnist: data/mnist/test.parquet
+
+data/mnist/test.parquet: $(READY) scripts/mnist_to_parquet.py
+	@$(BIN)/python scripts/mnist_to_parquet.py $(BIN)/../lib/python3.11/site-packages/mnist/data/mnist.pkl.gz data/mnist
 
 check: $(READY)
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports

@@ -126,10 +126,11 @@ def _apply(override: dict[str, Any], setting: str) -> None:
 
 def _name_family(values: dict[str, Any]) -> None:
     """`[model] family` says which keys `[training]` has too; left out, it is "pair"."""
-    for section in ("model", "training"):
-        values.setdefault(section, {})
-    if all(isinstance(values[section], dict) for section in ("model", "training")):
-        values["training"]["family"] = values["model"].setdefault("family", "pair")
+    model, training = (values.setdefault(section, {}) for section in ("model", "training"))
+    if isinstance(model, dict):
+        model.setdefault("family", "pair")
+        if isinstance(training, dict):
+            training["family"] = model["family"]
 
 
 def _resolve_paths(values: dict[str, Any], base: Path) -> None:

@@ -6,15 +6,17 @@ import csv
 import itertools
 import json
 import os
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from components.example_gen.records import has_bad_bytes, open_text
+from pipeline.serving.versions import latest, load_latest
 from pipeline.terminal import Terminal
 from pipeline.workdir import Workdir
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, ServingError
 from trainer.features import TEXT_A, TEXT_B
 
 if TYPE_CHECKING:
@@ -39,9 +41,11 @@ def predict(
     """
     pair = [{TEXT_A: texts[0], TEXT_B: texts[1]}] if texts is not None else None
     rows: Iterable[dict[str, Any]] = pair or _read(source or Path())
+    if output is not None and not output.parent.is_dir():
+        raise ConfigError(f"--output {output}: no such folder: {output.parent}")
+    if latest(workdir.serving) is None:  # said before a log is begun
+        raise ServingError(f"{workdir.serving}: no version is served; push one with `kembar run`")
     with terminal.noise_to(workdir.root / "predict.log"):
-        from pipeline.serving.versions import load_latest
-
         model = load_latest(workdir.serving)
         with _sink(output, terminal.out) as sink:
             while batch := list(itertools.islice(rows := iter(rows), BATCH)):
@@ -66,21 +70,24 @@ def _plain(value: Any) -> Any:
 def _read(path: Path) -> Iterator[dict[str, Any]]:
     if not path.is_file():
         raise ConfigError(f"--input {path}: no such file")
-    with open_text(path, "utf-8") as file:
-        name = path.name.removesuffix(".gz")
-        if name.endswith((".jsonl", ".ndjson")):
+    kind = Path(path.name.removesuffix(".gz")).suffix
+    if kind not in (".csv", ".tsv", ".jsonl", ".ndjson"):
+        raise ConfigError(f"--input {path}: known are .csv, .tsv and .jsonl, also with .gz")
+    return _rows(path, kind)
+
+
+def _rows(path: Path, kind: str) -> Iterator[dict[str, Any]]:
+    number = 0
+    try:
+        with open_text(path, "utf-8") as file:
             rows: Iterable[Any] = (json.loads(line) for line in file if line.strip())
-        elif name.endswith((".csv", ".tsv")):
-            rows = csv.DictReader(file, delimiter="\t" if name.endswith(".tsv") else ",")
-        else:
-            raise ConfigError(f"--input {path}: known are .csv, .tsv and .jsonl, also with .gz")
-        number = 0
-        try:
+            if kind in (".csv", ".tsv"):
+                rows = csv.DictReader(file, delimiter="\t" if kind == ".tsv" else ",")
             for row in rows:
                 number += 1
                 yield _checked(row, path, number)
-        except (json.JSONDecodeError, csv.Error) as error:
-            raise ConfigError(f"--input {path}, row {number + 1}: {error}") from None
+    except (json.JSONDecodeError, csv.Error, EOFError, OSError, zlib.error) as error:
+        raise ConfigError(f"--input {path}, row {number + 1}: {error}") from None
 
 
 def _checked(row: Any, path: Path, number: int) -> dict[str, Any]:
@@ -90,7 +97,10 @@ def _checked(row: Any, path: Path, number: int) -> dict[str, Any]:
             raise ConfigError(
                 f"--input {path}, row {number}: no text {key!r}: name the columns text_a and text_b"
             )
-        if has_bad_bytes(value):
+    if None in row:  # where csv puts fields behind the last column
+        raise ConfigError(f"--input {path}, row {number}: more fields than the header has columns")
+    for key, value in row.items():
+        if has_bad_bytes(f"{key}{value}"):
             raise ConfigError(f"--input {path}, row {number}: {key!r} is not UTF-8")
     return row
 

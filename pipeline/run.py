@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
 import traceback
@@ -76,9 +77,23 @@ def _run(config: Config, workdir: Workdir, terminal: Terminal) -> int:
         "peak_memory_mb": max(step.peak_memory_mb for step in steps),
         **summary.summarize(steps, before),
     }
+    _show_pictures(steps, workdir)
     summary.write(workdir.root, found)
     _conclude(found, config, workdir, terminal)
     return summary.EXIT_CODES[found["status"]]
+
+
+def _show_pictures(steps: list[Step], workdir: Workdir) -> None:
+    """Copies what the trainer drew of its model to where a person finds it."""
+    drawn = next((step.outputs.get("model_run") for step in steps if step.id == "Trainer"), None)
+    source = Path(drawn.uri, "pictures") if drawn is not None else None
+    if source is None or not source.is_dir():
+        return
+    fresh = workdir.pictures.with_name(".pictures.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    shutil.copytree(source, fresh)
+    shutil.rmtree(workdir.pictures, ignore_errors=True)
+    fresh.rename(workdir.pictures)
 
 
 class _Report:

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+from pydantic import ValidationError
+
+from components.quality_gate.decision import Gates, decide
+
+NAN = math.nan
+BASELINES = {"tfidf_cosine": {"spearman": 0.6}, "majority": {"spearman": NAN}}
+
+
+def judge(value, gates=None, baselines=None, champion=None):
+    candidate = {} if value is None else {"spearman": value, "mse": 1.0}
+    served = None if champion is None else {"spearman": champion}
+    return decide(gates or Gates(), "spearman", candidate, baselines or {}, served)
+
+
+def test_everything_passed_is_listed_in_order():
+    decision = judge(0.7, Gates(floors={"spearman": 0.65, "mse": 0.5}), BASELINES, champion=0.69)
+    assert decision.blessed
+    assert decision.failed == ()
+    assert decision.reason == (
+        "spearman 0.7000 reaches the floor 0.65; mse 1.0000 reaches the floor 0.5; "
+        "spearman 0.7000 beats tfidf_cosine 0.6000; spearman 0.7000 holds against the champion 0.6900"
+    )
+
+
+def test_only_what_failed_is_the_reason_and_all_of_it():
+    decision = judge(0.5, Gates(floors={"spearman": 0.65, "mse": 0.5}), BASELINES, champion=0.69)
+    assert not decision.blessed
+    assert decision.passed == ("mse 1.0000 reaches the floor 0.5",)
+    assert decision.reason == (
+        "spearman 0.5000 is below the floor 0.65 ([gates] floors); "
+        "spearman 0.5000 does not beat the baseline tfidf_cosine 0.6000 ([gates] beat_baselines); "
+        "spearman 0.5000 loses to the champion 0.6900 ([gates] champion_margin = 0)"
+    )
+
+
+@pytest.mark.parametrize(("value", "blessed"), [(0.65, True), (0.6499, False), (NAN, False), (None, False)])
+def test_a_floor_is_reached_when_equalled(value, blessed):
+    assert judge(value, Gates(floors={"spearman": 0.65})).blessed is blessed
+
+
+def test_a_floor_of_a_metric_that_was_not_measured_is_not_reached():
+    decision = judge(0.9, Gates(floors={"auc": 0.1}))
+    assert decision.failed == ("auc nan is below the floor 0.1 ([gates] floors)",)
+
+
+@pytest.mark.parametrize(
+    ("value", "other", "blessed"),
+    [(0.61, 0.6, True), (0.6, 0.6, False), (-0.5, NAN, True), (NAN, NAN, False), (NAN, 0.6, False)],
+)
+def test_a_baseline_must_be_beaten_and_not_just_equalled(value, other, blessed):
+    assert judge(value, baselines={"simple": {"spearman": other}}).blessed is blessed
+
+
+def test_baselines_can_be_ignored():
+    assert judge(0.1, Gates(beat_baselines=False), BASELINES).blessed
+
+
+@pytest.mark.parametrize(
+    ("value", "champion", "margin", "blessed"),
+    [
+        (0.7, 0.7, 0.0, True),
+        (0.6999, 0.7, 0.0, False),
+        (0.7, 0.7, 0.01, False),
+        (0.72, 0.7, 0.01, True),
+        (0.69, 0.7, -0.02, True),
+        (0.6, NAN, 0.0, True),
+        (NAN, NAN, 0.0, False),
+    ],
+)
+def test_the_champion_may_be_tied_but_for_the_margin(value, champion, margin, blessed):
+    assert judge(value, Gates(champion_margin=margin), champion=champion).blessed is blessed
+
+
+def test_without_gates_a_model_is_blessed_and_the_reason_says_so():
+    decision = judge(0.7)
+    assert decision.blessed
+    assert decision.passed == ()
+    assert decision.reason == "no gate is set ([gates])"
+
+
+def test_the_deciding_split_is_eval_or_test():
+    assert Gates(split="eval").split == "eval"
+    with pytest.raises(ValidationError):
+        Gates(split="train")
+
+
+@pytest.mark.parametrize(
+    ("value", "baseline", "champion", "blessed"),
+    [
+        (0.5, 0.6, 0.6, True),
+        (0.6, 0.6, None, False),
+        (0.7, 0.6, None, False),
+        (0.6, None, 0.6, True),
+        (0.7, None, 0.6, False),
+        (NAN, 0.6, None, False),
+    ],
+)
+def test_of_an_error_less_is_better(value, baseline, champion, blessed):
+    others = {} if baseline is None else {"simple": {"mse": baseline}}
+    served = None if champion is None else {"mse": champion}
+    assert decide(Gates(), "mse", {"mse": value}, others, served).blessed is blessed
+
+
+@pytest.mark.parametrize(("value", "blessed"), [(0.5, True), (0.5001, False), (NAN, False)])
+def test_a_ceiling_may_not_be_passed(value, blessed):
+    decision = decide(Gates(ceilings={"mse": 0.5}), "mse", {"mse": value}, {}, None)
+    assert decision.blessed is blessed
+    if not blessed:
+        assert decision.failed == (f"mse {value:.4f} is above the ceiling 0.5 ([gates] ceilings)",)

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from pipeline.runners.local import CACHED, FAILED, RAN, SKIPPED, Step
+from pipeline.summary import EXIT_CODES, summarize, write
+from trainer.errors import ConfigError, DataRejected, KembarError
+
+DECISION = {
+    "blessed": True,
+    "reason": "spearman 0.7000 reaches the floor 0.6",
+    "metrics": {"eval": {"spearman": 0.71}, "test": {"spearman": 0.7, "pearson": math.nan}},
+}
+COUNTS = {
+    "train": {"read": 10, "kept in train": 7, "empty text": 1, "bad label": 2},
+    "eval": {"read": 5, "kept in eval": 4, "bad label": 1},
+    "test": {"read": 3, "kept in test": 3},
+}
+BASELINES = {"majority": {"test": {"spearman": math.nan, "mse": 2.0}}}
+TRAINING = {"parameters": 1234, "examples_per_second": 567.8, "epochs": 3, "history": {"loss": [1.0]}}
+NODES = ["ExampleGen", "Baselines", "Trainer", "ChampionResolver", "QualityGate", "ServingGate", "AtomicPusher"]
+
+
+@pytest.fixture
+def make_steps(tmp_path):
+    """The steps of a run that went well; arguments change what the gates and the pusher left."""
+
+    def make(state=RAN, decision=DECISION, serving=None, version: int | None = 1000) -> list[Step]:
+        steps = {name: Step(name, state, 1.234, 100) for name in NODES}
+        files = [
+            ("ExampleGen", "examples", "counts.json", COUNTS),
+            ("Baselines", "baselines", "baselines.json", BASELINES),
+            ("Trainer", "model_run", "training.json", TRAINING),
+            ("QualityGate", "blessing", "decision.json", decision),
+            ("ServingGate", "blessing", "serving.json", serving or {"blessed": True, "reason": ""}),
+        ]
+        for node, key, name, content in files:
+            folder = tmp_path / node / key
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(json.dumps(content))
+            steps[node].outputs[key] = mlmd.Artifact(uri=str(folder))
+        pushed = mlmd.Artifact(uri=str(tmp_path / "pushed"))
+        if version is not None:
+            pushed.custom_properties["pushed_destination"].string_value = f"/served/twins/{version}"
+        steps["AtomicPusher"].outputs["pushed_model"] = pushed
+        return list(steps.values())
+
+    return make
+
+
+def failed_at(name: str, error: BaseException) -> list[Step]:
+    """The steps of a run that ended at one of them."""
+    at = NODES.index(name)
+    steps = [Step(node, RAN) for node in NODES[:at]]
+    return [*steps, Step(name, FAILED, error=error), *(Step(node, SKIPPED) for node in NODES[at + 1 :])]
+
+
+def test_a_pushed_model(make_steps):
+    found = summarize(make_steps(), versions_before=[999])
+    assert found["status"] == "pushed"
+    assert found["reason"] == "version 1000: spearman 0.7000 reaches the floor 0.6"
+    assert found["components"][0] == {"id": "ExampleGen", "state": "ran", "seconds": 1.23, "peak_memory_mb": 100}
+    assert [component["id"] for component in found["components"]] == NODES
+    assert found["data"] == {
+        "rows_read": 18,
+        "rows_kept": 14,
+        "rows_quarantined": 4,
+        "quarantine_reasons": {"bad label": 3, "empty text": 1},
+        "splits": {"eval": 4, "test": 3, "train": 7},
+    }
+    assert list(found["data"]["quarantine_reasons"]) == ["bad label", "empty text"]  # most frequent first
+    assert found["metrics"] == {"eval": {"spearman": 0.71}, "test": {"spearman": 0.7, "pearson": None}}
+    assert found["baselines"] == {"majority": {"test": {"spearman": None, "mse": 2.0}}}
+    assert found["model"] == {
+        "version": 1000,
+        "path": "/served/twins/1000",
+        "parameters": 1234,
+        "examples_per_second": 567.8,
+        "epochs": 3,
+    }
+
+
+def test_a_version_that_was_there_before_is_unchanged(make_steps):
+    found = summarize(make_steps(state=CACHED), versions_before=[1000])
+    assert (found["status"], found["reason"]) == ("unchanged", "version 1000 is in service and nothing has changed")
+    assert found["model"]["version"] == 1000
+    # The same model out of a new training.
+    found = summarize(make_steps(), versions_before=[1000])
+    assert (found["status"], found["reason"]) == ("unchanged", "version 1000 is in service")
+
+
+def test_the_resolver_is_never_cached(make_steps):
+    steps = make_steps(state=CACHED)
+    steps[NODES.index("ChampionResolver")].state = RAN
+    assert summarize(steps, [1000])["reason"].endswith("and nothing has changed")
+
+
+def test_a_model_that_is_not_blessed(make_steps):
+    decision = {**DECISION, "blessed": False, "reason": "spearman 0.7000 is below the floor 0.8"}
+    found = summarize(make_steps(decision=decision, version=None), versions_before=[999])
+    assert (found["status"], found["reason"]) == ("not_blessed", "spearman 0.7000 is below the floor 0.8")
+    assert (found["model"]["version"], found["model"]["path"]) == (None, None)
+    assert found["model"]["parameters"] == 1234
+    assert found["metrics"]["eval"] == {"spearman": 0.71}
+
+
+def test_a_model_that_does_not_answer(make_steps):
+    serving = {"blessed": False, "reason": "no answer within 120 s"}
+    found = summarize(make_steps(serving=serving, version=None), versions_before=[])
+    assert (found["status"], found["reason"]) == ("serving_rejected", "no answer within 120 s")
+    both = {**DECISION, "blessed": False, "reason": "below the floor"}
+    assert summarize(make_steps(decision=both, serving=serving, version=None), [])["status"] == "not_blessed"
+
+
+@pytest.mark.parametrize(
+    ("node", "error", "status", "reason"),
+    [
+        ("ExampleGen", DataRejected("a.csv: no rows"), "data_rejected", "a.csv: no rows"),
+        ("Trainer", KembarError("the loss became nan"), "failed", "the loss became nan"),
+        ("Trainer", ConfigError("wrong"), "failed", "wrong"),
+        ("Trainer", ValueError("shapes differ\nat step 3"), "failed", "Trainer: shapes differ"),
+        ("Trainer", ValueError("\n\n"), "failed", "Trainer: ValueError"),
+        ("Trainer", KeyboardInterrupt(), "failed", "Trainer: KeyboardInterrupt"),
+        ("AtomicPusher", OSError(28, "No space left"), "failed", "AtomicPusher: [Errno 28] No space left"),
+    ],
+)
+def test_a_run_that_failed_says_where_and_why_on_one_line(node, error, status, reason):
+    found = summarize(failed_at(node, error), versions_before=[1])
+    assert (found["status"], found["reason"]) == (status, reason)
+    states = [component["state"] for component in found["components"]]
+    at = NODES.index(node)
+    assert states == ["ran"] * at + ["failed"] + ["skipped"] * (len(NODES) - at - 1)
+
+
+def test_a_run_that_failed_early_has_all_keys():
+    found = summarize(failed_at("ExampleGen", DataRejected("x")), versions_before=[])
+    assert found["data"] == {
+        "rows_read": 0,
+        "rows_kept": 0,
+        "rows_quarantined": 0,
+        "quarantine_reasons": {},
+        "splits": {},
+    }
+    assert (found["metrics"], found["baselines"]) == ({}, {})
+    assert found["model"] == dict.fromkeys(("version", "path", "parameters", "examples_per_second", "epochs"))
+
+
+def test_every_status_has_its_exit_code():
+    assert EXIT_CODES == {
+        "pushed": 0,
+        "unchanged": 0,
+        "failed": 1,
+        "data_rejected": 3,
+        "not_blessed": 4,
+        "serving_rejected": 4,
+    }
+
+
+def test_the_summary_is_replaced_as_a_whole(tmp_path):
+    write(tmp_path, {"status": "pushed", "reason": "é"})
+    assert json.loads((tmp_path / "summary.json").read_text(encoding="utf-8")) == {"status": "pushed", "reason": "é"}
+    with pytest.raises(ValueError, match="JSON"):
+        write(tmp_path, {"metrics": math.nan})
+    assert json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))["status"] == "pushed"
+    assert [path.name for path in Path(tmp_path).iterdir()] == ["summary.json"]
