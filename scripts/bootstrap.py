@@ -149,6 +149,8 @@ def install_packages(private: bool) -> None:
         str(PYTHON),
         "--require-hashes",
     ]
+    # A company's own certificate authority is known to the system, not to uv.
+    command.append("--system-certs")
     if private:  # uv looks at the system's C library, not at the one that the interpreter loads
         command += ["--python-platform", "x86_64-manylinux_2_39"]
     _call([*command, *map(str, LOCKS)])
