@@ -17,7 +17,7 @@ from components.quality_gate.decision import Gates
 from components.serving_gate.check import Serving
 from trainer.config import PairModel, Section, Training
 from trainer.errors import ConfigError
-from trainer.spec import AnyModel, AnyTraining, Spec, VectorSpec, check_parts
+from trainer.spec import AnyModel, AnyTraining, Spec, VectorSpec, check_parts, narrow
 
 # `[training] family` is not written in the file: it is that of `[model]`.
 _HIDDEN = {"family"}
@@ -44,8 +44,10 @@ class Pipeline(Section):
 class Beam(Section):
     """The `[beam]` section: options passed through to Apache Beam."""
 
-    # Beam's DirectRunner tries to download another runner first; this one is in the package.
-    options: tuple[str, ...] = ("--runner=FnApiRunner",)
+    # Beam's DirectRunner tries to download another runner first; this one is in the package. It works in
+    # this process and uses no image, but where none is named TFX builds a source package of itself for
+    # the workers, before every step.
+    options: tuple[str, ...] = ("--runner=FnApiRunner", "--sdk_container_image=unused")
 
 
 class Config(Section):
@@ -70,7 +72,13 @@ class Config(Section):
         vector = self.data.vector
         return Spec(
             label=self.data.label,
-            vector=None if vector is None else VectorSpec(dimension=vector.dimension, range=vector.range),
+            vector=None
+            if vector is None
+            else VectorSpec(
+                dimension=vector.dimension,
+                range=vector.range,
+                names=vector.columns or (narrow(vector.column, str),),
+            ),
             model=self.model,
             training=self.training,
         )

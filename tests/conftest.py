@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from components.example_gen.config import Data
+from pipeline.terminal import Terminal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -28,3 +29,18 @@ def make_data(tmp_path: Path) -> Callable[..., Data]:
         return Data(**{"format": "csv", **files, "text_a": "a", "text_b": "b", "label": label, **changes})
 
     return make
+
+
+@pytest.fixture
+def new_terminal() -> Iterator[Callable[[], Terminal]]:
+    """Makes terminals and closes them; call it in the test, where stdout is what `capfd` reads."""
+    opened: list[Terminal] = []
+
+    def make() -> Terminal:
+        opened.append(Terminal())
+        return opened[-1]
+
+    yield make
+    for terminal in opened:
+        terminal.out.close()
+        terminal._err.close()

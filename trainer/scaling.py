@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from trainer.errors import DataRejected
 from trainer.features import VECTOR
 from trainer.spec import VectorSpec
 
@@ -24,6 +25,21 @@ def to_unit(vector: tf.Tensor, spec: VectorSpec) -> tf.Tensor:
 def to_standard(vector: tf.Tensor) -> tf.Tensor:
     """[batch, n] to mean 0 and variance 1 in each dimension; a constant one becomes 0."""
     return tft.scale_to_z_score(tf.cast(vector, tf.float32), elementwise=True)
+
+
+def check_varied(vectors: np.ndarray, spec: VectorSpec) -> None:
+    """Refuses training vectors [rows, n] in which a dimension never changes.
+
+    Raises:
+      DataRejected: naming the first such column, and how many there are.
+    """
+    constant = np.flatnonzero(vectors.min(axis=0) == vectors.max(axis=0))
+    if constant.size:
+        raise DataRejected(
+            f"[data] vector: column {spec.name(int(constant[0]))!r} has the same value in all {len(vectors)} "
+            f"training rows ({constant.size} such columns): a Gaussian cannot learn it: leave it out, "
+            'or use [model] likelihood = "bernoulli" with a range'
+        )
 
 
 class Scaling(tf.Module):

@@ -22,6 +22,11 @@ class VectorSpec(Section):
 
     dimension: PositiveInt
     range: tuple[float, float] | None = None
+    names: tuple[str, ...] = ()
+
+    def name(self, at: int) -> str:
+        """What the user calls the number at place `at`."""
+        return self.names[at] if len(self.names) > 1 else f"{''.join(self.names)}[{at}]"
 
 
 class Spec(Section):

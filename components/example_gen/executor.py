@@ -32,6 +32,8 @@ QUARANTINE = "quarantine"
 COUNTS = "counts.json"
 # Rows encoded in one call: large enough to amortize it, small against the memory of a worker.
 BATCH_ROWS = 2_048
+# Nothing varies in fewer.
+MIN_TRAIN_ROWS = 2
 # In counts.json this stands before the name of the split that rows were kept for.
 KEPT = "kept in "
 _COUNTED = "counted"
@@ -188,6 +190,8 @@ def check_counts(examples_uri: str, data: Data) -> None:
                 f"{int(data.max_quarantined * read)}: {common or 'no rows'}"
                 f"{_first_quarantined(examples_uri, source)}"
             )
+        if kept.get("train", MIN_TRAIN_ROWS) < MIN_TRAIN_ROWS:
+            raise DataRejected(f"{path}: {kept['train']} row to train on: give more")
         empty = [split for split in SPLITS if source not in SPLITS and split not in kept]
         if empty:
             raise DataRejected(

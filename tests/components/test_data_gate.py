@@ -22,13 +22,16 @@ def test_every_reason_of_every_feature_is_named_in_order():
           reason { short_description: "Missing values" }
         } }
         anomaly_info { key: "extra" value {
-          reason { short_description: "New column" description: "New column (column in data but not in schema)" }
+          reason { short_description: "New column" description: "In data but not in schema." }
         } }
-        anomaly_info { key: "deep" value { path { step: "a" step: "b" } reason { short_description: "Bad" } } }
+        anomaly_info { key: "deep" value {
+          path { step: "a" step: "b" }
+          reason { short_description: "Bad" }
+        } }
     """)
     assert describe(found, "eval") == [
         "eval, feature 'a.b': Bad",
-        "eval, feature 'extra': New column: New column (column in data but not in schema)",
+        "eval, feature 'extra': New column: In data but not in schema.",
         "eval, feature 'label': Out-of-range values: Unexpectedly high value: 5.",
         "eval, feature 'label': Missing values",
     ]

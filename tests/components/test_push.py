@@ -48,7 +48,9 @@ def test_a_push_copies_the_model_into_a_version_and_logs_it(make_model, base):
 
 
 def test_versions_rise_even_when_the_clock_goes_back(make_model, base):
-    found = [push(make_model(str(now)), base, {}, now=now)[0].name for now in (1_000, 1_000.5, 900, 1_001, 2_000)]
+    found = [
+        push(make_model(str(now)), base, {}, now=now)[0].name for now in (1_000, 1_000.5, 900, 1_001, 2_000)
+    ]
     assert found == ["1000", "1001", "1002", "1003", "2000"]
     assert versions(base) == [1000, 1001, 1002, 1003, 2000]
     assert [entry["version"] for entry in read_log(base)] == versions(base)
@@ -126,7 +128,9 @@ def test_a_copy_that_differs_does_not_appear(make_model, base, monkeypatch):
         (Path(target) / "saved_model.pb").write_text("bit rot")
 
     monkeypatch.setattr(shutil, "copytree", corrupt)
-    with pytest.raises(ServingError, match=r"checksum [0-9a-f]{12} after copying, [0-9a-f]{12} before: check the disk"):
+    with pytest.raises(
+        ServingError, match=r"checksum [0-9a-f]{12} after copying, [0-9a-f]{12} before: check the disk"
+    ):
         push(make_model("a"), base, {}, now=1_000)
     assert names(base) == set()
 

@@ -49,7 +49,7 @@ def fields(content: str | bytes, delimiter: str = ",", quoting: bool = True) -> 
         (" a , b \n", [[" a ", " b "]]),
         ("a\0b,c\n", [["a\0b", "c"]]),
         ('"a\0b",c\n', [["a\0b", "c"]]),
-        ('it\'s 5" wide,b\n', [['it\'s 5" wide', "b"]]),
+        ("it's 5\" wide,b\n", [["it's 5\" wide", "b"]]),
         ("naïve,日本\u2028語\x85\x0b\n", [["naïve", "日本\u2028語\x85\x0b"]]),
     ],
 )
@@ -78,7 +78,13 @@ def test_quoting_works_with_tabs_too():
 @pytest.mark.parametrize(
     "line",
     ['a,"b', '"a"b,c', '"a" ,b', 'a,"b"c"', "lone\rreturn,b"],
-    ids=["never closed", "text behind the quote", "space behind the quote", "quote behind the quote", "lone return"],
+    ids=[
+        "never closed",
+        "text behind the quote",
+        "space behind the quote",
+        "quote behind the quote",
+        "lone return",
+    ],
 )
 def test_a_line_that_cannot_be_parsed_costs_itself_alone(line):
     found = read(f"x,1\n{line}\ny,2\nz,3\n")
@@ -214,4 +220,6 @@ def test_no_bytes_crash_and_none_are_lost(content, quoting):
     assert len(taken) == len(set(taken))
     assert set(taken) >= {at for at, line in enumerate(lines, 1) if line.strip("\r")}
     if not quoting:
-        assert [record.line for record in found] == [at for at, line in enumerate(lines, 1) if line.strip("\r")]
+        assert [record.line for record in found] == [
+            at for at, line in enumerate(lines, 1) if line.strip("\r")
+        ]

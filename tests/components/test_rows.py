@@ -180,7 +180,8 @@ def test_other_encodings(tmp_path, make_data):
         ),
         (
             "a,b,Score\nx,y,1\n",
-            "no column 'score': set [data] label.column to one of a, b, Score, or header = false with columns",
+            "no column 'score': set [data] label.column to one of a, b, Score, "
+            "or header = false with columns",
         ),
         ("x\ty\t1\n", "no column 'a': set [data] text_a to one of x\ty\t1, or header = false with columns"),
         ('"open\nx,y,1\n', "no column 'a': set [data] text_a to one of none, or header = false with columns"),
@@ -259,14 +260,18 @@ def test_rows_in_are_rows_out(tmp_path_factory, content):
         pytest.param(
             {"header": False, "columns": ("a", "b", "b", "score")},
             "2 columns are named 'b'",
-            marks=pytest.mark.xfail(reason="open: the first of two columns is taken without a word", strict=True),
+            marks=pytest.mark.xfail(
+                reason="open: the first of two columns is taken without a word", strict=True
+            ),
         ),
         ({"encoding": "utf-99"}, "encoding = 'utf-99' is not known to Python"),
         ({"encoding": "base64"}, "encoding = 'base64' is not known to Python"),
         pytest.param(
             {"text_b": "a"},
             "text_a and text_b",
-            marks=pytest.mark.xfail(reason="open: a text is compared with itself without a word", strict=True),
+            marks=pytest.mark.xfail(
+                reason="open: a text is compared with itself without a word", strict=True
+            ),
         ),
         ({"max_quarantined": 1.5}, "less than or equal to 1"),
         ({"max_text_length": 0}, "greater than 0"),

@@ -1,4 +1,4 @@
-"""The serving gate: a real SavedModel in a fresh process, and programs that stand for models that misbehave."""
+"""The serving gate: a real SavedModel in a fresh process, and programs that misbehave as models may."""
 
 from __future__ import annotations
 
@@ -96,11 +96,15 @@ def test_answers_in_another_order_are_wrong(answers):
 
 def test_answers_of_another_shape_are_wrong(answers):
     assert judge(only(answers, 0), "score", [[2.0]]) == ["output 'score' has shape [2] for 1 examples"]
-    assert judge(only(answers, 0), "score", [[2.0, 1.0], [5.0, 1.0]]) == ["output 'score' has shape [2] for 2 examples"]
+    assert judge(only(answers, 0), "score", [[2.0, 1.0], [5.0, 1.0]]) == [
+        "output 'score' has shape [2] for 2 examples"
+    ]
 
 
 def test_a_missing_output_is_wrong(answers):
-    assert judge(only(answers, 0), "elbo", [[2.0], [5.0]]) == ["no output 'elbo', which the evaluator looked at"]
+    assert judge(only(answers, 0), "elbo", [[2.0], [5.0]]) == [
+        "no output 'elbo', which the evaluator looked at"
+    ]
 
 
 def test_numbers_that_are_not_finite_are_wrong(answers):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from pipeline import __main__ as commands
 from pipeline import predict as predicting
 from pipeline.__main__ import app
 from trainer.errors import ConfigError, DataRejected, KembarError, Locked, NotBlessed, ServingError
@@ -39,6 +40,12 @@ def config(tmp_path, monkeypatch):
     return path
 
 
+@pytest.fixture(autouse=True)
+def _closed_terminals(monkeypatch, new_terminal):
+    """Commands leave closing their terminal to the process's end; these have none."""
+    monkeypatch.setattr(commands, "Terminal", new_terminal)
+
+
 def error_of(*arguments: str | Path) -> KembarError:
     """What a command raises for the user."""
     with pytest.raises(KembarError) as caught:
@@ -57,7 +64,9 @@ def test_help_names_every_command_and_what_it_does():
 
 def test_the_exit_codes_are_those_of_the_contract():
     codes = {kind.__name__: kind.exit_code for kind in KembarError.__subclasses__()}
-    assert {kind: codes[kind.__name__] for kind in (ConfigError, DataRejected, NotBlessed, Locked, ServingError)} == {
+    assert {
+        kind: codes[kind.__name__] for kind in (ConfigError, DataRejected, NotBlessed, Locked, ServingError)
+    } == {
         ConfigError: 2,
         DataRejected: 3,
         NotBlessed: 4,
@@ -77,7 +86,9 @@ def test_every_command_refuses_a_wrong_configuration(config, tmp_path, command):
 
 def test_settings_go_on_top_of_the_file(config):
     said = error_of("run", config, "--set", "training.epochs=3", "--set", "data.text_a=c")
-    assert str(said).endswith("no column 'c': set [data] text_a to one of a, b, score, or header = false with columns")
+    assert str(said).endswith(
+        "no column 'c': set [data] text_a to one of a, b, score, or header = false with columns"
+    )
 
 
 @pytest.mark.parametrize("split", ["train", "eval", "test"])
@@ -97,7 +108,9 @@ def test_run_looks_at_every_file_first(config, tmp_path, split):
 
 def test_a_schema_that_is_not_there_is_named(config, tmp_path):
     said = error_of("run", config, "--set", "data.schema_file=own.pbtxt")
-    assert str(said) == f"{config}: [data] schema_file = '{tmp_path}/own.pbtxt': no such file: correct the path"
+    assert (
+        str(said) == f"{config}: [data] schema_file = '{tmp_path}/own.pbtxt': no such file: correct the path"
+    )
 
 
 @pytest.mark.parametrize(
@@ -117,7 +130,9 @@ def test_predict_hands_on_what_it_was_given(config, tmp_path, monkeypatch):
     calls = []
     monkeypatch.setattr(predicting, "predict", lambda *given: calls.append(given[:4]))
     app(["predict", str(config), "one", "two"], standalone_mode=False)
-    app(["predict", str(config), "--input", "q.csv", "--output", "o", "--workdir", "w"], standalone_mode=False)
+    app(
+        ["predict", str(config), "--input", "q.csv", "--output", "o", "--workdir", "w"], standalone_mode=False
+    )
     first, second = calls
     assert first[0].serving == tmp_path / "runs" / "twins" / "serving" / "twins"
     assert first[1:] == (("one", "two"), None, None)
@@ -138,7 +153,9 @@ def test_the_serving_folder_can_be_elsewhere(config, tmp_path):
 
 
 def kembar(*arguments: str, module: bool = False) -> tuple[int, str, str]:
-    command = [sys.executable, "-m", "pipeline"] if module else [str(Path(sys.executable).with_name("kembar"))]
+    command = (
+        [sys.executable, "-m", "pipeline"] if module else [str(Path(sys.executable).with_name("kembar"))]
+    )
     done = subprocess.run([*command, *arguments], capture_output=True, text=True, cwd=ROOT)
     return done.returncode, done.stdout, done.stderr
 

@@ -11,20 +11,21 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline import doctor
-from pipeline.terminal import Terminal
 
 
-def test_a_healthy_machine_is_ok_on_every_line(monkeypatch, capfd):
-    monkeypatch.setattr(doctor, "CHECKS", {"python": lambda: ("3.11.7", None), "disk": lambda: ("99 GB", None)})
-    assert doctor.examine(Terminal()) == 0
+def test_a_healthy_machine_is_ok_on_every_line(monkeypatch, capfd, new_terminal):
+    monkeypatch.setattr(
+        doctor, "CHECKS", {"python": lambda: ("3.11.7", None), "disk": lambda: ("99 GB", None)}
+    )
+    assert doctor.examine(new_terminal()) == 0
     assert capfd.readouterr().out == "ok   python             3.11.7\nok   disk               99 GB\n"
 
 
-def test_one_bad_finding_is_status_1_and_says_what_to_do(monkeypatch, capfd):
+def test_one_bad_finding_is_status_1_and_says_what_to_do(monkeypatch, capfd, new_terminal):
     monkeypatch.setattr(
         doctor, "CHECKS", {"python": lambda: ("3.13.0", "run make setup"), "disk": lambda: ("99 GB", None)}
     )
-    assert doctor.examine(Terminal()) == 1
+    assert doctor.examine(new_terminal()) == 1
     assert capfd.readouterr().out.splitlines() == [
         "BAD  python             3.13.0: run make setup",
         "ok   disk               99 GB",

@@ -54,7 +54,7 @@ def test_a_package_that_is_not_there_is_an_error(source):
 def test_the_fingerprints_of_the_graph_cover_real_source():
     # A renamed folder would silently empty its fingerprint if it were not an error.
     graph = (fingerprint.ROOT / "pipeline" / "graph.py").read_text()
-    named = set(re.findall(r'code_fingerprint\(([^)]*)\)', graph))
+    named = set(re.findall(r"code_fingerprint\(([^)]*)\)", graph))
     packages = {name for call in named for name in re.findall(r'"([^"]+)"', call)}
     assert packages
     assert len({code_fingerprint(name) for name in packages}) == len(packages)

@@ -12,7 +12,6 @@ import pytest
 
 from pipeline import predict as predicting
 from pipeline.predict import predict
-from pipeline.terminal import Terminal
 from pipeline.workdir import Workdir
 from trainer.errors import ConfigError, ServingError
 
@@ -28,8 +27,13 @@ class Lengths:
     def predict(self, signature, inputs):
         assert signature == "serving_default"
         self.batches.append(len(inputs["text_a"]))
-        lengths = np.array([len(a) + 100 * len(b) for a, b in zip(inputs["text_a"], inputs["text_b"], strict=True)])
-        return {"score": lengths.astype(np.float32) / np.float32(10), "label": (lengths > 300).astype(np.int64)}
+        lengths = np.array(
+            [len(a) + 100 * len(b) for a, b in zip(inputs["text_a"], inputs["text_b"], strict=True)]
+        )
+        return {
+            "score": lengths.astype(np.float32) / np.float32(10),
+            "label": (lengths > 300).astype(np.int64),
+        }
 
 
 @pytest.fixture
@@ -47,8 +51,14 @@ def model(workdir, monkeypatch):
     return served
 
 
-def ask(workdir: Workdir, source: Path | None = None, texts=None, output: Path | None = None) -> None:
-    predict(workdir, texts, source, output, Terminal())
+@pytest.fixture
+def ask(new_terminal, workdir):
+    """Calls `predict` on two texts or a file."""
+
+    def call(source: Path | None = None, texts=None, output: Path | None = None) -> None:
+        predict(workdir, texts, source, output, new_terminal())
+
+    return call
 
 
 def write(tmp_path: Path, name: str, content: str | bytes) -> Path:
@@ -61,58 +71,60 @@ def answers(capfd) -> list[dict]:
     return [json.loads(line) for line in capfd.readouterr().out.splitlines()]
 
 
-def test_two_texts_are_one_line(workdir, model, capfd):
-    ask(workdir, texts=("abc", "é"))
+def test_two_texts_are_one_line(ask, model, capfd):
+    ask(texts=("abc", "é"))
     assert capfd.readouterr().out == '{"text_a": "abc", "text_b": "é", "label": 0, "score": 20.3}\n'
 
 
-def test_an_empty_text_is_a_text(workdir, model, capfd):
-    ask(workdir, texts=("", ""))
+def test_an_empty_text_is_a_text(ask, model, capfd):
+    ask(texts=("", ""))
     assert answers(capfd) == [{"text_a": "", "text_b": "", "label": 0, "score": 0.0}]
 
 
 @pytest.mark.parametrize("name", ["q.csv", "q.tsv", "q.jsonl", "q.ndjson", "q.csv.gz", "q.jsonl.gz"])
-def test_every_kind_of_file_is_read_and_its_columns_kept(tmp_path, workdir, model, capfd, name):
+def test_every_kind_of_file_is_read_and_its_columns_kept(tmp_path, ask, model, capfd, name):
     rows = [["1", 'a "b"\nc', "x,y\tz"], ["2", "é", " padded "]]
     if ".csv" in name or ".tsv" in name:
         path = tmp_path / "plain"
         with path.open("w", newline="", encoding="utf-8-sig") as file:
-            csv.writer(file, delimiter="\t" if ".tsv" in name else ",").writerows([["id", "text_a", "text_b"], *rows])
+            csv.writer(file, delimiter="\t" if ".tsv" in name else ",").writerows(
+                [["id", "text_a", "text_b"], *rows]
+            )
         content = path.read_bytes()
     else:
         keys = ("id", "text_a", "text_b")
         content = "\n".join([*(json.dumps(dict(zip(keys, row, strict=True))) for row in rows), ""]).encode()
-    ask(workdir, write(tmp_path, name, gzip.compress(content) if name.endswith(".gz") else content))
+    ask(write(tmp_path, name, gzip.compress(content) if name.endswith(".gz") else content))
     assert answers(capfd) == [
         {"id": "1", "text_a": 'a "b"\nc', "text_b": "x,y\tz", "label": 1, "score": 50.7},
         {"id": "2", "text_a": "é", "text_b": " padded ", "label": 1, "score": 80.2},
     ]
 
 
-def test_files_are_scored_in_batches_and_in_order(tmp_path, workdir, model, capfd, monkeypatch):
+def test_files_are_scored_in_batches_and_in_order(tmp_path, ask, model, capfd, monkeypatch):
     monkeypatch.setattr(predicting, "BATCH", 3)
     path = write(tmp_path, "q.csv", HEADER + "".join(f"{'x' * n},\n" for n in range(8)))
-    ask(workdir, path)
+    ask(path)
     assert [answer["score"] for answer in answers(capfd)] == pytest.approx([n / 10 for n in range(8)])
     assert model.batches == [3, 3, 2]
 
 
-def test_an_output_file_appears_when_it_is_complete(tmp_path, workdir, model, capfd):
+def test_an_output_file_appears_when_it_is_complete(tmp_path, ask, model, capfd):
     output = tmp_path / "out.jsonl"
     output.write_text("of the last run")
     bad = write(tmp_path, "bad.jsonl", '{"text_a": "x", "text_b": "y"}\n{"text_a": "x"}\n')
     with pytest.raises(ConfigError):
-        ask(workdir, bad, output=output)
+        ask(bad, output=output)
     assert output.read_text() == "of the last run"
-    ask(workdir, write(tmp_path, "good.csv", HEADER + "a,é\n"), output=output)
+    ask(write(tmp_path, "good.csv", HEADER + "a,é\n"), output=output)
     assert output.read_text(encoding="utf-8") == '{"text_a": "a", "text_b": "é", "label": 0, "score": 20.1}\n'
     assert {path.name for path in tmp_path.iterdir()} == {"bad.jsonl", "good.csv", "out.jsonl", "work"}
     assert capfd.readouterr().out == ""
 
 
-def test_a_file_without_rows_has_no_answers(tmp_path, workdir, model, capfd):
+def test_a_file_without_rows_has_no_answers(tmp_path, ask, model, capfd):
     for name, content in (("q.csv", HEADER), ("r.csv", ""), ("q.jsonl", "\n")):
-        ask(workdir, write(tmp_path, name, content))
+        ask(write(tmp_path, name, content))
     assert capfd.readouterr().out == ""
 
 
@@ -132,27 +144,27 @@ def test_a_file_without_rows_has_no_answers(tmp_path, workdir, model, capfd):
         ("q.xlsx", "x", ": known are .csv, .tsv and .jsonl, also with .gz"),
     ],
 )
-def test_a_wrong_file_is_one_line_that_names_the_row(tmp_path, workdir, model, capfd, name, content, message):
+def test_a_wrong_file_is_one_line_that_names_the_row(tmp_path, ask, model, capfd, name, content, message):
     path = write(tmp_path, name, content)
     with pytest.raises(ConfigError) as caught:
-        ask(workdir, path)
+        ask(path)
     said = str(caught.value)
     assert said.startswith(f"--input {path}{message}")
     assert "\n" not in said
 
 
-def test_paths_that_are_not_there_are_named_before_a_model_is_loaded(tmp_path, workdir):
+def test_paths_that_are_not_there_are_named_before_a_model_is_loaded(tmp_path, ask):
     with pytest.raises(ConfigError) as caught:
-        ask(workdir, tmp_path / "no.csv")
+        ask(tmp_path / "no.csv")
     assert str(caught.value) == f"--input {tmp_path}/no.csv: no such file"
     with pytest.raises(ConfigError) as caught:
-        ask(workdir, texts=("x", "y"), output=tmp_path / "no" / "out.jsonl")
+        ask(texts=("x", "y"), output=tmp_path / "no" / "out.jsonl")
     assert str(caught.value) == f"--output {tmp_path}/no/out.jsonl: no such folder: {tmp_path}/no"
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_a_version_nothing_is_left_behind(tmp_path, workdir):
+def test_without_a_version_nothing_is_left_behind(tmp_path, workdir, ask):
     with pytest.raises(ServingError) as caught:
-        ask(workdir, texts=("x", "y"))
+        ask(texts=("x", "y"))
     assert str(caught.value) == f"{workdir.serving}: no version is served; push one with `kembar run`"
     assert list(tmp_path.iterdir()) == []

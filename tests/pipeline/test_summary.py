@@ -23,7 +23,15 @@ COUNTS = {
 }
 BASELINES = {"majority": {"test": {"spearman": math.nan, "mse": 2.0}}}
 TRAINING = {"parameters": 1234, "examples_per_second": 567.8, "epochs": 3, "history": {"loss": [1.0]}}
-NODES = ["ExampleGen", "Baselines", "Trainer", "ChampionResolver", "QualityGate", "ServingGate", "AtomicPusher"]
+NODES = [
+    "ExampleGen",
+    "Baselines",
+    "Trainer",
+    "ChampionResolver",
+    "QualityGate",
+    "ServingGate",
+    "AtomicPusher",
+]
 
 
 @pytest.fixture
@@ -64,7 +72,12 @@ def test_a_pushed_model(make_steps):
     found = summarize(make_steps(), versions_before=[999])
     assert found["status"] == "pushed"
     assert found["reason"] == "version 1000: spearman 0.7000 reaches the floor 0.6"
-    assert found["components"][0] == {"id": "ExampleGen", "state": "ran", "seconds": 1.23, "peak_memory_mb": 100}
+    assert found["components"][0] == {
+        "id": "ExampleGen",
+        "state": "ran",
+        "seconds": 1.23,
+        "peak_memory_mb": 100,
+    }
     assert [component["id"] for component in found["components"]] == NODES
     assert found["data"] == {
         "rows_read": 18,
@@ -87,7 +100,10 @@ def test_a_pushed_model(make_steps):
 
 def test_a_version_that_was_there_before_is_unchanged(make_steps):
     found = summarize(make_steps(state=CACHED), versions_before=[1000])
-    assert (found["status"], found["reason"]) == ("unchanged", "version 1000 is in service and nothing has changed")
+    assert (found["status"], found["reason"]) == (
+        "unchanged",
+        "version 1000 is in service and nothing has changed",
+    )
     assert found["model"]["version"] == 1000
     # The same model out of a new training.
     found = summarize(make_steps(), versions_before=[1000])
@@ -163,7 +179,10 @@ def test_every_status_has_its_exit_code():
 
 def test_the_summary_is_replaced_as_a_whole(tmp_path):
     write(tmp_path, {"status": "pushed", "reason": "é"})
-    assert json.loads((tmp_path / "summary.json").read_text(encoding="utf-8")) == {"status": "pushed", "reason": "é"}
+    assert json.loads((tmp_path / "summary.json").read_text(encoding="utf-8")) == {
+        "status": "pushed",
+        "reason": "é",
+    }
     with pytest.raises(ValueError, match="JSON"):
         write(tmp_path, {"metrics": math.nan})
     assert json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))["status"] == "pushed"

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.terminal import Terminal
 from pipeline.versions import show
 from pipeline.workdir import Workdir
 from trainer.errors import ServingError
@@ -21,13 +20,16 @@ def write_log(serving: Path, *entries: dict) -> None:
     (serving / "versions.json").write_text(json.dumps(entries))
 
 
-def shown(workdir, capfd) -> list[list[str]]:
+def shown(workdir, capfd, new_terminal) -> list[list[str]]:
     """The table's lines, cut where two spaces or more stand."""
-    show(workdir, Terminal())
-    return [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in capfd.readouterr().out.splitlines()]
+    show(workdir, new_terminal())
+    return [
+        [cell.strip() for cell in line.split("  ") if cell.strip()]
+        for line in capfd.readouterr().out.splitlines()
+    ]
 
 
-def test_versions_are_listed_oldest_first_with_what_became_of_them(workdir, capfd):
+def test_versions_are_listed_oldest_first_with_what_became_of_them(workdir, capfd, new_terminal):
     test = {"test": {"spearman": 0.7, "mse": 1.23456}, "eval": {"spearman": 0.9}}
     write_log(
         workdir.serving,
@@ -37,7 +39,7 @@ def test_versions_are_listed_oldest_first_with_what_became_of_them(workdir, capf
     )
     for name in ("1795394318", "1795394320", "1795394319"):
         (workdir.serving / name).mkdir()
-    assert shown(workdir, capfd) == [
+    assert shown(workdir, capfd, new_terminal) == [
         ["version", "pushed", "state", "test metrics", "sha256"],
         ["1795394317", "2026-11-23T00:38:37+00:00", "gone", "mse 1.2346 spearman 0.7000", "a" * 12],
         ["1795394318", "2026-11-23T00:33:20+00:00", "kept", "mse 1.2346 spearman 0.7000", "b" * 12],
@@ -46,12 +48,12 @@ def test_versions_are_listed_oldest_first_with_what_became_of_them(workdir, capf
     ]
 
 
-def test_a_version_without_a_log_is_in_service(workdir, capfd):
+def test_a_version_without_a_log_is_in_service(workdir, capfd, new_terminal):
     (workdir.serving / "7").mkdir(parents=True)
-    assert shown(workdir, capfd)[1:] == [["7", "unknown", "in service"]]
+    assert shown(workdir, capfd, new_terminal)[1:] == [["7", "unknown", "in service"]]
 
 
-def test_without_any_version_the_error_says_what_to_do(workdir):
+def test_without_any_version_the_error_says_what_to_do(workdir, new_terminal):
     with pytest.raises(ServingError) as caught:
-        show(workdir, Terminal())
+        show(workdir, new_terminal())
     assert str(caught.value) == f"{workdir.serving}: no version yet: run `kembar run CONFIG`"

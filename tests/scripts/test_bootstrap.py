@@ -22,14 +22,21 @@ class Recipe:
     """Four steps that note what ran; one of them may fail."""
 
     def __init__(self) -> None:
-        self.recipes = {"interpreter": "3.11", "native libraries": "trixie", "packages": "a==1", "bytecode": "a==1"}
+        self.recipes = {
+            "interpreter": "3.11",
+            "native libraries": "trixie",
+            "packages": "a==1",
+            "bytecode": "a==1",
+        }
         self.failing: set[str] = set()
         self.ran: list[str] = []
 
     def run(self) -> list[str]:
         """What ran this time."""
         self.ran = []
-        bootstrap.run_steps([(name, recipe, lambda name=name: self._step(name)) for name, recipe in self.recipes.items()])
+        bootstrap.run_steps(
+            [(name, recipe, lambda name=name: self._step(name)) for name, recipe in self.recipes.items()]
+        )
         return self.ran
 
     def _step(self, name: str) -> None:
@@ -144,7 +151,9 @@ def test_the_lock_file_pins_the_tools_with_hashes():
         bootstrap._locked("no-such-tool")
 
 
-@pytest.mark.parametrize(("private", "platform"), [(False, []), (True, ["--python-platform", "x86_64-manylinux_2_39"])])
+@pytest.mark.parametrize(
+    ("private", "platform"), [(False, []), (True, ["--python-platform", "x86_64-manylinux_2_39"])]
+)
 def test_packages_come_from_the_lock_files_with_hashes(monkeypatch, venv, private, platform):
     calls = []
     monkeypatch.setattr(bootstrap, "_call", calls.append)
@@ -158,6 +167,8 @@ def test_packages_come_from_the_lock_files_with_hashes(monkeypatch, venv, privat
 def test_a_missing_venv_module_is_explained(monkeypatch):
     failed = SimpleNamespace(returncode=1, stdout="No module named ensurepip\n")
     monkeypatch.setattr(bootstrap.subprocess, "run", lambda *_, **__: failed)
-    with pytest.raises(SetupError, match=r"No module named ensurepip \(on Debian and Ubuntu the package python3.11-venv"):
+    with pytest.raises(
+        SetupError, match=r"No module named ensurepip \(on Debian and Ubuntu the package python3.11-venv"
+    ):
         bootstrap.make_venv()
     assert sys.version_info[:2] == (3, 11)

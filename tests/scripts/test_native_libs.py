@@ -20,7 +20,9 @@ http://other.example/ubuntu/ Ubuntu
 def machine(monkeypatch):
     """Makes this machine look like another one."""
 
-    def pretend(system="Linux", kind="x86_64", libc="glibc 2.36", tools=("apt-get", "dpkg"), release="debian"):
+    def pretend(
+        system="Linux", kind="x86_64", libc="glibc 2.36", tools=("apt-get", "dpkg"), release="debian"
+    ):
         monkeypatch.setattr(platform, "system", lambda: system)
         monkeypatch.setattr(platform, "machine", lambda: kind)
         monkeypatch.setattr(os, "confstr", lambda _: libc)
@@ -71,16 +73,19 @@ def test_an_old_debian_gets_libraries_of_its_own(machine):
     assert needs_private_libs() is True
 
 
-IMAGE = "use the container image (make image, from python:3.11-slim-trixie)"
+WHEELS = (
+    "TFX 1.21 has wheels for Linux on x86_64, this is {}: use the container image "
+    "(make image, from python:3.11-slim-trixie)"
+)
 OLD = "TFX 1.21 needs glibc >= 2.38 and this system has {}; only Debian is helped to a newer one: use Debian 13, Ubuntu 24.04, or the container image (make image, from python:3.11-slim-trixie)"  # noqa: E501
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"system": "Darwin", "kind": "arm64"}, f"TFX 1.21 has wheels for Linux on x86_64, this is Darwin on arm64: {IMAGE}"),
-        ({"system": "Windows", "kind": "AMD64"}, f"TFX 1.21 has wheels for Linux on x86_64, this is Windows on AMD64: {IMAGE}"),
-        ({"kind": "aarch64"}, f"TFX 1.21 has wheels for Linux on x86_64, this is Linux on aarch64: {IMAGE}"),
+        ({"system": "Darwin", "kind": "arm64"}, WHEELS.format("Darwin on arm64")),
+        ({"system": "Windows", "kind": "AMD64"}, WHEELS.format("Windows on AMD64")),
+        ({"kind": "aarch64"}, WHEELS.format("Linux on aarch64")),
         ({"release": "ubuntu", "libc": "glibc 2.35"}, OLD.format("glibc 2.35")),
         ({"release": None, "libc": "glibc 2.17"}, OLD.format("glibc 2.17")),
         ({"tools": ()}, OLD.format("glibc 2.36")),
@@ -107,21 +112,27 @@ def test_the_mirror_is_that_of_the_machine(monkeypatch, tmp_path):
 
 def test_an_apt_without_mirrors_is_told_to_update(monkeypatch):
     monkeypatch.setattr(native_libs, "_call", lambda command: "http://other.example/ubuntu/ Ubuntu\n")
-    with pytest.raises(SetupError, match="apt knows no Debian mirror: run `apt-get update` once, then try again"):
+    with pytest.raises(
+        SetupError, match="apt knows no Debian mirror: run `apt-get update` once, then try again"
+    ):
         native_libs._source_line()
 
 
 def test_libraries_are_found_where_debian_puts_them(tmp_path):
     native = tmp_path / "native"
     assert native_libs._libraries(native) == []
-    for name in ("usr/lib/x86_64-linux-gnu/libc.so.6", "usr/lib/x86_64-linux-gnu/gconv/libISO.so.1", "lib/libgcc_s.so.1"):
+    for name in (
+        "usr/lib/x86_64-linux-gnu/libc.so.6",
+        "usr/lib/x86_64-linux-gnu/gconv/libISO.so.1",
+        "lib/libgcc_s.so.1",
+    ):
         (native / name).parent.mkdir(parents=True, exist_ok=True)
         (native / name).touch()
     assert native_libs._libraries(native) == [native / "lib", native / "usr/lib/x86_64-linux-gnu"]
 
 
 def test_libraries_without_a_loader_are_an_error(tmp_path):
-    with pytest.raises(SetupError, match="holds no ld-linux-x86-64.so.2: remove .* and try again"):
+    with pytest.raises(SetupError, match=r"holds no ld-linux-x86-64.so.2: remove .* and try again"):
         native_libs._patch_interpreter(tmp_path, [tmp_path])
 
 
@@ -147,4 +158,6 @@ def test_a_command_that_fails_is_one_line_with_what_it_said():
 def test_commands_speak_english(monkeypatch):
     monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
     assert native_libs._call(["sh", "-c", "echo $LC_ALL"]) == "C\n"
-    assert subprocess.run(["sh", "-c", "echo $LC_ALL"], capture_output=True, text=True).stdout == "de_DE.UTF-8\n"
+    assert (
+        subprocess.run(["sh", "-c", "echo $LC_ALL"], capture_output=True, text=True).stdout == "de_DE.UTF-8\n"
+    )

@@ -38,12 +38,14 @@ def test_tfidf_by_hand():
 
 def test_tfidf_does_not_mind_case_order_and_unknown_words():
     predict = tfidf_cosine(TRAIN, SCORE)
-    found = predict(columns(("Red FOX", "fox, red!", 0), ("red cat", "red dog", 0), ("cat", "cat", 0), ("", "red", 0)))
+    found = predict(
+        columns(("Red FOX", "fox, red!", 0), ("red cat", "red dog", 0), ("cat", "cat", 0), ("", "red", 0))
+    )
     np.testing.assert_allclose(found, [5, 5, 1, 1])
 
 
 def test_tfidf_stays_within_the_range_of_the_label():
-    words = "red fox hen blue owl".split()
+    words = ["red", "fox", "hen", "blue", "owl"]
     rows = [(f"{a} {b}", f"{b} {c}", 0) for a in words for b in words for c in words]
     found = tfidf_cosine(TRAIN, BINARY)(columns(*rows))
     assert found.shape == (125,)

@@ -1,4 +1,4 @@
-"""The exported pair model around a transform of ours: what it takes and gives, and that all its doors agree."""
+"""The exported pair model around a transform of ours: what it takes and gives, and that all doors agree."""
 
 from __future__ import annotations
 
@@ -73,7 +73,11 @@ def example(a: str, b: str, **more: float) -> bytes:
 def test_the_signatures_take_and_give_what_the_contract_says(loaded):
     assert set(loaded) == {"serving_default", "embed", "serve_examples"}
     taken = {name: set(signature.structured_input_signature[1]) for name, signature in loaded.items()}
-    assert taken == {"serving_default": {"text_a", "text_b"}, "embed": {"text"}, "serve_examples": {"examples"}}
+    assert taken == {
+        "serving_default": {"text_a", "text_b"},
+        "embed": {"text"},
+        "serve_examples": {"examples"},
+    }
     given = {name: set(signature.structured_outputs) for name, signature in loaded.items()}
     assert given == {"serving_default": {"score"}, "embed": {"embedding"}, "serve_examples": {"score"}}
     for signature in loaded.values():
@@ -103,7 +107,9 @@ def test_serialized_examples_score_as_their_texts_do(loaded):
     found = loaded["serve_examples"](examples=tf.constant(rows))["score"].numpy()
     np.testing.assert_array_equal(found, score(loaded))
     without = [example(a, b) for a, b in zip(TEXTS_A, TEXTS_B, strict=True)]
-    np.testing.assert_array_equal(loaded["serve_examples"](examples=tf.constant(without))["score"].numpy(), found)
+    np.testing.assert_array_equal(
+        loaded["serve_examples"](examples=tf.constant(without))["score"].numpy(), found
+    )
 
 
 def test_a_row_alone_scores_as_in_a_batch(loaded):

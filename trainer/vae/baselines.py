@@ -52,8 +52,8 @@ def pca_nll(config: Vae, train: np.ndarray, vectors: np.ndarray, seed: int = 1) 
     generator = np.random.default_rng(seed)
     tried = train[:ROWS_TO_FIND_BOTH]
     choices = [(noise * factor, limit) for factor in NOISE_FACTORS for limit in LIMITS]
-    best = min(choices, key=lambda choice: _pca_bound(pca, *choice, tried, generator))
-    return _pca_bound(pca, *best, vectors, generator)
+    best = min(choices, key=lambda choice: _pca_bound(pca, choice[0], choice[1], tried, generator))
+    return _pca_bound(pca, best[0], best[1], vectors, generator)
 
 
 def pca_error(config: Vae, train: np.ndarray, vectors: np.ndarray, seed: int = 1) -> np.ndarray:

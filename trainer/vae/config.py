@@ -42,7 +42,6 @@ class Vae(Section):
         1, description="k of the IWAE bound that is trained on; 1 is the ELBO"
     )
     evaluation_samples: PositiveInt = Field(64, description="draws behind the metrics that the gates look at")
-    evaluation_samples: PositiveInt = Field(100, description="draws a row behind the reported -log p(x)")
     score_samples: NonNegativeInt = Field(
         0, description="fixed draws that a served score is averaged over; 0 scores with z = mean"
     )

@@ -14,7 +14,7 @@ import tensorflow_transform as tft
 from trainer import tables
 from trainer.features import LABEL, VECTOR
 from trainer.fitting import Data, Progress, TrainingLog
-from trainer.scaling import to_standard, to_unit
+from trainer.scaling import check_varied, to_standard, to_unit
 from trainer.spec import Spec, VectorSpec, narrow
 from trainer.vae import pictures
 from trainer.vae.baselines import mean_nll, pca_nll
@@ -49,6 +49,8 @@ def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
     keras.utils.set_random_seed(training.seed)
     rows, _ = _load(data, "train")
     held_out, labels = _load(data, "eval")
+    if config.likelihood == "gaussian":
+        check_varied(rows, narrow(spec.vector, VectorSpec))
     started = time.monotonic()
     callbacks = [keras.callbacks.TensorBoard(data.log_dir), Progress(training.epochs)]
     model, history = train(config, training, rows, held_out, callbacks)
