@@ -9,6 +9,7 @@ RUNTIME = [
     "apache-beam==2.77.*",
     "keras==3.15.*",
     "kfp==2.16.1",
+    "kfp-kubernetes==2.16.1",
     "pyarrow",
     "pydantic>=2.14,<3",
     "rich>=15,<16",

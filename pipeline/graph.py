@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from tfx.components import ExampleValidator, StatisticsGen, Trainer, Transform
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import Resolver
@@ -18,7 +19,7 @@ from tfx.types import Channel, standard_artifacts
 from components.atomic_pusher.component import AtomicPusher
 from components.baselines.component import Baselines
 from components.champion.strategy import ChampionStrategy
-from components.data_gate.component import DataGate
+from components.data_gate.component import DataGate, RowGate
 from components.evaluator.component import Evaluator
 from components.example_gen.component import ExampleGen
 from components.quality_gate.component import QualityGate
@@ -27,6 +28,7 @@ from components.schema_gen.default import default_schema
 from components.serving_gate.component import ServingGate
 from pipeline.config import Config
 from pipeline.fingerprint import code_fingerprint
+from trainer.errors import ConfigError
 from trainer.families import family_of
 
 TRAIN, EVAL, TEST = "train", "eval", "test"
@@ -55,14 +57,23 @@ def components(config: Config, serving: Path) -> list[BaseNode]:
     """All nodes. `code` makes a change of our own source a change of the cache key."""
     spec = config.spec
     family = family_of(spec)
+    check_metrics(config)
     learned = code_fingerprint("trainer")
     judged = spec.narrowed(family.EVALUATION)
 
     # Rows into tf.Examples, one split each; rows that cannot be used into quarantine.
     example_gen = ExampleGen(data=config.data, code=code_fingerprint("components/example_gen"))
 
+    # Too many of those, and the run ends here.
+    row_gate = RowGate(
+        examples=example_gen.outputs["examples"],
+        data=config.data.model_dump_json(),
+        code=code_fingerprint("components/data_gate", "components/example_gen/counts.py"),
+    )
+
     # What the data looks like.
     statistics_gen = StatisticsGen(examples=example_gen.outputs["examples"])
+    statistics_gen.add_upstream_node(row_gate)
 
     # What it should look like.
     schema_gen = ImportSchemaGen(text=schema_text(config))
@@ -155,9 +166,20 @@ def components(config: Config, serving: Path) -> list[BaseNode]:
         custom_config={"code": code_fingerprint("components/atomic_pusher")},
     )
     return [
-        example_gen, statistics_gen, schema_gen, example_validator, data_gate, transform, baselines, trainer,
-        champion, evaluator, quality_gate, serving_gate, pusher,
+        example_gen, row_gate, statistics_gen, schema_gen, example_validator, data_gate, transform,
+        baselines, trainer, champion, evaluator, quality_gate, serving_gate, pusher,
     ]  # fmt: skip
+
+
+def check_metrics(config: Config) -> None:
+    """Raises ConfigError where `[gates]` names a metric that the family does not measure."""
+    nothing = np.zeros((0, 1))
+    known = family_of(config.spec).metrics(nothing, nothing, config.spec)
+    gates = config.gates
+    for key, names in (("floors", gates.floors), ("ceilings", gates.ceilings), ("metric", {gates.metric})):
+        for name in names:
+            if name is not None and name not in known:
+                raise ConfigError(f"[gates] {key}: no metric {name!r}: there are {', '.join(sorted(known))}")
 
 
 def schema_text(config: Config) -> str:

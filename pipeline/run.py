@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import time
 import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
 
 from components.atomic_pusher.versions import versions
 from components.example_gen.rows import check_columns
@@ -30,11 +32,17 @@ def preflight(path: Path, config: Config) -> None:
       ConfigError: naming configuration, key, value and fix.
     """
     files = {f"[data] {key}": file for key, file in config.data.files().items()}
-    if config.data.schema_file is not None:
-        files["[data] schema_file"] = config.data.schema_file
+    schema = config.data.schema_file
+    if schema is not None:
+        files["[data] schema_file"] = schema
     for key, file in files.items():
         if not file.is_file():
             raise ConfigError(f"{path}: {key} = {str(file)!r}: no such file: correct the path")
+    if schema is not None:
+        try:
+            text_format.Parse(schema.read_text(encoding="utf-8"), schema_pb2.Schema())
+        except (text_format.ParseError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: [data] schema_file: {schema}: {error}") from None
     for key, file in config.data.files().items():
         try:
             check_columns(file, config.data)
@@ -62,38 +70,33 @@ def _run(config: Config, workdir: Workdir, terminal: Terminal) -> int:
     from pipeline.runners.local import LocalRunner
 
     logging.set_verbosity(logging.INFO)
-    before = versions(workdir.serving)
-    runner = LocalRunner(graph.build(config, workdir.artifacts, workdir.metadata, workdir.serving))
-    report = _Report(terminal, len(runner.node_ids))
-    steps = runner.run(report.start, report.end)
-    for step in steps:
-        if step.error is not None:
-            traceback.print_exception(step.error, file=sys.stderr)
-    found: dict[str, Any] = {
-        "pipeline": name,
-        "run_id": runner.run_id,
-        "started": started.isoformat(timespec="seconds"),
-        "seconds": round(time.monotonic() - clock, 2),
-        "peak_memory_mb": max(step.peak_memory_mb for step in steps),
-        **summary.summarize(steps, before),
-    }
-    _show_pictures(steps, workdir)
+    begun = {"pipeline": name, "run_id": None, "started": started.isoformat(timespec="seconds")}
+    # Whoever reads the summary of a run that was killed must not take it for the one before.
+    (workdir.root / summary.FILE).unlink(missing_ok=True)
+    try:
+        before = versions(workdir.serving)
+        runner = LocalRunner(graph.build(config, workdir.artifacts, workdir.metadata, workdir.serving))
+        report = _Report(terminal, len(runner.node_ids))
+        steps = runner.run(report.start, report.end)
+        for step in steps:
+            if step.error is not None:
+                traceback.print_exception(step.error, file=sys.stderr)
+        found: dict[str, Any] = {
+            **begun,
+            "run_id": runner.run_id,
+            "seconds": round(time.monotonic() - clock, 2),
+            "peak_memory_mb": max(step.peak_memory_mb for step in steps),
+            **summary.summarize(steps, before),
+        }
+        summary.show_files(steps, workdir.root)
+    except KembarError:
+        raise
+    except Exception as error:  # noqa: BLE001 - outside of any component: the summary says so too
+        traceback.print_exc(file=sys.stderr)
+        found = {**begun, "seconds": round(time.monotonic() - clock, 2), **summary.failure(error)}
     summary.write(workdir.root, found)
     _conclude(found, config, workdir, terminal)
     return summary.EXIT_CODES[found["status"]]
-
-
-def _show_pictures(steps: list[Step], workdir: Workdir) -> None:
-    """Copies what the trainer drew of its model to where a person finds it."""
-    drawn = next((step.outputs.get("model_run") for step in steps if step.id == "Trainer"), None)
-    source = Path(drawn.uri, "pictures") if drawn is not None else None
-    if source is None or not source.is_dir():
-        return
-    fresh = workdir.pictures.with_name(".pictures.new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    shutil.copytree(source, fresh)
-    shutil.rmtree(workdir.pictures, ignore_errors=True)
-    fresh.rename(workdir.pictures)
 
 
 class _Report:

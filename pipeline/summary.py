@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.atomic_pusher.component import PUSHED_DESTINATION
-from components.example_gen.executor import KEPT
+from components.example_gen.counts import KEPT, QUARANTINE
 from pipeline.runners.local import CACHED, FAILED, Step
 from trainer.errors import DataRejected, KembarError
 
@@ -37,6 +38,34 @@ def write(workdir: Path, summary: dict[str, Any]) -> None:
     fresh.replace(workdir / FILE)
 
 
+def failure(error: BaseException) -> dict[str, Any]:
+    """The keys of a run that failed outside of any component."""
+    said = " ".join(str(error).split())[:300]
+    return {
+        "status": FAILURE,
+        "reason": f"{type(error).__name__}: {said}",
+        "peak_memory_mb": 0,
+        "components": [],
+        "data": _data({}),
+        "metrics": {},
+        "baselines": {},
+        "model": _model("", {}),
+    }
+
+
+def show_files(steps: list[Step], root: Path) -> None:
+    """Copies what people look for from deep inside the artifacts to the top of the work folder."""
+    found = {(step.id, key): Path(artifact.uri) for step in steps for key, artifact in step.outputs.items()}
+    for node, key, folder in (("ExampleGen", "examples", QUARANTINE), ("Trainer", "model_run", "pictures")):
+        if (node, key) not in found or not (found[node, key] / folder).is_dir():
+            continue
+        fresh = root / f".{folder}.new"
+        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.copytree(found[node, key] / folder, fresh)
+        shutil.rmtree(root / folder, ignore_errors=True)
+        fresh.rename(root / folder)
+
+
 def summarize(steps: list[Step], versions_before: list[int]) -> dict[str, Any]:
     """The summary's keys that come from the steps and their artifacts."""
     outputs = {(step.id, key): artifact for step in steps for key, artifact in step.outputs.items()}
@@ -56,13 +85,17 @@ def summarize(steps: list[Step], versions_before: list[int]) -> dict[str, Any]:
         "data": _data(_json(outputs.get(("ExampleGen", "examples")), "counts.json")),
         "metrics": _finite(decision.get("metrics", {})),
         "baselines": _finite(_json(outputs.get(("Baselines", "baselines")), "baselines.json")),
-        "model": {
-            "version": int(os.path.basename(destination)) if destination else None,
-            "path": destination or None,
-            "parameters": training.get("parameters"),
-            "examples_per_second": training.get("examples_per_second"),
-            "epochs": training.get("epochs"),
-        },
+        "model": _model(destination, training),
+    }
+
+
+def _model(destination: str, training: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "version": int(os.path.basename(destination)) if destination else None,
+        "path": destination or None,
+        "parameters": training.get("parameters"),
+        "examples_per_second": training.get("examples_per_second"),
+        "epochs": training.get("epochs"),
     }
 
 
@@ -73,6 +106,7 @@ def _outcome(
         if step.state == FAILED:
             rejected = isinstance(step.error, DataRejected)
             said = str(step.error).strip().splitlines() or [type(step.error).__name__]
+            said[0] = said[0].split(" [while running '")[0]  # where in the graph: Beam's business
             reason = said[0] if isinstance(step.error, KembarError) else f"{step.id}: {said[0]}"
             return Outcome(DATA_REJECTED if rejected else FAILURE, reason)
     if not decision["blessed"]:

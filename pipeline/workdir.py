@@ -32,11 +32,6 @@ class Workdir:
         return self.root / "metadata.sqlite"
 
     @property
-    def pictures(self) -> Path:
-        """What the trainer drew, where the family draws anything."""
-        return self.root / "pictures"
-
-    @property
     def log(self) -> Path:
         """What TFX and TensorFlow print during a run."""
         return self.root / "run.log"

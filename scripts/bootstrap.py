@@ -40,7 +40,7 @@ def main() -> int:
     if sys.version_info[:2] != (3, 11):
         found = ".".join(map(str, sys.version_info[:3]))
         print(
-            f"setup: error: TFX 1.21 needs Python 3.11 and this is {found}: "
+            f"setup: error: requirements.lock is for Python 3.11 and this is {found}: "
             "call make PYTHON=/path/to/python3.11",
             file=sys.stderr,
         )
@@ -76,13 +76,16 @@ def main() -> int:
 def run_steps(steps: list[tuple[str, str, Callable[[], None]]]) -> None:
     """Runs what is not done yet. A step's stamp covers its own recipe and those of all steps before."""
     digest = hashlib.sha256(str(VENV).encode())
-    for name, recipe, action in steps:
+    for at, (name, recipe, action) in enumerate(steps):
         digest.update(recipe.encode())
         stamp = STAMPS / name.replace(" ", "_")
         if stamp.is_file() and stamp.read_text() == digest.hexdigest():
             continue
         started = time.monotonic()
         print(f"setup: {name} ...", flush=True)
+        # While a step is at work it is not done, whatever was done before; nor is what stands on it.
+        for later, _, _ in steps[at:]:
+            (STAMPS / later.replace(" ", "_")).unlink(missing_ok=True)
         action()
         STAMPS.mkdir(parents=True, exist_ok=True)
         fresh = stamp.with_suffix(".new")

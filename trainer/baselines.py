@@ -28,8 +28,11 @@ def average_label(train: Columns, label: Label) -> Predict:
 def tfidf_cosine(train: Columns, label: Label) -> Predict:
     """Cosine of TF-IDF vectors (Salton and Buckley 1988), stretched over the label's range."""
     vectorizer = TfidfVectorizer()
-    vectorizer.fit(np.concatenate([train[TEXT_A], train[TEXT_B]]))
     low, high = label.bounds
+    try:
+        vectorizer.fit(np.concatenate([train[TEXT_A], train[TEXT_B]]))
+    except ValueError:  # no word of two letters in any text: nothing is like anything
+        return lambda columns: np.full(len(columns[LABEL]), low)
 
     def predict(columns: Columns) -> np.ndarray:
         a, b = vectorizer.transform(columns[TEXT_A]), vectorizer.transform(columns[TEXT_B])

@@ -6,6 +6,7 @@ know no others.
 
 from __future__ import annotations
 
+import math
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -15,6 +16,11 @@ TEXT_A = "text_a"
 TEXT_B = "text_b"
 VECTOR = "vector"
 LABEL = "label"
+
+# What decides between two models, by the label's kind.
+PRIMARY = {"score": "spearman", "binary": "average_precision", "classes": "accuracy"}
+# Of all other metrics more is better.
+LOWER_IS_BETTER = frozenset({"mse", "cross_entropy", "negative_elbo", "nll", "reconstruction", "kl"})
 
 # Transformed features; the label keeps its name and is scaled to 0..1.
 IDS_A = "ids_a"
@@ -45,8 +51,8 @@ class Label(BaseModel):
                 raise ValueError(f"{key} belongs to kind = {kind!r}, not to {self.kind!r}")
             if self.kind == kind and not given:
                 raise ValueError(f"a label of kind {kind!r} needs its {key}, for example {key} = {example}")
-        if self.range is not None and not self.range[0] < self.range[1]:
-            raise ValueError(f"range must rise, got {list(self.range)}")
+        if self.range is not None and not -math.inf < self.range[0] < self.range[1] < math.inf:
+            raise ValueError(f"range must rise and be finite, got {list(self.range)}")
         if self.classes is not None and (len(self.classes) < 2 or len({*self.classes}) < len(self.classes)):
             raise ValueError("classes must be two or more different names")
         return self

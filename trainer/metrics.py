@@ -10,11 +10,6 @@ from sklearn import metrics as skl
 
 from trainer.features import Label
 
-# What decides between two models, by the label's kind.
-PRIMARY = {"score": "spearman", "binary": "average_precision", "classes": "accuracy"}
-# Of all other metrics more is better.
-LOWER_IS_BETTER = frozenset({"mse", "cross_entropy", "negative_elbo", "nll", "reconstruction", "kl"})
-
 
 def pair_metrics(label: np.ndarray, score: np.ndarray, kind: Label) -> dict[str, float]:
     """Metrics of text-pair scores.

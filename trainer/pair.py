@@ -17,7 +17,7 @@ from trainer.baselines import average_label, tfidf_cosine
 from trainer.batching import POOL_ROWS, make_dataset
 from trainer.config import PairModel, Training
 from trainer.encoders import inverse_document_frequency
-from trainer.features import IDS_A, IDS_B, LABEL, TEXT_A, TEXT_B, Label
+from trainer.features import IDS_A, IDS_B, LABEL, PRIMARY, TEXT_A, TEXT_B, Label
 from trainer.fitting import Data, EvalMetric, Progress, TrainingLog
 from trainer.heads import build_pair
 from trainer.losses import LOSSES
@@ -131,7 +131,7 @@ def metrics(label: np.ndarray, score: np.ndarray, spec: Spec) -> dict[str, float
 
 def primary_metric(spec: Spec) -> str:
     """Spearman for scores, average precision for binary labels."""
-    return measures.PRIMARY[_label(spec).kind]
+    return PRIMARY[_label(spec).kind]
 
 
 def baselines(

@@ -40,6 +40,10 @@ class Spec(Section):
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
         check_parts(self.model, self.label, self.vector is not None)
+        if self.training.family != self.model.family:
+            raise ValueError(
+                f"model is of family {self.model.family!r}, training of {self.training.family!r}"
+            )
         return self
 
     def narrowed(self, fields: Collection[str]) -> str:

@@ -1,4 +1,4 @@
-"""TFX wiring of the data gate."""
+"""TFX wiring of the gates behind ingestion and validation."""
 
 import json
 import os
@@ -10,7 +10,24 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_artifacts
 
 from components.data_gate.anomalies import describe
+from components.example_gen.config import Data
+from components.example_gen.counts import check_counts
 from trainer.errors import DataRejected
+
+
+@component
+def RowGate(  # noqa: N802
+    examples: InputArtifact[standard_artifacts.Examples],
+    data: Parameter[str],
+    code: Parameter[str],
+) -> None:
+    """Fails the run when too many rows had to be quarantined, or a split has none.
+
+    Raises:
+      DataRejected: naming the file, the counts, the commonest reasons and the first row.
+    """
+    del code  # part of the cache key
+    check_counts(examples.uri, Data.model_validate_json(data))
 
 
 @component

@@ -110,6 +110,8 @@ class Data(Section):
             raise ValueError(f"rows are pairs of texts or vectors, not both: remove vector or {texts[0]}")
         if self.vector is None and len(texts) < 2:
             raise ValueError("name the columns text_a and text_b, or vector")
+        if texts and self.text_a == self.text_b:
+            raise ValueError(f"text_a and text_b are the same column {self.text_a!r}: name another for one")
         if self.vector is not None and self.vector.column is not None and self.format != "parquet":
             raise ValueError(f"format = {self.format!r} has no list columns: give vector columns")
         return self
@@ -124,6 +126,10 @@ class Data(Section):
             for key, name in self.wanted.items():
                 if name not in self.columns:
                     raise ValueError(f"{key} = {name!r} is not among columns = {list(self.columns)}")
+                if self.columns.count(name) > 1:
+                    raise ValueError(
+                        f"{self.columns.count(name)} columns are named {name!r}: rename all but one"
+                    )
         try:
             "".encode(self.encoding)
         except LookupError:

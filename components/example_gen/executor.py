@@ -23,19 +23,13 @@ from tfx.utils import proto_utils
 from tfx_bsl.coders import example_coder
 
 from components.example_gen.config import SPLITS, Data, Shares
+from components.example_gen.counts import COUNTS, KEPT, QUARANTINE
 from components.example_gen.rows import Quarantined, Row, read_rows
 from components.example_gen.splits import assign, keys_of
-from trainer.errors import DataRejected
 from trainer.features import LABEL, TEXT_A, TEXT_B, VECTOR
 
-QUARANTINE = "quarantine"
-COUNTS = "counts.json"
 # Rows encoded in one call: large enough to amortize it, small against the memory of a worker.
 BATCH_ROWS = 2_048
-# Nothing varies in fewer.
-MIN_TRAIN_ROWS = 2
-# In counts.json this stands before the name of the split that rows were kept for.
-KEPT = "kept in "
 _COUNTED = "counted"
 
 
@@ -75,14 +69,11 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
         return {split: parts | f"Join[{split}]" >> beam.Flatten() for split, parts in examples.items()}
 
     def Do(self, input_dict: dict, output_dict: dict, exec_properties: dict[str, Any]) -> None:  # noqa: N802
-        """Writes the artifact, then checks that every row is accounted for.
-
-        Raises:
-          DataRejected: when more rows are quarantined than `max_quarantined` allows, or a split is empty.
+        """Writes the artifact. Whether enough rows could be used is for the gate behind it: TFX deletes
+        what a component that fails has written, and the quarantine is needed most then.
         """
         self._examples_uri = artifact_utils.get_single_uri(output_dict["examples"])
         super().Do(input_dict, output_dict, exec_properties)
-        check_counts(self._examples_uri, data_of(exec_properties))
 
 
 class _ReadSource(beam.PTransform):
@@ -169,45 +160,6 @@ def quarantine_line(item: Quarantined) -> str:
     return json.dumps(
         {**asdict(item), "raw": item.raw.encode("utf-8", "backslashreplace").decode()}, ensure_ascii=False
     )
-
-
-def check_counts(examples_uri: str, data: Data) -> None:
-    """Raises unless every row is accounted for and enough of them can be used."""
-    with fileio.open(os.path.join(examples_uri, COUNTS)) as file:
-        by_source: dict[str, dict[str, int]] = json.loads(file.read())
-    for source, counts in by_source.items():
-        path = data.files()[source]
-        reasons = {key: n for key, n in counts.items() if key != "read" and not key.startswith(KEPT)}
-        kept = {key.removeprefix(KEPT): n for key, n in counts.items() if key.startswith(KEPT)}
-        read, bad = counts.get("read", 0), sum(reasons.values())
-        if read != sum(kept.values()) + bad:
-            raise AssertionError(f"{path}: {read} rows read, but {kept} kept and {bad} quarantined")
-        if not kept or bad > data.max_quarantined * read:
-            common = ", ".join(f"{reason} ({n})" for reason, n in Counter(reasons).most_common(5))
-            raise DataRejected(
-                f"{path}: {bad} of {read} rows cannot be used, "
-                f"[data] max_quarantined = {data.max_quarantined:g} allows "
-                f"{int(data.max_quarantined * read)}: {common or 'no rows'}"
-                f"{_first_quarantined(examples_uri, source)}"
-            )
-        if kept.get("train", MIN_TRAIN_ROWS) < MIN_TRAIN_ROWS:
-            raise DataRejected(f"{path}: {kept['train']} row to train on: give more")
-        empty = [split for split in SPLITS if source not in SPLITS and split not in kept]
-        if empty:
-            raise DataRejected(
-                f"{path}: no row falls into the split {empty[0]}: {sum(kept.values())} rows "
-                "in too few groups that share texts: give more rows, other [data] split, or one file a split"
-            )
-
-
-def _first_quarantined(examples_uri: str, source: str) -> str:
-    for name in sorted(fileio.glob(os.path.join(examples_uri, QUARANTINE, f"{source}*.jsonl"))):
-        with fileio.open(name) as file:
-            line = file.readline()
-        if line:
-            row = json.loads(line)
-            return f"; first: line {row['line']}: {row['reason']}, {row['detail']}"
-    return ""
 
 
 def data_of(exec_properties: dict[str, Any]) -> Data:

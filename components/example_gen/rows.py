@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -15,7 +17,7 @@ import numpy as np
 from components.example_gen.config import Data, Vector
 from components.example_gen.parquet import column_names, read_parquet
 from components.example_gen.records import Record, has_bad_bytes, open_text, read_records
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, DataRejected, KembarError
 from trainer.features import LABEL, TEXT_A, TEXT_B, VECTOR, Label
 
 # So much of a value is shown in a reason, and of a vector in the quarantine.
@@ -66,7 +68,7 @@ def read_rows(path: Path, data: Data) -> Iterator[Row | Quarantined]:
 
     Raises:
       ConfigError: when the file lacks a column that the configuration names.
-      DataRejected: when a Parquet file cannot be read.
+      DataRejected: when the file cannot be read to its end.
     """
     if data.format == "parquet":
         names = _check_names(path, column_names(path), data)
@@ -75,7 +77,7 @@ def read_rows(path: Path, data: Data) -> Iterator[Row | Quarantined]:
         for number, values in enumerate(read_parquet(path, wanted), 1):
             yield _read_row(Record(number, "", values), str(path), len(wanted), position, data)
         return
-    with open_text(path, data.encoding) as file:
+    with _readable(path, DataRejected, "cannot be read to its end"), open_text(path, data.encoding) as file:
         records = read_records(iter(file), data.delimiter, data.quoting)
         names = _column_names(path, records, data)
         position = {key: names.index(column) for key, column in data.wanted.items()}
@@ -93,11 +95,20 @@ def check_columns(path: Path, data: Data) -> None:
     if data.format == "parquet":
         _check_names(path, column_names(path), data)
         return
-    with open_text(path, data.encoding) as file:
+    with _readable(path, ConfigError, "cannot be read"), open_text(path, data.encoding) as file:
         records = read_records(iter(file), data.delimiter, data.quoting)
         _column_names(path, records, data)
         if next(records, None) is None:
             raise ConfigError(f"{path}: the file holds no row: give [data] a file with rows")
+
+
+@contextmanager
+def _readable(path: Path, kind: type[KembarError], said: str) -> Iterator[None]:
+    """Turns what a file that is cut off, or in another encoding, ends with into one line."""
+    try:
+        yield
+    except (EOFError, OSError, UnicodeError, zlib.error) as error:
+        raise kind(f"{path}: {said}: {error}: write it again, or correct [data] encoding") from None
 
 
 def _column_names(path: Path, records: Iterator[Record], data: Data) -> list[str]:

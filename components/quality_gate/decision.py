@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from trainer.config import Section
-from trainer.metrics import LOWER_IS_BETTER
+from trainer.features import LOWER_IS_BETTER
 
 Metrics = dict[str, float]
 

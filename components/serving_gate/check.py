@@ -85,6 +85,8 @@ def judge(answers: dict[str, Any], score: str, expected: list[list[float]]) -> l
 def _compare(output: dict[str, Any] | None, score: str, expected: list[list[float]]) -> list[str]:
     if output is None:
         return [f"no output {score!r}, which the evaluator looked at"]
+    if output["values"] is None:
+        return [f"output {score!r} is {output['dtype']}, not a number"]
     got = [value if isinstance(value, list) else [value] for value in output["values"]]
     if [len(row) for row in got] != [len(row) for row in expected]:
         return [f"output {score!r} has shape {output['shape']} for {len(expected)} examples"]

@@ -16,6 +16,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+# The end of an error says what is wrong; TensorFlow begins with where.
+_SHOWN = 300
+
 
 def main(model: str, requests: str, answers: str) -> None:
     """Answers every request of the file `requests` and writes what came out to the file `answers`.
@@ -36,7 +39,7 @@ def main(model: str, requests: str, answers: str) -> None:
                 outputs = ask(signatures[request["signature"]], request["inputs"])
                 answer["outputs"] = {name: describe(value) for name, value in outputs.items()}
             except (tf.errors.OpError, TypeError, ValueError) as error:
-                answer["error"] = str(error).splitlines()[0]
+                answer["error"] = " ".join(str(error).split())[-_SHOWN:]
             answer["seconds"] = time.monotonic() - started
         found.append(answer)
     Path(answers).write_text(json.dumps({"load_seconds": load_seconds, "answers": found}))

@@ -93,10 +93,12 @@ class _AnnouncingServer(uvicorn.Server):
 
 def _bind(host: str, port: int) -> socket.socket:
     """A listening socket; uvicorn's own way to make one ends the process where it fails."""
+    if not 0 <= port <= 65_535:
+        raise ServingError(f"cannot listen on port {port}: give --port a number from 0 to 65535")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=2048)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise ServingError(f"cannot listen on {host}:{port}: {error}; choose another with --port") from error
 
 

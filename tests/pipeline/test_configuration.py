@@ -168,8 +168,8 @@ def test_settings_have_a_section_and_a_key(write, setting):
         (VALID + "[model]\ndropout = 1\n", "[model] dropout = 1: input should be less than 1"),
         (VALID.replace('"a"', "3"), "[data] text_a = 3: input should be a valid string"),
         (VALID.replace('"twins"', '"Twins 2"'), "[pipeline] name = \"Twins 2\": string should match pattern"),
-        (VALID.replace("[0, 5]", "[5, 0]"), "[data] label: range must rise, got [5.0, 0.0]"),
-        (VALID.replace("[0, 5]", "[1, 1]"), "[data] label: range must rise, got [1.0, 1.0]"),
+        (VALID.replace("[0, 5]", "[5, 0]"), "[data] label: range must rise and be finite, got [5.0, 0.0]"),
+        (VALID.replace("[0, 5]", "[1, 1]"), "[data] label: range must rise and be finite, got [1.0, 1.0]"),
         (VALID.replace("[0, 5]", "[0]"), "[data] label.range.1 is missing: add it"),
         (
             VALID.replace(", range = [0, 5]", ""),

@@ -93,10 +93,10 @@ def test_a_stamp_that_was_cut_off_does_not_count(recipe, venv):
     recipe.run()
     stamp = venv / "stamps" / "native_libraries"
     stamp.write_text(stamp.read_text()[:10])
-    assert recipe.run() == ["native libraries"]
+    at = ALL.index("native libraries")
+    assert recipe.run() == ALL[at:]
 
 
-@pytest.mark.xfail(reason="open: the stamp of the last success stays while a step is at work", strict=True)
 def test_a_step_that_failed_halfway_runs_again_with_its_old_recipe_too(recipe):
     recipe.run()
     recipe.recipes["packages"] = "a==2"
@@ -123,7 +123,8 @@ def test_another_python_is_refused_with_the_way_out(monkeypatch, capsys):
     monkeypatch.setattr(bootstrap.sys, "version_info", (3, 13, 1, "final", 0))
     assert bootstrap.main() == 2
     assert capsys.readouterr().err == (
-        "setup: error: TFX 1.21 needs Python 3.11 and this is 3.13.1: call make PYTHON=/path/to/python3.11\n"
+        "setup: error: requirements.lock is for Python 3.11 and this is 3.13.1: "
+        "call make PYTHON=/path/to/python3.11\n"
     )
 
 

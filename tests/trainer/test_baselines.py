@@ -53,7 +53,6 @@ def test_tfidf_stays_within_the_range_of_the_label():
     assert found.max() <= 1
 
 
-@pytest.mark.xfail(reason="open: scikit-learn raises 'empty vocabulary'", strict=True)
 def test_texts_without_a_word_are_like_nothing():
     predict = tfidf_cosine(columns(("a", "!", 1.0), ("🎸", "1", 1.0)), SCORE)
     np.testing.assert_allclose(predict(columns(("a", "a", 0))), [1])

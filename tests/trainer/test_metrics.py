@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 from sklearn import metrics as skl
 
-from trainer.features import Label
-from trainer.metrics import LOWER_IS_BETTER, PRIMARY, class_metrics, pair_metrics
+from trainer.features import LOWER_IS_BETTER, PRIMARY, Label
+from trainer.metrics import class_metrics, pair_metrics
 
 SCORE = Label(column="y", kind="score", range=(0, 5))
 BINARY = Label(column="y", kind="binary")

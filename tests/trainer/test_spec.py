@@ -61,11 +61,7 @@ def test_the_family_decides_what_the_model_and_its_training_are():
         ({"model": {"family": "vae"}, "training": {"family": "vae"}}, "family 'vae' learns from vectors"),
         ({"model": {"family": "tree"}}, "tree"),
         ({"optimizer": "adam"}, "optimizer"),
-        pytest.param(
-            {"training": {"family": "vae"}},
-            "family",
-            marks=pytest.mark.xfail(reason="open: the family of model and training may differ", strict=True),
-        ),
+        ({"training": {"family": "vae"}}, "model is of family 'pair', training of 'vae'"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(changes, words):

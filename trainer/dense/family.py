@@ -17,9 +17,9 @@ from sklearn.preprocessing import StandardScaler
 from trainer import tables
 from trainer.dense.builders import build
 from trainer.dense.config import Dense, DenseTraining
-from trainer.features import LABEL, VECTOR, Label
+from trainer.features import LABEL, PRIMARY, VECTOR, Label
 from trainer.fitting import Data, Progress, TrainingLog
-from trainer.metrics import PRIMARY, class_metrics
+from trainer.metrics import class_metrics
 from trainer.scaling import Scaling, to_standard
 from trainer.spec import Spec, VectorSpec, narrow
 

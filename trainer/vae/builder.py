@@ -11,7 +11,7 @@ from keras import ops
 
 from trainer.vae import losses
 from trainer.vae.config import Vae
-from trainer.vae.layers import PACKAGE, Binarize, LearnedVariance, Sampling
+from trainer.vae.layers import PACKAGE, LearnedVariance, Sampling
 
 # The output starts at the logit of the mean value; a pixel that is never lit must not start at -infinity.
 SMALLEST_MEAN = 1e-3
@@ -64,7 +64,7 @@ def _spread(layer: keras.layers.Dense, deviation: float, latent: int, seed: int)
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class VariationalAutoencoder(keras.Model):
-    """Vectors [batch, dimension] in; target, latent statistics, draws and output parameters out.
+    """Vectors [batch, dimension] in; latent statistics, draws and output parameters out.
 
     `model.encoder` and `model.decoder` are Functional models of their own. The loss is computed from
     the outputs in `compute_loss`, so `fit` needs no targets and runs Keras' own compiled training step.
@@ -77,13 +77,9 @@ class VariationalAutoencoder(keras.Model):
         encoder = build_encoder(config, dimension, seed)
         decoder = build_decoder(config, dimension, seed)
         vectors = keras.Input((dimension,), name="vector")
-        target = (
-            Binarize(seed + 400, name="binarize")(vectors) if config.binarization == "dynamic" else vectors
-        )
-        mean, log_variance = encoder(target)
+        mean, log_variance = encoder(vectors)
         draws = Sampling(config.importance_samples, seed + 401, name="sampling")(mean, log_variance)
         outputs = {
-            "target": target,
             "mean": mean,
             "log_variance": log_variance,
             "draws": draws,
@@ -109,7 +105,7 @@ class VariationalAutoencoder(keras.Model):
         """The scalar that is minimized; updates the parts. `y` and `sample_weight` have no part in it."""
         config, samples = self.config, self.config.importance_samples
         mean, log_variance = y_pred["mean"], y_pred["log_variance"]
-        parameters, target = y_pred["parameters"], y_pred["target"]
+        parameters, target = y_pred["parameters"], ops.convert_to_tensor(x)
         if samples > 1:
             target = ops.expand_dims(target, 1)
             parameters = ops.reshape(parameters, (-1, samples, parameters.shape[-1]))

@@ -91,7 +91,9 @@ class VaeTraining(Section):
         0,
         description="epochs without a better eval loss before training stops, or 0; the best epoch is kept",
     )
-    compiled: bool = Field(True, description="compile the training step with XLA")
+    compiled: bool | None = Field(
+        None, description="training step compiled by XLA; left out: where importance_samples = 1, so it pays"
+    )
     seed: NonNegativeInt = 1
 
     @model_validator(mode="after")

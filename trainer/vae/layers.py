@@ -47,34 +47,6 @@ class Sampling(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class Binarize(keras.layers.Layer):
-    """Draws each value of [batch, n] in [0, 1] as 0 or 1 with that probability, anew in every training step.
-
-    That is the dynamic binarization of Burda et al. 2016, section 5. Inference passes values through:
-    there, whoever evaluates decides which draw it is.
-    """
-
-    def __init__(self, seed: int = 1, **options: Any) -> None:
-        super().__init__(**options)
-        self.seed = seed
-        self.generator = keras.random.SeedGenerator(seed)
-
-    def call(self, values: Any, training: bool = False) -> Any:
-        """Draw in training; see the class."""
-        if not training:
-            return values
-        return ops.cast(keras.random.uniform(ops.shape(values), seed=self.generator) < values, values.dtype)
-
-    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """As the input."""
-        return shape
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {**super().get_config(), "seed": self.seed}
-
-
-@keras.saving.register_keras_serializable(PACKAGE)
 class LearnedVariance(keras.layers.Layer):
     """Appends a learned log variance to each output: [batch, n] becomes [batch, 2 n].
 

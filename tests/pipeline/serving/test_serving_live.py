@@ -141,5 +141,5 @@ def test_serve_says_what_is_missing(base_dir, push):
     (base_dir / "1" / "saved_model.pb").touch()
     with pytest.raises(ServingError, match=r"nothing to serve: version 1: .*cannot be loaded"):
         serve(base_dir, "twin", port=0)
-    with pytest.raises(ServingError, match="choose another with --port"):
+    with pytest.raises(ServingError, match="give --port a number from 0 to 65535"):
         serve(base_dir, "twin", port=70_000)

@@ -7,7 +7,7 @@ import tensorflow as tf
 from scipy.stats import bernoulli, norm
 
 from trainer.vae import losses
-from trainer.vae.layers import LOG_VARIANCE_FLOOR, Binarize, LearnedVariance, Sampling
+from trainer.vae.layers import LOG_VARIANCE_FLOOR, LearnedVariance, Sampling
 
 RANDOM = np.random.default_rng(0)
 MEAN = RANDOM.normal(size=(4, 3)).astype(np.float32)
@@ -119,15 +119,6 @@ def test_draws_of_a_row_stand_together():
     certain = np.full((4, 3), -80.0, np.float32)
     draws = numbers(Sampling(samples=2)(MEAN, certain))
     np.testing.assert_allclose(draws, np.repeat(MEAN, 2, axis=0), atol=1e-6)
-
-
-def test_binarization_draws_values_as_probabilities():
-    values = np.tile(np.array([[0.0, 0.3, 1.0]], np.float32), (50_000, 1))
-    layer = Binarize(seed=1)
-    drawn = numbers(layer(values, training=True))
-    assert set(np.unique(drawn)) == {0.0, 1.0}
-    np.testing.assert_allclose(drawn.mean(axis=0), [0.0, 0.3, 1.0], atol=0.01)
-    assert (numbers(layer(values)) == values).all()
 
 
 def test_a_constant_column_has_the_smallest_variance():

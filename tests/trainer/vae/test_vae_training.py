@@ -93,6 +93,17 @@ def test_batches_hold_every_row_once_in_an_order_of_their_own():
     assert (first == again).all()
 
 
+def test_dynamic_binarization_draws_values_as_probabilities_anew_each_epoch():
+    grey = np.tile(np.array([[0.0, 0.3, 1.0]], np.float32), (5_000, 1))
+    data = training.batches(grey, 100, seed=5, dynamic=True)
+    first, second = (np.concatenate([batch.numpy() for batch in data]) for _ in range(2))
+    again = np.concatenate([batch.numpy() for batch in training.batches(grey, 100, seed=5, dynamic=True)])
+    assert set(np.unique(first)) == {0.0, 1.0}
+    np.testing.assert_allclose(first.mean(axis=0), [0.0, 0.3, 1.0], atol=0.03)
+    assert (first != second).any()
+    assert (first == again).all()
+
+
 def test_a_batch_larger_than_the_data_is_the_data():
     (batch,) = training.batches(np.zeros((3, 2), np.float32), 128, seed=1)
     assert batch.shape == (3, 2)
@@ -152,3 +163,22 @@ def test_a_saved_model_comes_back(small, stripes, tmp_path):
     assert loaded.config == model.config
     first, second = (negative_elbo(each, stripes).negative_elbo for each in (model, loaded))
     np.testing.assert_allclose(first, second, rtol=1e-6)
+
+
+def test_decay_shrinks_weights_and_leaves_biases():
+    optimizer = training.make_optimizer(
+        VaeTraining(learning_rate=0.1, weight_decay=0.5, schedule="constant"), 1
+    )
+    kernel, bias = (keras.Variable([1.0], name=name) for name in ("kernel", "bias"))
+    optimizer.apply([np.zeros(1, np.float32)] * 2, [kernel, bias])
+    assert float(kernel[0]) == pytest.approx(1 - 0.1 * 0.5)
+    assert float(bias[0]) == 1.0
+
+
+@pytest.mark.parametrize("latent", [2, 50])
+def test_spread_gives_the_first_units_their_deviation(latent):
+    model = VariationalAutoencoder(Vae(encoder=(2_000,), latent=latent, spread=3.0), 6)
+    kernel, bias = model.decoder.get_layer("decoder_1").get_weights()
+    received = np.random.default_rng(1).normal(size=(500, latent)) @ kernel + bias
+    assert received.std() == pytest.approx(3.0, rel=0.1)
+    assert bias.std() == pytest.approx(3.0 / np.sqrt(2), rel=0.1)
