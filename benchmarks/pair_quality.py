@@ -41,7 +41,7 @@ PRESETS = {
         PairModel(
             encoder="lstm",
             head="concatenation",
-            vocabulary_size=10_000,
+            vocabulary_size=9_998,
             oov_buckets=1,
             ngrams=(),
             embedding_dim=128,

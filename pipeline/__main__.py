@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated
 
@@ -54,6 +55,8 @@ def predict(
     from pipeline.predict import predict as score
 
     loaded = configuration.load(config, settings or ())
+    if loaded.data.vector is not None:
+        raise ConfigError("predict scores pairs of texts; ask for vectors over REST: kembar serve")
     if texts and (input is not None or len(texts) != 2):
         raise ConfigError("predict takes two texts, or --input FILE, not both")
     if not texts and input is None:
@@ -112,10 +115,11 @@ def main() -> None:
     except typer.Abort:
         print("kembar: stopped", file=sys.stderr)  # noqa: T201
         status = 1
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the process must not leave by the interpreter's own exit
         status = _usage_error(error)
         if status is None:
-            raise
+            traceback.print_exc()
+            status = 1
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)

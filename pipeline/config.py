@@ -107,10 +107,7 @@ def load(path: Path, settings: Iterable[str] = ()) -> Config:
     for setting in settings:
         _apply(override, setting)
     _resolve_paths(override, Path.cwd())
-    for section, keys in override.items():
-        below = values.setdefault(section, {})
-        if isinstance(below, dict):  # what is no section is reported below
-            below.update(keys)
+    _lay_over(values, override)
     _name_family(values)
     try:
         return Config.model_validate(values)
@@ -120,8 +117,8 @@ def load(path: Path, settings: Iterable[str] = ()) -> Config:
 
 def _apply(override: dict[str, Any], setting: str) -> None:
     key, equals, text = setting.partition("=")
-    section, dot, name = key.strip().partition(".")
-    if not (equals and section and dot and name):
+    *place, name = key.strip().split(".")
+    if not (equals and place and all(place) and name):
         raise ConfigError(
             f"--set {setting}: write it as section.key=value, for example --set training.epochs=3"
         )
@@ -129,7 +126,20 @@ def _apply(override: dict[str, Any], setting: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text  # a string without quotes
-    override.setdefault(section, {})[name] = value
+    for part in place:
+        override = override.setdefault(part, {})
+        if not isinstance(override, dict):
+            raise ConfigError(f"--set {setting}: {part} has been set to one value already")
+    override[name] = value
+
+
+def _lay_over(values: dict[str, Any], override: dict[str, Any]) -> None:
+    """Puts `override` on top of `values`, key by key; what is no table in the file is left to be reported."""
+    for key, value in override.items():
+        if not isinstance(value, dict):
+            values[key] = value
+        elif isinstance(below := values.setdefault(key, {}), dict):
+            _lay_over(below, value)
 
 
 def _name_family(values: dict[str, Any]) -> None:
@@ -173,6 +183,9 @@ def _sentence(error: ValidationError) -> str:
         )
     elif first["type"] == "missing":
         said = f"{key} is missing: add it"
+    elif first["type"] == "union_tag_invalid":
+        known = first["ctx"]["expected_tags"].replace("'", "")
+        said = f"[model] family = {json.dumps(first['ctx']['tag'])}: known are {known}"
     else:
         message = first["msg"].removeprefix("Value error, ")
         value = first["input"]

@@ -1,4 +1,4 @@
-"""`DIR/summary.json`: all that a script needs to know of a run. docs/summary.md lists the keys."""
+"""`DIR/summary.json`: all that a script needs to know of a run. docs/operations.md lists the keys."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from trainer.errors import DataRejected, KembarError
 FILE = "summary.json"
 PUSHED, UNCHANGED, DATA_REJECTED = "pushed", "unchanged", "data_rejected"
 NOT_BLESSED, SERVING_REJECTED, FAILURE = "not_blessed", "serving_rejected", "failed"
+# Characters of an error of which all is shown.
+_LONGEST = 300
 EXIT_CODES = {PUSHED: 0, UNCHANGED: 0, FAILURE: 1, DATA_REJECTED: 3, NOT_BLESSED: 4, SERVING_REJECTED: 4}
 
 
@@ -105,9 +107,12 @@ def _outcome(
     for step in steps:
         if step.state == FAILED:
             rejected = isinstance(step.error, DataRejected)
-            said = str(step.error).strip().splitlines() or [type(step.error).__name__]
-            said[0] = said[0].split(" [while running '")[0]  # where in the graph: Beam's business
-            reason = said[0] if isinstance(step.error, KembarError) else f"{step.id}: {said[0]}"
+            lines = str(step.error).strip().splitlines() or [type(step.error).__name__]
+            said = " ".join(" ".join(lines).split())
+            if len(said) > _LONGEST:  # the last line of such an error says what is wrong, the others where
+                said = lines[-1].strip()
+            said = said.split(" [while running '")[0]  # where in the graph: Beam's business
+            reason = said if isinstance(step.error, KembarError) else f"{step.id}: {said}"
             return Outcome(DATA_REJECTED if rejected else FAILURE, reason)
     if not decision["blessed"]:
         return Outcome(NOT_BLESSED, decision["reason"])

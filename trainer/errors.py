@@ -3,7 +3,6 @@
 KembarError
 ├── ConfigError      a key, value, path or column of the configuration is wrong      (exit 2)
 ├── DataRejected     the data as a whole cannot be used                              (exit 3)
-├── NotBlessed       the model lost to a floor, a baseline or the champion           (exit 4)
 ├── Locked           another run of the same pipeline is at work                     (exit 5)
 └── ServingError     nothing is served, or it cannot be loaded                       (exit 1)
 """
@@ -27,12 +26,6 @@ class DataRejected(KembarError):
     """The data as a whole cannot be used: too many bad rows, or anomalies against the schema."""
 
     exit_code = 3
-
-
-class NotBlessed(KembarError):
-    """The model was trained but must not be served."""
-
-    exit_code = 4
 
 
 class Locked(KembarError):

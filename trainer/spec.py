@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Annotated, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -48,7 +48,8 @@ class Spec(Section):
 
     def narrowed(self, fields: Collection[str]) -> str:
         """As JSON, with the features and just these `fields` of the model: a key for the cache."""
-        return self.model_dump_json(include={"label": True, "vector": True, "model": {"family", *fields}})
+        kept: Any = {"label": True, "vector": True, "model": {"family", *fields}, "training": {"family"}}
+        return self.model_dump_json(include=kept)
 
 
 def narrow(value: object, kind: type[T]) -> T:

@@ -19,9 +19,9 @@ Artifacts = list[types.Artifact]
 class ChampionStrategy(resolver.ResolverStrategy):
     """From `champion` (all models), `pushed` (all pushed models) and `candidate`, keeps the one in service.
 
-    The candidate itself is passed over, and so is all that was pushed after it: when nothing has changed
-    and the candidate comes out of the cache, it is compared with the same champion as the first time,
-    and that comparison comes out of the cache too.
+    A candidate that is in service itself is compared with the model before it: when nothing has changed
+    and the candidate comes out of the cache, its champion is the same as the first time, and the
+    comparison comes out of the cache too.
     """
 
     def resolve_artifacts(self, store: Any, input_dict: dict[str, Artifacts]) -> dict[str, Artifacts]:
@@ -31,10 +31,8 @@ class ChampionStrategy(resolver.ResolverStrategy):
         pushed = sorted(
             (a for a in input_dict["pushed"] if a.get_int_custom_property("pushed") == 1), key=lambda a: a.id
         )
-        earlier = []
-        for artifact in pushed:
-            if artifact.get_int_custom_property(MODEL_ID) in candidates:
-                break
-            earlier.append(artifact.get_int_custom_property(MODEL_ID))
-        served = earlier[-1:]
+        models = [artifact.get_int_custom_property(MODEL_ID) for artifact in pushed]
+        while models and models[-1] in candidates:
+            models.pop()
+        served = models[-1:]
         return {**input_dict, "champion": [a for a in input_dict["champion"] if a.id in served]}

@@ -24,7 +24,11 @@ class ExampleGen(FileBasedExampleGen):
         """Args: `data`, the section of the configuration; `code`, the fingerprint of our source."""
         files = {name: str(Path(path).absolute()) for name, path in data.files().items()}
         base = os.path.commonpath([os.path.dirname(path) for path in files.values()])
-        text = json.dumps({"data": data.model_dump(mode="json"), "code": code}, sort_keys=True)
+        # TFX's fingerprint of a file knows its size and the second of its last change; this knows more.
+        # Where the pipeline is compiled for another machine there is no file to look at.
+        changed = {name: os.stat(path).st_mtime_ns for name, path in files.items() if os.path.exists(path)}
+        told = {"data": data.model_dump(mode="json"), "code": code, "changed": changed}
+        text = json.dumps(told, sort_keys=True)
         config = example_gen_pb2.CustomConfig()
         config.custom_config.Pack(wrappers_pb2.StringValue(value=text))
         super().__init__(

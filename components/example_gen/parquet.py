@@ -35,7 +35,7 @@ def _open(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path)
     except pa.ArrowInvalid as error:
-        raise DataRejected(f"{path}: not a Parquet file: {error}: write it again") from None
+        raise DataRejected(f"{path}: not a Parquet file: {str(error).strip(' .')}: write it again") from None
 
 
 def _values(column: pa.Array) -> list[Any]:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from pipeline import __main__ as commands
 from pipeline import predict as predicting
 from pipeline.__main__ import app
-from trainer.errors import ConfigError, DataRejected, KembarError, Locked, NotBlessed, ServingError
+from trainer.errors import ConfigError, DataRejected, KembarError, Locked, ServingError
 
 ROOT = Path(__file__).parents[2]
 CONFIG = """
@@ -64,12 +64,9 @@ def test_help_names_every_command_and_what_it_does():
 
 def test_the_exit_codes_are_those_of_the_contract():
     codes = {kind.__name__: kind.exit_code for kind in KembarError.__subclasses__()}
-    assert {
-        kind: codes[kind.__name__] for kind in (ConfigError, DataRejected, NotBlessed, Locked, ServingError)
-    } == {
+    assert {kind: codes[kind.__name__] for kind in (ConfigError, DataRejected, Locked, ServingError)} == {
         ConfigError: 2,
         DataRejected: 3,
-        NotBlessed: 4,
         Locked: 5,
         ServingError: 1,
     }

@@ -159,7 +159,7 @@ def test_settings_have_a_section_and_a_key(write, setting):
         (VALID + "[training]\nepochs = 0\n", "[training] epochs = 0: input should be greater than 0"),
         (VALID + "[training]\nepochs = 2.5\n", "[training] epochs = 2.5: input should be a valid integer"),
         (VALID + '[model]\nhead = "cosin"\n', "[model] head = \"cosin\": input should be 'cosine'"),
-        (VALID + '[model]\nfamily = "tree"\n', "[model]: input tag 'tree' found using 'family' does"),
+        (VALID + '[model]\nfamily = "tree"\n', '[model] family = "tree": known are pair, vae, dense'),
         (
             VALID + '[model]\nfamily = "vae"\n[training]\nepoch = 1\n',
             "unknown key [training] epoch: did you mean 'epochs'?",

@@ -149,9 +149,8 @@ def _by_draws(model: Any, vectors: np.ndarray, samples: int, seed: int, reduce: 
     chunk = max(size for size in range(1, min(samples, 100) + 1) if samples % size == 0)
     batch = max(1, min(len(vectors), DECODED_AT_ONCE // chunk))
 
-    def one_chunk(rows: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
+    def one_chunk(rows: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
         mean, log_variance = encoder(rows)
-        noise = tf.random.stateless_normal([chunk, batch, latent], seed=key)
         draws = mean + tf.exp(0.5 * log_variance) * noise
         parameters = tf.reshape(decoder(tf.reshape(draws, [-1, latent])), [chunk, batch, -1])
         # (z - mean) / deviation is the noise itself: no division, no rounding.
@@ -159,17 +158,19 @@ def _by_draws(model: Any, vectors: np.ndarray, samples: int, seed: int, reduce: 
         return reduce(losses.log_likelihood(rows, parameters, likelihood), ratios)
 
     compiled = tf.function(one_chunk, jit_compile=True).get_concrete_function(
-        tf.TensorSpec([batch, model.dimension], tf.float32), tf.TensorSpec([2], tf.int32)
+        tf.TensorSpec([batch, model.dimension], tf.float32), tf.TensorSpec([chunk, batch, latent], tf.float32)
     )
     results = []
     for start in range(0, len(vectors), batch):
         rows = vectors[start : start + batch].astype(np.float32)
         padded = tf.constant(np.pad(rows, ((0, batch - len(rows)), (0, 0))))
-        keys = [
-            tf.constant([seed, (start // batch) * (samples // chunk) + part])
-            for part in range(samples // chunk)
-        ]
-        results.append(np.stack([compiled(padded, key).numpy()[: len(rows)] for key in keys]))
+        first = (start // batch) * (samples // chunk)
+        parts = []
+        for key in range(first, first + samples // chunk):
+            # Drawn outside the compiled function: XLA's random numbers are slow on a CPU.
+            noise = tf.random.stateless_normal([chunk, batch, latent], seed=[seed, key])
+            parts.append(compiled(padded, noise).numpy()[: len(rows)])
+        results.append(np.stack(parts))
     if not results:
         return np.zeros((samples // chunk, 0), np.float32)
     return np.concatenate(results, axis=1).astype(np.float64)

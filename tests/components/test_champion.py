@@ -1,0 +1,58 @@
+"""Which model a candidate is compared with."""
+
+import pytest
+from tfx.types import standard_artifacts
+
+from components.champion.strategy import MODEL_ID, ChampionStrategy
+
+
+def model(number):
+    artifact = standard_artifacts.Model()
+    artifact.id = number
+    return artifact
+
+
+def pushed(at, number, *, really=True):
+    artifact = standard_artifacts.PushedModel()
+    artifact.id = at
+    artifact.set_int_custom_property("pushed", int(really))
+    if really:
+        artifact.set_int_custom_property(MODEL_ID, number)
+    return artifact
+
+
+@pytest.mark.parametrize(
+    ("pushes", "candidate", "champion"),
+    [
+        ([], 1, []),  # nothing is in service
+        ([1], 2, [1]),
+        ([1, 2], 3, [2]),
+        ([1], 1, []),  # the same again: as it was the first time, so that the cache holds
+        ([1, 2], 2, [1]),
+        ([1, 2, 2], 2, [1]),  # pushed again after its folder was deleted
+        ([1, 2], 1, [2]),  # back to an older model: it has to beat the one in service
+        ([1, 2, 1], 1, [2]),
+    ],
+)
+def test_the_candidate_meets_the_model_in_service(pushes, candidate, champion):
+    found = ChampionStrategy().resolve_artifacts(
+        None,
+        {
+            "champion": [model(number) for number in (1, 2, 3)],
+            "pushed": [pushed(100 + at, number) for at, number in enumerate(pushes)],
+            "candidate": [model(candidate)],
+        },
+    )
+    assert [artifact.id for artifact in found["champion"]] == champion
+
+
+def test_a_push_that_did_not_happen_does_not_count():
+    found = ChampionStrategy().resolve_artifacts(
+        None,
+        {
+            "champion": [model(1), model(2)],
+            "pushed": [pushed(100, 1), pushed(101, 2, really=False)],
+            "candidate": [model(3)],
+        },
+    )
+    assert [artifact.id for artifact in found["champion"]] == [1]
