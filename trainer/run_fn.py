@@ -13,6 +13,7 @@ import tensorflow_transform as tft
 from trainer.families import family_of
 from trainer.fitting import Data
 from trainer.spec import Spec
+from trainer.warmup import write_warmup
 
 LOG = "training.json"
 
@@ -30,7 +31,9 @@ def run_fn(fn_args: Any) -> None:
     model, log = family.fit(Data(files, transform, fn_args.model_run_dir), spec)
     # Never model.save: the file would hold Keras' own format and no signatures.
     module = family.export(model, transform, spec)
-    tf.saved_model.save(module, fn_args.serving_model_dir, signatures=module.served())
+    signatures = module.served()
+    tf.saved_model.save(module, fn_args.serving_model_dir, signatures=signatures)
+    write_warmup(fn_args.serving_model_dir, signatures, family.golden_requests(spec))
     with tf.io.gfile.GFile(os.path.join(fn_args.model_run_dir, LOG), "w") as file:
         file.write(json.dumps(asdict(log), indent=2))
 
