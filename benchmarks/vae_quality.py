@@ -52,6 +52,9 @@ def main() -> None:
         "--epochs", type=int, help="instead of the configuration's; of `overhead`, epochs timed"
     )
     parser.add_argument("--pictures", type=Path, help="folder for the last seed's pictures")
+    parser.add_argument(
+        "--model", type=Path, help="file.keras for the last seed's model, kept before it is measured"
+    )
     parser.add_argument("--verbose", action="store_true", help="one line an epoch")
     options = parser.parse_args()
     document = tomllib.loads(options.config.read_text())
@@ -116,6 +119,8 @@ def measure_quality(config: Vae, chosen: VaeTraining, options: argparse.Namespac
         "epochs": len(history["loss"]),
         "parameters": model.count_params(),
     }
+    if options.model:
+        model.save(options.model)
     test = training.evaluation_vectors(config, test)
     quality = evaluation.evaluate(model, test, options.samples)
     result |= {name: round(value, 3) for name, value in quality.metrics.items()}
