@@ -13,10 +13,10 @@ $(READY): $(SET_UP)
 run: $(READY)
 	@$(BIN)/kembar run configs/sts.toml
 
-test: $(READY)
+test: check
 	@$(BIN)/python -m pytest
 
-test-all: $(READY)
+test-all: check
 	@$(BIN)/python -m pytest -m ''
 
 # Data that some presets want and no package ships as a table.
