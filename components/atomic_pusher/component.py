@@ -27,7 +27,7 @@ PUSHED_VERSION = "pushed_version"
 class Executor(pusher_executor.Executor):
     """Pushes when both gates bless the model; the PushedModel artifact says where to, or that nothing was."""
 
-    def Do(self, input_dict: dict, output_dict: dict, exec_properties: dict[str, Any]) -> None:  # noqa: N802
+    def Do(self, input_dict: dict, output_dict: dict, exec_properties: dict[str, Any]) -> None:
         """Writes one new version folder, or nothing."""
         pushed: types.Artifact = artifact_utils.get_single_instance(output_dict["pushed_model"])
         pushed.set_int_custom_property("pushed", 0)

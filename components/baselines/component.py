@@ -16,7 +16,7 @@ FILE = "baselines.json"
 
 
 @component
-def Baselines(  # noqa: N802
+def Baselines(
     examples: InputArtifact[standard_artifacts.Examples],
     baselines: OutputArtifact[standard_artifacts.Config],
     spec: Parameter[str],

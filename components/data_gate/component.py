@@ -16,7 +16,7 @@ from trainer.errors import DataRejected
 
 
 @component
-def RowGate(  # noqa: N802
+def RowGate(
     examples: InputArtifact[standard_artifacts.Examples],
     data: Parameter[str],
     code: Parameter[str],
@@ -31,7 +31,7 @@ def RowGate(  # noqa: N802
 
 
 @component
-def DataGate(  # noqa: N802
+def DataGate(
     anomalies: InputArtifact[standard_artifacts.ExampleAnomalies],
     verdict: OutputArtifact[standard_artifacts.Config],
     code: Parameter[str],

@@ -37,7 +37,7 @@ _SERIALIZED = "serialized"
 
 
 @component(use_beam=True)
-def Evaluator(  # noqa: N802
+def Evaluator(
     examples: InputArtifact[standard_artifacts.Examples],
     schema: InputArtifact[standard_artifacts.Schema],
     model: InputArtifact[standard_artifacts.Model],

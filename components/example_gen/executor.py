@@ -39,11 +39,11 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
     The Examples artifact gets, beside its splits, `quarantine/SPLIT*.jsonl` and `counts.json`.
     """
 
-    def GetInputSourceToExamplePTransform(self) -> beam.PTransform:  # noqa: N802
+    def GetInputSourceToExamplePTransform(self) -> beam.PTransform:
         """What the base class would read one source with."""
         return _ReadSource
 
-    def GenerateExamplesByBeam(  # noqa: N802
+    def GenerateExamplesByBeam(
         self, pipeline: beam.Pipeline, exec_properties: dict[str, Any]
     ) -> dict[str, beam.PCollection]:
         """Split name to serialized tf.Examples."""
@@ -68,7 +68,7 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
         )
         return {split: parts | f"Join[{split}]" >> beam.Flatten() for split, parts in examples.items()}
 
-    def Do(self, input_dict: dict, output_dict: dict, exec_properties: dict[str, Any]) -> None:  # noqa: N802
+    def Do(self, input_dict: dict, output_dict: dict, exec_properties: dict[str, Any]) -> None:
         """Writes the artifact. Whether enough rows could be used is for the gate behind it: TFX deletes
         what a component that fails has written, and the quarantine is needed most then.
         """

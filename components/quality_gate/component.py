@@ -20,7 +20,7 @@ FILE = "decision.json"
 
 
 @component
-def QualityGate(  # noqa: N802
+def QualityGate(
     model: InputArtifact[standard_artifacts.Model],
     evaluation: InputArtifact[standard_artifacts.ModelEvaluation],
     baselines: InputArtifact[standard_artifacts.Config],

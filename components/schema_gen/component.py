@@ -15,7 +15,7 @@ from tfx.types import standard_artifacts
 
 
 @component
-def ImportSchemaGen(schema: OutputArtifact[standard_artifacts.Schema], text: Parameter[str]) -> None:  # noqa: N802
+def ImportSchemaGen(schema: OutputArtifact[standard_artifacts.Schema], text: Parameter[str]) -> None:
     """Writes `text`, a tensorflow.metadata Schema in text format, where TFX looks for it."""
     text_format.Parse(text, schema_pb2.Schema())
     with fileio.open(os.path.join(schema.uri, "schema.pbtxt"), "w") as file:

@@ -22,7 +22,7 @@ COMPARED_ROWS = 64
 
 
 @component
-def ServingGate(  # noqa: N802
+def ServingGate(
     model: InputArtifact[standard_artifacts.Model],
     evaluation: InputArtifact[standard_artifacts.ModelEvaluation],
     blessing: OutputArtifact[standard_artifacts.InfraBlessing],

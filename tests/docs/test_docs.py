@@ -170,7 +170,9 @@ def test_whole_configurations_load(block, tmp_path):
     for file in configuration.load(path).data.files().values():
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
-    configuration.load(path)
+    loaded = configuration.load(path)
+    assert loaded.pipeline.name == tomllib.loads(block)["pipeline"]["name"]
+    assert loaded.spec.model.family == tomllib.loads(block).get("model", {}).get("family", "pair")
 
 
 @pytest.mark.parametrize("block", list(toml_blocks(whole=False)))
@@ -184,7 +186,7 @@ def test_parts_of_configurations_have_known_keys(block):
 
 def test_presets_load():
     for path in sorted((ROOT / "configs").glob("*.toml")):
-        configuration.load(path)
+        assert configuration.load(path).pipeline.name == path.stem
 
 
 @pytest.mark.parametrize("preset", sorted((ROOT / "configs").glob("*.toml")), ids=lambda path: path.stem)
