@@ -75,6 +75,12 @@ class VaeServing(tf.Module):
         deviation = tf.exp(0.5 * log_variance)
         count = config.evaluation_samples
         noise = tf.random.stateless_normal([count, config.latent], seed=_NOISE_SEED)
+        if count > 1:
+            # All rows share these draws, so their chance deviations would not average out over rows: with
+            # mean 0 and variance 1 made exact, the mean log ratio is the negative KL, and -log p never
+            # comes out above -ELBO (Jensen).
+            noise -= tf.reduce_mean(noise, axis=0)
+            noise /= tf.math.reduce_std(noise, axis=0)
         rows = tf.shape(target)[0]
         likelihood, weight = tf.zeros([rows]), tf.fill([rows], -math.inf)
         # One draw at a time: all at once would need count times the memory of the batch.
