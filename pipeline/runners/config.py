@@ -1,0 +1,133 @@
+"""The `[kubeflow]` and `[schedule]` sections: where and when a cluster runs the pipeline."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_validator
+
+from trainer.config import Section
+
+_QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|[kKMGTP]i?)?$"
+# What Kubernetes calls a DNS-1123 subdomain: claims, secrets, accounts.
+_OBJECT = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
+_VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
+
+Quantity = Annotated[str, Field(pattern=_QUANTITY)]
+ObjectName = Annotated[str, Field(pattern=_OBJECT)]
+VariableName = Annotated[str, Field(pattern=_VARIABLE)]
+
+
+def _absolute(path: str) -> str:
+    if not PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+        raise ValueError("write an absolute path without '..', as the containers see it")
+    return str(PurePosixPath(path))
+
+
+ContainerPath = Annotated[str, AfterValidator(_absolute)]
+
+
+class SecretKey(Section):
+    """One key of a Kubernetes secret; its value never comes here."""
+
+    secret: ObjectName
+    key: str = Field(min_length=1)
+
+
+class Database(Section):
+    """The MySQL (or MariaDB) database that ML Metadata lives in."""
+
+    host: str = Field(min_length=1)
+    port: int = Field(3306, ge=1, le=65_535)
+    name: str = Field("kembar", min_length=1, description="the database; it has to exist")
+    secret: ObjectName = Field(description="the secret with user name and password")
+    user_key: str = "username"
+    password_key: str = "password"  # noqa: S105 - the name of a key
+
+
+class Toleration(Section):
+    """A taint of nodes that a step may run on all the same."""
+
+    key: str | None = None
+    operator: Literal["Equal", "Exists"] = "Equal"
+    value: str | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Self:
+        if self.operator == "Exists" and self.value is not None:
+            raise ValueError('operator = "Exists" takes no value: remove it')
+        if self.operator == "Equal" and self.key is None:
+            raise ValueError('operator = "Equal" needs key: add it, or use operator = "Exists"')
+        return self
+
+
+class StepResources(Section):
+    """What one step asks of the cluster."""
+
+    cpu: Quantity | None = Field(None, description="cores asked for, such as '2' or '500m'")
+    cpu_limit: Quantity | None = None
+    memory: Quantity | None = Field(None, description="memory asked for, such as '4Gi'")
+    memory_limit: Quantity | None = None
+    accelerator: str = Field("nvidia.com/gpu", description="the resource that a GPU is to Kubernetes")
+    accelerators: NonNegativeInt = Field(0, description="GPUs; a step that then sees fewer fails at once")
+    node_selector: dict[str, str] = Field({}, description="labels that the node must have")
+    tolerations: tuple[Toleration, ...] = ()
+    retries: NonNegativeInt = Field(0, description="times that a failed step is started again")
+    retry_delay_seconds: NonNegativeInt = 30
+    timeout_seconds: PositiveInt | None = None
+
+    def over(self, default: StepResources) -> StepResources:
+        """These, and the default's where nothing is said."""
+        return default.model_copy(update={name: getattr(self, name) for name in self.model_fields_set})
+
+
+class Kubeflow(Section):
+    """The `[kubeflow]` section: images, volumes, the metadata database and what each step asks for."""
+
+    image: str = Field(min_length=1, description="what `make image` built, by its name in the registry")
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
+    image_pull_secrets: tuple[ObjectName, ...] = ()
+    host: str | None = Field(None, description="address of the KFP API, for submit and schedule")
+    namespace: ObjectName | None = Field(None, description="the user's namespace; none in single-user KFP")
+    experiment: str = Field("kembar", description="the experiment that runs are listed under")
+    service_account: ObjectName | None = None
+    volume_claim: ObjectName = Field(description="a ReadWriteMany claim that all steps mount")
+    mount_path: ContainerPath = Field("/mnt/kembar", description="where the steps find the claim")
+    pipeline_root: ContainerPath | None = Field(
+        None, description="artifacts and served versions; default: MOUNT_PATH/NAME of the pipeline"
+    )
+    database: Database | None = Field(
+        None, description="without one, SQLite in pipeline_root, and one step after the other"
+    )
+    environment: dict[VariableName, SecretKey] = Field({}, description="variables whose values are secrets")
+    webhook: SecretKey | None = Field(None, description="where the URL is that hears how a run has ended")
+    default: StepResources = StepResources()
+    steps: dict[str, StepResources] = Field({}, description="by component id, over default")
+    overrides: dict[str, Any] = Field(
+        {}, description="other values of the configuration's keys, in the cluster only: [kubeflow.overrides.data]"
+    )
+
+    def resources(self, step: str) -> StepResources:
+        """What `step` asks for."""
+        return self.steps.get(step, StepResources()).over(self.default)
+
+
+def _check_cron(cron: str) -> str:
+    fields = cron.split()
+    if len(fields) not in (5, 6):
+        raise ValueError(
+            "a cron expression has 5 fields (minute hour day month weekday), or 6 with seconds first"
+        )
+    return " ".join(fields)
+
+
+class Schedule(Section):
+    """The `[schedule]` section: when the pipeline runs by itself."""
+
+    cron: Annotated[str, AfterValidator(_check_cron)] = Field(
+        description="minute hour day month weekday, or 6 fields with seconds first"
+    )
+    enabled: bool = True
+    parameters: dict[str, Any] = Field({}, description="run parameters, as --param of submit")
