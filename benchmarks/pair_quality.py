@@ -33,6 +33,7 @@ from trainer.config import PairModel, Training
 from trainer.encoders import inverse_document_frequency
 from trainer.heads import build_pair
 from trainer.losses import LOSSES
+from trainer.order import Order, draws
 from trainer.text import text_features
 
 PRESETS = {
@@ -123,7 +124,7 @@ def train(
     keras.utils.set_random_seed(training.seed)
     features, rows = numbered(splits, model)
     pools = {s: tf.data.Dataset.from_tensor_slices(f).batch(POOL_ROWS) for s, f in features.items()}
-    held_out = {s: make_dataset(pools[s], 256, training=False, cache=True) for s in ("dev", "test")}
+    held_out = {s: make_dataset(pools[s], 256, cache=True) for s in ("dev", "test")}
     started = time.perf_counter()
     pair, _ = build_pair(model, rows, weights_of(features["train"], rows))
     pair.compile(
@@ -134,11 +135,13 @@ def train(
         jit_compile=False,  # XLA would compile again for every length of the batches
     )
     before = spearman(pair, held_out["dev"], splits["dev"][2])
+    order = Order(draws(training.seed, training.epochs, 2))
     history = pair.fit(
-        make_dataset(pools["train"], training.batch_size, training=True, seed=training.seed, cache=True),
+        make_dataset(pools["train"], training.batch_size, order=order, cache=True),
         epochs=training.epochs,
         verbose=verbose,
         callbacks=[
+            order,
             Spearman(held_out["dev"], splits["dev"][2]),
             keras.callbacks.EarlyStopping(
                 "val_spearman", mode="max", patience=training.patience, restore_best_weights=True

@@ -6,10 +6,13 @@ a few ops.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import tensorflow as tf
+
+from trainer.order import Order
 
 # Rows to parse at once: `records.batch(POOL_ROWS).map(parse)`. Shuffling reaches as far as a pool, and 16,384
 # pairs of 20 ids are 5 MB.
@@ -21,7 +24,12 @@ Features = Mapping[str, Any]
 
 
 def make_dataset(
-    pools: tf.data.Dataset, batch_size: int, *, training: bool, seed: int = 0, cache: bool = False
+    pools: tf.data.Dataset,
+    batch_size: int,
+    *,
+    order: Order | None = None,
+    parts: int = 1,
+    cache: bool = False,
 ) -> tf.data.Dataset:
     """Batches for `keras.Model.fit`, `evaluate` and `predict`.
 
@@ -29,9 +37,10 @@ def make_dataset(
         pools: parsed rows, many at a time: dicts with `ids_a` and `ids_b`, int64 [rows, (length)], sparse or
             ragged, and `label`, float [rows] or [rows, 1]; other keys are left out.
         batch_size: pairs in a batch; the last one of a pool may be smaller.
-        training: shuffle anew each epoch, and put pairs of similar length together. Otherwise the order of
-            rows stays.
-        seed: makes the order of all epochs repeatable.
+        order: for training: shuffles anew each epoch, by two random numbers for each, and puts pairs of
+            similar length together. Otherwise the order of rows stays.
+        parts: devices that share a batch. Its size becomes a multiple of it: of each pool up to parts - 1
+            rows are left out.
         cache: keep the parsed pools in memory after the first epoch.
 
     Returns:
@@ -40,13 +49,14 @@ def make_dataset(
     pools = pools.map(_to_ragged, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     if cache:
         pools = pools.cache()
-    if training:
-        pools = pools.shuffle(_POOL_BUFFER, seed=seed, reshuffle_each_iteration=True)
-        seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(
-            2, drop_remainder=True
-        )
-        pools = tf.data.Dataset.zip(pools, seeds).map(lambda pool, pair: _shuffle(pool, pair, batch_size))
-    return pools.flat_map(lambda pool: _cut(pool, batch_size)).prefetch(tf.data.AUTOTUNE)
+    if order is not None:
+        pools = order.dataset(lambda seed: _shuffle_pools(pools, seed, batch_size))
+    return pools.flat_map(lambda pool: _cut(pool, batch_size, parts)).prefetch(tf.data.AUTOTUNE)
+
+
+def steps(pool_sizes: Iterable[int], batch_size: int, parts: int = 1) -> int:
+    """Number of batches that `make_dataset` cuts out of pools of so many rows."""
+    return sum(math.ceil((rows - rows % parts) / batch_size) for rows in pool_sizes)
 
 
 def _to_ragged(pool: Features) -> dict[str, Any]:
@@ -55,6 +65,12 @@ def _to_ragged(pool: Features) -> dict[str, Any]:
         if isinstance(ids, tf.SparseTensor):
             rows[name] = tf.RaggedTensor.from_sparse(ids)
     return {**rows, "label": tf.reshape(tf.cast(pool["label"], tf.float32), [-1])}
+
+
+def _shuffle_pools(pools: tf.data.Dataset, seed: tf.Tensor, batch_size: int) -> tf.data.Dataset:
+    pools = pools.shuffle(_POOL_BUFFER, seed=seed[0], reshuffle_each_iteration=False)
+    # `_shuffle` uses the seed and the one after it.
+    return pools.enumerate().map(lambda at, pool: _shuffle(pool, seed + 2 * at, batch_size))
 
 
 def _shuffle(pool: Features, seed: tf.Tensor, batch_size: int) -> dict[str, Any]:
@@ -72,11 +88,17 @@ def _shuffle(pool: Features, seed: tf.Tensor, batch_size: int) -> dict[str, Any]
     return {name: tf.gather(values, order) for name, values in pool.items()}
 
 
-def _cut(pool: Features, batch_size: int) -> tf.data.Dataset:
-    count = tf.size(pool["label"], tf.int64)
+def _cut(pool: Features, batch_size: int, parts: int) -> tf.data.Dataset:
+    count = tf.size(pool["label"], tf.int64) // parts * parts
 
     def batch(start: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        rows = {name: values[start : start + batch_size] for name, values in pool.items()}
-        return {name: rows[name].to_tensor() for name in ("ids_a", "ids_b")}, rows["label"]
+        end = tf.minimum(start + batch_size, count)
+        rows = {name: values[start:end] for name, values in pool.items()}
+        return {name: _pad(rows[name]) for name in ("ids_a", "ids_b")}, rows["label"]
 
     return tf.data.Dataset.range(0, count, batch_size).map(batch)
+
+
+def _pad(ids: tf.RaggedTensor) -> tf.Tensor:
+    """[batch, (length)] to [batch, length]: one column at least, since an LSTM cannot take no step."""
+    return ids.to_tensor(shape=tf.stack([-1, tf.maximum(ids.bounding_shape(axis=1), 1)]))

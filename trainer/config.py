@@ -44,4 +44,5 @@ class Training(Section):
     learning_rate: PositiveFloat = 1e-3
     loss: Literal["cross_entropy", "mse", "correlation", "cosent"] = "mse"
     patience: int = Field(3, ge=0, description="epochs without a better eval metric before training stops")
+    mixed_precision: bool = Field(False, description="half precision inside the model; for GPUs")
     seed: int = 1

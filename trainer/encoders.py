@@ -83,8 +83,13 @@ def _average(ids: Any, model: PairModel, rows: int) -> Any:
 
 
 def _lstm(ids: Any, model: PairModel, rows: int) -> Any:
-    vectors = keras.layers.Embedding(rows, model.embedding_dim, mask_zero=True, name="tokens")(ids)
-    return keras.layers.LSTM(model.units, dropout=model.dropout, name="lstm")(vectors)
+    vectors = keras.layers.Embedding(rows, model.embedding_dim, name="tokens")(ids)
+    present = ops.not_equal(ids, PADDING)
+    # cuDNN refuses a batch in which a text has no token at all: such a text keeps its first place of padding
+    # and is set to zero afterwards.
+    mask = ops.concatenate([ops.ones_like(present[:, :1]), present[:, 1:]], axis=1)
+    state = keras.layers.LSTM(model.units, dropout=model.dropout, name="lstm")(vectors, mask=mask)
+    return state * ops.cast(ops.any(present, axis=1, keepdims=True), state.dtype)
 
 
 _ENCODERS = {"average": _average, "lstm": _lstm}

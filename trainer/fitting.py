@@ -17,6 +17,8 @@ from trainer.errors import KembarError
 
 # The command line shows what comes through here, line by line.
 PROGRESS = logging.getLogger("kembar.progress")
+# What Keras' EarlyStopping knows, besides the best weights.
+EARLY_STOPPING = ("wait", "stopped_epoch", "best", "best_epoch")
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class Data:
     files: dict[str, list[str]]
     transform: tft.TFTransformOutput
     log_dir: str
+    checkpoints: str | None = None
+    """Where this training, and no other, may save what it needs to go on after its process was killed."""
 
     def pools(self, split: str, rows: int) -> tf.data.Dataset:
         """Parsed examples of one split, in order, `rows` at a time: dicts of tensors [rows, ...]."""
@@ -46,7 +50,14 @@ class TrainingLog:
     details: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, model: keras.Model, history: dict[str, list[Any]], rows: int, seconds: float) -> TrainingLog:
+    def of(
+        cls,
+        model: keras.Model,
+        history: dict[str, list[Any]],
+        rows: int,
+        seconds: float,
+        details: dict[str, Any] | None = None,
+    ) -> TrainingLog:
         """The log of a training that saw `rows` examples in each epoch."""
         epochs = len(history["loss"])
         return cls(
@@ -55,7 +66,17 @@ class TrainingLog:
             examples_per_second=rows * epochs / seconds,
             seconds=seconds,
             history={name: [float(value) for value in values] for name, values in history.items()},
+            details=details or {},
         )
+
+
+def announce(details: dict[str, Any]) -> dict[str, Any]:
+    """One line on what a training runs on; the same details, for its log."""
+    shown = (
+        f"{name} {', '.join(value) if isinstance(value, list) else value}" for name, value in details.items()
+    )
+    PROGRESS.info("training on  %s", "  ".join(shown))
+    return details
 
 
 class EvalMetric(keras.callbacks.Callback):
@@ -87,9 +108,11 @@ class Progress(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Raises KembarError at the first loss that is not finite."""
         if logs and not math.isfinite(logs["loss"]):
-            rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+            optimizer = self.model.optimizer
+            rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
+            steps = int(keras.ops.convert_to_numpy(optimizer.iterations))
             raise KembarError(
-                f"the loss became {logs['loss']} at step {int(self.model.optimizer.iterations)} with "
+                f"the loss became {logs['loss']} at step {steps} with "
                 f"learning rate {rate:g}: lower [training] learning_rate"
             )
 

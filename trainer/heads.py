@@ -14,6 +14,8 @@ from trainer.encoders import build_tower
 # A start near the labels of STS-like data: cosine 0 scores 0.12, cosine 1 scores 0.88.
 _FIRST_SCALE, _FIRST_BIAS = 4.0, -2.0
 _HIDDEN = 64
+# Norms, cosines and scores, whatever the tower computes in.
+EXACT = "float32"
 _TINY = 1e-12
 
 
@@ -34,12 +36,12 @@ def cosine_head(u: Any, v: Any) -> Any:
     """sigmoid(a cos(u, v) + b) with learned a and b; symmetric."""
     start = {"kernel_initializer": keras.initializers.Constant(_FIRST_SCALE)}
     start["bias_initializer"] = keras.initializers.Constant(_FIRST_BIAS)
-    return keras.layers.Dense(1, "sigmoid", name="score", **start)(Cosine(name="cosine")(u, v))
+    return _score(Cosine(name="cosine", dtype=EXACT)(u, v), **start)
 
 
 def concatenation_head(u: Any, v: Any) -> Any:
     """sigmoid(w [u; v] + b): the classic baseline, not symmetric and blind to how u and v go together."""
-    return keras.layers.Dense(1, "sigmoid", name="score")(keras.layers.Concatenate(name="pair")([u, v]))
+    return _score(keras.layers.Concatenate(name="pair")([u, v]))
 
 
 def interaction_head(u: Any, v: Any) -> Any:
@@ -48,10 +50,10 @@ def interaction_head(u: Any, v: Any) -> Any:
     Tai, Socher, Manning 2015, "Improved Semantic Representations From Tree-Structured LSTMs", section 4.2,
     uses the product and the distance.
     """
-    u, v = (keras.layers.UnitNormalization()(one) for one in (u, v))
-    parts = [u + v, ops.abs(u - v), u * v, Cosine(name="cosine")(u, v)]
+    u, v = (keras.layers.UnitNormalization(dtype=EXACT)(one) for one in (u, v))
+    parts = [u + v, ops.abs(u - v), u * v, Cosine(name="cosine", dtype=EXACT)(u, v)]
     hidden = keras.layers.Dense(_HIDDEN, "relu", name="hidden")(keras.layers.Concatenate(name="pair")(parts))
-    return keras.layers.Dense(1, "sigmoid", name="score")(hidden)
+    return _score(hidden)
 
 
 def build_pair(
@@ -76,6 +78,10 @@ def build_pair(
 
 
 HEADS = {"cosine": cosine_head, "concatenation": concatenation_head, "interaction": interaction_head}
+
+
+def _score(features: Any, **start: Any) -> Any:
+    return keras.layers.Dense(1, "sigmoid", name="score", dtype=EXACT, **start)(features)
 
 
 def _unit(vectors: Any) -> Any:

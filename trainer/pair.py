@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import keras
@@ -11,16 +10,19 @@ import pyarrow as pa
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from trainer import devices, tables
 from trainer import metrics as measures
-from trainer import tables
 from trainer.baselines import average_label, tfidf_cosine
-from trainer.batching import POOL_ROWS, make_dataset
+from trainer.batching import POOL_ROWS, make_dataset, steps
+from trainer.checkpoint import Checkpoint
 from trainer.config import PairModel, Training
 from trainer.encoders import inverse_document_frequency
 from trainer.features import IDS_A, IDS_B, LABEL, PRIMARY, TEXT_A, TEXT_B, Label
-from trainer.fitting import Data, EvalMetric, Progress, TrainingLog
+from trainer.fitting import EARLY_STOPPING, Data, EvalMetric, Progress, TrainingLog, announce
 from trainer.heads import build_pair
-from trainer.losses import LOSSES
+from trainer.kernels import lstm_kernels
+from trainer.losses import LOSSES, Loss
+from trainer.order import Order, draws
 from trainer.signatures import PairServing
 from trainer.spec import Spec, narrow
 from trainer.text import text_features
@@ -63,18 +65,23 @@ def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
     """Trains, stops when the eval split's metric does, and keeps the best epoch's weights."""
     config, training = narrow(spec.model, PairModel), narrow(spec.training, Training)
     keras.utils.set_random_seed(training.seed)
-    train = make_dataset(
-        data.pools("train", POOL_ROWS), training.batch_size, training=True, seed=training.seed, cache=True
-    )
-    held_out = make_dataset(data.pools("eval", POOL_ROWS), 1_024, training=False, cache=True)
     rows = vocabulary_rows(data.transform, spec)
-    weights, pairs = document_weights(data, rows)
-    model, _ = build_pair(config, rows, weights)
-    optimizer = keras.optimizers.get(
-        {"class_name": training.optimizer, "config": {"learning_rate": training.learning_rate}}
-    )
-    # Each length of batch would be compiled again: on a GPU Keras' own choice can be XLA.
-    model.compile(optimizer, loss=LOSSES[training.loss], jit_compile=False)
+    weights, pool_sizes = document_weights(data, rows)
+    pairs = sum(pool_sizes)
+    with devices.precision(training.mixed_precision), devices.strategy().scope():
+        model, _ = build_pair(config, rows, weights)
+        optimizer = keras.optimizers.get(
+            {"class_name": training.optimizer, "config": {"learning_rate": training.learning_rate}}
+        )
+        # Each length of batch would be compiled again: on a GPU Keras' own choice can be XLA.
+        parts = devices.replicas(model)
+        model.compile(optimizer, loss=_share(LOSSES[training.loss], parts), jit_compile=False)
+    devices.check_shares(training.batch_size, pairs, parts)
+    order = Order(draws(training.seed, training.epochs, 2))
+    train = make_dataset(
+        data.pools("train", POOL_ROWS), training.batch_size, order=order, parts=parts, cache=True
+    ).apply(tf.data.experimental.assert_cardinality(steps(pool_sizes, training.batch_size, parts)))
+    held_out = make_dataset(data.pools("eval", POOL_ROWS), 1_024, cache=True)
     labels = np.concatenate([label.numpy() for _, label in held_out])
     metric = primary_metric(spec)
 
@@ -82,22 +89,34 @@ def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
         scores = np.concatenate([model(texts, training=False).numpy().ravel() for texts, _ in held_out])
         return measures.pair_metrics(labels, scores, _label(spec))[metric]
 
-    monitor = f"eval_{metric}"
-    started = time.monotonic()
+    stopping = keras.callbacks.EarlyStopping(
+        f"eval_{metric}", mode="max", patience=training.patience, restore_best_weights=True
+    )
+    details = announce({**devices.describe(model), **lstm_kernels(model)})
+    checkpoint = Checkpoint(data.checkpoints)
     history = model.fit(
         train,
+        initial_epoch=checkpoint.restore(model, stopping, EARLY_STOPPING, training.epochs),
         epochs=training.epochs,
         verbose=0,
+        shuffle=False,
         callbacks=[
+            order,
             EvalMetric(metric, measure),
-            keras.callbacks.EarlyStopping(
-                monitor, mode="max", patience=training.patience, restore_best_weights=True
-            ),
+            stopping,
             keras.callbacks.TensorBoard(data.log_dir),
             Progress(training.epochs),
+            checkpoint,
         ],
     ).history
-    return model, TrainingLog.of(model, history, pairs, time.monotonic() - started)
+    log = TrainingLog.of(model, history, pairs, checkpoint.seconds, {**details, **checkpoint.details})
+    # Served in float32 and on any machine, whatever it was trained in and on.
+    served, tower = build_pair(config, rows)
+    served.set_weights(model.get_weights())
+    for layer in tower.layers:
+        if isinstance(layer, keras.layers.LSTM):
+            layer.use_cudnn = False
+    return served, log
 
 
 def vocabulary_rows(transform: tft.TFTransformOutput, spec: Spec) -> int:
@@ -107,16 +126,16 @@ def vocabulary_rows(transform: tft.TFTransformOutput, spec: Spec) -> int:
     )
 
 
-def document_weights(data: Data, rows: int) -> tuple[np.ndarray, int]:
-    """Inverse document frequency of every id in training, float32 [rows]; and the number of pairs."""
+def document_weights(data: Data, rows: int) -> tuple[np.ndarray, list[int]]:
+    """Inverse document frequency of every id in training, float32 [rows]; and the pairs of each pool."""
     frequencies = np.zeros(rows, np.int64)
-    pairs = 0
+    pairs = []
     for pool in data.pools("train", POOL_ROWS):
-        pairs += int(pool[LABEL].shape[0])
+        pairs.append(int(pool[LABEL].shape[0]))
         for name in (IDS_A, IDS_B):
             once = np.unique(np.stack([pool[name].indices[:, 0], pool[name].values], axis=1), axis=0)
             frequencies += np.bincount(once[:, 1], minlength=rows)
-    return inverse_document_frequency(frequencies, 2 * pairs), pairs
+    return inverse_document_frequency(frequencies, 2 * sum(pairs)), pairs
 
 
 def export(model: keras.Model, transform: tft.TFTransformOutput, spec: Spec) -> PairServing:
@@ -163,6 +182,17 @@ def golden_requests(spec: Spec) -> dict[str, dict[str, list]]:
         "serving_default": {"text_a": texts, "text_b": texts[::-1]},
         "embed": {"text": texts},
     }
+
+
+def _share(loss: Loss, parts: int) -> Loss:
+    """Keras adds up the losses of `parts` devices; their mean is what is meant."""
+    if parts == 1:
+        return loss
+
+    def share(labels: Any, scores: Any) -> Any:
+        return loss(labels, scores) / parts
+
+    return share
 
 
 def _label(spec: Spec) -> Label:

@@ -10,6 +10,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from trainer import checkpoint, devices
 from trainer.families import family_of
 from trainer.fitting import Data
 from trainer.spec import Spec
@@ -21,14 +22,20 @@ LOG = "training.json"
 def run_fn(fn_args: Any) -> None:
     """Trains, and exports with explicit signatures.
 
+    A training whose process was killed goes on where it was saved last, if it is started again on the same
+    data, transform, configuration and code.
+
     Args:
-      fn_args: TFX's FnArgs; `custom_config["spec"]` is a trainer.spec.Spec as JSON.
+      fn_args: TFX's FnArgs; `custom_config["spec"]` is a trainer.spec.Spec as JSON. Where there are
+        "checkpoints", a folder that outlives this step's outputs, and "code", its fingerprint.
     """
+    devices.grow_memory()
     spec = Spec.model_validate_json(fn_args.custom_config["spec"])
     family = family_of(spec)
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     files = {"train": _files(fn_args.train_files), "eval": _files(fn_args.eval_files)}
-    model, log = family.fit(Data(files, transform, fn_args.model_run_dir), spec)
+    saved = _checkpoints(fn_args, files)
+    model, log = family.fit(Data(files, transform, fn_args.model_run_dir, saved), spec)
     # Never model.save: the file would hold Keras' own format and no signatures.
     module = family.export(model, transform, spec)
     signatures = module.served()
@@ -36,6 +43,17 @@ def run_fn(fn_args: Any) -> None:
     write_warmup(fn_args.serving_model_dir, signatures, family.golden_requests(spec))
     with tf.io.gfile.GFile(os.path.join(fn_args.model_run_dir, LOG), "w") as file:
         file.write(json.dumps(asdict(log), indent=2))
+    checkpoint.remove(saved)
+
+
+def _checkpoints(fn_args: Any, files: dict[str, list[str]]) -> str | None:
+    """The folder of just this training: the spec holds seed and sizes, the rest says of what it learns."""
+    config = fn_args.custom_config
+    names = [name for split in sorted(files) for name in (split, *files[split])]
+    return checkpoint.folder_of(
+        config.get("checkpoints"),
+        [config["spec"], config.get("code", ""), fn_args.transform_graph_path, *names],
+    )
 
 
 def _files(patterns: list[str]) -> list[str]:

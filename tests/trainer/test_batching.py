@@ -1,7 +1,8 @@
 import numpy as np
 import tensorflow as tf
 
-from trainer.batching import make_dataset
+from trainer.batching import make_dataset, steps
+from trainer.order import Order, draws
 
 SIZE = 8
 
@@ -21,14 +22,18 @@ def pools(rows: int, pool: int, sparse: bool = False) -> tf.data.Dataset:
     return parts
 
 
+def shuffled(seed: int = 0, epochs: int = 3) -> Order:
+    return Order(draws(seed, epochs, 2))
+
+
 def order(batches: tf.data.Dataset) -> list[int]:
     return [int(label) for _, labels in batches for label in labels]
 
 
 def test_each_row_comes_once_with_its_own_texts_and_padding_of_zeros() -> None:
-    for training in (True, False):
+    for chosen in (shuffled(), None):
         seen = []
-        for texts, labels in make_dataset(pools(53, 20), SIZE, training=training):
+        for texts, labels in make_dataset(pools(53, 20), SIZE, order=chosen):
             assert texts["ids_a"].dtype == tf.int64
             assert labels.dtype == tf.float32
             assert len(labels) <= SIZE
@@ -43,34 +48,50 @@ def test_each_row_comes_once_with_its_own_texts_and_padding_of_zeros() -> None:
 
 
 def test_evaluation_keeps_the_order() -> None:
-    assert order(make_dataset(pools(53, 20), SIZE, training=False)) == list(range(1, 54))
+    assert order(make_dataset(pools(53, 20), SIZE)) == list(range(1, 54))
 
 
 def test_sparse_and_ragged_rows_give_the_same_batches() -> None:
-    ragged, sparse = (make_dataset(pools(21, 10, kind), SIZE, training=False) for kind in (False, True))
+    ragged, sparse = (make_dataset(pools(21, 10, kind), SIZE) for kind in (False, True))
     for (one, label), (other, other_label) in zip(ragged, sparse, strict=True):
         for name in ("ids_a", "ids_b"):
             np.testing.assert_array_equal(one[name], other[name])
         np.testing.assert_array_equal(label, other_label)
 
 
-def test_the_seed_decides_the_order_of_every_epoch() -> None:
-    def epochs(seed: int, cache: bool) -> list[list[int]]:
-        batches = make_dataset(pools(60, 20), SIZE, training=True, seed=seed, cache=cache)
-        return [order(batches) for _ in range(3)]
+def test_seed_and_epoch_decide_the_order() -> None:
+    def epochs(seed: int, *wanted: int, cache: bool = False) -> list[list[int]]:
+        chosen = shuffled(seed)
+        batches = make_dataset(pools(60, 20), SIZE, order=chosen, cache=cache)
+        found = []
+        for epoch in wanted:
+            chosen.on_epoch_begin(epoch)
+            found.append(order(batches))
+        return found
 
-    first = epochs(1, cache=False)
-    assert first == epochs(1, cache=False) == epochs(1, cache=True)
-    assert first != epochs(2, cache=False)
+    first = epochs(1, 0, 1, 2)
+    assert first == epochs(1, 0, 1, 2) == epochs(1, 0, 1, 2, cache=True)
+    assert first[::-1] == epochs(1, 2, 1, 0, cache=True)
+    assert first[2:] == epochs(1, 2)
+    assert first != epochs(2, 0, 1, 2)
     assert first[0] != first[1] != first[2] != first[0]
 
 
+def test_rows_that_devices_cannot_share_are_left_out() -> None:
+    for parts, left in ((1, 60), (4, 60), (3, 54)):
+        batches = make_dataset(pools(60, 20), 12, order=shuffled(), parts=parts)
+        sizes = [len(label) for _, label in batches]
+        assert sum(sizes) == left
+        assert len(sizes) == steps([20, 20, 20], 12, parts)
+        assert {size % parts for size in sizes} == {0}
+
+
 def test_training_batches_hold_texts_of_similar_length() -> None:
-    def padding(training: bool) -> int:
-        batches = make_dataset(pools(400, 400), SIZE, training=training)
+    def padding(chosen: Order | None) -> int:
+        batches = make_dataset(pools(400, 400), SIZE, order=chosen)
         return sum(int(tf.reduce_sum(tf.cast(texts["ids_a"] == 0, tf.int32))) for texts, _ in batches)
 
-    assert padding(training=True) < padding(training=False) / 4
+    assert padding(shuffled()) < padding(None) / 4
 
 
 def test_texts_without_tokens_stay_in_their_rows() -> None:
@@ -79,11 +100,18 @@ def test_texts_without_tokens_stay_in_their_rows() -> None:
         "ids_b": tf.sparse.from_dense(np.array([[5], [0], [0]], np.int64)),
         "label": np.array([0.0, 0.5, 1.0], np.float32),
     }
-    ((texts, labels),) = list(make_dataset(tf.data.Dataset.from_tensors(empty), SIZE, training=False))
+    ((texts, labels),) = list(make_dataset(tf.data.Dataset.from_tensors(empty), SIZE))
     assert texts["ids_a"].numpy().tolist() == [[0, 0], [7, 8], [0, 0]]
     assert texts["ids_b"].numpy().tolist() == [[5], [0], [0]]
     assert labels.numpy().tolist() == [0.0, 0.5, 1.0]
 
 
 def test_no_rows_no_batches() -> None:
-    assert list(make_dataset(pools(5, 5).take(0), SIZE, training=True)) == []
+    assert list(make_dataset(pools(5, 5).take(0), SIZE, order=shuffled())) == []
+
+
+def test_a_batch_of_empty_texts_has_one_column_of_padding() -> None:
+    empty = {name: tf.sparse.from_dense(np.zeros((2, 3), np.int64)) for name in ("ids_a", "ids_b")}
+    batches = make_dataset(tf.data.Dataset.from_tensors({**empty, "label": np.zeros(2, np.float32)}), SIZE)
+    ((texts, _),) = list(batches)
+    assert texts["ids_a"].numpy().tolist() == [[0], [0]]

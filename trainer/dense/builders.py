@@ -40,5 +40,8 @@ def _layers(hidden: tuple[int, ...], classes: int, seed: int) -> list[keras.laye
         keras.layers.Dense(units, "relu", kernel_initializer=first(at), name=f"hidden_{at}")
         for at, units in enumerate(hidden)
     ]
-    last = keras.layers.Dense(classes, "softmax", kernel_initializer=first(len(hidden)), name="probabilities")
+    # Probabilities and their logarithms are float32 whatever the layers before compute in.
+    last = keras.layers.Dense(
+        classes, "softmax", kernel_initializer=first(len(hidden)), name="probabilities", dtype="float32"
+    )
     return [*layers, last]

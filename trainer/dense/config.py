@@ -25,4 +25,5 @@ class DenseTraining(Section):
     batch_size: PositiveInt = 32
     learning_rate: PositiveFloat = 1e-3
     patience: NonNegativeInt = 5
+    mixed_precision: bool = Field(False, description="half precision inside the model; for GPUs")
     seed: int = 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import keras
@@ -14,12 +13,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from trainer import tables
+from trainer import devices, tables
+from trainer.checkpoint import Checkpoint
 from trainer.dense.builders import build
 from trainer.dense.config import Dense, DenseTraining
 from trainer.features import LABEL, PRIMARY, VECTOR, Label
-from trainer.fitting import Data, Progress, TrainingLog
+from trainer.fitting import EARLY_STOPPING, Data, Progress, TrainingLog, announce
 from trainer.metrics import class_metrics
+from trainer.order import HOST, Order, draws, even_batches, row_batches
 from trainer.scaling import Scaling, to_standard
 from trainer.spec import Spec, VectorSpec, narrow
 
@@ -40,27 +41,42 @@ def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
     """Trains with early stopping on the eval split's loss."""
     training = narrow(spec.training, DenseTraining)
     keras.utils.set_random_seed(training.seed)
-    model = build(narrow(spec.model, Dense), _dimension(spec), len(_classes(spec)), training.seed)
-    model.compile(
-        keras.optimizers.Adam(training.learning_rate),
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
+    vectors, labels = _load(data, "train")
+    with devices.precision(training.mixed_precision), devices.strategy().scope():
+        model = _build(spec, training)
+        model.compile(
+            keras.optimizers.Adam(training.learning_rate),
+            loss="sparse_categorical_crossentropy",
+            metrics=["accuracy"],
+        )
+    parts = devices.replicas(model)
+    devices.check_shares(training.batch_size, len(vectors), parts)
+    order = Order(draws(training.seed, training.epochs, 1))
+    stopping = keras.callbacks.EarlyStopping(
+        "val_loss", patience=training.patience, restore_best_weights=True
     )
-    started = time.monotonic()
-    train = data.pools("train", _POOL_ROWS).map(_pair).unbatch().cache()
+    details = announce(devices.describe(model))
+    checkpoint = Checkpoint(data.checkpoints)
     history = model.fit(
-        train.shuffle(_POOL_ROWS * 8, seed=training.seed).batch(training.batch_size),
-        validation_data=data.pools("eval", _POOL_ROWS).map(_pair).cache(),
+        _batches(vectors, labels, training.batch_size, order, parts),
+        validation_data=even_batches(_load(data, "eval"), _POOL_ROWS, parts),
+        initial_epoch=checkpoint.restore(model, stopping, EARLY_STOPPING, training.epochs),
         epochs=training.epochs,
         verbose=0,
+        shuffle=False,
         callbacks=[
-            keras.callbacks.EarlyStopping("val_loss", patience=training.patience, restore_best_weights=True),
+            order,
+            stopping,
             keras.callbacks.TensorBoard(data.log_dir),
             Progress(training.epochs),
+            checkpoint,
         ],
     ).history
-    rows = sum(1 for _ in train)
-    return model, TrainingLog.of(model, history, rows, time.monotonic() - started)
+    # Served in float32 and on any machine, whatever it was trained in and on.
+    served = _build(spec, training)
+    served.set_weights(model.get_weights())
+    log = TrainingLog.of(served, history, len(vectors), checkpoint.seconds, {**details, **checkpoint.details})
+    return served, log
 
 
 def export(model: keras.Model, transform: tft.TFTransformOutput, spec: Spec) -> DenseServing:
@@ -146,8 +162,31 @@ def golden_requests(spec: Spec) -> dict[str, dict[str, list]]:
     return {"serving_default": {VECTOR: [[low] * _dimension(spec), [high] * _dimension(spec)]}}
 
 
-def _pair(rows: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-    return rows[VECTOR], tf.reshape(rows[LABEL], [-1])
+def _build(spec: Spec, training: DenseTraining) -> keras.Model:
+    return build(narrow(spec.model, Dense), _dimension(spec), len(_classes(spec)), training.seed)
+
+
+def _load(data: Data, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors [rows, n] and labels [rows] of a split."""
+    pools = list(data.pools(split, _POOL_ROWS).as_numpy_iterator())
+    if not pools:
+        raise ValueError(f"the split {split} is empty")
+    vectors, labels = (np.concatenate([pool[name] for pool in pools]) for name in (VECTOR, LABEL))
+    return vectors, labels.ravel()
+
+
+def _batches(
+    vectors: np.ndarray, labels: np.ndarray, batch_size: int, order: Order, parts: int
+) -> tf.data.Dataset:
+    """Batches in the epoch's order; fewer rows than `batch_size` are one batch."""
+    rows = len(vectors)
+    batch_size = min(batch_size, rows - rows % parts)
+    with tf.device(HOST):
+        table, targets = tf.constant(vectors), tf.constant(labels)
+    batches = order.dataset(lambda key: row_batches(key[0], rows, batch_size)).map(
+        lambda places: (tf.gather(table, places), tf.gather(targets, places))
+    )
+    return batches.apply(tf.data.experimental.assert_cardinality(rows // batch_size)).prefetch(16)
 
 
 def _dimension(spec: Spec) -> int:

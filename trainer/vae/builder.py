@@ -13,6 +13,8 @@ from trainer.vae import losses
 from trainer.vae.config import Vae
 from trainer.vae.layers import PACKAGE, LearnedVariance, Sampling
 
+# Means, variances and logits, whatever the hidden layers compute in: exp() and sums of nats follow.
+EXACT = "float32"
 # The output starts at the logit of the mean value; a pixel that is never lit must not start at -infinity.
 SMALLEST_MEAN = 1e-3
 
@@ -23,8 +25,8 @@ def build_encoder(config: Vae, dimension: int, seed: int) -> keras.Model:
     hidden = vectors
     for index, width in enumerate(config.encoder):
         hidden = _dense(width, f"encoder_{index + 1}", seed + index, config.activation)(hidden)
-    mean = _dense(config.latent, "latent_mean", seed + 101)(hidden)
-    log_variance = _dense(config.latent, "latent_log_variance", seed + 102)(hidden)
+    mean = _dense(config.latent, "latent_mean", seed + 101, dtype=EXACT)(hidden)
+    log_variance = _dense(config.latent, "latent_log_variance", seed + 102, dtype=EXACT)(hidden)
     return keras.Model(vectors, [mean, log_variance], name="encoder")
 
 
@@ -40,15 +42,17 @@ def build_decoder(config: Vae, dimension: int, seed: int) -> keras.Model:
         if index == 0 and config.spread:
             _spread(layer, config.spread, config.latent, seed + 250)
         hidden = layer(hidden)
-    parameters = _dense(dimension, "output", seed + 300)(hidden)
+    parameters = _dense(dimension, "output", seed + 300, dtype=EXACT)(hidden)
     if config.likelihood == "gaussian":
-        parameters = LearnedVariance(name="output_variance")(parameters)
+        parameters = LearnedVariance(name="output_variance", dtype=EXACT)(parameters)
     return keras.Model(latents, parameters, name="decoder")
 
 
-def _dense(width: int, name: str, seed: int, activation: str | None = None) -> keras.layers.Dense:
+def _dense(
+    width: int, name: str, seed: int, activation: str | None = None, dtype: str | None = None
+) -> keras.layers.Dense:
     start = keras.initializers.GlorotUniform(seed=seed)
-    return keras.layers.Dense(width, activation=activation, kernel_initializer=start, name=name)
+    return keras.layers.Dense(width, activation=activation, kernel_initializer=start, name=name, dtype=dtype)
 
 
 def _spread(layer: keras.layers.Dense, deviation: float, latent: int, seed: int) -> None:
@@ -78,7 +82,8 @@ class VariationalAutoencoder(keras.Model):
         decoder = build_decoder(config, dimension, seed)
         vectors = keras.Input((dimension,), name="vector")
         mean, log_variance = encoder(vectors)
-        draws = Sampling(config.importance_samples, seed + 401, name="sampling")(mean, log_variance)
+        sampling = Sampling(config.importance_samples, seed + 401, name="sampling", dtype=EXACT)
+        draws = sampling(mean, log_variance)
         outputs = {
             "mean": mean,
             "log_variance": log_variance,
@@ -104,6 +109,8 @@ class VariationalAutoencoder(keras.Model):
     ) -> Any:
         """The scalar that is minimized; updates the parts. `y` and `sample_weight` have no part in it."""
         config, samples = self.config, self.config.importance_samples
+        # Each device sees its share of the batch; Keras adds up their losses.
+        replicas = self.distribute_strategy.num_replicas_in_sync
         mean, log_variance = y_pred["mean"], y_pred["log_variance"]
         parameters, target = y_pred["parameters"], ops.convert_to_tensor(x)
         if samples > 1:
@@ -119,10 +126,10 @@ class VariationalAutoencoder(keras.Model):
         if samples > 1:
             draws = ops.reshape(y_pred["draws"], (-1, samples, config.latent))
             log_weights = likelihoods + self.kl_weight * losses.log_ratio(draws, mean, log_variance)
-            return -ops.mean(losses.importance_bound(log_weights))
+            return -ops.mean(losses.importance_bound(log_weights)) / replicas
         if config.free_bits:
             divergence = losses.free_bits_kl(kl, config.free_bits)
-        return reconstruction + self.kl_weight * divergence
+        return (reconstruction + self.kl_weight * divergence) / replicas
 
     def start_from(self, vectors: np.ndarray) -> None:
         """Let the decoder begin at the mean (and variance) of training vectors [rows, dimension].

@@ -94,6 +94,7 @@ class VaeTraining(Section):
     compiled: bool | None = Field(
         None, description="training step compiled by XLA; left out: where importance_samples = 1, so it pays"
     )
+    mixed_precision: bool = Field(False, description="half precision inside the model; for GPUs")
     seed: NonNegativeInt = 1
 
     @model_validator(mode="after")

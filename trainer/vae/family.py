@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,15 @@ import numpy as np
 import pyarrow as pa
 import tensorflow_transform as tft
 
-from trainer import tables
+from trainer import devices, tables
+from trainer.checkpoint import Checkpoint
 from trainer.features import LABEL, VECTOR
 from trainer.fitting import Data, Progress, TrainingLog
 from trainer.scaling import check_varied, to_standard, to_unit
 from trainer.spec import Spec, VectorSpec, narrow
 from trainer.vae import pictures
 from trainer.vae.baselines import mean_nll, pca_nll
+from trainer.vae.builder import VariationalAutoencoder
 from trainer.vae.config import Vae, VaeTraining
 from trainer.vae.evaluation import evaluate
 from trainer.vae.serving import VaeServing
@@ -51,10 +52,13 @@ def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
     held_out, labels = _load(data, "eval")
     if config.likelihood == "gaussian":
         check_varied(rows, narrow(spec.vector, VectorSpec))
-    started = time.monotonic()
     callbacks = [keras.callbacks.TensorBoard(data.log_dir), Progress(training.epochs)]
-    model, history = train(config, training, rows, held_out, callbacks)
-    seconds = time.monotonic() - started
+    checkpoint = Checkpoint(data.checkpoints)
+    trained, history = train(config, training, rows, held_out, callbacks, checkpoint=checkpoint)
+    seconds = checkpoint.seconds
+    # Served in float32 and on any machine, whatever it was trained in and on.
+    model = VariationalAutoencoder(config, rows.shape[-1], training.seed)
+    model.set_weights(trained.get_weights())
     judged = evaluation_vectors(config, held_out)
     model.anomaly_threshold = anomaly_threshold(model, judged)
     quality = evaluate(model, judged[:_LOG_ROWS], _LOG_SAMPLES)
@@ -64,6 +68,8 @@ def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
     )  # fmt: skip
     log = TrainingLog.of(model, history, len(rows), seconds)
     log.details = {
+        **devices.describe(trained),
+        **checkpoint.details,
         "kl_by_dimension": list(quality.kl_by_dimension),
         "active_units": quality.active_units,
         "collapse": str(quality.collapse),

@@ -9,11 +9,19 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from trainer import devices
+from trainer.checkpoint import Checkpoint
+from trainer.fitting import announce
+from trainer.order import HOST, Order, draws, even_batches, row_batches
 from trainer.vae.builder import VariationalAutoencoder
 from trainer.vae.config import Vae, VaeTraining
 
 # Steps that run between two looks of Python at the training loop: its cost vanishes, Ctrl-C still answers.
 STEPS_PER_EXECUTION = 16
+# Rows that are evaluated together.
+_EVALUATED_ROWS = 1_000
+# What KeepBest knows, besides the best weights.
+KEPT = ("best_epoch", "best_loss")
 # Drawn apart from the model's seed, so that all seeds are evaluated on the same binary images.
 BINARIZATION_SEED = 20_260
 
@@ -29,50 +37,57 @@ def evaluation_vectors(config: Vae, vectors: np.ndarray, seed: int = BINARIZATIO
     return vectors.astype(np.float32) if config.binarization == "none" else binarize(vectors, seed)
 
 
-def batches(vectors: np.ndarray, batch_size: int, seed: int, dynamic: bool = False) -> tf.data.Dataset:
-    """One epoch of batches [batch_size, n]; each pass over it has an order of its own, the same for a seed.
+def batches(
+    vectors: np.ndarray, training: VaeTraining, dynamic: bool = False, parts: int = 1
+) -> tuple[tf.data.Dataset, Order]:
+    """Batches [batch_size, n] of one epoch, and what tells them which epoch it is.
 
-    Rows are gathered a batch at a time: `Dataset.shuffle` handles them one by one and costs more than a
-    small network's training step. What is left over in an epoch is dropped; the next order has it.
     `dynamic` draws each value anew as 0 or 1 (Burda et al. 2016, section 5): here and not in a layer, because
     the compiled training step would take three times as long; XLA's random numbers are slow on a CPU.
+    Fewer rows than a batch are one batch; `parts` devices share it evenly.
     """
     rows = len(vectors)
-    batch_size = min(batch_size, rows)
+    batch_size = min(training.batch_size, rows - rows % parts)
     steps = rows // batch_size
-    table = tf.constant(vectors, tf.float32)
+    with tf.device(HOST):
+        table = tf.constant(vectors, tf.float32)
+    # Every second draw: Keras makes two iterators an epoch, and once took a draw for each. The figures in
+    # docs/benchmarks.md were measured so.
+    numbers = [draws(training.seed, 2 * training.epochs, 1)[::2]]
+    if dynamic:
+        numbers.append(draws(training.seed + 1, 2 * training.epochs, steps)[::2])
+    order = Order(*numbers)
 
-    def epoch(key: tf.Tensor) -> tf.data.Dataset:
-        order = tf.random.experimental.stateless_shuffle(tf.range(rows), seed=tf.stack([key, key]))
-        return tf.data.Dataset.from_tensor_slices(
-            tf.reshape(order[: steps * batch_size], [steps, batch_size])
-        )
+    def epoch(key: tf.Tensor, *keys: tf.Tensor) -> tf.data.Dataset:
+        vectors = row_batches(key[0], rows, batch_size).map(lambda places: tf.gather(table, places))
+        if not dynamic:
+            return vectors
+        return tf.data.Dataset.zip(vectors, tf.data.Dataset.from_tensor_slices(keys[0])).map(draw)
 
-    keys = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).take(1)
-    orders = keys.flat_map(epoch).apply(tf.data.experimental.assert_cardinality(steps))
-    if not dynamic:
-        return orders.map(lambda order: tf.gather(table, order)).prefetch(STEPS_PER_EXECUTION)
+    def draw(probabilities: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
+        uniform = tf.random.stateless_uniform(tf.shape(probabilities), seed=tf.stack([key, key]))
+        return tf.cast(uniform < probabilities, tf.float32)
 
-    def draw(order: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
-        probabilities = tf.gather(table, order)
-        draws = tf.random.stateless_uniform(tf.shape(probabilities), seed=tf.stack([key, key]))
-        return tf.cast(draws < probabilities, tf.float32)
-
-    draw_keys = tf.data.Dataset.random(seed=seed + 1, rerandomize_each_iteration=True).take(steps)
-    return tf.data.Dataset.zip(orders, draw_keys).map(draw).prefetch(STEPS_PER_EXECUTION)
+    dataset = order.dataset(epoch).apply(tf.data.experimental.assert_cardinality(steps))
+    return dataset.prefetch(STEPS_PER_EXECUTION), order
 
 
-def use_xla(config: Vae, training: VaeTraining) -> bool:
-    """Whether the step is compiled: unless told, for the ELBO alone.
+def use_xla(config: Vae, training: VaeTraining, parts: int = 1) -> bool:
+    """Whether the step is compiled: unless told, for the ELBO alone; never where devices share it.
 
     Two cores, 784-400-400-50, batches of 128: XLA saves a quarter of the ELBO's step (22 ms against 29), but
     k = 5 draws need five times the random numbers, where XLA is slow (70 ms against 49).
     """
+    if parts > 1:
+        return False
     return config.importance_samples == 1 if training.compiled is None else training.compiled
 
 
-def make_optimizer(training: VaeTraining, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    """AdamW (Loshchilov & Hutter 2019) with the configured schedule, clipping and weight average."""
+def make_optimizer(training: VaeTraining, steps_per_epoch: int, parts: int = 1) -> keras.optimizers.Optimizer:
+    """AdamW (Loshchilov & Hutter 2019) with the configured schedule, clipping and weight average.
+
+    Keras clips what each of `parts` devices has before it adds them up, so each gets its part of the norm.
+    """
     warmup = round(training.warmup_epochs * steps_per_epoch)
     schedule = keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=0.0 if warmup else training.learning_rate,
@@ -85,7 +100,7 @@ def make_optimizer(training: VaeTraining, steps_per_epoch: int) -> keras.optimiz
     optimizer = keras.optimizers.AdamW(
         schedule,
         weight_decay=training.weight_decay,
-        global_clipnorm=training.clip_norm or None,
+        global_clipnorm=training.clip_norm / parts or None,
         use_ema=training.weight_average > 0,
         ema_momentum=training.weight_average or 0.99,
     )
@@ -149,12 +164,14 @@ def train(
     evaluation: np.ndarray,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: int | str = 0,
+    checkpoint: Checkpoint | None = None,
 ) -> tuple[VariationalAutoencoder, dict[str, list[float]]]:
     """A new model of vectors [rows, n], and its curves; see `fit`, which also continues an old one."""
-    model = VariationalAutoencoder(config, vectors.shape[-1], training.seed)
+    with devices.precision(training.mixed_precision), devices.strategy().scope():
+        model = VariationalAutoencoder(config, vectors.shape[-1], training.seed)
     check_vectors(model, vectors, "train")
     model.start_from(vectors)
-    return model, fit(model, vectors, evaluation, training, callbacks, verbose)
+    return model, fit(model, vectors, evaluation, training, callbacks, verbose, checkpoint)
 
 
 def fit(
@@ -164,11 +181,13 @@ def fit(
     training: VaeTraining,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: int | str = 0,
+    checkpoint: Checkpoint | None = None,
 ) -> dict[str, list[float]]:
     """Train on `train` [rows, n], keep the epoch that is best on `evaluation`; the curves by name.
 
     Values are as the decoder is to give them back: in [0, 1] for a Bernoulli likelihood. The curves hold
     `loss`, `reconstruction`, `kl`, `negative_elbo` and the same with `val_`: nats per example, by epoch.
+    With a `checkpoint` a training that was killed goes on where it was saved last.
 
     Raises:
         ValueError: an array is empty, has another width than the model, or values it cannot have.
@@ -178,26 +197,29 @@ def fit(
         check_vectors(model, vectors, name)
     config = model.config
     train = binarize(train) if config.binarization == "fixed" else train
-    data = batches(train, training.batch_size, training.seed, dynamic=config.binarization == "dynamic")
-    steps = int(data.cardinality())
-    validation = tf.data.Dataset.from_tensors(evaluation_vectors(config, evaluation)).unbatch().batch(1_000)
-    model.compile(
-        optimizer=make_optimizer(training, steps),
-        jit_compile=use_xla(config, training),
-        steps_per_execution=STEPS_PER_EXECUTION,
-    )
-    watchers = [
-        KlWarmup(config.beta, config.kl_warmup_epochs),
-        KeepBest(training.patience, config.kl_warmup_epochs),
-    ]
+    parts = devices.replicas(model)
+    devices.check_shares(training.batch_size, len(train), parts)
+    data, order = batches(train, training, config.binarization == "dynamic", parts)
+    with model.distribute_strategy.scope():
+        model.compile(
+            optimizer=make_optimizer(training, int(data.cardinality()), parts),
+            jit_compile=use_xla(config, training, parts),
+            # TensorFlow cannot run the devices' exchange of gradients inside Keras' loop of steps.
+            steps_per_execution=STEPS_PER_EXECUTION if parts == 1 else 1,
+        )
+    keep = KeepBest(training.patience, config.kl_warmup_epochs)
+    checkpoint = checkpoint or Checkpoint()
+    announce(devices.describe(model))
+    watchers = [order, KlWarmup(config.beta, config.kl_warmup_epochs), keep]
     averaging = [keras.callbacks.SwapEMAWeights()] if training.weight_average else []
     history = model.fit(
         data,
+        initial_epoch=checkpoint.restore(model, keep, KEPT, training.epochs),
         epochs=training.epochs,
         shuffle=False,
-        validation_data=validation.cache(),
+        validation_data=even_batches((evaluation_vectors(config, evaluation),), _EVALUATED_ROWS, parts),
         # The average goes in before KeepBest looks and comes out after: Keras calls them in this order.
-        callbacks=[*watchers, *averaging, *callbacks],
+        callbacks=[*watchers, *averaging, *callbacks, checkpoint],
         verbose=verbose,
     ).history
     if not np.isfinite(history["val_loss"]).any():

@@ -83,29 +83,41 @@ def test_free_bits_are_charged(small, stripes):
     np.testing.assert_allclose(history["val_loss"], np.add(history["val_reconstruction"], 2 * 3.0), rtol=1e-4)
 
 
+def epochs_of(vectors, options, *epochs, dynamic=False):
+    """The rows of such epochs, in their order."""
+    data, order = training.batches(vectors, options, dynamic)
+    found = []
+    for epoch in epochs:
+        order.on_epoch_begin(epoch)
+        found.append(np.concatenate([batch.numpy() for batch in data]))
+    return found
+
+
 def test_batches_hold_every_row_once_in_an_order_of_their_own():
-    rows = np.arange(12, dtype=np.float32)[:, None]
-    data = training.batches(rows, 4, seed=5)
-    first, second = (np.concatenate([batch.numpy() for batch in data])[:, 0] for _ in range(2))
-    again = np.concatenate([batch.numpy() for batch in training.batches(rows, 4, seed=5)])[:, 0]
-    assert sorted(first) == sorted(second) == list(range(12))
+    rows, options = np.arange(12, dtype=np.float32)[:, None], VaeTraining(epochs=3, batch_size=4, seed=5)
+    first, second, third = (found[:, 0] for found in epochs_of(rows, options, 0, 1, 2))
+    assert sorted(first) == sorted(second) == sorted(third) == list(range(12))
     assert (first != second).any()
-    assert (first == again).all()
+    # Seed and epoch decide, not how many epochs this process has seen.
+    third_alone, first_again = (found[:, 0] for found in epochs_of(rows, options, 2, 0))
+    assert (third_alone == third).all()
+    assert (first_again == first).all()
 
 
 def test_dynamic_binarization_draws_values_as_probabilities_anew_each_epoch():
     grey = np.tile(np.array([[0.0, 0.3, 1.0]], np.float32), (5_000, 1))
-    data = training.batches(grey, 100, seed=5, dynamic=True)
-    first, second = (np.concatenate([batch.numpy() for batch in data]) for _ in range(2))
-    again = np.concatenate([batch.numpy() for batch in training.batches(grey, 100, seed=5, dynamic=True)])
+    options = VaeTraining(epochs=2, batch_size=100, seed=5)
+    first, second = epochs_of(grey, options, 0, 1, dynamic=True)
+    (second_alone,) = epochs_of(grey, options, 1, dynamic=True)
     assert set(np.unique(first)) == {0.0, 1.0}
     np.testing.assert_allclose(first.mean(axis=0), [0.0, 0.3, 1.0], atol=0.03)
     assert (first != second).any()
-    assert (first == again).all()
+    assert (second == second_alone).all()
 
 
 def test_a_batch_larger_than_the_data_is_the_data():
-    (batch,) = training.batches(np.zeros((3, 2), np.float32), 128, seed=1)
+    data, _ = training.batches(np.zeros((3, 2), np.float32), VaeTraining(batch_size=128))
+    (batch,) = data
     assert batch.shape == (3, 2)
 
 

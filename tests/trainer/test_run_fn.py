@@ -1,0 +1,40 @@
+"""Which folder a training may save in."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from trainer.run_fn import _checkpoints
+
+FILES = {"train": ["/t/a.gz", "/t/b.gz"], "eval": ["/e/a.gz"]}
+
+
+def folder(files=FILES, transform="/transform/7", **config):
+    given = {"spec": "{}", "code": "c0de", "checkpoints": "/root/checkpoints", **config}
+    return _checkpoints(SimpleNamespace(custom_config=given, transform_graph_path=transform), files)
+
+
+def test_the_same_training_finds_its_folder_again():
+    assert folder() == folder()
+    assert folder().startswith("/root/checkpoints/")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"spec": '{"seed": 2}'},
+        {"code": "changed"},
+        {"transform": "/transform/8"},
+        {"files": {"train": ["/t/a.gz"], "eval": ["/t/b.gz", "/e/a.gz"]}},
+        {"checkpoints": "/other"},
+    ],
+)
+def test_another_training_has_another_folder(change):
+    assert folder(**change) != folder()
+
+
+def test_no_folder_no_checkpoints():
+    given = SimpleNamespace(custom_config={"spec": "{}"}, transform_graph_path="/transform/7")
+    assert _checkpoints(given, FILES) is None

@@ -1,0 +1,36 @@
+"""Which kernels a training uses, for its log."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+CUDNN = "cuDNN"
+
+
+def lstm_kernel(layer: keras.layers.LSTM) -> str:
+    """`cuDNN`, or why the LSTM runs as a loop of single steps instead.
+
+    These are Keras' own conditions (keras/src/layers/rnn/lstm.py and backend/tensorflow/rnn.py of 3.15). The
+    mask is looked at in each batch; the tower's is padded on the right, as cuDNN needs it.
+    """
+    reasons = {
+        "no GPU": not tf.config.list_logical_devices("GPU"),
+        "use_cudnn is False": layer.use_cudnn is False,
+        "recurrent_dropout": bool(layer.recurrent_dropout),
+        f"activation {keras.activations.serialize(layer.activation)!r}, not 'tanh'": layer.activation
+        is not keras.activations.tanh,
+        f"recurrent_activation {keras.activations.serialize(layer.recurrent_activation)!r}, not 'sigmoid'": (
+            layer.recurrent_activation is not keras.activations.sigmoid
+        ),
+        "unroll": layer.unroll,
+        "no bias": not layer.use_bias,
+    }
+    against = [reason for reason, holds in reasons.items() if holds]
+    return f"loop, not {CUDNN}: {', '.join(against)}" if against else CUDNN
+
+
+def lstm_kernels(model: keras.Model) -> dict[str, str]:
+    """Name of each LSTM in the tower of `model` to its kernel."""
+    layers = model.get_layer("tower").layers
+    return {layer.name: lstm_kernel(layer) for layer in layers if isinstance(layer, keras.layers.LSTM)}
