@@ -14,7 +14,8 @@ FROM python:3.11-slim-trixie
 RUN useradd --create-home --uid 1000 kembar
 COPY --from=build /opt/kembar /opt/kembar
 COPY configs /opt/kembar/configs
-ENV PATH=/opt/kembar/.venv/bin:$PATH
+# Memory growth has to be set before TensorFlow starts.
+ENV PATH=/opt/kembar/.venv/bin:$PATH TF_FORCE_GPU_ALLOW_GROWTH=true
 USER kembar
 WORKDIR /home/kembar
 ENTRYPOINT ["kembar"]

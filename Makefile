@@ -13,8 +13,9 @@ $(READY): $(SET_UP)
 run: $(READY)
 	@$(BIN)/kembar run configs/sts.toml
 
+# Two processes: most of an end-to-end test is imports, on one core.
 test: check
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: check
 	@$(BIN)/python -m pytest -m ''

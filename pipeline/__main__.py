@@ -92,6 +92,56 @@ def versions(config: ConfigPath, settings: Settings = None, workdir: Folder = No
 
 
 @app.command()
+def report(config: ConfigPath, settings: Settings = None, workdir: Folder = None) -> None:
+    """Write the last run's report.html again: one page that needs no network."""
+    terminal = Terminal()
+    loaded = configuration.load(config, settings or ())
+    folder = Workdir.of(loaded, workdir)
+    with terminal.noise_to(folder.root / "report.log"):
+        from pipeline.report import write_report
+
+        path = write_report(loaded, folder)
+    terminal.result(str(path))
+
+
+@app.command("compile")
+def compile_(
+    config: ConfigPath,
+    output: Annotated[Path, typer.Option("--output", help="the YAML file")] = Path("pipeline.yaml"),
+    settings: Settings = None,
+) -> None:
+    """Write the pipeline for Kubeflow Pipelines v2: IR 2.1 with the Kubernetes platform document."""
+    terminal = Terminal()
+    with terminal.noise_to(output.absolute().with_suffix(".log")):
+        from pipeline.runners.kubeflow import compile_pipeline
+
+        compile_pipeline(config, settings or (), output)
+    terminal.result(f"{output}: {output.stat().st_size:,} bytes")
+
+
+@app.command(hidden=True)
+def step(
+    node: Annotated[str, typer.Option(help="the component")],
+    run_id: Annotated[str, typer.Option(help="the run that the step belongs to")],
+    config_json: Annotated[str, typer.Option(help="the compiled configuration")],
+    data_path: Annotated[str, typer.Option(help="the file or folder of the data, if not as compiled")] = "",
+    epochs: Annotated[float, typer.Option(help="if not as compiled; KFP has no integers")] = 0,
+    settings: Annotated[str, typer.Option(help="SECTION.KEY=VALUE strings as a JSON list")] = "[]",
+    force: Annotated[str, typer.Option(help="true: nothing out of the cache")] = "false",
+    gpus: Annotated[int, typer.Option(help="fail where fewer are visible")] = 0,
+    executor_input: Annotated[str | None, typer.Option(help="what KFP tells a container, as JSON")] = None,
+) -> None:
+    """Run one step of a compiled pipeline: what the containers do."""
+    from pipeline.runners.step import Parameters, parse_json, run_step
+
+    told = Parameters(
+        data_path, int(epochs), tuple(parse_json("--settings", settings, list)), force == "true"
+    )
+    values = parse_json("--config-json", config_json, dict)
+    raise typer.Exit(run_step(node, values, run_id, told, executor_input, gpus))
+
+
+@app.command()
 def doctor() -> None:
     """Check this machine: versions, native libraries, disk, GPU."""
     from pipeline.doctor import examine

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import importlib.util
 import json
@@ -24,7 +25,7 @@ from trainer.spec import AnyModel, AnyTraining, Spec, VectorSpec, check_parts, n
 _HIDDEN = {"family"}
 # A path that begins so is a file inside an installed package.
 PACKAGE = "package:"
-_PATH_KEYS = (
+PATH_KEYS = (
     ("data", "train"),
     ("data", "eval"),
     ("data", "test"),
@@ -95,6 +96,15 @@ def load(path: Path, settings: Iterable[str] = ()) -> Config:
     Raises:
       ConfigError: one line that names file, key, value and fix.
     """
+    return validate(read(path, settings), str(path))
+
+
+def read(path: Path, settings: Iterable[str] = ()) -> dict[str, Any]:
+    """What the file and the settings say, paths made absolute, nothing checked yet.
+
+    Raises:
+      ConfigError: the file is missing or no TOML, or a setting is not one.
+    """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -105,17 +115,34 @@ def load(path: Path, settings: Iterable[str] = ()) -> Config:
         raise ConfigError(f"{path}: cannot be read: {error}") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
-    _resolve_paths(values, path.parent)
-    override: dict[str, Any] = {}
-    for setting in settings:
-        _apply(override, setting)
-    _resolve_paths(override, Path.cwd())
-    _lay_over(values, override)
+    make_absolute(values, path.parent)
+    lay_over(values, settings_table(settings, Path.cwd()))
+    return values
+
+
+def validate(values: dict[str, Any], source: str) -> Config:
+    """The configuration that `values` are, as `read` gives them.
+
+    Raises:
+      ConfigError: one line that names `source`, key, value and fix.
+    """
+    values = copy.deepcopy(values)
+    for section, key, written in _paths(values):
+        values[section][key] = _unpacked(written, f"[{section}] {key}")
     _name_family(values)
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(f"{path}: {_sentence(error)}") from None
+        raise ConfigError(f"{source}: {_sentence(error)}") from None
+
+
+def settings_table(settings: Iterable[str], base: Path) -> dict[str, Any]:
+    """`section.key=value` settings as nested tables; their paths are relative to `base`."""
+    table: dict[str, Any] = {}
+    for setting in settings:
+        _apply(table, setting)
+    make_absolute(table, base)
+    return table
 
 
 def _apply(override: dict[str, Any], setting: str) -> None:
@@ -136,13 +163,13 @@ def _apply(override: dict[str, Any], setting: str) -> None:
     override[name] = value
 
 
-def _lay_over(values: dict[str, Any], override: dict[str, Any]) -> None:
+def lay_over(values: dict[str, Any], override: dict[str, Any]) -> None:
     """Puts `override` on top of `values`, key by key; what is no table in the file is left to be reported."""
     for key, value in override.items():
         if not isinstance(value, dict):
             values[key] = value
         elif isinstance(below := values.setdefault(key, {}), dict):
-            _lay_over(below, value)
+            lay_over(below, value)
 
 
 def _name_family(values: dict[str, Any]) -> None:
@@ -154,21 +181,28 @@ def _name_family(values: dict[str, Any]) -> None:
             training["family"] = model["family"]
 
 
-def _resolve_paths(values: dict[str, Any], base: Path) -> None:
-    for section, key in _PATH_KEYS:
-        written = values.get(section, {}).get(key) if isinstance(values.get(section), dict) else None
-        if isinstance(written, str):
-            values[section][key] = str(_resolve(written, base, f"[{section}] {key}"))
+def make_absolute(values: dict[str, Any], base: Path) -> None:
+    """Makes relative paths absolute, in place; `package:` paths stay."""
+    for section, key, written in _paths(values):
+        if not written.startswith(PACKAGE):
+            values[section][key] = str((base / Path(written).expanduser()).resolve())
 
 
-def _resolve(written: str, base: Path, key: str) -> Path:
+def _paths(values: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Section, key and value of every path that is there."""
+    tables = {name: table for name, table in values.items() if isinstance(table, dict)}
+    found = [(section, key, tables.get(section, {}).get(key)) for section, key in PATH_KEYS]
+    return [(section, key, written) for section, key, written in found if isinstance(written, str)]
+
+
+def _unpacked(written: str, key: str) -> str:
     if not written.startswith(PACKAGE):
-        return (base / Path(written).expanduser()).resolve()
+        return written
     name, _, inside = written.removeprefix(PACKAGE).partition("/")
     found = importlib.util.find_spec(name) if name.isidentifier() else None
     if found is None or not found.submodule_search_locations:
         raise ConfigError(f"{key} = {written!r}: no package {name!r} is installed: run make setup")
-    return Path(next(iter(found.submodule_search_locations))) / inside
+    return str(Path(next(iter(found.submodule_search_locations))) / inside)
 
 
 def _sentence(error: ValidationError) -> str:

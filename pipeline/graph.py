@@ -8,10 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from ml_metadata.proto.metadata_store_pb2 import ConnectionConfig
 from tfx.components import ExampleValidator, StatisticsGen, Trainer, Transform
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import Resolver
-from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import pusher_pb2, trainer_pb2, transform_pb2
 from tfx.types import Channel, standard_artifacts
@@ -34,26 +34,29 @@ from trainer.families import family_of
 TRAIN, EVAL, TEST = "train", "eval", "test"
 
 
-def build(config: Config, root: Path, metadata: Path, serving: Path) -> Pipeline:
+def build(
+    config: Config, root: Path, metadata: ConnectionConfig, serving: Path, cached: bool = True
+) -> Pipeline:
     """The graph of one configuration.
 
     Args:
       config: The configuration.
-      root: Where artifacts go.
-      metadata: The SQLite file of ML Metadata.
+      root: Where artifacts go, and checkpoints of trainings that have not ended.
+      metadata: The database of ML Metadata.
       serving: The folder that TF Serving watches.
+      cached: Whether a step may reuse what it made before from the same inputs.
     """
     return Pipeline(
         pipeline_name=config.pipeline.name,
         pipeline_root=str(root),
-        components=components(config, serving),
-        enable_cache=True,
-        metadata_connection_config=sqlite_metadata_connection_config(str(metadata)),
+        components=components(config, root, serving),
+        enable_cache=cached,
+        metadata_connection_config=metadata,
         beam_pipeline_args=list(config.beam.options),
     )
 
 
-def components(config: Config, serving: Path) -> list[BaseNode]:
+def components(config: Config, root: Path, serving: Path) -> list[BaseNode]:
     """All nodes. `code` makes a change of our own source a change of the cache key."""
     spec = config.spec
     family = family_of(spec)
@@ -67,7 +70,7 @@ def components(config: Config, serving: Path) -> list[BaseNode]:
     # Too many of those, and the run ends here.
     row_gate = RowGate(
         examples=example_gen.outputs["examples"],
-        data=config.data.model_dump_json(),
+        data=config.data.model_dump_json(exclude={"schema_file", "schema_text"}),
         code=code_fingerprint("components/data_gate", "components/example_gen/counts.py"),
     )
 
@@ -114,7 +117,11 @@ def components(config: Config, serving: Path) -> list[BaseNode]:
         transform_graph=transform.outputs["transform_graph"],
         train_args=trainer_pb2.TrainArgs(splits=[TRAIN]),
         eval_args=trainer_pb2.EvalArgs(splits=[EVAL]),
-        custom_config={"spec": spec.model_dump_json(), "code": learned},
+        custom_config={
+            "spec": spec.model_dump_json(),
+            "code": learned,
+            "checkpoints": str(root / "checkpoints"),
+        },
     )
 
     # The model in service, if there is one.
@@ -184,6 +191,7 @@ def check_metrics(config: Config) -> None:
 
 def schema_text(config: Config) -> str:
     """The schema of the use case, or else what `[data]` says of the features."""
-    if config.data.schema_file is not None:
-        return config.data.schema_file.read_text(encoding="utf-8")
-    return default_schema(config.data)
+    data = config.data
+    if data.schema_file is not None:
+        return data.schema_file.read_text(encoding="utf-8")
+    return default_schema(data) if data.schema_text is None else data.schema_text

@@ -22,37 +22,39 @@ from pipeline.workdir import Workdir
 from trainer.errors import ConfigError, KembarError
 
 if TYPE_CHECKING:
-    from pipeline.runners.local import Step
+    from pipeline.runners.launch import Step
 
 
-def preflight(path: Path, config: Config) -> None:
+def preflight(source: str, config: Config) -> None:
     """Looks at every file that the configuration names, before any component starts.
 
     Raises:
       ConfigError: naming configuration, key, value and fix.
     """
     files = {f"[data] {key}": file for key, file in config.data.files().items()}
-    schema = config.data.schema_file
+    schema, written = config.data.schema_file, config.data.schema_text
     if schema is not None:
         files["[data] schema_file"] = schema
     for key, file in files.items():
         if not file.is_file():
-            raise ConfigError(f"{path}: {key} = {str(file)!r}: no such file: correct the path")
-    if schema is not None:
-        try:
-            text_format.Parse(schema.read_text(encoding="utf-8"), schema_pb2.Schema())
-        except (text_format.ParseError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: [data] schema_file: {schema}: {error}") from None
+            raise ConfigError(f"{source}: {key} = {str(file)!r}: no such file: correct the path")
+    place = f"[data] schema_file: {schema}" if schema is not None else "[data] schema_text"
+    try:
+        text_format.Parse(
+            written or (schema.read_text(encoding="utf-8") if schema else ""), schema_pb2.Schema()
+        )
+    except (text_format.ParseError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{source}: {place}: {error}") from None
     for key, file in config.data.files().items():
         try:
             check_columns(file, config.data)
         except KembarError as error:
-            raise type(error)(f"{path}: [data] {key}: {error}") from None
+            raise type(error)(f"{source}: [data] {key}: {error}") from None
 
 
 def run(path: Path, config: Config, workdir: Workdir, terminal: Terminal) -> int:
     """Runs the pipeline and returns the exit code; `summary.json` says the rest."""
-    preflight(path, config)
+    preflight(str(path), config)
     with lock(workdir.root), terminal.noise_to(workdir.log):
         return _run(config, workdir, terminal)
 
@@ -65,8 +67,10 @@ def _run(config: Config, workdir: Workdir, terminal: Terminal) -> int:
     )
     # Here and not above: it takes seconds, and its noise belongs into the log.
     from absl import logging
+    from tfx.orchestration.metadata import sqlite_metadata_connection_config
 
     from pipeline import graph, summary
+    from pipeline.report import write_report
     from pipeline.runners.local import LocalRunner
 
     logging.set_verbosity(logging.INFO)
@@ -75,7 +79,8 @@ def _run(config: Config, workdir: Workdir, terminal: Terminal) -> int:
     (workdir.root / summary.FILE).unlink(missing_ok=True)
     try:
         before = versions(workdir.serving)
-        runner = LocalRunner(graph.build(config, workdir.artifacts, workdir.metadata, workdir.serving))
+        metadata = sqlite_metadata_connection_config(str(workdir.metadata))
+        runner = LocalRunner(graph.build(config, workdir.artifacts, metadata, workdir.serving))
         report = _Report(terminal, len(runner.node_ids))
         steps = runner.run(report.start, report.end)
         for step in steps:
@@ -95,6 +100,7 @@ def _run(config: Config, workdir: Workdir, terminal: Terminal) -> int:
         traceback.print_exc(file=sys.stderr)
         found = {**begun, "seconds": round(time.monotonic() - clock, 2), **summary.failure(error)}
     summary.write(workdir.root, found)
+    write_report(config, workdir)
     _conclude(found, config, workdir, terminal)
     return summary.EXIT_CODES[found["status"]]
 

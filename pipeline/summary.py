@@ -14,10 +14,11 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.atomic_pusher.component import PUSHED_DESTINATION
 from components.example_gen.counts import KEPT, QUARANTINE
-from pipeline.runners.local import CACHED, FAILED, Step
+from pipeline.runners.launch import CACHED, FAILED, Step
 from trainer.errors import DataRejected, KembarError
 
 FILE = "summary.json"
+TRAINING = "training.json"
 PUSHED, UNCHANGED, DATA_REJECTED = "pushed", "unchanged", "data_rejected"
 NOT_BLESSED, SERVING_REJECTED, FAILURE = "not_blessed", "serving_rejected", "failed"
 # Characters of an error of which all is shown.
@@ -66,6 +67,8 @@ def show_files(steps: list[Step], root: Path) -> None:
         shutil.copytree(found[node, key] / folder, fresh)
         shutil.rmtree(root / folder, ignore_errors=True)
         fresh.rename(root / folder)
+    if ("Trainer", "model_run") in found:
+        shutil.copyfile(found["Trainer", "model_run"] / TRAINING, root / TRAINING)
 
 
 def summarize(steps: list[Step], versions_before: list[int]) -> dict[str, Any]:
@@ -73,7 +76,7 @@ def summarize(steps: list[Step], versions_before: list[int]) -> dict[str, Any]:
     outputs = {(step.id, key): artifact for step in steps for key, artifact in step.outputs.items()}
     decision = _json(outputs.get(("QualityGate", "blessing")), "decision.json")
     serving = _json(outputs.get(("ServingGate", "blessing")), "serving.json")
-    training = _json(outputs.get(("Trainer", "model_run")), "training.json")
+    training = _json(outputs.get(("Trainer", "model_run")), TRAINING)
     pushed = outputs.get(("AtomicPusher", "pushed_model"))
     destination = pushed.custom_properties[PUSHED_DESTINATION].string_value if pushed is not None else ""
     outcome = _outcome(steps, decision, serving, destination, versions_before)
@@ -106,14 +109,7 @@ def _outcome(
 ) -> Outcome:
     for step in steps:
         if step.state == FAILED:
-            rejected = isinstance(step.error, DataRejected)
-            lines = str(step.error).strip().splitlines() or [type(step.error).__name__]
-            said = " ".join(" ".join(lines).split())
-            if len(said) > _LONGEST:  # the last line of such an error says what is wrong, the others where
-                said = lines[-1].strip()
-            said = said.split(" [while running '")[0]  # where in the graph: Beam's business
-            reason = said if isinstance(step.error, KembarError) else f"{step.id}: {said}"
-            return Outcome(DATA_REJECTED if rejected else FAILURE, reason)
+            return step_failure(step)
     if not decision["blessed"]:
         return Outcome(NOT_BLESSED, decision["reason"])
     if not serving["blessed"]:
@@ -125,6 +121,18 @@ def _outcome(
             UNCHANGED, f"version {version} is in service" + (" and nothing has changed" if cached else "")
         )
     return Outcome(PUSHED, f"version {version}: {decision['reason']}")
+
+
+def step_failure(step: Step) -> Outcome:
+    """What a failed step makes of its run."""
+    rejected = isinstance(step.error, DataRejected)
+    lines = str(step.error).strip().splitlines() or [type(step.error).__name__]
+    said = " ".join(" ".join(lines).split())
+    if len(said) > _LONGEST:  # the last line of such an error says what is wrong, the others where
+        said = lines[-1].strip()
+    said = said.split(" [while running '")[0]  # where in the graph: Beam's business
+    reason = said if isinstance(step.error, KembarError) else f"{step.id}: {said}"
+    return Outcome(DATA_REJECTED if rejected else FAILURE, reason)
 
 
 def _data(counts: dict[str, dict[str, int]]) -> dict[str, Any]:

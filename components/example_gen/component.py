@@ -27,7 +27,9 @@ class ExampleGen(FileBasedExampleGen):
         # TFX's fingerprint of a file knows its size and the second of its last change; this knows more.
         # Where the pipeline is compiled for another machine there is no file to look at.
         changed = {name: os.stat(path).st_mtime_ns for name, path in files.items() if os.path.exists(path)}
-        told = {"data": data.model_dump(mode="json"), "code": code, "changed": changed}
+        # A new schema makes no new examples.
+        rows = data.model_dump(mode="json", exclude={"schema_file", "schema_text"})
+        told = {"data": rows, "code": code, "changed": changed}
         text = json.dumps(told, sort_keys=True)
         config = example_gen_pb2.CustomConfig()
         config.custom_config.Pack(wrappers_pb2.StringValue(value=text))

@@ -90,6 +90,7 @@ class Data(Section):
         0.05, ge=0, le=1, description="share of rows above which a run is rejected"
     )
     schema_file: Path | None = None
+    schema_text: str | None = Field(None, description="the schema itself, in place of a file")
 
     @model_validator(mode="after")
     def _files_are_given(self) -> Self:
@@ -101,6 +102,8 @@ class Data(Section):
             raise ValueError(f"{missing} missing: give one file a split, or path for one source of all")
         if self.path is None and self.split is not None:
             raise ValueError("split divides path, which is not given")
+        if self.schema_file is not None and self.schema_text is not None:
+            raise ValueError("schema_text stands in place of schema_file: remove one of the two")
         return self
 
     @model_validator(mode="after")

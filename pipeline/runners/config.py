@@ -106,7 +106,8 @@ class Kubeflow(Section):
     default: StepResources = StepResources()
     steps: dict[str, StepResources] = Field({}, description="by component id, over default")
     overrides: dict[str, Any] = Field(
-        {}, description="other values of the configuration's keys, in the cluster only: [kubeflow.overrides.data]"
+        {},
+        description="values of other sections that hold in the cluster only: [kubeflow.overrides.data]",
     )
 
     def resources(self, step: str) -> StepResources:

@@ -41,7 +41,14 @@ _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 _SIGNS = {Gt: ">", Ge: "≥", Lt: "<", Le: "≤"}
-_NAMES = {str: "text", int: "integer", float: "number", bool: "true or false", Path: "path"}
+_NAMES: dict[Any, str] = {
+    str: "text",
+    int: "integer",
+    float: "number",
+    bool: "true or false",
+    Path: "path",
+    Any: "any value",
+}
 
 
 def text_of(document: Path) -> str:
@@ -132,6 +139,8 @@ def default_of(field: FieldInfo) -> str:
     """A default as TOML has it."""
     if field.is_required():
         return "required"
+    if isinstance(field.default, BaseModel):
+        return "see below"
     return "none" if field.default is None else f"`{json.dumps(field.default)}`"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from pipeline.runners.local import CACHED, FAILED, RAN, SKIPPED, Step
+from pipeline.runners.launch import CACHED, FAILED, RAN, SKIPPED, Step
 from pipeline.summary import EXIT_CODES, summarize, write
 from trainer.errors import ConfigError, DataRejected, KembarError
 

@@ -1,0 +1,211 @@
+"""`report.html`: one run on one page that needs no network. Whatever came out of a row is escaped."""
+
+from __future__ import annotations
+
+import base64
+import json
+import mimetypes
+from collections import Counter
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from components.example_gen.counts import QUARANTINE
+from pipeline.config import Config
+from pipeline.summary import FILE as SUMMARY
+from pipeline.summary import TRAINING
+from pipeline.workdir import Workdir
+from trainer.errors import ServingError
+from trainer.families import family_of
+from trainer.features import LOWER_IS_BETTER
+from trainer.vae.charts import line_chart
+
+FILE = "report.html"
+# Quarantined rows shown of each reason, and characters of each.
+_EXAMPLES, _LONGEST = 5, 200
+_MEANING = {
+    "pushed": "a new version is served (exit code 0)",
+    "unchanged": "nothing new to serve (exit code 0)",
+    "data_rejected": "the data was not good enough to learn from (exit code 3)",
+    "not_blessed": "the model was not good enough to serve (exit code 4)",
+    "serving_rejected": "the model did not answer as it should (exit code 4)",
+    "failed": "a step went wrong (exit code 1)",
+}
+_STYLE = """
+:root{color-scheme:light dark}
+body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:0 auto;padding:1rem}
+h1{font-size:1.6rem}h2{font-size:1.2rem;margin-top:2rem}table{border-collapse:collapse;width:100%}
+th,td{text-align:left;padding:.25rem .6rem;border-bottom:1px solid #8886}td.n,th.n{text-align:right;
+font-variant-numeric:tabular-nums}.status{padding:.6rem 1rem;border-left:.5rem solid #777;background:#8882}
+.pushed,.unchanged{border-color:#1a7f37}.failed{border-color:#b42318}.data_rejected,.not_blessed,
+.serving_rejected{border-color:#b54708}.wide{overflow-x:auto}pre{white-space:pre-wrap;overflow-wrap:anywhere}
+figure{display:inline-block;margin:.5rem;background:#fff;color:#000;max-width:100%}svg,img{max-width:100%;
+height:auto}progress{width:8rem}@media print{body{max-width:none}}
+"""
+
+
+def write_report(config: Config, workdir: Workdir) -> Path:
+    """Writes DIR/report.html of the last run, all at once.
+
+    Raises:
+      ServingError: there has been no run.
+    """
+    path = workdir.root / SUMMARY
+    if not path.is_file():
+        raise ServingError(f"{path}: no run to report on: kembar run CONFIG first")
+    page = render(json.loads(path.read_text()), config, workdir.root)
+    fresh = workdir.root / (FILE + ".new")
+    fresh.write_text(page, encoding="utf-8")
+    return fresh.replace(workdir.root / FILE)
+
+
+def render(summary: dict[str, Any], config: Config, root: Path) -> str:
+    """The page of a run whose files are in `root`."""
+    status = summary["status"]
+    sections = [
+        _section("Metrics", _metrics(summary, config)),
+        _section("Decision", _list(summary["reason"].split("; "))),
+        _section("Training", _training(_read(root / TRAINING)) if summary["model"]["epochs"] else ""),
+        _section("Pictures", _pictures(root / "pictures") if summary["model"]["epochs"] else ""),
+        _section("Data", _data(summary["data"], root / QUARANTINE)),
+        _section("Steps", _steps(summary["components"])),
+        _section("Model", _facts(summary["model"])),
+        _section(
+            "Configuration", f"<pre>{escape(config.model_dump_json(indent=2, exclude_none=True))}</pre>"
+        ),
+    ]
+    name = escape(summary["pipeline"])
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f"<title>{name}: {escape(status)}</title>"
+        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body><main>'
+        f'<h1>{name}</h1><div class="status {escape(status)}"><strong>{escape(status)}</strong>: '
+        f"{escape(_MEANING.get(status, ''))}<br>{escape(summary['reason'])}</div>"
+        f"<p>Run {escape(str(summary['run_id']))}, started {escape(str(summary['started']))}, "
+        f"{summary['seconds']:.0f} s, {summary['peak_memory_mb']:,} MB at most.</p>"
+        f"{''.join(sections)}</main></body></html>\n"
+    )
+
+
+def _section(title: str, content: str) -> str:
+    return f"<section><h2>{title}</h2>{content}</section>" if content else ""
+
+
+def _list(lines: list[str]) -> str:
+    return "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>"
+
+
+def _table(head: list[str], rows: list[list[Any]]) -> str:
+    """All but the first column stand right; everything is escaped."""
+
+    def cell(tag: str, value: Any, number: bool) -> str:
+        return f"<{tag}{' class=n' if number else ''}>{escape(str(value))}</{tag}>"
+
+    top = "".join(cell("th", name, bool(at)) for at, name in enumerate(head))
+    body = "".join(
+        "<tr>" + "".join(cell("td", value, bool(at)) for at, value in enumerate(row)) + "</tr>"
+        for row in rows
+    )
+    return f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _metrics(summary: dict[str, Any], config: Config) -> str:
+    measured = {"model": summary["metrics"], **summary["baselines"]}
+    parts = []
+    for split in sorted({split for by_split in measured.values() for split in by_split}):
+        names = sorted({name for by_split in measured.values() for name in by_split.get(split, {})})
+        decides = config.gates.metric or family_of(config.spec).primary_metric(config.spec)
+        head = [split, *(_headed(name, name == decides and split == config.gates.split) for name in names)]
+        rows = [
+            [who, *(_number(by_split.get(split, {}).get(name)) for name in names)]
+            for who, by_split in measured.items()
+        ]
+        parts.append(_table(head, rows))
+    return "".join(parts)
+
+
+def _headed(name: str, decides: bool) -> str:
+    better = " (less is better)" if name in LOWER_IS_BETTER else ""
+    return f"{name}{better}{' ← decides' if decides else ''}"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _training(log: dict[str, Any]) -> str:
+    curves = {name: values for name, values in log.get("history", {}).items() if len(values) > 1}
+    # Each quantity has a scale of its own; what is measured on both splits shares one.
+    charts: dict[str, dict[str, list[float]]] = {}
+    for name, values in curves.items():
+        charts.setdefault(name.removeprefix("val_"), {})[name] = values
+    return "".join(
+        f"<figure>{line_chart(lines, name, 'epoch', name)}</figure>" for name, lines in charts.items()
+    )
+
+
+def _pictures(folder: Path) -> str:
+    shown = []
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        kind = mimetypes.guess_type(path.name)[0]
+        if kind in ("image/png", "image/svg+xml"):
+            data = base64.b64encode(path.read_bytes()).decode()
+            name = escape(path.stem.replace("_", " "))
+            shown.append(
+                f'<figure><img alt="{name}" src="data:{kind};base64,{data}">'
+                f"<figcaption>{name}</figcaption></figure>"
+            )
+    return "".join(shown)
+
+
+def _data(data: dict[str, Any], quarantine: Path) -> str:
+    facts = [
+        ["read", data["rows_read"]],
+        ["kept", data["rows_kept"]],
+        ["quarantined", data["rows_quarantined"]],
+    ]
+    facts += [[f"split {name}", count] for name, count in data["splits"].items()]
+    parts = [_table(["rows", ""], [[name, f"{count:,}"] for name, count in facts])]
+    if data["quarantine_reasons"]:
+        reasons = [[reason, f"{count:,}"] for reason, count in data["quarantine_reasons"].items()]
+        parts += [_table(["quarantined because", ""], reasons), _quarantined(quarantine)]
+    return "".join(parts)
+
+
+def _quarantined(folder: Path) -> str:
+    """A few rows of each reason, cut."""
+    shown: Counter[str] = Counter()
+    rows = []
+    for path in sorted(folder.glob("*.jsonl*")) if folder.is_dir() else []:
+        with path.open(encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                row = json.loads(line)
+                shown[row["reason"]] += 1
+                if shown[row["reason"]] <= _EXAMPLES:
+                    rows.append(row)
+    told = [f"{row['reason']}: {json.dumps(row, ensure_ascii=False)[:_LONGEST]}" for row in rows]
+    return f"<details><summary>Examples</summary>{_list(told)}</details>" if told else ""
+
+
+def _steps(components: list[dict[str, Any]]) -> str:
+    longest = max((step["seconds"] for step in components), default=0) or 1
+    rows = "".join(
+        f"<tr><td>{escape(step['id'])}</td><td>{escape(step['state'])}</td>"
+        f"<td class=n>{step['seconds']:.1f} s</td>"
+        f'<td><progress max="{longest}" value="{step["seconds"]}" aria-label="share"></progress></td>'
+        f"<td class=n>{step['peak_memory_mb']:,} MB</td></tr>"
+        for step in components
+    )
+    head = "<tr><th>step</th><th>state</th><th class=n>time</th><th></th><th class=n>memory</th></tr>"
+    return (
+        f'<div class="wide"><table><thead>{head}</thead><tbody>{rows}</tbody></table></div>' if rows else ""
+    )
+
+
+def _facts(model: dict[str, Any]) -> str:
+    rows = [[name.replace("_", " "), value] for name, value in model.items() if value is not None]
+    return _table(["", ""], rows) if rows else ""
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text()) if path.is_file() else {}

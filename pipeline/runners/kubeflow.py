@@ -1,0 +1,210 @@
+"""The graph as a pipeline for Kubeflow Pipelines v2: every node is a container that runs `kembar step`.
+
+KFP gives pods, GPUs, retries, schedules and a page to look at. Inputs, cache and champion are resolved by
+TFX's own launcher in each container, as on a laptop: docs/kubeflow.md says why.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import inspect
+import json
+import re
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from kfp import compiler, dsl, kubernetes
+from kfp.dsl import PipelineTask
+from ml_metadata.proto.metadata_store_pb2 import ConnectionConfig, FakeDatabaseConfig
+
+from pipeline import config as configuration
+from pipeline import graph
+from pipeline.config import PACKAGE, PATH_KEYS, Config
+from pipeline.runners import check_ir, user_interface
+from pipeline.runners.conclude import WEBHOOK
+from pipeline.runners.config import Kubeflow, StepResources
+from pipeline.runners.launch import Launcher
+from pipeline.runners.step import CONCLUDE, PASSWORD, USER, Parameters, configure, root_of
+from pipeline.workdir import Workdir
+from trainer.errors import ConfigError
+from trainer.spec import narrow
+
+_NO_DATABASE = ConnectionConfig(fake_database=FakeDatabaseConfig())
+# Types of the run parameters, which are the fields of Parameters.
+_TYPES: dict[str, type] = {"data_path": str, "epochs": int, "settings": list, "force": bool}
+
+
+def compile_pipeline(path: Path, settings: Sequence[str], output: Path) -> None:
+    """Writes IR 2.1 and the platform document, checked, and all at once.
+
+    Args:
+      path: The configuration file.
+      settings: `section.key=value` on top of it.
+      output: The YAML file.
+
+    Raises:
+      ConfigError: the configuration has no `[kubeflow]`, or names what the cluster cannot have.
+    """
+    values = cluster_values(path, configuration.read(path, settings))
+    config = configure(values, Parameters())
+    pipeline = _pipeline(config, json.dumps(values, sort_keys=True))
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.stem}-") as folder:
+        fresh = Path(folder, "pipeline.yaml")
+        compiler.Compiler().compile(pipeline, str(fresh))
+        check_ir.check(fresh)
+        fresh.replace(output)
+
+
+def cluster_values(path: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """The configuration as the containers get it: `overrides` applied, schema inside, paths on the volume.
+
+    Raises:
+      ConfigError: no `[kubeflow]`, or a path that only this machine has.
+    """
+    values = copy.deepcopy(values)
+    if not isinstance(values.get("kubeflow"), dict):
+        raise ConfigError(f"{path}: [kubeflow] is missing: add it with image and volume_claim")
+    overrides = values["kubeflow"].pop("overrides", {})
+    cluster = narrow(configuration.validate(values, str(path)).kubeflow, Kubeflow)
+    mount = Path(cluster.mount_path)
+    configuration.make_absolute(overrides, mount)
+    configuration.lay_over(values, overrides)
+    values.pop("schedule", None)
+    data = values["data"]
+    schema = data.get("schema_file", "")
+    if schema and not schema.startswith(PACKAGE) and not Path(schema).is_relative_to(mount):
+        try:
+            data["schema_text"] = Path(data.pop("schema_file")).read_text(encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"{path}: [data] schema_file: {error}") from None
+    for section, key in PATH_KEYS:
+        written = values.get(section, {}).get(key)
+        if written and not written.startswith(PACKAGE) and not Path(written).is_relative_to(mount):
+            raise ConfigError(
+                f"{path}: [{section}] {key} = {written!r}: the containers see only {mount}: set {key} in "
+                f"[kubeflow.overrides.{section}] to a path below it"
+            )
+    if cluster.pipeline_root and not PurePosixPath(cluster.pipeline_root).is_relative_to(mount):
+        raise ConfigError(
+            f"{path}: [kubeflow] pipeline_root = {cluster.pipeline_root!r} is not below {mount}"
+        )
+    return values
+
+
+def _pipeline(config: Config, document: str) -> Any:
+    """The kfp pipeline: a task a node, the graph's edges between them, and Conclude behind all."""
+    cluster = narrow(config.kubeflow, Kubeflow)
+    workdir = Workdir.of(config, root_of(config))
+    # Only the graph is wanted here; the containers connect to their own database.
+    launcher = Launcher(graph.build(config, workdir.artifacts, _NO_DATABASE, workdir.serving), "compiled")
+    _check_step_names(cluster, [*launcher.node_ids, CONCLUDE])
+    makers = {node: _component(node, config, document) for node in [*launcher.node_ids, CONCLUDE]}
+
+    def pipeline(data_path: str = "", epochs: int = 0, settings: list = [], force: bool = False) -> None:  # noqa: B006
+        told = {"data_path": data_path, "epochs": epochs, "settings": settings, "force": force}
+        told["run_id"] = dsl.PIPELINE_JOB_ID_PLACEHOLDER
+        last = makers[CONCLUDE](**told)
+        _equip(last, CONCLUDE, config)
+        tasks: dict[str, PipelineTask] = {}
+        with dsl.ExitHandler(last):
+            for node in launcher.node_ids:
+                tasks[node] = task = makers[node](**told)
+                _equip(task, node, config)
+                before = launcher.upstream(node)
+                if cluster.database is None and len(tasks) > 1:
+                    # SQLite on a shared volume allows one writer: one step after the other.
+                    before = list(tasks)[-2:-1]
+                task.after(*(tasks[name] for name in before))
+
+    pipeline.__annotations__ = dict(_TYPES)  # kfp wants types, not their names
+    return dsl.pipeline(name=config.pipeline.name.replace("_", "-"))(pipeline)
+
+
+def _component(node: str, config: Config, document: str) -> Any:
+    """The component of one node, made as `@dsl.container_component` makes one from a function's signature."""
+    shown = user_interface.outputs_of(node, config)
+    cluster = narrow(config.kubeflow, Kubeflow)
+    gpus = cluster.resources(node).accelerators
+    inputs: dict[str, Any] = {"run_id": str, **_TYPES}
+    if node == CONCLUDE:
+        inputs["status"] = dsl.PipelineTaskFinalStatus
+
+    def step(*channels: Any) -> dsl.ContainerSpec:
+        told = dict(zip(inputs, channels, strict=False))  # outputs follow
+        arguments = ["--node", node, "--run-id", told["run_id"], "--config-json", document]
+        for name in _TYPES:
+            arguments += [f"--{name.replace('_', '-')}", told[name]]
+        if gpus:
+            arguments += ["--gpus", str(gpus)]
+        arguments += ["--executor-input", "{{$}}"]
+        return dsl.ContainerSpec(image=cluster.image, command=["kembar", "step"], args=arguments)
+
+    outputs = {name: dsl.Output[kind] for name, kind in shown.items()}
+    step.__name__ = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", node).lower()
+    step.__doc__ = f"Runs {node}."
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    step.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [inspect.Parameter(name, kind, annotation=value) for name, value in {**inputs, **outputs}.items()]
+    )
+    step.__annotations__ = {**inputs, **outputs}
+    return dsl.container_component(step)
+
+
+def _equip(task: PipelineTask, node: str, config: Config) -> None:
+    """Everything that the cluster gives a step."""
+    cluster = narrow(config.kubeflow, Kubeflow)
+    task.set_display_name(node)
+    # TFX has a cache of its own, which knows inputs and code.
+    task.set_caching_options(False)
+    kubernetes.mount_pvc(task, pvc_name=cluster.volume_claim, mount_path=cluster.mount_path)
+    for name, value in {"HOME": "/tmp", "TF_CPP_MIN_LOG_LEVEL": "2"}.items():  # noqa: S108 - any user may run it
+        task.set_env_variable(name, value)
+    secrets: dict[str, dict[str, str]] = {}
+    for name, source in cluster.environment.items():
+        secrets.setdefault(source.secret, {})[source.key] = name
+    if cluster.database is not None:
+        keys = secrets.setdefault(cluster.database.secret, {})
+        keys |= {cluster.database.user_key: USER, cluster.database.password_key: PASSWORD}
+    if cluster.webhook is not None and node == CONCLUDE:
+        secrets.setdefault(cluster.webhook.secret, {})[cluster.webhook.key] = WEBHOOK
+    for secret, variables in secrets.items():
+        kubernetes.use_secret_as_env(task, secret_name=secret, secret_key_to_env=variables)
+    if cluster.image_pull_policy is not None:
+        kubernetes.set_image_pull_policy(task, cluster.image_pull_policy)
+    if cluster.image_pull_secrets:
+        kubernetes.set_image_pull_secrets(task, list(cluster.image_pull_secrets))
+    _ask(task, cluster.resources(node))
+
+
+def _ask(task: PipelineTask, wanted: StepResources) -> None:
+    limits = {
+        task.set_cpu_request: wanted.cpu,
+        task.set_cpu_limit: wanted.cpu_limit,
+        task.set_memory_request: wanted.memory,
+        task.set_memory_limit: wanted.memory_limit,
+    }
+    for setter, value in limits.items():
+        if value is not None:
+            setter(value)
+    if wanted.accelerators:
+        task.set_accelerator_type(wanted.accelerator).set_accelerator_limit(wanted.accelerators)
+    for label, value in wanted.node_selector.items():
+        kubernetes.add_node_selector(task, label, value)
+    for toleration in wanted.tolerations:
+        kubernetes.add_toleration(task, **toleration.model_dump(exclude_none=True))
+    if wanted.retries:
+        task.set_retry(wanted.retries, f"{wanted.retry_delay_seconds}s", backoff_factor=1.0)
+    if wanted.timeout_seconds is not None:
+        kubernetes.set_timeout(task, wanted.timeout_seconds)
+
+
+def _check_step_names(cluster: Kubeflow, known: list[str]) -> None:
+    for name in cluster.steps:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            fix = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+            raise ConfigError(f"[kubeflow.steps] {name!r}: no such step: {fix}")

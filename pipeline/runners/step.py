@@ -1,0 +1,218 @@
+"""`kembar step`: one step of a run, in a process of its own. It is what the containers of a cluster run.
+
+All steps of a run are told the same: the configuration that was compiled, the run's id and parameters. Each
+builds the same graph from it and launches one node, against one metadata database and one folder.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import sys
+import time
+import traceback
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from components.atomic_pusher.versions import versions
+from pipeline import config as configuration
+from pipeline.config import Config
+from pipeline.run import preflight
+from pipeline.runners.config import Database, Kubeflow
+from pipeline.workdir import Workdir
+from trainer.errors import ConfigError, KembarError
+from trainer.spec import narrow
+
+if TYPE_CHECKING:
+    from pipeline.runners.launch import Launcher, Step
+
+CONCLUDE = "Conclude"
+# Where the containers find the metadata database's account.
+USER, PASSWORD = "KEMBAR_DATABASE_USER", "KEMBAR_DATABASE_PASSWORD"
+# Kubernetes shows what stands in here as the reason why a container has ended.
+_TERMINATION_LOG = Path("/dev/termination-log")
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What can be changed from run to run without compiling again."""
+
+    data_path: str = ""
+    epochs: int = 0
+    settings: tuple[str, ...] = ()
+    force: bool = False
+
+
+def parse_json(option: str, text: str, kind: type) -> Any:
+    """An option's JSON, which has to be of one kind.
+
+    Raises:
+      ConfigError: it is not.
+    """
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{option} is no JSON: {error}") from None
+    if not isinstance(value, kind):
+        raise ConfigError(f"{option} = {text[:80]}: a JSON {kind.__name__} is wanted")
+    return value
+
+
+def configure(values: dict[str, Any], parameters: Parameters) -> Config:
+    """The configuration of a run: what was compiled, and the run's parameters on top.
+
+    Raises:
+      ConfigError: a parameter is wrong.
+    """
+    values = copy.deepcopy(values)
+    mount = Path(narrow(Kubeflow.model_validate(values["kubeflow"]), Kubeflow).mount_path)
+    if parameters.data_path:
+        _move_data(values["data"], mount / parameters.data_path)
+    if parameters.epochs:
+        values.setdefault("training", {})["epochs"] = parameters.epochs
+    configuration.lay_over(values, configuration.settings_table(parameters.settings, mount))
+    return configuration.validate(values, "the compiled pipeline with this run's parameters")
+
+
+def _move_data(data: dict[str, Any], place: Path) -> None:
+    """`place` is the file that `path` names, or the folder of the files that `train`, `eval`, `test` name."""
+    if data.get("path"):
+        data["path"] = str(place)
+        return
+    for split in ("train", "eval", "test"):
+        if data.get(split):
+            data[split] = str(place / PurePosixPath(data[split]).name)
+
+
+def run_step(
+    node: str,
+    values: dict[str, Any],
+    run_id: str,
+    parameters: Parameters,
+    executor_input: str | None,
+    gpus: int,
+) -> int:
+    """Runs one step and returns its exit code: 0, or as `kembar run` would end for the same reason."""
+    try:
+        config = configure(values, parameters)
+        return _run_step(node, config, run_id, parameters.force, executor_input, gpus)
+    except KembarError as error:
+        _say_why(str(error))
+        return error.exit_code
+
+
+def _run_step(
+    node: str, config: Config, run_id: str, force: bool, executor_input: str | None, gpus: int
+) -> int:
+    # Here and not above: it takes seconds, and a wrong parameter should not.
+    from pipeline import graph
+    from pipeline.runners import user_interface
+    from pipeline.runners.launch import FAILED, Launcher, Step
+    from pipeline.runners.records import RUNNING, Records
+    from trainer.devices import require_gpus
+
+    cluster = narrow(config.kubeflow, Kubeflow)
+    workdir = Workdir.of(config, root_of(config))
+    records = Records.of(workdir.root, run_id)
+    workdir.root.mkdir(parents=True, exist_ok=True)
+    pipeline = graph.build(
+        config, workdir.artifacts, connection(cluster.database, workdir), workdir.serving, cached=not force
+    )
+    launcher = Launcher(pipeline, run_id)
+    if node == CONCLUDE:
+        from pipeline.runners.conclude import conclude
+
+        return conclude(config, workdir, launcher, records, executor_input)
+    if node not in launcher.node_ids:
+        raise ConfigError(f"--node {node}: there are {', '.join([*launcher.node_ids, CONCLUDE])}")
+    records.write(node, {"state": RUNNING, "host": os.uname().nodename})
+    try:
+        if node == launcher.node_ids[0]:
+            begin(config, workdir, launcher, records)
+        if gpus:
+            require_gpus(gpus)
+        launcher.clear_leftovers(node)
+        step = launcher.launch(node)
+    except KembarError as error:
+        step = Step(node, FAILED, error=error)
+    if step.error is not None:
+        traceback.print_exception(step.error)
+    records.write_step(step)
+    print(f"{node}: {step.state} in {step.seconds:.1f} s, {step.peak_memory_mb} MB", flush=True)  # noqa: T201
+    if step.state == FAILED:
+        return _failed(step)
+    if executor_input is not None:
+        user_interface.write(json.loads(executor_input), user_interface.of_step(step, config))
+    return _verdict(launcher, records) if node == launcher.node_ids[-1] else 0
+
+
+def begin(config: Config, workdir: Workdir, launcher: Launcher, records: Any) -> None:
+    """What the first step does for the whole run: looks at the files, and remembers how things stand.
+
+    Raises:
+      ConfigError: a file of the data is missing, or has not the columns that are configured.
+    """
+    preflight("[kubeflow] or this run's parameters", config)
+    launcher.forget_vanished_versions()
+    if records.read("run") is None:  # else this is a second try
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        records.write("run", {"started": started, "clock": time.time(), "before": versions(workdir.serving)})
+
+
+def root_of(config: Config) -> Path:
+    """Where the steps keep artifacts, records and versions, as they see it."""
+    cluster = narrow(config.kubeflow, Kubeflow)
+    return Path(cluster.pipeline_root or PurePosixPath(cluster.mount_path, config.pipeline.name))
+
+
+def connection(database: Database | None, workdir: Workdir) -> Any:
+    """How to reach ML Metadata. User and password come from the environment, never from the pipeline.
+
+    Raises:
+      ConfigError: the environment has none.
+    """
+    from tfx.orchestration import metadata
+
+    if database is None:
+        return metadata.sqlite_metadata_connection_config(str(workdir.metadata))
+    for name in (USER, PASSWORD):
+        if name not in os.environ:
+            raise ConfigError(
+                f"{name} is not set: the secret {database.secret!r} of [kubeflow.database] should have set it"
+            )
+    return metadata.mysql_metadata_connection_config(
+        database.host, database.port, database.name, os.environ[USER], os.environ[PASSWORD]
+    )
+
+
+def _failed(step: Step) -> int:
+    from pipeline.summary import EXIT_CODES, step_failure
+
+    outcome = step_failure(step)
+    _say_why(outcome.reason)
+    return step.error.exit_code if isinstance(step.error, KembarError) else EXIT_CODES[outcome.status]
+
+
+def _verdict(launcher: Launcher, records: Any) -> int:
+    """The last step fails when nothing was pushed, so that the run shows it."""
+    from pipeline.summary import EXIT_CODES, summarize
+
+    found = summarize(records.steps(launcher), (records.read("run") or {}).get("before", []))
+    if EXIT_CODES[found["status"]]:
+        _say_why(f"{found['status']}: {found['reason']}")
+    else:
+        print(f"{found['status']}: {found['reason']}", flush=True)  # noqa: T201
+    return EXIT_CODES[found["status"]]
+
+
+def _say_why(reason: str) -> None:
+    """One line where a person looks: the end of the log, and the pod's own message."""
+    print(f"kembar: error: {reason}", file=sys.stderr, flush=True)  # noqa: T201
+    try:
+        if _TERMINATION_LOG.exists():
+            _TERMINATION_LOG.write_text(reason[:4_000])
+    except OSError:
+        return

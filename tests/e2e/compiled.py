@@ -1,0 +1,166 @@
+"""Runs a compiled pipeline as Kubeflow would: its YAML's commands, as processes, in the order of its DAG.
+
+Nothing of ours is asked how a step is started: commands, arguments, edges, parameters and defaults are those
+of the YAML, and placeholders are resolved by kfp's own code.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from kfp.local.placeholder_utils import replace_placeholders
+
+SUCCEEDED, FAILED = "SUCCEEDED", "FAILED"
+
+
+@dataclass
+class TaskRun:
+    """One task's processes, one a try."""
+
+    name: str
+    statuses: list[int] = field(default_factory=list)
+    log: str = ""
+    started: float = 0.0
+    ended: float = 0.0
+    output: dict[str, Any] = field(default_factory=dict)
+
+
+class CompiledPipeline:
+    """A compiled pipeline and a folder for what KFP's launcher would keep."""
+
+    def __init__(self, path: Path, scratch: Path, secrets: dict[str, dict[str, str]] | None = None) -> None:
+        self.document, platform = yaml.safe_load_all(path.read_text())
+        self._platform = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+        self.scratch = scratch
+        self.secrets = secrets or {}
+        self.environment = dict(os.environ)
+        # The image has `kembar` on PATH.
+        self.environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+
+    def run(
+        self,
+        run_id: str,
+        workers: int = 1,
+        on_start: Callable[[str, subprocess.Popen], None] = lambda name, process: None,
+        **parameters: Any,
+    ) -> dict[str, TaskRun]:
+        """All tasks; a task whose predecessors did not all succeed is left out, the exit task never is."""
+        root = self.document["root"]
+        declared = root["inputDefinitions"]["parameters"]
+        assert set(parameters) <= set(declared), f"no such parameters: {set(parameters) - set(declared)}"
+        values = {name: parameters.get(name, spec["defaultValue"]) for name, spec in declared.items()}
+        done: dict[str, TaskRun] = {}
+        state = SUCCEEDED
+        for name, task in _in_order(root["dag"]["tasks"]):
+            component = self.document["components"][task["componentRef"]["name"]]
+            told = _resolve(task, values, run_id)
+            if "dag" in component:
+                done |= self._run_dag(component["dag"]["tasks"], told, run_id, workers, on_start)
+                state = FAILED if any(run.statuses[-1] for run in done.values()) else SUCCEEDED
+                continue
+            for parameter, value in task.get("inputs", {}).get("parameters", {}).items():
+                if "taskFinalStatus" in value:
+                    told[parameter] = {
+                        "state": state,
+                        "pipelineTaskName": value["taskFinalStatus"]["producerTask"],
+                        "error": {},
+                    }
+            done[name] = self._run_task(name, task, told, run_id, on_start)
+        return done
+
+    def _run_dag(
+        self, tasks: dict[str, Any], values: dict[str, Any], run_id: str, workers: int, on_start: Callable
+    ) -> dict[str, TaskRun]:
+        done: dict[str, TaskRun] = {}
+        waiting = dict(_in_order(tasks))
+        running: dict[Future, str] = {}
+        with ThreadPoolExecutor(workers) as pool:
+            while waiting or running:
+                for name, task in list(waiting.items()):
+                    before = task.get("dependentTasks", [])
+                    if len(running) < workers and all(
+                        one in done and done[one].statuses[-1] == 0 for one in before
+                    ):
+                        told = _resolve(waiting.pop(name), values, run_id)
+                        running[pool.submit(self._run_task, name, task, told, run_id, on_start)] = name
+                if not running:
+                    break
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    done[running.pop(future)] = future.result()
+        return done
+
+    def _run_task(
+        self, name: str, task: dict[str, Any], told: dict[str, Any], run_id: str, on_start: Callable
+    ) -> TaskRun:
+        component = self.document["components"][task["componentRef"]["name"]]
+        container = self.document["deploymentSpec"]["executors"][component["executorLabel"]]["container"]
+        for parameter, spec in component.get("inputDefinitions", {}).get("parameters", {}).items():
+            assert parameter in told or spec.get("isOptional"), f"{name} is not told {parameter}"
+        run = TaskRun(name)
+        for number in range(1 + task.get("retryPolicy", {}).get("maxRetryCount", 0)):
+            folder = self.scratch / run_id / name / str(number)
+            folder.mkdir(parents=True, exist_ok=True)
+            artifacts = {
+                key: {"artifacts": [{"name": key, "type": spec["artifactType"], "uri": str(folder / key)}]}
+                for key, spec in component.get("outputDefinitions", {}).get("artifacts", {}).items()
+            }
+            executor_input = {
+                "inputs": {"parameterValues": told},
+                "outputs": {"artifacts": artifacts, "outputFile": str(folder / "output_metadata.json")},
+            }
+            command = replace_placeholders(
+                [*container["command"], *container["args"]], executor_input, run_id, name, "unused", run_id
+            )
+            environment = {
+                **self.environment,
+                **{variable["name"]: variable["value"] for variable in container.get("env", [])},
+                **self._secrets_of(component["executorLabel"]),
+            }
+            with (folder / "log").open("w+") as log:
+                process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+                on_start(name, process)
+                run.statuses.append(process.wait(timeout=600))
+                log.seek(0)
+                run.log = log.read()
+            output = folder / "output_metadata.json"
+            run.output = json.loads(output.read_text()) if output.is_file() else {}
+            if run.statuses[-1] == 0:
+                break
+        return run
+
+    def _secrets_of(self, executor: str) -> dict[str, str]:
+        """The variables that Kubernetes would take out of secrets."""
+        return {
+            pair["envVar"]: self.secrets[source["secretName"]][pair["secretKey"]]
+            for source in self._platform.get(executor, {}).get("secretAsEnv", [])
+            for pair in source["keyToEnv"]
+        }
+
+
+def _in_order(tasks: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    left = dict(tasks)
+    while left:
+        ready = [name for name, task in left.items() if not set(task.get("dependentTasks", [])) & set(left)]
+        assert ready, f"a cycle among {sorted(left)}"
+        for name in ready:
+            yield name, left.pop(name)
+
+
+def _resolve(task: dict[str, Any], values: dict[str, Any], run_id: str) -> dict[str, Any]:
+    told = {}
+    for name, value in task.get("inputs", {}).get("parameters", {}).items():
+        if "componentInputParameter" in value:
+            told[name] = values[value["componentInputParameter"]]
+        elif "runtimeValue" in value:
+            constant = value["runtimeValue"]["constant"]
+            told[name] = run_id if constant == "{{$.pipeline_job_uuid}}" else constant
+    return told

@@ -1,0 +1,195 @@
+"""The compiled pipeline, step by step in processes of its own, does what the local run does."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from compiled import CompiledPipeline, TaskRun
+
+pytestmark = pytest.mark.e2e
+
+KUBEFLOW = """
+[kubeflow]
+image = "localhost/kembar:test"
+volume_claim = "kembar"
+mount_path = "{mount}"
+webhook = {{ secret = "kembar-webhook", key = "url" }}
+
+[kubeflow.steps.Trainer]
+retries = 1
+
+[kubeflow.overrides.data]
+train = "data/train.csv"
+eval = "data/eval.csv"
+test = "data/test.csv"
+"""
+ROWS = {"train": 300, "eval": 100, "test": 100}
+BEFORE_TRAINING = (
+    "ExampleGen", "RowGate", "StatisticsGen", "ImportSchemaGen", "ExampleValidator", "DataGate", "Transform",
+    "Baselines",
+)  # fmt: skip
+
+
+class Webhook:
+    """A loopback server that keeps what it is sent."""
+
+    def __init__(self) -> None:
+        heard: list[dict[str, Any]] = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                return
+
+        self.heard = heard
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture(scope="module")
+def webhook() -> Iterator[Webhook]:
+    hook = Webhook()
+    yield hook
+    hook.server.shutdown()
+    hook.server.server_close()
+
+
+@pytest.fixture(scope="module")
+def mount(project, pairs) -> Path:
+    """What the volume is in a cluster: a folder with the data in it."""
+    mount = project.root / "mnt"
+    (mount / "data").mkdir(parents=True)
+    for split, rows in ROWS.items():
+        project.write(split, pairs[split][:rows]).rename(mount / "data" / f"{split}.csv")
+    with project.config.open("a") as file:
+        file.write(KUBEFLOW.format(mount=mount))
+    return mount
+
+
+@pytest.fixture(scope="module")
+def pipeline(project, mount, webhook, tmp_path_factory) -> CompiledPipeline:
+    output = project.root / "pipeline.yaml"
+    compiled = subprocess.run(
+        [project.command("compile")[0], "compile", str(project.config), "--output", str(output)],
+        capture_output=True, text=True, cwd=project.root, env=project.environment, timeout=120,
+    )  # fmt: skip
+    assert compiled.returncode == 0, compiled.stderr
+    assert webhook.url not in output.read_text(), "a secret is in the compiled file"
+    return CompiledPipeline(output, tmp_path_factory.mktemp("kfp"), {"kembar-webhook": {"url": webhook.url}})
+
+
+@pytest.fixture(scope="module")
+def first(pipeline) -> dict[str, TaskRun]:
+    return pipeline.run("first")
+
+
+@pytest.fixture(scope="module")
+def killed(pipeline, first) -> dict[str, TaskRun]:
+    """One more epoch, asked for by a run parameter; the first try of the trainer is killed while it works."""
+    tries: list[int] = []
+
+    def kill(name: str, process: subprocess.Popen) -> None:
+        if name != "trainer":
+            return
+        tries.append(process.pid)
+        if len(tries) == 1:
+            record = pipeline_root(pipeline) / "runs" / "killed" / "Trainer.json"
+            while not record.is_file():
+                time.sleep(0.02)
+            process.send_signal(signal.SIGKILL)
+
+    return pipeline.run("killed", on_start=kill, epochs=4)
+
+
+def pipeline_root(pipeline: CompiledPipeline) -> Path:
+    mounts = pipeline._platform["exec-trainer"]["pvcMount"]
+    return Path(mounts[0]["mountPath"], pipeline.document["pipelineInfo"]["name"])
+
+
+def summary_of(pipeline: CompiledPipeline, run: str) -> dict[str, Any]:
+    return json.loads((pipeline_root(pipeline) / "runs" / run / "summary.json").read_text())
+
+
+def test_every_step_succeeds_and_a_version_is_served(pipeline, first):
+    assert {name: run.statuses for name, run in first.items()} == {name: [0] for name in first}
+    assert len(first) == 15
+    summary = summary_of(pipeline, "first")
+    assert summary["status"] == "pushed"
+    served = pipeline_root(pipeline) / "serving" / "twins" / str(summary["model"]["version"])
+    assert (served / "saved_model.pb").is_file()
+
+
+def test_metrics_are_those_of_a_local_run(project, pipeline, first):
+    mount = pipeline_root(pipeline).parent
+    ran = project.kembar("run", *(f"--set=data.{split}={mount}/data/{split}.csv" for split in ROWS))
+    assert ran.status == 0, ran.err
+    cluster, local = summary_of(pipeline, "first"), project.summary
+    for split in ("eval", "test"):
+        assert cluster["metrics"][split] == pytest.approx(local["metrics"][split], abs=1e-6)
+    assert cluster["baselines"] == local["baselines"]
+    assert cluster["data"] == local["data"]
+    assert cluster.keys() == local.keys()
+
+
+def test_metrics_reach_the_user_interface(pipeline, first):
+    [shown] = first["quality-gate"].output["artifacts"]["metrics"]["artifacts"]
+    measured = summary_of(pipeline, "first")["metrics"]
+    assert shown["metadata"]["test_spearman"] == measured["test"]["spearman"]
+    assert shown["metadata"]["blessed"] == 1.0
+    [shown] = first["atomic-pusher"].output["artifacts"]["metrics"]["artifacts"]
+    assert shown["metadata"] == {"version": float(summary_of(pipeline, "first")["model"]["version"])}
+
+
+def test_report_is_where_kfp_looks_for_it(first):
+    [report] = first["conclude"].output["artifacts"]["report"]["artifacts"]
+    page = Path(report["uri"]).read_text()
+    assert "<html" in page
+    assert "pushed" in page
+
+
+def test_killed_step_is_tried_again_and_the_run_goes_on(pipeline, killed):
+    assert killed["trainer"].statuses == [-signal.SIGKILL, 0]
+    assert all(run.statuses[-1] == 0 for run in killed.values())
+    assert summary_of(pipeline, "killed")["status"] == "pushed"
+    assert summary_of(pipeline, "killed")["model"]["epochs"] == 4
+
+
+def test_what_did_not_change_comes_out_of_the_cache(pipeline, killed):
+    states = {step["id"]: step["state"] for step in summary_of(pipeline, "killed")["components"]}
+    assert {node: states[node] for node in BEFORE_TRAINING} == dict.fromkeys(BEFORE_TRAINING, "cached")
+    assert states["Trainer"] == states["Evaluator"] == "ran"
+
+
+def test_champion_is_the_version_that_the_first_run_pushed(pipeline, killed):
+    before = summary_of(pipeline, "first")["metrics"]["test"]["spearman"]
+    assert f"champion {before:.4f}" in summary_of(pipeline, "killed")["reason"]
+    served = pipeline_root(pipeline) / "serving" / "twins"
+    versions = [summary_of(pipeline, run)["model"]["version"] for run in ("first", "killed")]
+    assert sorted(int(path.name) for path in served.iterdir() if path.name.isdigit()) == versions
+
+
+def test_wrong_data_path_ends_at_the_first_step_and_the_webhook_hears_why(pipeline, killed, webhook):
+    runs = pipeline.run("missing", data_path="nowhere")
+    assert runs["example-gen"].statuses == [2]
+    # The schema needs no data; everything behind the examples is left out, the exit task is not.
+    assert set(runs) <= {"example-gen", "import-schema-gen", "conclude"}
+    assert runs["conclude"].statuses == [0]
+    summary = summary_of(pipeline, "missing")
+    assert summary["status"] == "failed"
+    assert "nowhere/train.csv" in summary["reason"]
+    assert [heard["status"] for heard in webhook.heard] == ["pushed", "pushed", "failed"]
+    assert webhook.heard[-1]["reason"] == summary["reason"]
