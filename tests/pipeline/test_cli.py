@@ -57,7 +57,17 @@ def error_of(*arguments: str | Path) -> KembarError:
 def test_help_names_every_command_and_what_it_does():
     result = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"})
     assert result.exit_code == 0
-    for command in ("run", "predict", "serve", "versions", "doctor"):
+    for command in (
+        "run",
+        "predict",
+        "serve",
+        "versions",
+        "report",
+        "compile",
+        "submit",
+        "schedule",
+        "doctor",
+    ):
         assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0
         assert f" {command} " in result.output
 
