@@ -49,10 +49,10 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         check=True, capture_output=True, timeout=120,
     )  # fmt: skip
     setup = folder / "setup.sql"
-    setup.write_text(
-        "CREATE DATABASE kembar;"
-        f"CREATE USER 'kembar'@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';"
-        "GRANT ALL ON kembar.* TO 'kembar'@'127.0.0.1';"
+    setup.write_text(  # a statement a line, or the server takes none
+        "CREATE DATABASE kembar;\n"
+        f"CREATE USER 'kembar'@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';\n"
+        "GRANT ALL ON kembar.* TO 'kembar'@'127.0.0.1';\n"
     )
     listen = [
         f"--port={port}",
@@ -64,14 +64,11 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         ["mariadbd", *common, *user, *listen, f"--init-file={setup}"],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
+    account = ["--no-defaults", "-h127.0.0.1", f"-P{port}", "-ukembar", f"-p{PASSWORD}", "kembar"]
     deadline = time.monotonic() + 60
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            break
-        except OSError:
-            assert time.monotonic() < deadline, "mariadbd did not start"
-            time.sleep(0.2)
+    while subprocess.run(["mariadb", *account, "-e", "SELECT 1"], capture_output=True, timeout=20).returncode:
+        assert time.monotonic() < deadline, "mariadbd did not let the account in"
+        time.sleep(0.2)
     yield port
     server.terminate()
     server.wait(timeout=60)
