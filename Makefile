@@ -1,6 +1,11 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/stamps/bytecode
+CONTAINERS := $(or $(shell command -v podman),docker)
+VARIANT := cpu
+IMAGE := kembar:$(VARIANT)
+LOCK := $(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes \
+  --python-platform x86_64-manylinux_2_39 --custom-compile-command 'make lock'
 SET_UP := requirements.lock requirements-data.lock setup.py pyproject.toml scripts/bootstrap.py scripts/native_libs.py
 
 .PHONY: setup run test test-all check mnist lock image clean
@@ -29,12 +34,16 @@ data/mnist/test.parquet: $(READY) scripts/mnist_to_parquet.py
 check: $(READY)
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
 
+# The images' locks are the first one's pins: less the tools, and with NVIDIA's libraries.
 lock: $(READY)
-	@$(BIN)/uv pip compile setup.py --extra dev --quiet --python-version 3.11 --generate-hashes \
-	  --python-platform x86_64-manylinux_2_39 --custom-compile-command 'make lock' -o requirements.lock
+	@$(LOCK) setup.py --extra dev -o requirements.lock
+	@$(LOCK) setup.py -c requirements.lock -o requirements-cpu.lock
+	@echo 'tensorflow[and-cuda]' | $(LOCK) setup.py - -c requirements.lock -o requirements-gpu.lock
 
+# make image VARIANT=gpu IMAGE=registry.example/kembar:0.1.0-gpu BUILD='--build-arg BASE=...'
 image:
-	docker build -t kembar .
+	$(CONTAINERS) build --build-arg VARIANT=$(VARIANT) --tag $(IMAGE) $(BUILD) \
+	  --build-arg FINGERPRINT=$$($(PYTHON) -m pipeline.fingerprint) .
 
 clean:
 	rm -rf .venv runs

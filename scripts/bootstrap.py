@@ -2,7 +2,7 @@
 
 Run by `make`, with the machine's own Python 3.11 and nothing but its standard library. Every step
 leaves a stamp that holds the hash of what it was made from, so an interrupted set-up resumes and a
-finished one returns at once.
+finished one returns at once. An image names the lock files of its own variant as arguments.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import native_libs
@@ -35,8 +35,9 @@ FOREIGN_VARIABLES = (
 )
 
 
-def main() -> int:
-    """Sets up, or says in one line why not; the exit status."""
+def main(arguments: Sequence[str] = ()) -> int:
+    """Sets up what the lock files in `arguments` pin, or says in one line why not; the exit status."""
+    lock_files = tuple(ROOT / name for name in arguments) or LOCKS
     if sys.version_info[:2] != (3, 11):
         found = ".".join(map(str, sys.version_info[:3]))
         print(
@@ -56,9 +57,9 @@ def main() -> int:
         if private:
             recipe = Path(native_libs.__file__).read_text()
             steps.append(("native libraries", recipe, lambda: native_libs.install(VENV, VENV / "download")))
-        locks = "".join(lock.read_text() for lock in LOCKS)
+        locks = "".join(lock.read_text() for lock in lock_files)
         steps += [
-            ("packages", locks, lambda: install_packages(private)),
+            ("packages", locks, lambda: install_packages(private, lock_files)),
             (
                 "project",
                 (ROOT / "setup.py").read_text() + (ROOT / "pyproject.toml").read_text(),
@@ -141,7 +142,7 @@ def _locked(*names: str) -> str:
     return "".join(found)
 
 
-def install_packages(private: bool) -> None:
+def install_packages(private: bool, lock_files: Sequence[Path] = LOCKS) -> None:
     """Exactly what the lock files pin; anything else is removed."""
     command = [
         str(VENV / "bin" / "uv"),
@@ -156,7 +157,7 @@ def install_packages(private: bool) -> None:
     command.append("--system-certs")
     if private:  # uv looks at the system's C library, not at the one that the interpreter loads
         command += ["--python-platform", "x86_64-manylinux_2_39"]
-    _call([*command, *map(str, LOCKS)])
+    _call([*command, *map(str, lock_files)])
 
 
 def install_project() -> None:
@@ -196,4 +197,4 @@ def _call(command: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
