@@ -12,6 +12,8 @@ COPY schemas schemas
 COPY trainer trainer
 COPY components components
 COPY pipeline pipeline
+# For pyfarmhash, the one package without a wheel. It stays in this stage.
+RUN apt-get update && apt-get install --yes --no-install-recommends g++
 # uv is what installs, and nothing in a container should.
 RUN python3.11 scripts/bootstrap.py requirements-${VARIANT}.lock requirements-data.lock \
  && .venv/bin/uv pip uninstall --quiet --python .venv/bin/python uv pip
@@ -29,4 +31,5 @@ ENV PATH=/opt/kembar/.venv/bin:$PATH TF_FORCE_GPU_ALLOW_GROWTH=true
 # By number: Kubernetes' runAsNonRoot does not know names.
 USER 1000:1000
 WORKDIR /home/kembar
-ENTRYPOINT ["kembar"]
+# No entry point: Kubernetes, and kfp.local, say `kembar` themselves.
+CMD ["kembar"]

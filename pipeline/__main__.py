@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -108,16 +109,29 @@ def report(config: ConfigPath, settings: Settings = None, workdir: Folder = None
     terminal.result(str(path))
 
 
+class Target(StrEnum):
+    """Where a compiled pipeline runs."""
+
+    KUBEFLOW = "kubeflow"
+    VERTEX = "vertex"
+
+
 @app.command("compile")
 def compile_(
     config: ConfigPath,
     output: Annotated[Path, typer.Option("--output", help="the YAML file")] = Path("pipeline.yaml"),
+    target: Annotated[
+        Target, typer.Option(help="vertex: Google's managed service, by TFX's own runner")
+    ] = Target.KUBEFLOW,
     settings: Settings = None,
 ) -> None:
     """Write the pipeline for Kubeflow Pipelines v2: IR 2.1 with the Kubernetes platform document."""
     terminal = Terminal()
     with terminal.noise_to(output.absolute().with_suffix(".log")):
-        from pipeline.runners.kubeflow import compile_pipeline
+        if target is Target.VERTEX:
+            from pipeline.runners.vertex import compile_pipeline
+        else:
+            from pipeline.runners.kubeflow import compile_pipeline
 
         compile_pipeline(config, settings or (), output)
     terminal.result(f"{output}: {output.stat().st_size:,} bytes")

@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError, model_validator
 from components.example_gen.config import Data
 from components.quality_gate.decision import Gates
 from components.serving_gate.check import Serving
-from pipeline.runners.config import Kubeflow, Schedule
+from pipeline.runners.config import Kubeflow, Schedule, Vertex
 from trainer.config import PairModel, Section, Training
 from trainer.errors import ConfigError
 from trainer.spec import AnyModel, AnyTraining, Spec, VectorSpec, check_parts, narrow
@@ -64,6 +64,7 @@ class Config(Section):
     beam: Beam = Beam()
     kubeflow: Kubeflow | None = None
     schedule: Schedule | None = None
+    vertex: Vertex | None = None
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:

@@ -14,7 +14,7 @@ from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import pusher_pb2, trainer_pb2, transform_pb2
-from tfx.types import Channel, standard_artifacts
+from tfx.types import BaseChannel, Channel, standard_artifacts
 
 from components.atomic_pusher.component import AtomicPusher
 from components.baselines.component import Baselines
@@ -56,8 +56,11 @@ def build(
     )
 
 
-def components(config: Config, root: Path, serving: Path) -> list[BaseNode]:
-    """All nodes. `code` makes a change of our own source a change of the cache key."""
+def components(config: Config, root: Path, serving: Path, find_champion: bool = True) -> list[BaseNode]:
+    """All nodes. `code` makes a change of our own source a change of the cache key.
+
+    Where no resolver of ours can run, `find_champion` is false, and nothing is compared with a champion.
+    """
     spec = config.spec
     family = family_of(spec)
     check_metrics(config)
@@ -125,21 +128,26 @@ def components(config: Config, root: Path, serving: Path) -> list[BaseNode]:
     )
 
     # The model in service, if there is one.
-    champion = Resolver(
-        strategy_class=ChampionStrategy,
-        champion=Channel(type=standard_artifacts.Model),
-        pushed=Channel(type=standard_artifacts.PushedModel),
-        candidate=trainer.outputs["model"],
-    ).with_id("ChampionResolver")
+    champions: list[BaseNode] = []
+    champion: dict[str, BaseChannel] = {}
+    if find_champion:
+        resolver = Resolver(
+            strategy_class=ChampionStrategy,
+            champion=Channel(type=standard_artifacts.Model),
+            pushed=Channel(type=standard_artifacts.PushedModel),
+            candidate=trainer.outputs["model"],
+        ).with_id("ChampionResolver")
+        champion = {"champion": resolver.outputs["champion"]}
+        champions.append(resolver)
 
     # Candidate and champion on raw examples, through the signature that is served.
     evaluator = Evaluator(
         examples=example_gen.outputs["examples"],
         schema=schema_gen.outputs["schema"],
         model=trainer.outputs["model"],
-        champion=champion.outputs["champion"],
         spec=judged,
         code=learned + code_fingerprint("components/evaluator", "components/tables.py"),
+        **champion,
     )
 
     # Better than floors, baselines and champion?
@@ -147,10 +155,10 @@ def components(config: Config, root: Path, serving: Path) -> list[BaseNode]:
         model=trainer.outputs["model"],
         evaluation=evaluator.outputs["evaluation"],
         baselines=baselines.outputs["baselines"],
-        champion=champion.outputs["champion"],
         spec=judged,
         gates=config.gates.model_dump_json(),
         code=code_fingerprint("components/quality_gate"),
+        **champion,
     )
 
     # Does it answer in a fresh process, with the numbers that were evaluated?
@@ -174,7 +182,7 @@ def components(config: Config, root: Path, serving: Path) -> list[BaseNode]:
     )
     return [
         example_gen, row_gate, statistics_gen, schema_gen, example_validator, data_gate, transform,
-        baselines, trainer, champion, evaluator, quality_gate, serving_gate, pusher,
+        baselines, trainer, *champions, evaluator, quality_gate, serving_gate, pusher,
     ]  # fmt: skip
 
 

@@ -157,7 +157,15 @@ def install_packages(private: bool, lock_files: Sequence[Path] = LOCKS) -> None:
     command.append("--system-certs")
     if private:  # uv looks at the system's C library, not at the one that the interpreter loads
         command += ["--python-platform", "x86_64-manylinux_2_39"]
-    _call([*command, *map(str, lock_files)])
+    try:
+        _call([*command, *map(str, lock_files)])
+    except SetupError as error:
+        if "'g++'" not in str(error):
+            raise
+        raise SetupError(
+            "pyfarmhash, which TensorFlow Data Validation needs, ships no wheel and there is no g++ to "
+            "compile it with: install a C++ compiler (on Debian and Ubuntu the package g++)"
+        ) from None
 
 
 def install_project() -> None:

@@ -18,7 +18,7 @@ FILE = "baselines.json"
 @component
 def Baselines(
     examples: InputArtifact[standard_artifacts.Examples],
-    baselines: OutputArtifact[standard_artifacts.Config],
+    baselines: OutputArtifact[standard_artifacts.ModelEvaluation],
     spec: Parameter[str],
     code: Parameter[str],
 ) -> None:

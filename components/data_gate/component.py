@@ -33,7 +33,7 @@ def RowGate(
 @component
 def DataGate(
     anomalies: InputArtifact[standard_artifacts.ExampleAnomalies],
-    verdict: OutputArtifact[standard_artifacts.Config],
+    verdict: OutputArtifact[standard_artifacts.ExampleAnomalies],
     code: Parameter[str],
 ) -> None:
     """Fails the run when ExampleValidator found an anomaly in any split.

@@ -23,7 +23,7 @@ FILE = "decision.json"
 def QualityGate(
     model: InputArtifact[standard_artifacts.Model],
     evaluation: InputArtifact[standard_artifacts.ModelEvaluation],
-    baselines: InputArtifact[standard_artifacts.Config],
+    baselines: InputArtifact[standard_artifacts.ModelEvaluation],
     blessing: OutputArtifact[standard_artifacts.ModelBlessing],
     spec: Parameter[str],
     gates: Parameter[str],

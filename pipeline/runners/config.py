@@ -1,11 +1,11 @@
-"""The `[kubeflow]` and `[schedule]` sections: where and when a cluster runs the pipeline."""
+"""The `[kubeflow]`, `[schedule]` and `[vertex]` sections: where and when a cluster runs the pipeline."""
 
 from __future__ import annotations
 
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from trainer.config import Section
 
@@ -132,3 +132,23 @@ class Schedule(Section):
     )
     enabled: bool = True
     parameters: dict[str, Any] = Field({}, description="run parameters, as --param of submit")
+
+
+class VertexStep(Section):
+    """What one step asks of the managed service."""
+
+    cpu: PositiveFloat | None = Field(None, description="cores")
+    memory_gb: PositiveFloat | None = None
+    accelerator: str = Field("NVIDIA_L4", description="the service's name of the GPU")
+    accelerators: NonNegativeInt = 0
+
+
+class Vertex(Section):
+    """The `[vertex]` section: the same graph on Google's managed service, by TFX's own runner."""
+
+    image: str = Field(min_length=1, description="what `make image` built, by its name in the registry")
+    pipeline_root: str = Field(
+        pattern=r"^gs://[a-z0-9][-a-z0-9_.]{1,61}[a-z0-9](/[^/]+)*$", description="gs://BUCKET/FOLDER"
+    )
+    steps: dict[str, VertexStep] = Field({}, description="by component id")
+    overrides: dict[str, Any] = Field({}, description="as in [kubeflow]; paths are below /gcs/BUCKET")

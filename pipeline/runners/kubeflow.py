@@ -12,7 +12,7 @@ import inspect
 import json
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -71,6 +71,22 @@ def cluster_values(path: Path, values: dict[str, Any]) -> dict[str, Any]:
     overrides = values["kubeflow"].pop("overrides", {})
     cluster = narrow(configuration.validate(values, str(path)).kubeflow, Kubeflow)
     mount = Path(cluster.mount_path)
+    move_inside(path, values, overrides, mount, "kubeflow")
+    if cluster.pipeline_root and not PurePosixPath(cluster.pipeline_root).is_relative_to(mount):
+        raise ConfigError(
+            f"{path}: [kubeflow] pipeline_root = {cluster.pipeline_root!r} is not below {mount}"
+        )
+    return values
+
+
+def move_inside(
+    path: Path, values: dict[str, Any], overrides: dict[str, Any], mount: Path, section: str
+) -> None:
+    """Changes `values` to what holds in containers that see `mount` and nothing else of this machine.
+
+    Raises:
+      ConfigError: a path that only this machine has.
+    """
     configuration.make_absolute(overrides, mount)
     configuration.lay_over(values, overrides)
     values.pop("schedule", None)
@@ -81,18 +97,13 @@ def cluster_values(path: Path, values: dict[str, Any]) -> dict[str, Any]:
             data["schema_text"] = Path(data.pop("schema_file")).read_text(encoding="utf-8")
         except OSError as error:
             raise ConfigError(f"{path}: [data] schema_file: {error}") from None
-    for section, key in PATH_KEYS:
-        written = values.get(section, {}).get(key)
+    for table, key in PATH_KEYS:
+        written = values.get(table, {}).get(key)
         if written and not written.startswith(PACKAGE) and not Path(written).is_relative_to(mount):
             raise ConfigError(
-                f"{path}: [{section}] {key} = {written!r}: the containers see only {mount}: set {key} in "
-                f"[kubeflow.overrides.{section}] to a path below it"
+                f"{path}: [{table}] {key} = {written!r}: the containers see only {mount}: set {key} in "
+                f"[{section}.overrides.{table}] to a path below it"
             )
-    if cluster.pipeline_root and not PurePosixPath(cluster.pipeline_root).is_relative_to(mount):
-        raise ConfigError(
-            f"{path}: [kubeflow] pipeline_root = {cluster.pipeline_root!r} is not below {mount}"
-        )
-    return values
 
 
 def _pipeline(config: Config, document: str) -> Any:
@@ -101,7 +112,7 @@ def _pipeline(config: Config, document: str) -> Any:
     workdir = Workdir.of(config, root_of(config))
     # Only the graph is wanted here; the containers connect to their own database.
     launcher = Launcher(graph.build(config, workdir.artifacts, _NO_DATABASE, workdir.serving), "compiled")
-    _check_step_names(cluster, [*launcher.node_ids, CONCLUDE])
+    check_step_names("kubeflow", cluster.steps, [*launcher.node_ids, CONCLUDE])
     makers = {node: _component(node, config, document) for node in [*launcher.node_ids, CONCLUDE]}
 
     def pipeline(data_path: str = "", epochs: int = 0, settings: list = [], force: bool = False) -> None:  # noqa: B006
@@ -202,9 +213,10 @@ def _ask(task: PipelineTask, wanted: StepResources) -> None:
         kubernetes.set_timeout(task, wanted.timeout_seconds)
 
 
-def _check_step_names(cluster: Kubeflow, known: list[str]) -> None:
-    for name in cluster.steps:
+def check_step_names(section: str, steps: Iterable[str], known: list[str]) -> None:
+    """Raises ConfigError where `[SECTION.steps]` names a step that is not `known`."""
+    for name in steps:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             fix = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
-            raise ConfigError(f"[kubeflow.steps] {name!r}: no such step: {fix}")
+            raise ConfigError(f"[{section}.steps] {name!r}: no such step: {fix}")

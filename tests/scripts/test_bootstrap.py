@@ -165,6 +165,13 @@ def test_packages_come_from_the_lock_files_with_hashes(monkeypatch, venv, privat
     assert command[-2 - len(platform) :] == [*platform, *map(str, bootstrap.LOCKS)]
 
 
+def test_a_missing_compiler_is_explained(monkeypatch):
+    failed = SimpleNamespace(returncode=1, stdout="error: [Errno 2] No such file or directory: 'g++'\n")
+    monkeypatch.setattr(bootstrap.subprocess, "run", lambda *_, **__: failed)
+    with pytest.raises(SetupError, match=r"pyfarmhash.*the package g\+\+"):
+        bootstrap.install_packages(private=False)
+
+
 def test_a_missing_venv_module_is_explained(monkeypatch):
     failed = SimpleNamespace(returncode=1, stdout="No module named ensurepip\n")
     monkeypatch.setattr(bootstrap.subprocess, "run", lambda *_, **__: failed)
