@@ -36,7 +36,7 @@ class Records:
     @classmethod
     def of(cls, root: Path, run_id: str) -> Records:
         """The records of a run below a pipeline root."""
-        if not run_id or not all(letter.isalnum() or letter in "-_." for letter in run_id):
+        if not run_id.strip(".") or not all(letter.isalnum() or letter in "-_." for letter in run_id):
             raise ConfigError(f"--run-id {run_id!r}: letters, digits, '-', '_' and '.' only")
         return cls(root / "runs" / run_id)
 
