@@ -36,9 +36,9 @@ check: $(READY)
 
 # The images' locks are the first one's pins: less the tools, and with NVIDIA's libraries.
 lock: $(READY)
-	@$(LOCK) setup.py --extra dev -o requirements.lock
-	@$(LOCK) setup.py -c requirements.lock -o requirements-cpu.lock
-	@echo 'tensorflow[and-cuda]' | $(LOCK) setup.py - -c requirements.lock -o requirements-gpu.lock
+	@$(LOCK) setup.py --extra dev --extra pretrained -o requirements.lock
+	@$(LOCK) setup.py --extra pretrained -c requirements.lock -o requirements-cpu.lock
+	@echo 'tensorflow[and-cuda]' | $(LOCK) setup.py - --extra pretrained -c requirements.lock -o requirements-gpu.lock
 
 # make image VARIANT=gpu IMAGE=registry.example/kembar:0.1.0-gpu BUILD='--build-arg BASE=...'
 image:

