@@ -9,7 +9,8 @@ import tensorflow as tf
 from tfx.types import Artifact, artifact_utils
 from tfx_bsl.coders import example_coder
 
-_BATCH = 4_096
+from components.tfrecords import read_batches
+
 
 
 def split_files(examples: Artifact, split: str) -> list[str]:
@@ -25,7 +26,6 @@ def read_serialized(examples: Artifact, split: str, limit: int = -1) -> list[byt
 
 def read_table(examples: Artifact, split: str) -> pa.Table:
     """One split as a table; every feature is a list column, as tf.Example has it."""
-    dataset = tf.data.TFRecordDataset(split_files(examples, split), compression_type="GZIP").batch(_BATCH)
     decoder = example_coder.ExamplesToRecordBatchDecoder()
-    batches = [decoder.DecodeBatch(list(batch)) for batch in dataset.as_numpy_iterator()]
+    batches = [decoder.DecodeBatch(records) for records in read_batches(split_files(examples, split))]
     return pa.Table.from_batches(batches) if batches else pa.table({})

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from ml_metadata.proto.metadata_store_pb2 import ConnectionConfig
-from tfx.components import ExampleValidator, StatisticsGen, Trainer, Transform
+from tfx.components import ExampleValidator, Trainer
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.orchestration.pipeline import Pipeline
@@ -26,12 +26,15 @@ from components.quality_gate.component import QualityGate
 from components.schema_gen.component import ImportSchemaGen
 from components.schema_gen.default import default_schema
 from components.serving_gate.component import ServingGate
+from components.statistics_gen.component import StatisticsGen
+from components.transform.component import Transform
 from pipeline.config import Config
 from pipeline.fingerprint import code_fingerprint
 from trainer.errors import ConfigError
 from trainer.families import family_of
 
 TRAIN, EVAL, TEST = "train", "eval", "test"
+_READING = ("components/tables.py", "components/tfrecords.py")
 
 
 def build(
@@ -78,7 +81,10 @@ def components(config: Config, root: Path, serving: Path, find_champion: bool = 
     )
 
     # What the data looks like.
-    statistics_gen = StatisticsGen(examples=example_gen.outputs["examples"])
+    statistics_gen = StatisticsGen(
+        examples=example_gen.outputs["examples"],
+        code=code_fingerprint("components/statistics_gen", *_READING),
+    )
     statistics_gen.add_upstream_node(row_gate)
 
     # What it should look like.
@@ -98,7 +104,10 @@ def components(config: Config, root: Path, serving: Path, find_champion: bool = 
         examples=example_gen.outputs["examples"],
         schema=schema_gen.outputs["schema"],
         preprocessing_fn="trainer.preprocessing.preprocessing_fn",
-        custom_config={"spec": spec.narrowed(family.PREPROCESSING), "code": learned},
+        custom_config={
+            "spec": spec.narrowed(family.PREPROCESSING),
+            "code": learned + code_fingerprint("components/transform", *_READING),
+        },
         splits_config=transform_pb2.SplitsConfig(analyze=[TRAIN], transform=[TRAIN, EVAL]),
         # Statistics of raw examples are what the gates look at.
         disable_statistics=True,
@@ -109,7 +118,7 @@ def components(config: Config, root: Path, serving: Path, find_champion: bool = 
     baselines = Baselines(
         examples=example_gen.outputs["examples"],
         spec=judged,
-        code=learned + code_fingerprint("components/baselines", "components/tables.py"),
+        code=learned + code_fingerprint("components/baselines", *_READING),
     )
     baselines.add_upstream_node(data_gate)
 
@@ -146,7 +155,7 @@ def components(config: Config, root: Path, serving: Path, find_champion: bool = 
         schema=schema_gen.outputs["schema"],
         model=trainer.outputs["model"],
         spec=judged,
-        code=learned + code_fingerprint("components/evaluator", "components/tables.py"),
+        code=learned + code_fingerprint("components/evaluator", *_READING),
         **champion,
     )
 

@@ -47,8 +47,11 @@ def preprocess(inputs: dict[str, Any], spec: Spec) -> dict[str, Any]:
         ids: text_features(tf.reshape(inputs[text], [-1]), model.max_tokens, model.ngrams)
         for ids, text in ((IDS_A, TEXT_A), (IDS_B, TEXT_B))
     }
+    strings = tf.concat([texts[IDS_A].flat_values, texts[IDS_B].flat_values], axis=0)
     vocabulary = tft.vocabulary(
-        tf.concat([texts[IDS_A], texts[IDS_B]], axis=1),
+        strings,
+        # Strings with a weight are counted batch by batch before they leave the graph.
+        weights=tf.ones_like(strings, tf.float32),
         top_k=model.vocabulary_size,
         frequency_threshold=model.min_frequency,
         vocab_filename=VOCABULARY,

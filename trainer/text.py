@@ -8,7 +8,7 @@ tensorflow-text), so what is done instead is listed in `normalize`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
@@ -20,7 +20,10 @@ _ALONE = rf"({_UNSPACED}|\p{{S}})"
 # A dot or comma between digits belongs to the number: 3.5 and 1,000 are one token each. RE2 cannot look
 # ahead, so these two are hidden behind characters of the private use area while punctuation is taken out.
 _HIDDEN_DOT, _HIDDEN_COMMA = "\ue000", "\ue001"
-_NOT_IN_A_TOKEN = rf"[^\p{{L}}\p{{M}}\p{{N}}\p{{S}}{_HIDDEN_DOT}{_HIDDEN_COMMA}]+"
+_NOT_IN_A_TOKEN = r"[^\p{L}\p{M}\p{N}\p{S}]+"
+_NOT_IN_A_TOKEN_NOR_HIDDEN = rf"[^\p{{L}}\p{{M}}\p{{N}}\p{{S}}{_HIDDEN_DOT}{_HIDDEN_COMMA}]+"
+_WITH_SEPARATOR = r"(?s).*\p{N}[.,]\p{N}.*"
+_ASCII = r"[\x00-\x7F]*"
 
 _FULL_WIDTH_FIRST, _FULL_WIDTH_LAST, _FULL_WIDTH_SHIFT = 0xFF01, 0xFF5E, 0xFEE0
 # Characters without width: soft hyphen, zero-width space, word joiner, byte-order mark. The joiners U+200C
@@ -42,6 +45,11 @@ def normalize(texts: tf.Tensor) -> tf.Tensor:
     Returns:
         string [batch], valid UTF-8.
     """
+    plain = tf.strings.regex_full_match(texts, _ASCII)
+    return _where(~plain, _normalize_unicode, texts, tf.strings.lower(texts))
+
+
+def _normalize_unicode(texts: tf.Tensor) -> tf.Tensor:
     texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
     texts = tf.strings.regex_replace(texts, _NO_WIDTH, "")
     points = tf.strings.unicode_decode(texts, "UTF-8")
@@ -61,16 +69,30 @@ def tokenize(texts: tf.Tensor, max_tokens: int) -> tf.RaggedTensor:
     Returns:
         string [batch, (tokens)], ragged; an empty text is an empty row.
     """
-    texts = tf.strings.regex_replace(normalize(texts), f"[{_HIDDEN_DOT}{_HIDDEN_COMMA}]", " ")
-    texts = tf.strings.regex_replace(texts, _ALONE, r" \1 ")
+    texts = tf.strings.regex_replace(normalize(texts), _ALONE, r" \1 ")
+    has_numbers = tf.strings.regex_full_match(texts, _WITH_SEPARATOR)
+    separated = tf.strings.regex_replace(texts, _NOT_IN_A_TOKEN, " ")
+    return tf.strings.split(_where(has_numbers, _separate_numbers, texts, separated))[:, :max_tokens]
+
+
+def _separate_numbers(texts: tf.Tensor) -> tf.Tensor:
+    """Takes punctuation out, but for dots and commas between digits."""
+    texts = tf.strings.regex_replace(texts, f"[{_HIDDEN_DOT}{_HIDDEN_COMMA}]", " ")
     for sign, hidden in ((r"\.", _HIDDEN_DOT), (",", _HIDDEN_COMMA)):
         # Matches do not overlap, so 1.2.3 takes two rounds.
         for _ in range(2):
             texts = tf.strings.regex_replace(texts, rf"(\p{{N}}){sign}(\p{{N}})", rf"\1{hidden}\2")
-    texts = tf.strings.regex_replace(texts, _NOT_IN_A_TOKEN, " ")
+    texts = tf.strings.regex_replace(texts, _NOT_IN_A_TOKEN_NOR_HIDDEN, " ")
     texts = tf.strings.regex_replace(texts, _HIDDEN_DOT, ".")
-    texts = tf.strings.regex_replace(texts, _HIDDEN_COMMA, ",")
-    return tf.strings.split(texts)[:, :max_tokens]
+    return tf.strings.regex_replace(texts, _HIDDEN_COMMA, ",")
+
+
+def _where(
+    needed: tf.Tensor, change: Callable[[tf.Tensor], tf.Tensor], texts: tf.Tensor, others: tf.Tensor
+) -> tf.Tensor:
+    """`change(texts)` for the rows that need it, `others` elsewhere: most texts need no rare, costly step."""
+    rows = tf.where(needed)
+    return tf.tensor_scatter_nd_update(others, rows, change(tf.gather_nd(texts, rows)))
 
 
 def character_ngrams(tokens: tf.RaggedTensor, sizes: Sequence[int]) -> tf.RaggedTensor:

@@ -1,0 +1,1 @@
+"""TFDV's statistics of every split, in bounded memory."""

@@ -1,0 +1,1 @@
+"""TFX's Transform, reading and writing many examples at a time."""
