@@ -3,11 +3,11 @@
     python benchmarks/ingestion.py compare --rows 400000      # plain TFX, then Kembar, the ratios last
     python benchmarks/ingestion.py kembar --rows 4000000      # memory as the file grows
 
-Plain TFX is what its guide shows: CsvExampleGen, StatisticsGen, SchemaGen, ExampleValidator and Transform with a
-vocabulary of 10,000 words and texts padded to 100 tokens. Kembar's steps are those of its graph up to
-Transform, with the same words and no n-grams. Both read the same three files, on Beam's FnApiRunner, a
-process for each pipeline; both divide the rows 8 to 1 to 1. Made texts have 11 words on average, as questions have; their words follow
-Zipf's law. Every result is one line of JSON.
+Plain TFX is what its guide shows: CsvExampleGen, StatisticsGen, SchemaGen, ExampleValidator and Transform
+with a vocabulary of 10,000 words and texts padded to 100 tokens. Kembar's steps are those of its graph up to
+Transform, with the same words and no n-grams. Both read the same three files, 8 to 1 to 1, on Beam's
+FnApiRunner, a process for each pipeline. Made texts have 11 words on average, as questions have; their words
+follow Zipf's law. Every result is one line of JSON.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
-import numpy as np
+import numpy as np  # noqa: E402 - behind the path
 
 WORDS = 50_000
 CHUNK = 50_000
@@ -36,10 +36,14 @@ BEAM = ["--runner=FnApiRunner", "--sdk_container_image=unused"]
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", choices=["compare", "kembar", "tfx", "make"])
     parser.add_argument("--rows", type=int, default=400_000)
-    parser.add_argument("--folder", type=Path, help="of the data and of what is made; default: a temporary one")
+    parser.add_argument(
+        "--folder", type=Path, help="of the data and of what is made; default: a temporary one"
+    )
     parser.add_argument("--one-source", action="store_true", help="Kembar divides one file itself")
     parser.add_argument("--ngrams", action="store_true", help="Kembar's default features: words and 3-grams")
     options = parser.parse_args()
@@ -50,7 +54,9 @@ def main() -> None:
             found = [
                 json.loads(
                     subprocess.run(
-                        [sys.executable, __file__, what, *_passed(options, folder)], check=True, stdout=subprocess.PIPE
+                        [sys.executable, __file__, what, *_passed(options, folder)],
+                        check=True,
+                        stdout=subprocess.PIPE,
                     ).stdout.splitlines()[-1]
                 )
                 for what in ("tfx", "kembar")
@@ -70,7 +76,15 @@ def main() -> None:
             data = folder / f"data-{options.rows}"
             pipeline = kembar_steps if options.what == "kembar" else tfx_steps
             with tempfile.TemporaryDirectory(dir=folder) as root:
-                print(json.dumps({"what": options.what, "rows": options.rows, **measure(pipeline, data, Path(root), options)}))
+                print(
+                    json.dumps(
+                        {
+                            "what": options.what,
+                            "rows": options.rows,
+                            **measure(pipeline, data, Path(root), options),
+                        }
+                    )
+                )
     sys.stdout.flush()
     os._exit(0)
 
@@ -186,7 +200,9 @@ def preprocessing_fn(inputs: dict[str, Any]) -> dict[str, Any]:
     for name in ("question1", "question2"):
         clean = tf.strings.regex_replace(tf.strings.lower(tf.reshape(inputs[name], [-1])), r"[^\w\s]", " ")
         tokens[name] = tf.strings.split(clean)[:, :100]
-    vocabulary = tft.vocabulary(tf.concat(list(tokens.values()), axis=1), top_k=10_000, vocab_filename="words")
+    vocabulary = tft.vocabulary(
+        tf.concat(list(tokens.values()), axis=1), top_k=10_000, vocab_filename="words"
+    )
     outputs = {
         name: tft.apply_vocabulary(found, vocabulary, default_value=0).to_tensor(shape=[None, 100])
         for name, found in tokens.items()

@@ -27,13 +27,13 @@ _COMPRESSION_LEVEL = 1
 class BatchedExamples(tf_example_record.TFExampleRecord):
     """TFX's source of serialized tf.Examples in gzipped TFRecords, read in batches."""
 
-    def BeamSource(self, batch_size: int | None = None) -> beam.PTransform:  # noqa: N802 - TFX's name
+    def BeamSource(self, batch_size: int | None = None) -> beam.PTransform:
         """Pipeline to RecordBatches of `batch_size` rows; a file is read by one worker."""
         return _ReadExamples(
             self._file_pattern, self._schema, self.raw_record_column_name, batch_size or BATCH_ROWS
         )
 
-    def _ProjectImpl(self, tensor_names: list[str]) -> BatchedExamples:  # noqa: N802 - TFX's name
+    def _ProjectImpl(self, tensor_names: list[str]) -> BatchedExamples:
         projected = super()._ProjectImpl(tensor_names)
         return BatchedExamples(
             self._file_pattern,

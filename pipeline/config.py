@@ -6,8 +6,9 @@ import copy
 import difflib
 import importlib.util
 import json
+import os
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Self, get_args
 
@@ -128,8 +129,7 @@ def validate(values: dict[str, Any], source: str) -> Config:
       ConfigError: one line that names `source`, key, value and fix.
     """
     values = copy.deepcopy(values)
-    for section, key, written in _paths(values):
-        values[section][key] = _unpacked(written, f"[{section}] {key}")
+    change_paths(values, _unpacked)
     _name_family(values)
     try:
         return Config.model_validate(values)
@@ -184,16 +184,24 @@ def _name_family(values: dict[str, Any]) -> None:
 
 def make_absolute(values: dict[str, Any], base: Path) -> None:
     """Makes relative paths absolute, in place; `package:` paths stay."""
-    for section, key, written in _paths(values):
-        if not written.startswith(PACKAGE):
-            values[section][key] = str((base / Path(written).expanduser()).resolve())
+    change_paths(
+        values,
+        lambda written, _: (
+            written if written.startswith(PACKAGE) else os.path.abspath(base / Path(written).expanduser())
+        ),
+    )
 
 
-def _paths(values: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """Section, key and value of every path that is there."""
-    tables = {name: table for name, table in values.items() if isinstance(table, dict)}
-    found = [(section, key, tables.get(section, {}).get(key)) for section, key in PATH_KEYS]
-    return [(section, key, written) for section, key, written in found if isinstance(written, str)]
+def change_paths(values: dict[str, Any], change: Callable[[str, str], str]) -> None:
+    """Puts `change(path, "[section] key")` in place of every path that is there, in a list too."""
+    for section, key in PATH_KEYS:
+        table = values.get(section)
+        written = table.get(key) if isinstance(table, dict) else None
+        place = f"[{section}] {key}"
+        if isinstance(written, str):
+            values[section][key] = change(written, place)
+        elif isinstance(written, list):
+            values[section][key] = [change(one, place) if isinstance(one, str) else one for one in written]
 
 
 def _unpacked(written: str, key: str) -> str:

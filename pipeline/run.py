@@ -14,7 +14,8 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from components.atomic_pusher.versions import versions
-from components.example_gen.rows import check_columns
+from components.example_gen.config import matching
+from components.example_gen.reader import check_columns
 from pipeline.config import Config
 from pipeline.lock import lock
 from pipeline.terminal import Terminal
@@ -31,13 +32,13 @@ def preflight(source: str, config: Config) -> None:
     Raises:
       ConfigError: naming configuration, key, value and fix.
     """
-    files = {f"[data] {key}": file for key, file in config.data.files().items()}
     schema, written = config.data.schema_file, config.data.schema_text
-    if schema is not None:
-        files["[data] schema_file"] = schema
-    for key, file in files.items():
-        if not file.is_file():
-            raise ConfigError(f"{source}: {key} = {str(file)!r}: no such file: correct the path")
+    if schema is not None and not schema.is_file():
+        raise ConfigError(f"{source}: [data] schema_file = {str(schema)!r}: no such file: correct the path")
+    for key, names in config.data.sources().items():
+        for name in names:
+            if not matching(name):
+                raise ConfigError(f"{source}: [data] {key} = {str(name)!r}: no such file: correct the path")
     place = f"[data] schema_file: {schema}" if schema is not None else "[data] schema_text"
     try:
         text_format.Parse(
@@ -45,11 +46,12 @@ def preflight(source: str, config: Config) -> None:
         )
     except (text_format.ParseError, UnicodeDecodeError) as error:
         raise ConfigError(f"{source}: {place}: {error}") from None
-    for key, file in config.data.files().items():
-        try:
-            check_columns(file, config.data)
-        except KembarError as error:
-            raise type(error)(f"{source}: [data] {key}: {error}") from None
+    for key, files in config.data.files().items():
+        for file in files:
+            try:
+                check_columns(file, config.data)
+            except KembarError as error:
+                raise type(error)(f"{source}: [data] {key}: {error}") from None
 
 
 def run(path: Path, config: Config, workdir: Workdir, terminal: Terminal) -> int:

@@ -135,9 +135,9 @@ def step_failure(step: Step) -> Outcome:
     return Outcome(DATA_REJECTED if rejected else FAILURE, reason)
 
 
-def _data(counts: dict[str, dict[str, int]]) -> dict[str, Any]:
+def _data(counts: dict[str, Any]) -> dict[str, Any]:
     total: Counter[str] = Counter()
-    for source in counts.values():
+    for source in counts.get("sources", {}).values():
         total.update(source)
     splits = {key.removeprefix(KEPT): n for key, n in total.items() if key.startswith(KEPT)}
     reasons = Counter({key: n for key, n in total.items() if key != "read" and not key.startswith(KEPT)})
@@ -147,6 +147,7 @@ def _data(counts: dict[str, dict[str, int]]) -> dict[str, Any]:
         "rows_quarantined": reasons.total(),
         "quarantine_reasons": dict(reasons.most_common()),
         "splits": dict(sorted(splits.items())),
+        "shared_texts": counts.get("shared_texts", {}),
     }
 
 

@@ -151,10 +151,12 @@ def _patch_interpreter(venv: Path, libraries: list[Path]) -> None:
             "--force-rpath",
             "--set-rpath",
             rpath,
-            # Loaded before any extension module that has a search path of its own, as usearch's has: it
-            # would load the system's older one.
+            # Loaded before any extension module that has a search path of its own, as pyarrow's and usearch's
+            # have: they would load the system's older ones, for all modules behind them too.
             "--add-needed",
             "libm.so.6",
+            "--add-needed",
+            "libstdc++.so.6",
             str(fresh),
         ]
     )

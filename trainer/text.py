@@ -20,8 +20,8 @@ _ALONE = rf"({_UNSPACED}|\p{{S}})"
 # A dot or comma between digits belongs to the number: 3.5 and 1,000 are one token each. RE2 cannot look
 # ahead, so these two are hidden behind characters of the private use area while punctuation is taken out.
 _HIDDEN_DOT, _HIDDEN_COMMA = "\ue000", "\ue001"
-_NOT_IN_A_TOKEN = r"[^\p{L}\p{M}\p{N}\p{S}]+"
-_NOT_IN_A_TOKEN_NOR_HIDDEN = rf"[^\p{{L}}\p{{M}}\p{{N}}\p{{S}}{_HIDDEN_DOT}{_HIDDEN_COMMA}]+"
+_NOT_KEPT = r"[^\p{L}\p{M}\p{N}\p{S}]+"
+_NEITHER_KEPT_NOR_HIDDEN = rf"[^\p{{L}}\p{{M}}\p{{N}}\p{{S}}{_HIDDEN_DOT}{_HIDDEN_COMMA}]+"
 _WITH_SEPARATOR = r"(?s).*\p{N}[.,]\p{N}.*"
 _ASCII = r"[\x00-\x7F]*"
 
@@ -71,7 +71,7 @@ def tokenize(texts: tf.Tensor, max_tokens: int) -> tf.RaggedTensor:
     """
     texts = tf.strings.regex_replace(normalize(texts), _ALONE, r" \1 ")
     has_numbers = tf.strings.regex_full_match(texts, _WITH_SEPARATOR)
-    separated = tf.strings.regex_replace(texts, _NOT_IN_A_TOKEN, " ")
+    separated = tf.strings.regex_replace(texts, _NOT_KEPT, " ")
     return tf.strings.split(_where(has_numbers, _separate_numbers, texts, separated))[:, :max_tokens]
 
 
@@ -82,7 +82,7 @@ def _separate_numbers(texts: tf.Tensor) -> tf.Tensor:
         # Matches do not overlap, so 1.2.3 takes two rounds.
         for _ in range(2):
             texts = tf.strings.regex_replace(texts, rf"(\p{{N}}){sign}(\p{{N}})", rf"\1{hidden}\2")
-    texts = tf.strings.regex_replace(texts, _NOT_IN_A_TOKEN_NOR_HIDDEN, " ")
+    texts = tf.strings.regex_replace(texts, _NEITHER_KEPT_NOR_HIDDEN, " ")
     texts = tf.strings.regex_replace(texts, _HIDDEN_DOT, ".")
     return tf.strings.regex_replace(texts, _HIDDEN_COMMA, ",")
 

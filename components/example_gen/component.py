@@ -16,29 +16,29 @@ from components.example_gen.executor import Executor
 
 
 class ExampleGen(FileBasedExampleGen):
-    """ExampleGen for texts and vectors; TFX's driver finds the files and fingerprints them."""
+    """ExampleGen for texts and vectors; TFX's driver sees that the files are there."""
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
 
     def __init__(self, data: Data, code: str) -> None:
         """Args: `data`, the section of the configuration; `code`, the fingerprint of our source."""
-        files = {name: str(Path(path).absolute()) for name, path in data.files().items()}
-        base = os.path.commonpath([os.path.dirname(path) for path in files.values()])
-        # TFX's fingerprint of a file knows its size and the second of its last change; this knows more.
-        # Where the pipeline is compiled for another machine there is no file to look at.
-        changed = {name: os.stat(path).st_mtime_ns for name, path in files.items() if os.path.exists(path)}
+        # TFX knows one pattern a source. The executor reads all of them.
+        first = {key: os.path.abspath(names[0]) for key, names in data.sources().items()}
+        base = os.path.commonpath([os.path.dirname(path) for path in first.values()])
+        # TFX's fingerprint of a file knows its size and the second of its last change; this knows more, and
+        # every file. Where the pipeline is compiled for another machine there is no file to look at.
+        changed = {key: [[str(path), *_state(path)] for path in paths] for key, paths in data.files().items()}
         # A new schema makes no new examples.
         rows = data.model_dump(mode="json", exclude={"schema_file", "schema_text"})
-        told = {"data": rows, "code": code, "changed": changed}
-        text = json.dumps(told, sort_keys=True)
+        text = json.dumps({"data": rows, "code": code, "changed": changed}, sort_keys=True)
         config = example_gen_pb2.CustomConfig()
         config.custom_config.Pack(wrappers_pb2.StringValue(value=text))
         super().__init__(
             input_base=base,
             input_config=example_gen_pb2.Input(
                 splits=[
-                    example_gen_pb2.Input.Split(name=name, pattern=os.path.relpath(path, base))
-                    for name, path in files.items()
+                    example_gen_pb2.Input.Split(name=key, pattern=os.path.relpath(path, base))
+                    for key, path in first.items()
                 ]
             ),
             # The executor divides a single source itself; TFX only has to know the names.
@@ -51,3 +51,8 @@ class ExampleGen(FileBasedExampleGen):
             else None,
             custom_config=config,
         )
+
+
+def _state(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -30,6 +32,12 @@ def _expand(names: object) -> object:
     return tuple(expanded)
 
 
+def _as_list(files: object) -> object:
+    """One file is a list of one."""
+    return files if isinstance(files, list | tuple) else (files,)
+
+
+Source = Annotated[tuple[Path, ...], BeforeValidator(_as_list), Field(min_length=1)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_expand)]
 
 
@@ -54,28 +62,34 @@ class Vector(Section):
         return self
 
 
-class Shares(Section):
+class Split(Section):
     """How a single source is divided: parts that each split gets of all."""
 
     train: PositiveInt = 8
     eval: PositiveInt = 1
     test: PositiveInt = 1
+    groups: Literal["growing", "whole"] = Field(
+        "growing",
+        description="growing: appended rows move no other row, and one whose texts stand in two splits is "
+        "set aside; whole: every row has a place, and an appended row that joins two groups moves one",
+    )
 
 
 class Data(Section):
     """Files, and the columns to take from them.
 
-    Either one file a split (`train`, `eval`, `test`), or one source (`path`) divided by `split`. Paths
-    are relative to the configuration file; `package:NAME/FILE` is a file inside an installed Python
-    package, read in place.
+    Either one source a split (`train`, `eval`, `test`), or one for all (`path`) divided by `split`. A source
+    is a file, a pattern such as `pairs-*.csv`, or a list of them; its files are read in the order of their
+    names. Paths are relative to the configuration file; `package:NAME/FILE` is a file inside an installed
+    Python package, read in place.
     """
 
-    format: Literal["csv", "tsv", "parquet"]
-    train: Path | None = None
-    eval: Path | None = None
-    test: Path | None = None
-    path: Path | None = None
-    split: Shares | None = None
+    format: Literal["csv", "tsv", "jsonl", "parquet", "tfrecord"]
+    train: Source | None = None
+    eval: Source | None = None
+    test: Source | None = None
+    path: Source | None = None
+    split: Split | None = None
     header: bool = True
     columns: Names | None = Field(None, description="the columns' names, where header = false")
     quoting: bool = True
@@ -86,6 +100,10 @@ class Data(Section):
     vector: Vector | None = None
     label: Label | None = None
     max_text_length: PositiveInt = Field(100_000, description="characters; longer texts are quarantined")
+    conflicting_labels: Literal["quarantine", "keep"] = Field(
+        "quarantine",
+        description="a pair that came before with another class; scores may differ from row to row",
+    )
     max_quarantined: float = Field(
         0.05, ge=0, le=1, description="share of rows above which a run is rejected"
     )
@@ -115,7 +133,7 @@ class Data(Section):
             raise ValueError("name the columns text_a and text_b, or vector")
         if texts and self.text_a == self.text_b:
             raise ValueError(f"text_a and text_b are the same column {self.text_a!r}: name another for one")
-        if self.vector is not None and self.vector.column is not None and self.format != "parquet":
+        if self.vector is not None and self.vector.column is not None and self.format in ("csv", "tsv"):
             raise ValueError(f"format = {self.format!r} has no list columns: give vector columns")
         return self
 
@@ -157,6 +175,20 @@ class Data(Section):
             found[f"{LABEL}.column"] = self.label.column
         return {key: name for key, name in found.items() if name is not None}
 
-    def files(self) -> dict[str, Path]:
-        """The key of the configuration to the file that it names."""
-        return {key: file for key in (*SPLITS, "path") if (file := getattr(self, key)) is not None}
+    def sources(self) -> dict[str, tuple[Path, ...]]:
+        """The key of the configuration to the files and patterns that it names."""
+        return {key: files for key in (*SPLITS, "path") if (files := getattr(self, key)) is not None}
+
+    def files(self) -> dict[str, list[Path]]:
+        """The key of the configuration to the files that are there, each source's in order of their names."""
+        return {
+            key: sorted({Path(found) for name in names for found in matching(name)})
+            for key, names in self.sources().items()
+        }
+
+
+def matching(name: Path) -> list[str]:
+    """The file of that name, or else those that the pattern matches."""
+    return (
+        [str(name)] if name.is_file() else [found for found in glob.glob(str(name)) if os.path.isfile(found)]
+    )

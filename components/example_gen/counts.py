@@ -5,38 +5,59 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from collections.abc import Iterable
+from typing import Any
 
 from tfx.dsl.io import fileio
 
+from components.example_gen.batch import NO_FAULT_OF_THE_ROW
 from components.example_gen.config import SPLITS, Data
 from trainer.errors import DataRejected
 
 QUARANTINE = "quarantine"
 COUNTS = "counts.json"
+READ = "read"
 # This stands before the name of the split that rows were kept for.
 KEPT = "kept in "
 # Nothing varies in fewer.
 MIN_TRAIN_ROWS = 2
+# Reasons that a message tells, with the first row of each.
+_TOLD = 5
+_LONGEST_DETAIL = 120
+
+
+def merge(parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """The counts of all items together."""
+    sources: dict[str, Counter[str]] = {}
+    shared: dict[str, int] = {}
+    for part in parts:
+        shared |= part["shared_texts"]
+        for source, counts in part["sources"].items():
+            sources.setdefault(source, Counter()).update(counts)
+    return {"sources": {source: dict(counts) for source, counts in sources.items()}, "shared_texts": shared}
 
 
 def check_counts(examples_uri: str, data: Data) -> None:
     """Raises unless every row is accounted for and enough of them can be used."""
     with fileio.open(os.path.join(examples_uri, COUNTS)) as file:
-        by_source: dict[str, dict[str, int]] = json.loads(file.read())
-    for source, counts in by_source.items():
-        path = data.files()[source]
-        reasons = {key: n for key, n in counts.items() if key != "read" and not key.startswith(KEPT)}
+        by_source: dict[str, dict[str, int]] = json.loads(file.read())["sources"]
+    for source, names in data.sources().items():
+        counts = by_source.get(source, {})
+        path = ", ".join(map(str, names))
         kept = {key.removeprefix(KEPT): n for key, n in counts.items() if key.startswith(KEPT)}
-        read, bad = counts.get("read", 0), sum(reasons.values())
-        if read != sum(kept.values()) + bad:
-            raise AssertionError(f"{path}: {read} rows read, but {kept} kept and {bad} quarantined")
+        aside = {key: n for key, n in counts.items() if key != READ and not key.startswith(KEPT)}
+        read = counts.get(READ, 0)
+        if read != sum(kept.values()) + sum(aside.values()):
+            raise AssertionError(f"{path}: {read} rows read, but {kept} kept and {aside} quarantined")
+        bad = sum(n for reason, n in aside.items() if reason not in NO_FAULT_OF_THE_ROW)
         if not kept or bad > data.max_quarantined * read:
-            common = ", ".join(f"{reason} ({n})" for reason, n in Counter(reasons).most_common(5))
+            told = [reason for reason, _ in Counter(aside).most_common(_TOLD)]
+            common = ", ".join(f"{reason} ({aside[reason]})" for reason in told)
             raise DataRejected(
                 f"{path}: {bad} of {read} rows cannot be used, "
                 f"[data] max_quarantined = {data.max_quarantined:g} allows "
                 f"{int(data.max_quarantined * read)}: {common or 'no rows'}"
-                f"{_first_quarantined(examples_uri, source)}"
+                f"{_first_of_each(examples_uri, source, told)}"
             )
         if kept.get("train", MIN_TRAIN_ROWS) < MIN_TRAIN_ROWS:
             raise DataRejected(f"{path}: {kept['train']} row to train on: give more")
@@ -48,11 +69,19 @@ def check_counts(examples_uri: str, data: Data) -> None:
             )
 
 
-def _first_quarantined(examples_uri: str, source: str) -> str:
-    for name in sorted(fileio.glob(os.path.join(examples_uri, QUARANTINE, f"{source}*.jsonl"))):
+def _first_of_each(examples_uri: str, source: str, reasons: list[str]) -> str:
+    """The first row of every reason, its values cut short."""
+    found: dict[str, str] = {}
+    for name in sorted(fileio.glob(os.path.join(examples_uri, QUARANTINE, f"{source}-*.jsonl"))):
         with fileio.open(name) as file:
-            line = file.readline()
-        if line:
-            row = json.loads(line)
-            return f"; first: line {row['line']}: {row['reason']}, {row['detail']}"
-    return ""
+            for line in file:
+                row = json.loads(line)
+                if row["reason"] in reasons and row["reason"] not in found:
+                    file_name = os.path.basename(row["file"])
+                    detail = row["detail"][:_LONGEST_DETAIL]
+                    found[row["reason"]] = f"{file_name} line {row['line']}: {row['reason']}, {detail}"
+                if len(found) == len(reasons):
+                    break
+    return (
+        f"; for example {'; '.join(found[reason] for reason in reasons if reason in found)}" if found else ""
+    )

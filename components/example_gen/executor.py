@@ -2,164 +2,164 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
+import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+import tensorflow as tf
 from google.protobuf import wrappers_pb2
-from tfx.components.example_gen import base_example_gen_executor
+from tfx.dsl.components.base import base_beam_executor
 from tfx.dsl.io import fileio
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 from tfx.utils import proto_utils
 from tfx_bsl.coders import example_coder
 
-from components.example_gen.config import SPLITS, Data, Shares
-from components.example_gen.counts import COUNTS, KEPT, QUARANTINE
-from components.example_gen.rows import Quarantined, Row, read_rows
-from components.example_gen.splits import assign, keys_of
+from components.example_gen.batch import Fault
+from components.example_gen.check import Rows, check
+from components.example_gen.config import SPLITS, Data
+from components.example_gen.counts import COUNTS, KEPT, QUARANTINE, READ, merge
+from components.example_gen.plan import Item, Order, decide, digest, misplaced, plan
+from components.example_gen.reader import read
+from components.tfrecords import open_writer
+from trainer.errors import DataRejected
 from trainer.features import LABEL, TEXT_A, TEXT_B, VECTOR
 
-# Rows encoded in one call: large enough to amortize it, small against the memory of a worker.
-BATCH_ROWS = 2_048
-_COUNTED = "counted"
+# TFX reads whatever is in the folder of a split, so files grow elsewhere.
+_UNFINISHED = ".unfinished"
 
 
-class Executor(base_example_gen_executor.BaseExampleGenExecutor):
-    """Reads each split's files, keeps good rows, quarantines the others and accounts for all.
+class Executor(base_beam_executor.BaseBeamExecutor):
+    """Reads every file, keeps good rows, quarantines the others and accounts for all.
 
-    The Examples artifact gets, beside its splits, `quarantine/SPLIT*.jsonl` and `counts.json`.
+    The Examples artifact gets, beside its splits, `quarantine/SOURCE-*.jsonl` and `counts.json`. Whether
+    enough rows could be used is for the gate behind it: TFX deletes what a component that fails has written,
+    and the quarantine is needed most then.
     """
 
-    def GetInputSourceToExamplePTransform(self) -> beam.PTransform:
-        """What the base class would read one source with."""
-        return _ReadSource
-
-    def GenerateExamplesByBeam(
-        self, pipeline: beam.Pipeline, exec_properties: dict[str, Any]
-    ) -> dict[str, beam.PCollection]:
-        """Split name to serialized tf.Examples."""
-        data = data_of(exec_properties)
-        examples: dict[str, list[beam.PCollection]] = {split: [] for split in SPLITS}
-        counts = []
-        for source in _input_splits(exec_properties):
-            pattern = os.path.join(exec_properties["input_base"], source.pattern)
-            # A source that is divided here has the name of no split.
-            found = pipeline | f"Read[{source.name}]" >> _ReadSource(pattern, source.name, data)
-            for split in SPLITS if source.name not in SPLITS else (source.name,):
-                examples[split].append(found[split])
-            _ = found[QUARANTINE] | f"WriteQuarantine[{source.name}]" >> beam.io.WriteToText(
-                os.path.join(self._examples_uri, QUARANTINE, source.name), file_name_suffix=".jsonl"
-            )
-            counts.append(found[_COUNTED])
-        _ = (
-            counts
-            | "AllCounts" >> beam.Flatten()
-            | "Together" >> beam.CombineGlobally(_merge_counts)
-            | "WriteCounts" >> beam.Map(_write_json, os.path.join(self._examples_uri, COUNTS))
-        )
-        return {split: parts | f"Join[{split}]" >> beam.Flatten() for split, parts in examples.items()}
-
     def Do(self, input_dict: dict, output_dict: dict, exec_properties: dict[str, Any]) -> None:
-        """Writes the artifact. Whether enough rows could be used is for the gate behind it: TFX deletes
-        what a component that fails has written, and the quarantine is needed most then.
-        """
-        self._examples_uri = artifact_utils.get_single_uri(output_dict["examples"])
-        super().Do(input_dict, output_dict, exec_properties)
+        """Writes the artifact."""
+        self._log_startup(input_dict, output_dict, exec_properties)
+        examples = artifact_utils.get_single_instance(output_dict["examples"])
+        examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
+        data = data_of(exec_properties)
+        with self._make_beam_pipeline() as pipeline:
+            _ = pipeline | write_examples(data, examples.uri)
+        fileio.rmtree(os.path.join(examples.uri, _UNFINISHED))
 
 
-class _ReadSource(beam.PTransform):
-    """Pipeline to {split: serialized examples, quarantine: JSON lines, counted: source to counts}."""
+def write_examples(data: Data, uri: str) -> beam.PTransform:
+    """All files of the configuration to everything that the artifact at `uri` holds."""
+    return _WriteExamples(data, uri, plan(data, data.files()))
 
-    def __init__(self, pattern: str, source: str, data: Data) -> None:
+
+class _WriteExamples(beam.PTransform):
+    def __init__(self, data: Data, uri: str, items: list[Item]) -> None:
         super().__init__()
-        self._pattern = pattern
-        self._source = source
         self._data = data
+        self._uri = uri
+        self._items = items
 
-    def expand(self, pipeline: beam.Pipeline) -> beam.pvalue.DoOutputsTuple:
-        files = sorted(fileio.glob(self._pattern))
+    def expand(self, pipeline: beam.Pipeline) -> Any:
+        for folder in (*map("Split-{}".format, SPLITS), QUARANTINE, _UNFINISHED):
+            fileio.makedirs(os.path.join(self._uri, folder))
         return (
             pipeline
-            # Which split a row goes to can depend on all others: then one worker reads all files.
-            | "Files" >> beam.Create([[file] for file in files] if self._source in SPLITS else [files])
-            | "Rows"
-            >> beam.ParDo(_ReadFiles(self._source, self._data)).with_outputs(*SPLITS, QUARANTINE, _COUNTED)
+            | "Items" >> beam.Create(self._items)
+            | "Digest" >> beam.Map(digest, self._data)
+            # Where a row goes can depend on all others: one worker decides.
+            | "AllDigests" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
+            | "Decide" >> beam.FlatMap(decide, self._data)
+            | "Spread" >> beam.Reshuffle()
+            | "Write" >> beam.Map(_write, self._data, self._uri, len(self._items))
+            | "AllCounts" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
+            | "WriteCounts" >> beam.Map(_write_counts, os.path.join(self._uri, COUNTS))
         )
 
 
-class _ReadFiles(beam.DoFn):
-    def __init__(self, source: str, data: Data) -> None:
-        self._source = source
-        self._data = data
-
-    def process(self, paths: list[str]) -> Iterator[Any]:
-        counts: Counter[str] = Counter()
-        batches: dict[str, list[Row]] = {split: [] for split in SPLITS}
-        splits = self._splits(paths)
-        for item in self._items(paths):
-            counts["read"] += 1
-            if isinstance(item, Quarantined):
-                counts[item.reason] += 1
-                yield beam.pvalue.TaggedOutput(QUARANTINE, quarantine_line(item))
-                continue
-            split = next(splits)
-            counts[KEPT + split] += 1
-            batches[split].append(item)
-            if len(batches[split]) == BATCH_ROWS:
-                yield from self._encode(split, batches[split])
-                batches[split] = []
-        for split, rows in batches.items():
-            yield from self._encode(split, rows)
-        yield beam.pvalue.TaggedOutput(_COUNTED, {self._source: dict(counts)})
-
-    def _items(self, paths: list[str]) -> Iterator[Row | Quarantined]:
-        return itertools.chain.from_iterable(read_rows(Path(path), self._data) for path in paths)
-
-    def _splits(self, paths: list[str]) -> Iterator[str]:
-        """The split of each usable row, in order."""
-        if self._source in SPLITS:
-            return itertools.repeat(self._source)
-        rows = (item for item in self._items(paths) if isinstance(item, Row))
-        return iter(assign(map(keys_of, rows), self._data.split or Shares()))
-
-    def _encode(self, split: str, rows: list[Row]) -> Iterator[Any]:
-        for example in encode(rows, self._data):
-            yield beam.pvalue.TaggedOutput(split, example)
+def _write(order: Order, data: Data, uri: str, items: int) -> dict[str, Any]:
+    """Writes an item's part of every split and of the quarantine; its counts."""
+    source = order.item.source
+    name = f"{order.item.number:05d}-of-{items:05d}"
+    splits = SPLITS if source not in SPLITS else (source,)
+    paths = {split: os.path.join(uri, f"Split-{split}", f"data_tfrecord-{name}.gz") for split in splits}
+    aside = os.path.join(uri, QUARANTINE, f"{source}-{name}.jsonl")
+    unfinished = {path: os.path.join(uri, _UNFINISHED, uuid.uuid4().hex) for path in (*paths.values(), aside)}
+    counts: Counter[str] = Counter()
+    with ExitStack() as stack:
+        writers = {split: stack.enter_context(open_writer(unfinished[path])) for split, path in paths.items()}
+        quarantine = stack.enter_context(fileio.open(unfinished[aside], "w"))
+        for kept, lines in _batches(order, data, counts):
+            for split, rows in kept.items():
+                for example in encode(rows, data):
+                    writers[split].write(example)
+            quarantine.write("".join(f"{line}\n" for line in lines))
+    for path, written in unfinished.items():
+        # A bundle that Beam tries again writes the same once more.
+        fileio.rename(written, path, overwrite=True)
+    return {"sources": {source: dict(counts)}, "shared_texts": order.shared_texts}
 
 
-def encode(rows: list[Row], data: Data) -> list[bytes]:
+def _batches(order: Order, data: Data, counts: Counter[str]) -> Iterator[tuple[dict[str, Rows], list[str]]]:
+    """The rows of each batch by split, and the lines of its quarantine."""
+    places = np.frombuffer(order.places, np.uint8)
+    done = 0
+    for piece, before in zip(order.item.pieces, order.lines_before, strict=True):
+        for batch in read(piece, data):
+            rows, faults = check(batch, data)
+            mine = places[done : done + len(rows)]
+            if len(mine) < len(rows):
+                raise DataRejected(f"{piece.path}: changed while it was read: run again")
+            done += len(rows)
+            counts[READ] += len(batch.positions)
+            usable = [at for at in range(len(batch.positions)) if at not in faults]
+            for at in np.flatnonzero(mine >= len(SPLITS)):
+                faults[usable[at]] = Fault(*misplaced(int(mine[at]), data))
+            counts.update(fault.reason.value for fault in faults.values())
+            kept = {split: rows.take(mine == at) for at, split in enumerate(SPLITS) if (mine == at).any()}
+            counts.update({KEPT + split: len(part) for split, part in kept.items()})
+            yield (
+                kept,
+                [
+                    _quarantine_line(str(piece.path), before + batch.positions[at], faults[at], batch.raw(at))
+                    for at in sorted(faults)
+                ],
+            )
+    if done != len(places):
+        raise DataRejected(f"{order.item.pieces[0].path}: changed while it was read: run again")
+
+
+def _quarantine_line(file: str, line: int, fault: Fault, raw: str) -> str:
+    """One JSON line; bytes that the encoding does not allow are kept as escapes."""
+    kept = raw.encode("utf-8", "backslashreplace").decode()
+    row = {"file": file, "line": line, "reason": fault.reason, "detail": fault.detail, "raw": kept}
+    return json.dumps(row, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
+
+
+def encode(rows: Rows, data: Data) -> list[bytes]:
     """Serialized tf.Examples of rows, in their order."""
-    if not rows:
-        return []
     columns: dict[str, pa.Array] = {}
-    if data.vector is not None:
-        flat = np.concatenate([row.vector for row in rows if row.vector is not None])
-        offsets = np.arange(0, len(flat) + 1, data.vector.dimension, dtype=np.int32)
-        columns[VECTOR] = pa.ListArray.from_arrays(offsets, flat)
-    else:
-        columns[TEXT_A] = pa.array([[row.text_a.encode()] for row in rows], pa.list_(pa.binary()))
-        columns[TEXT_B] = pa.array([[row.text_b.encode()] for row in rows], pa.list_(pa.binary()))
-    if data.label is not None:
-        kind = pa.int64() if data.label.kind == "classes" else pa.float32()
-        columns[LABEL] = pa.array([[row.label] for row in rows], pa.list_(kind))
+    for name, texts in ((TEXT_A, rows.text_a), (TEXT_B, rows.text_b)):
+        if texts is not None:
+            columns[name] = _lists(pa.array(texts, pa.binary()), 1)
+    if rows.vector is not None:
+        columns[VECTOR] = _lists(pa.array(rows.vector.ravel()), rows.vector.shape[1])
+    if rows.label is not None:
+        is_class = data.label is not None and data.label.kind == "classes"
+        columns[LABEL] = _lists(pa.array(rows.label.astype(np.int64 if is_class else np.float32)), 1)
     batch = pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
     return example_coder.RecordBatchToExamplesEncoder().encode(batch)
 
 
-def quarantine_line(item: Quarantined) -> str:
-    """One JSON line; bytes that the encoding does not allow are kept as escapes."""
-    return json.dumps(
-        {**asdict(item), "raw": item.raw.encode("utf-8", "backslashreplace").decode()}, ensure_ascii=False
-    )
+def _lists(values: pa.Array, length: int) -> pa.ListArray:
+    return pa.ListArray.from_arrays(np.arange(0, len(values) + 1, length, dtype=np.int32), values)
 
 
 def data_of(exec_properties: dict[str, Any]) -> Data:
@@ -171,20 +171,6 @@ def data_of(exec_properties: dict[str, Any]) -> Data:
     return Data.model_validate(json.loads(text.value)["data"])
 
 
-def _input_splits(exec_properties: dict[str, Any]) -> Iterable[example_gen_pb2.Input.Split]:
-    config = example_gen_pb2.Input()
-    proto_utils.json_to_proto(exec_properties["input_config"], config)
-    return config.splits
-
-
-def _merge_counts(parts: Iterable[dict[str, dict[str, int]]]) -> dict[str, dict[str, int]]:
-    merged: dict[str, Counter[str]] = {}
-    for part in parts:
-        for split, counts in part.items():
-            merged.setdefault(split, Counter()).update(counts)
-    return {split: dict(counts) for split, counts in merged.items()}
-
-
-def _write_json(value: Any, path: str) -> None:
-    with fileio.open(path, "w") as file:
-        file.write(json.dumps(value, indent=2, sort_keys=True))
+def _write_counts(parts: list[dict[str, Any]], path: str) -> None:
+    with tf.io.gfile.GFile(path, "w") as file:
+        file.write(json.dumps(merge(parts), indent=2, sort_keys=True))

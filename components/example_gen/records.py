@@ -11,9 +11,8 @@ import csv
 import gzip
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, NamedTuple, cast
 
 # A field that goes on for longer than this is taken for a quote that nobody closed.
 MAX_LINES_OF_A_RECORD = 1_000
@@ -23,21 +22,35 @@ _KEEP_BAD_BYTES = "surrogateescape"
 csv.field_size_limit(2**31 - 1)
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """One record: its first line (from 1), its raw text, its fields or else None."""
 
     line: int
     raw: str
-    fields: Sequence[Any] | None
+    fields: list[str] | None
+
+
+def is_gzip(path: Path) -> bool:
+    """Whether the file begins as gzip does, whatever it is called."""
+    with path.open("rb") as probe:
+        return probe.read(2) == b"\x1f\x8b"
 
 
 def open_text(path: Path, encoding: str) -> IO[str]:
     """Opens a plain or gzip file as text, without translating line ends or losing bad bytes."""
-    with path.open("rb") as probe:
-        zipped = probe.read(2) == b"\x1f\x8b"
-    raw = gzip.open(path, "rb") if zipped else path.open("rb")  # noqa: SIM115 - closed with the text
-    if encoding.lower().replace("_", "-") in ("utf-8", "utf8"):
+    raw = cast(IO[bytes], gzip.open(path, "rb") if is_gzip(path) else path.open("rb"))  # noqa: SIM115 - closed with the text
+    return _as_text(raw, encoding, at_start=True)
+
+
+def open_range(path: Path, encoding: str, start: int, end: int) -> IO[str]:
+    """The bytes `start` to `end` of a plain file as text, all in memory."""
+    with path.open("rb") as file:
+        file.seek(start)
+        return _as_text(io.BytesIO(file.read(end - start)), encoding, at_start=start == 0)
+
+
+def _as_text(raw: IO[bytes], encoding: str, at_start: bool) -> IO[str]:
+    if at_start and encoding.lower().replace("_", "-") in ("utf-8", "utf8"):
         encoding = "utf-8-sig"  # a byte order mark is no part of the first field
     return io.TextIOWrapper(raw, encoding=encoding, errors=_KEEP_BAD_BYTES, newline="\n")
 
@@ -51,6 +64,13 @@ def has_bad_bytes(text: str) -> bool:
     return False
 
 
+def with_bad_bytes(texts: Sequence[str]) -> list[int]:
+    """Places of the texts that have bad bytes."""
+    if not has_bad_bytes("".join(texts)):
+        return []
+    return [at for at, text in enumerate(texts) if has_bad_bytes(text)]
+
+
 def read_records(lines: Iterator[str], delimiter: str, quoting: bool) -> Iterator[Record]:
     """Yields every record that is not blank.
 
@@ -59,66 +79,63 @@ def read_records(lines: Iterator[str], delimiter: str, quoting: bool) -> Iterato
       delimiter: One character.
       quoting: Whether quotes enclose fields; otherwise they are ordinary characters.
     """
-    parse = _quoted if quoting else _unquoted
-    source = _Lines(lines)
-    for line, text in source:
-        if text.strip("\r\n"):
-            yield parse(source, line, text, delimiter)
+    return _quoted(_Lines(lines), delimiter) if quoting else _unquoted(lines, delimiter)
+
+
+def _unquoted(lines: Iterator[str], delimiter: str) -> Iterator[Record]:
+    for line, text in enumerate(lines, 1):
+        raw = text.rstrip("\r\n")
+        if raw:
+            yield Record(line, raw, raw.split(delimiter))
 
 
 class _Lines:
-    """Numbered lines that can be given back."""
+    """Feeds the lines of one record at a time to the parser, and can take back all but the first."""
 
     def __init__(self, lines: Iterator[str]) -> None:
         self._lines = lines
         self._waiting: list[str] = []  # last one is next
-        self._number = 0
+        self._taken: list[str] = []
+        self._number = 1
 
-    def __iter__(self) -> Iterator[tuple[int, str]]:
+    def __iter__(self) -> Iterator[str]:
         return self
 
-    def __next__(self) -> tuple[int, str]:
+    def __next__(self) -> str:
+        if len(self._taken) > MAX_LINES_OF_A_RECORD:
+            raise StopIteration
         text = self._waiting.pop() if self._waiting else next(self._lines)
-        self._number += 1
-        return self._number, text
+        self._taken.append(text)
+        return text
 
-    def give_back(self, texts: list[str]) -> None:
-        self._waiting.extend(reversed(texts))
-        self._number -= len(texts)
+    def end(self) -> tuple[int, str]:
+        """Ends a record: its first line and its raw text."""
+        taken = self._taken
+        raw = taken[0] if len(taken) == 1 else "".join(taken)
+        line = self._number
+        self._number += len(taken)
+        self._taken = []
+        return line, raw.rstrip("\r\n")
 
-
-def _unquoted(source: _Lines, line: int, text: str, delimiter: str) -> Record:
-    del source
-    raw = text.rstrip("\r\n")
-    return Record(line, raw, raw.split(delimiter))
-
-
-def _quoted(source: _Lines, line: int, text: str, delimiter: str) -> Record:
-    fields, is_open = _parse(text, delimiter)
-    if not is_open:
-        return Record(line, text.rstrip("\r\n"), fields)
-    taken: list[str] = []
-    joined = text
-    for _, more in source:
-        taken.append(more)
-        joined += more
-        # Only a line with a quote can close the field.
-        if '"' in more:
-            fields, is_open = _parse(joined, delimiter)
-            if fields is not None:
-                return Record(line, joined.rstrip("\r\n"), fields)
-            if not is_open:
-                break
-        if len(taken) >= MAX_LINES_OF_A_RECORD:
-            break
-    source.give_back(taken)
-    return Record(line, text.rstrip("\r\n"), None)
+    def cut(self) -> tuple[int, str] | None:
+        """Ends a record behind its first line and gives the others back; None where nothing was taken."""
+        if not self._taken:
+            return None
+        self._waiting.extend(reversed(self._taken[1:]))
+        del self._taken[1:]
+        return self.end()
 
 
-def _parse(text: str, delimiter: str) -> tuple[list[str] | None, bool]:
-    """The fields of one record, or None; and whether a quoted field is still open at its end."""
-    try:
-        rows = list(csv.reader([text], delimiter=delimiter, strict=True))
-    except csv.Error as error:
-        return None, str(error) == "unexpected end of data"
-    return (rows[0] if len(rows) == 1 else None), False
+def _quoted(source: _Lines, delimiter: str) -> Iterator[Record]:
+    while True:
+        try:
+            for fields in csv.reader(source, delimiter=delimiter, strict=True):
+                line, raw = source.end()
+                if fields:
+                    yield Record(line, raw, fields)
+            return
+        except csv.Error:
+            cut = source.cut()
+            if cut is None:
+                return
+            yield Record(*cut, None)

@@ -1,51 +1,101 @@
-"""One source into splits, without leaks: what shares a text stays together, however far the chain goes.
+"""One source into splits, without leaks: no text stands in two of them.
 
 A pair split at random leaks, because the same question then stands in train and test.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
-
 import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from components.example_gen.config import SPLITS, Shares
-from components.example_gen.rows import Row
+from components.example_gen.config import SPLITS, Split
+
+# In place of a split: the texts of the row stand in two.
+JOINS = len(SPLITS)
+_NOWHERE = JOINS + 1
 
 
-def keys_of(row: Row) -> tuple[int, int]:
-    """Two 64-bit keys, of the texts or twice of the vector; rows with one in common belong together."""
-    if row.vector is not None:
-        key = _hash(row.vector.tobytes())
-        return key, key
-    return _hash(row.text_a.encode()), _hash(row.text_b.encode())
+def assign(keys: np.ndarray, split: Split) -> np.ndarray:
+    """Places in SPLITS, or JOINS: uint8 [rows].
 
-
-def assign(keys: Iterable[tuple[int, int]], shares: Shares) -> list[str]:
-    """The split of each row, in order.
-
-    A group goes where the hash of its first row says, so that rows appended later leave it where it is,
-    unless they join two groups. Needs 32 bytes of memory a row.
+    Args:
+      keys: uint64 [rows, 2], hashes of the row's texts; in the order of the rows.
+      split: Shares, and how rows are grouped.
     """
-    pairs = np.array(list(keys), np.uint64).reshape(-1, 2)
-    if not len(pairs):
-        return []
-    distinct, places = np.unique(pairs, return_inverse=True)
-    a, b = places.reshape(-1, 2).T
-    edges = coo_matrix((np.ones(len(a), np.int8), (a, b)), shape=(len(distinct), len(distinct)))
-    _, group_of_key = connected_components(edges, directed=False)
-    groups = group_of_key[a]
+    if not len(keys):
+        return np.zeros(0, np.uint8)
+    distinct, places = np.unique(keys, return_inverse=True)
+    places = places.reshape(-1, 2).astype(np.int64 if len(distinct) > 2**31 else np.int32)
+    bounds = np.cumsum([getattr(split, name) for name in SPLITS])
+    # The hash, hashed again: keys that stand together must not fall together.
+    wishes = np.searchsorted(bounds, _mix(distinct) % np.uint64(bounds[-1]), side="right").astype(np.uint8)
+    return _by_groups(places, wishes) if split.groups == "whole" else _by_order(places, wishes)
+
+
+def _by_order(places: np.ndarray, wishes: np.ndarray) -> np.ndarray:
+    """A text goes where the first row with it goes; rows behind change nothing of that.
+
+    A row of two new texts goes where its first text wishes, a row with a text that has been seen follows it.
+    """
+    found = bytearray(len(places))
+    of_text = bytearray([_NOWHERE]) * len(wishes)
+    wished = wishes.tobytes()
+    for row, (a, b) in enumerate(zip(places[:, 0].tolist(), places[:, 1].tolist(), strict=True)):
+        seen_a, seen_b = of_text[a], of_text[b]
+        if seen_a == _NOWHERE:
+            seen_a = wished[a] if seen_b == _NOWHERE else seen_b
+            of_text[a] = seen_a
+            seen_b = of_text[b]
+        if seen_b == _NOWHERE:
+            seen_b = of_text[b] = seen_a
+        found[row] = seen_a if seen_a == seen_b else JOINS
+    return np.frombuffer(bytes(found), np.uint8)
+
+
+def _by_groups(places: np.ndarray, wishes: np.ndarray) -> np.ndarray:
+    """Rows that share a text stay together, however far the chain goes: each row has a place.
+
+    A group goes where the first text of its first row wishes; a later row that joins two groups moves one.
+    """
+    a, b = places.T
+    edges = coo_matrix((np.ones(len(a), np.int8), (a, b)), shape=(len(wishes), len(wishes)))
+    _, group_of_text = connected_components(edges, directed=False)
+    groups = group_of_text[a]
     _, first = np.unique(groups, return_index=True)
-    sizes = [getattr(shares, split) for split in SPLITS]
-    bounds = np.cumsum(sizes)
-    # The first key's hash, hashed again: keys of rows that stand together must not fall together.
-    buckets = [_hash(int(pairs[at, 0]).to_bytes(8, "little")) % int(bounds[-1]) for at in first]
-    split_of_group = np.searchsorted(bounds, np.array(buckets), side="right")
-    return [SPLITS[split_of_group[group]] for group in groups]
+    return wishes[a[first]][groups]
 
 
-def _hash(content: bytes) -> int:
-    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
+def _mix(keys: np.ndarray) -> np.ndarray:
+    """The finalizer of SplitMix64 (Steele, Lea and Flood 2014, figure 14), uint64 to uint64."""
+    mixed = keys.astype(np.uint64)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    return mixed ^ (mixed >> np.uint64(31))
+
+
+def conflicts(keys: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """True for rows whose two texts came before with another label: bool [rows].
+
+    Args:
+      keys: uint64 [rows, 2].
+      labels: float [rows].
+    """
+    pairs = _mix(keys[:, 0]) + keys[:, 1]
+    _, first, places = np.unique(pairs, return_index=True, return_inverse=True)
+    return labels != labels[first[places.reshape(-1)]]
+
+
+def shared(texts: dict[str, np.ndarray]) -> dict[str, int]:
+    """How many texts stand in two splits at once, for each two: `train and test` to a number.
+
+    Args:
+      texts: Split to the hashes of its texts, uint64 [any].
+    """
+    distinct = {name: np.unique(keys) for name, keys in texts.items()}
+    names = [name for name in SPLITS if name in distinct]
+    return {
+        f"{one} and {other}": int(np.intersect1d(distinct[one], distinct[other], assume_unique=True).size)
+        for at, one in enumerate(names)
+        for other in names[at + 1 :]
+    }

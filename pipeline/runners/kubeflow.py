@@ -22,7 +22,7 @@ from ml_metadata.proto.metadata_store_pb2 import ConnectionConfig, FakeDatabaseC
 
 from pipeline import config as configuration
 from pipeline import graph
-from pipeline.config import PACKAGE, PATH_KEYS, Config
+from pipeline.config import PACKAGE, Config
 from pipeline.runners import check_ir, user_interface
 from pipeline.runners.conclude import WEBHOOK
 from pipeline.runners.config import Kubeflow, StepResources
@@ -97,13 +97,17 @@ def move_inside(
             data["schema_text"] = Path(data.pop("schema_file")).read_text(encoding="utf-8")
         except OSError as error:
             raise ConfigError(f"{path}: [data] schema_file: {error}") from None
-    for table, key in PATH_KEYS:
-        written = values.get(table, {}).get(key)
-        if written and not written.startswith(PACKAGE) and not Path(written).is_relative_to(mount):
+
+    def check(written: str, place: str) -> str:
+        if not written.startswith(PACKAGE) and not Path(written).is_relative_to(mount):
+            table, _, key = place.removeprefix("[").partition("] ")
             raise ConfigError(
-                f"{path}: [{table}] {key} = {written!r}: the containers see only {mount}: set {key} in "
+                f"{path}: {place} = {written!r}: the containers see only {mount}: set {key} in "
                 f"[{section}.overrides.{table}] to a path below it"
             )
+        return written
+
+    configuration.change_paths(values, check)
 
 
 def _pipeline(config: Config, document: str) -> Any:

@@ -83,8 +83,11 @@ def _move_data(data: dict[str, Any], place: Path) -> None:
         data["path"] = str(place)
         return
     for split in ("train", "eval", "test"):
-        if data.get(split):
-            data[split] = str(place / PurePosixPath(data[split]).name)
+        written = data.get(split)
+        if isinstance(written, list):
+            data[split] = [str(place / PurePosixPath(one).name) for one in written]
+        elif written:
+            data[split] = str(place / PurePosixPath(written).name)
 
 
 def run_step(

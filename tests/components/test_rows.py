@@ -7,12 +7,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from example_rows import Quarantined, Row, read_rows
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from components.example_gen.batch import Reason
 from components.example_gen.config import Data
-from components.example_gen.rows import Quarantined, Reason, Row, check_columns, read_rows
+from components.example_gen.reader import check_columns
 from trainer.errors import ConfigError, DataRejected
 from trainer.features import Label
 
@@ -118,7 +120,16 @@ def test_every_reason_is_tested_above():
     [texts] = test_a_bad_row_is_kept_with_its_line_reason_and_raw_text.pytestmark
     [vectors] = test_vectors_of_columns.pytestmark
     tested = {case[1] for mark in (texts, vectors) for case in mark.args[1]}
-    assert tested | {Reason.WRONG_DIMENSION} == set(Reason)
+    elsewhere = {
+        Reason.WRONG_DIMENSION,
+        Reason.MALFORMED_JSON,
+        Reason.MALFORMED_EXAMPLE,
+        Reason.MISSING_KEY,
+        Reason.NOT_A_TEXT,
+        Reason.CONFLICTING_LABEL,
+        Reason.JOINS_SPLITS,
+    }
+    assert tested | elsewhere == set(Reason)
 
 
 @pytest.mark.parametrize(

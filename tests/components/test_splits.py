@@ -3,67 +3,114 @@
 from collections import defaultdict
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.example_gen.config import Shares
-from components.example_gen.rows import Row
-from components.example_gen.splits import assign, keys_of
+from components.example_gen.check import Rows
+from components.example_gen.config import SPLITS, Split
+from components.example_gen.splits import JOINS, assign, conflicts, shared
 
 PAIRS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=60)
+GROWING, WHOLE = Split(), Split(groups="whole")
 
 
 def keys(pairs):
-    return [keys_of(Row(f"text {a}", f"text {b}", 0.0)) for a, b in pairs]
+    return Rows([f"text {a}".encode() for a, _ in pairs], [f"text {b}".encode() for _, b in pairs]).keys()
 
 
-@given(PAIRS)
+@pytest.mark.parametrize("split", [GROWING, WHOLE], ids=["growing", "whole"])
+@given(pairs=PAIRS)
 @settings(max_examples=200, deadline=None)
-def test_a_text_stands_in_one_split_only(pairs):
+def test_a_text_stands_in_one_split_only(pairs, split):
     splits_of_text = defaultdict(set)
-    for (a, b), split in zip(pairs, assign(keys(pairs), Shares()), strict=True):
-        splits_of_text[a].add(split)
-        splits_of_text[b].add(split)
+    for (a, b), place in zip(pairs, assign(keys(pairs), split), strict=True):
+        if place != JOINS:
+            splits_of_text[a].add(place)
+            splits_of_text[b].add(place)
     assert all(len(splits) == 1 for splits in splits_of_text.values())
 
 
-@given(PAIRS, st.integers(0, 20))
+@given(PAIRS, PAIRS)
+@settings(max_examples=200, deadline=None)
+def test_appended_rows_move_nothing(pairs, more):
+    before = assign(keys(pairs), GROWING)
+    assert assign(keys(pairs + more), GROWING)[: len(pairs)].tolist() == before.tolist()
+
+
+@given(PAIRS)
 @settings(max_examples=100, deadline=None)
-def test_appended_rows_of_new_texts_move_nothing(pairs, count):
-    new = [(1_000 + i, 2_000 + i) for i in range(count)]
-    before = assign(keys(pairs), Shares())
-    assert assign(keys(pairs + new), Shares())[: len(pairs)] == before
+def test_only_a_row_between_two_splits_is_set_aside(pairs):
+    seen = {}
+    for (a, b), place in zip(pairs, assign(keys(pairs), GROWING).tolist(), strict=True):
+        if place == JOINS:
+            assert {seen[a], seen[b]} < set(range(len(SPLITS)))
+            assert seen[a] != seen[b]
+        else:
+            assert seen.setdefault(a, place) == seen.setdefault(b, place) == place
 
 
-def test_rows_that_extend_a_group_follow_it():
+@given(PAIRS)
+@settings(max_examples=100, deadline=None)
+def test_by_whole_groups_every_row_has_a_place(pairs):
+    assert JOINS not in assign(keys(pairs), WHOLE)
+
+
+def test_by_whole_groups_an_appended_row_may_move_others():
+    pairs = [(2 * i, 2 * i + 1) for i in range(50)]
+    before = assign(keys(pairs), WHOLE)
+    other = int(np.flatnonzero(before != before[0])[0])
+    joined = [*pairs, (0, 2 * other)]
+    after = assign(keys(joined), WHOLE)
+    assert after[0] == after[other] == after[-1]
+    assert assign(keys(joined), GROWING)[-1] == JOINS
+
+
+@pytest.mark.parametrize("split", [GROWING, WHOLE], ids=["growing", "whole"])
+def test_rows_that_extend_a_group_follow_it(split):
     pairs = [(0, 1), (5, 6)]
-    before = assign(keys(pairs), Shares())
-    after = assign(keys([*pairs, (1, 2), (2, 3), (6, 7)]), Shares())
+    before = assign(keys(pairs), split).tolist()
+    after = assign(keys([*pairs, (1, 2), (3, 2), (6, 7)]), split).tolist()
     assert after == [before[0], before[1], before[0], before[0], before[1]]
 
 
-def test_a_chain_of_any_length_is_one_group():
+@pytest.mark.parametrize("split", [GROWING, WHOLE], ids=["growing", "whole"])
+def test_a_chain_of_any_length_is_one_group(split):
     chain = [(i, i + 1) for i in range(5_000)]
-    assert len(set(assign(keys(chain), Shares()))) == 1
+    assert len(set(assign(keys(chain), split).tolist())) == 1
 
 
-def test_shares_are_kept_and_repeated():
+@pytest.mark.parametrize("groups", ["growing", "whole"])
+def test_shares_are_kept_and_repeated(groups):
     pairs = [(2 * i, 2 * i + 1) for i in range(20_000)]
-    splits = assign(keys(pairs), Shares(train=6, eval=3, test=1))
-    assert splits == assign(keys(pairs), Shares(train=6, eval=3, test=1))
-    for split, share in (("train", 0.6), ("eval", 0.3), ("test", 0.1)):
-        assert abs(splits.count(split) / len(splits) - share) < 0.015
+    split = Split(train=6, eval=3, test=1, groups=groups)
+    places = assign(keys(pairs), split)
+    assert places.tolist() == assign(keys(pairs), split).tolist()
+    for at, share in enumerate((0.6, 0.3, 0.1)):
+        assert abs(np.mean(places == at) - share) < 0.015
 
 
 def test_the_same_vector_stands_in_one_split_only():
     rng = np.random.default_rng(0)
-    vectors = [rng.integers(0, 2, 3).astype(np.float32) for _ in range(200)]
+    vectors = rng.integers(0, 2, [200, 3]).astype(np.float32)
     found = defaultdict(set)
-    rows = [keys_of(Row(label=float(i), vector=v)) for i, v in enumerate(vectors)]
-    for vector, split in zip(vectors, assign(rows, Shares()), strict=True):
-        found[vector.tobytes()].add(split)
-    assert all(len(splits) == 1 for splits in found.values())
+    for vector, place in zip(vectors, assign(Rows(vector=vectors).keys(), GROWING), strict=True):
+        found[vector.tobytes()].add(place)
+    assert len(found) == 8
+    assert all(len(places) == 1 for places in found.values())
 
 
 def test_nothing_in_nothing_out():
-    assert assign([], Shares()) == []
+    assert assign(np.zeros((0, 2), np.uint64), GROWING).tolist() == []
+    assert conflicts(np.zeros((0, 2), np.uint64), np.zeros(0)).tolist() == []
+
+
+def test_a_pair_that_came_with_another_label_conflicts():
+    pairs = [(0, 1), (1, 0), (0, 1), (0, 1), (2, 2), (0, 1)]
+    labels = np.array([1.0, 0.0, 1.0, 0.0, 0.0, 1.0])
+    assert conflicts(keys(pairs), labels).tolist() == [False, False, False, True, False, False]
+
+
+def test_texts_of_two_splits_are_counted():
+    texts = {"train": keys([(0, 1), (2, 3)]).ravel(), "test": keys([(3, 4), (3, 0)]).ravel()}
+    assert shared(texts) == {"train and test": 2}

@@ -24,7 +24,7 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from components.example_gen.rows import Reason
+from components.example_gen.batch import Reason
 from pipeline import config as configuration
 from pipeline.__main__ import app
 from pipeline.config import Config
@@ -176,9 +176,10 @@ def test_the_configuration_guide_has_no_other_tables_of_keys():
 def test_whole_configurations_load(block, tmp_path):
     path = tmp_path / "example.toml"
     path.write_text(block)
-    for file in configuration.load(path).data.files().values():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.touch()
+    for files in configuration.load(path).data.sources().values():
+        for file in files:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
     loaded = configuration.load(path)
     assert loaded.pipeline.name == tomllib.loads(block)["pipeline"]["name"]
     assert loaded.spec.model.family == tomllib.loads(block).get("model", {}).get("family", "pair")

@@ -108,8 +108,10 @@ def test_a_file_of_only_bad_rows_is_rejected(small, only_bad_rows):
     assert summary["status"] == "data_rejected"
     assert summary["reason"] == (
         f"{path}: 4 of 4 rows cannot be used, [data] max_quarantined = 0.05 allows 0: "
-        "label out of range (2), bad label (1), empty text (1); "
-        "first: line 2: bad label, column 'score': '' is no number"
+        "label out of range (2), bad label (1), empty text (1); for example "
+        "bad.csv line 4: label out of range, column 'score': '9' is not within 0..5; "
+        "bad.csv line 2: bad label, column 'score': '' is no number; "
+        "bad.csv line 3: empty text, column 'a'"
     )
     assert ran.out == f"twins: data_rejected: {summary['reason']} ({summary['seconds']:.0f} s)\n"
     assert "Traceback" not in ran.err
@@ -135,7 +137,8 @@ def test_more_labels_out_of_range_than_allowed_are_rejected(small, pairs):
     assert small.summary["status"] == "data_rejected"
     assert small.summary["reason"] == (
         f"{path}: 4 of 64 rows cannot be used, [data] max_quarantined = 0.05 allows 3: "
-        "label out of range (4); first: line 62: label out of range, column 'score': '5.5' is not within 0..5"
+        "label out of range (4); for example strange.csv line 62: label out of range, "
+        "column 'score': '5.5' is not within 0..5"
     )
     check_whole(small.workdir)
 

@@ -72,9 +72,9 @@ def test_the_files_that_come_with_the_project_are_valid():
 def test_paths_in_the_file_are_relative_to_it(write, tmp_path, monkeypatch):
     monkeypatch.chdir("/")
     config = load(write(VALID + 'schema_file = "~/own.pbtxt"\n[serving]\ndirectory = "served"\n'))
-    assert config.data.train == tmp_path / "data" / "train.csv"
-    assert config.data.eval == tmp_path.parent / "eval.csv"
-    assert config.data.test == Path("/far/test.csv")
+    assert config.data.train == (tmp_path / "data" / "train.csv",)
+    assert config.data.eval == (tmp_path.parent / "eval.csv",)
+    assert config.data.test == (Path("/far/test.csv"),)
     assert config.data.schema_file == Path.home() / "own.pbtxt"
     assert config.serving.directory == tmp_path / "served"
 
@@ -84,9 +84,9 @@ def test_paths_in_settings_are_relative_to_the_current_folder(write, tmp_path, m
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     config = load(write(VALID), ["data.train=mine.csv", "data.eval=/abs.csv", "serving.directory=out"])
-    assert config.data.train == elsewhere / "mine.csv"
-    assert config.data.eval == Path("/abs.csv")
-    assert config.data.test == Path("/far/test.csv")
+    assert config.data.train == (elsewhere / "mine.csv",)
+    assert config.data.eval == (Path("/abs.csv"),)
+    assert config.data.test == (Path("/far/test.csv"),)
     assert config.serving.directory == elsewhere / "out"
 
 
@@ -94,7 +94,7 @@ def test_package_paths_are_files_of_installed_packages(write):
     import pydantic
 
     config = load(write(VALID), ["data.train=package:pydantic/py.typed"])
-    assert config.data.train == Path(pydantic.__file__).with_name("py.typed")
+    assert config.data.train == (Path(pydantic.__file__).with_name("py.typed"),)
 
 
 @pytest.mark.parametrize("name", ["no_such_package", "", "..", "json.decoder", "cmath"])

@@ -17,9 +17,12 @@ DECISION = {
     "metrics": {"eval": {"spearman": 0.71}, "test": {"spearman": 0.7, "pearson": math.nan}},
 }
 COUNTS = {
-    "train": {"read": 10, "kept in train": 7, "empty text": 1, "bad label": 2},
-    "eval": {"read": 5, "kept in eval": 4, "bad label": 1},
-    "test": {"read": 3, "kept in test": 3},
+    "sources": {
+        "train": {"read": 10, "kept in train": 7, "empty text": 1, "bad label": 2},
+        "eval": {"read": 5, "kept in eval": 4, "bad label": 1},
+        "test": {"read": 3, "kept in test": 3},
+    },
+    "shared_texts": {"train and test": 2},
 }
 BASELINES = {"majority": {"test": {"spearman": math.nan, "mse": 2.0}}}
 TRAINING = {"parameters": 1234, "examples_per_second": 567.8, "epochs": 3, "history": {"loss": [1.0]}}
@@ -85,6 +88,7 @@ def test_a_pushed_model(make_steps):
         "rows_quarantined": 4,
         "quarantine_reasons": {"bad label": 3, "empty text": 1},
         "splits": {"eval": 4, "test": 3, "train": 7},
+        "shared_texts": {"train and test": 2},
     }
     assert list(found["data"]["quarantine_reasons"]) == ["bad label", "empty text"]  # most frequent first
     assert found["metrics"] == {"eval": {"spearman": 0.71}, "test": {"spearman": 0.7, "pearson": None}}
@@ -162,6 +166,7 @@ def test_a_run_that_failed_early_has_all_keys():
         "rows_quarantined": 0,
         "quarantine_reasons": {},
         "splits": {},
+        "shared_texts": {},
     }
     assert (found["metrics"], found["baselines"]) == ({}, {})
     assert found["model"] == dict.fromkeys(("version", "path", "parameters", "examples_per_second", "epochs"))

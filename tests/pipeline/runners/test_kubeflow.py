@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -71,10 +72,10 @@ def test_a_run_parameter_is_laid_over_what_was_compiled(tmp_path):
     values = values_of(tmp_path)
     told = Parameters("new/pairs.csv", 3, ("training.batch_size=64", "gates.floors.accuracy=0.7"))
     config = configure(values, told)
-    assert str(config.data.path) == "/mnt/kembar/new/pairs.csv"
+    assert config.data.path == (Path("/mnt/kembar/new/pairs.csv"),)
     assert (config.training.epochs, config.training.batch_size) == (3, 64)
     assert config.gates.floors == {"accuracy": 0.7}
-    assert str(configure(values, Parameters()).data.path) == "/mnt/kembar/data/pairs.csv"
+    assert configure(values, Parameters()).data.path == (Path("/mnt/kembar/data/pairs.csv"),)
 
 
 @pytest.mark.parametrize("setting", ["training.epochs=many", "training.epoch=3", "epochs"])

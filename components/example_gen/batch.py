@@ -1,0 +1,62 @@
+"""What a reader makes of a file: rows by the thousand, column by column, and what could not be read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+# Rows handled together: large enough to amortize a call, small against the memory of a worker.
+BATCH_ROWS = 8_192
+
+
+class Reason(StrEnum):
+    """Why a row cannot be used."""
+
+    BAD_ENCODING = "bad encoding"
+    MALFORMED_QUOTES = "malformed quotes"
+    WRONG_COLUMN_COUNT = "wrong column count"
+    MALFORMED_JSON = "malformed JSON"
+    MALFORMED_EXAMPLE = "malformed example"
+    MISSING_KEY = "missing key"
+    NOT_A_TEXT = "not a text"
+    EMPTY_TEXT = "empty text"
+    TEXT_TOO_LONG = "text too long"
+    BAD_NUMBER = "bad number"
+    WRONG_DIMENSION = "wrong dimension"
+    VALUE_OUT_OF_RANGE = "value out of range"
+    BAD_LABEL = "bad label"
+    LABEL_OUT_OF_RANGE = "label out of range"
+    CONFLICTING_LABEL = "conflicting label"
+    JOINS_SPLITS = "joins two splits"
+
+
+# The row itself is in order; it only has no place in the splits.
+NO_FAULT_OF_THE_ROW = frozenset({Reason.JOINS_SPLITS})
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why a row cannot be used, and where that is seen."""
+
+    reason: Reason
+    detail: str
+
+
+@dataclass
+class Batch:
+    """Rows as the file has them.
+
+    `columns` holds, under the keys of the configuration (`text_a`, `label.column`, ...), one value a row;
+    a column of lists that all have one length is an array [rows, length]. Rows in `faults` may have None.
+    """
+
+    positions: Sequence[int]
+    """The first line of each row in a text file, else its number; from 1, within the piece."""
+
+    columns: Mapping[str, Sequence[Any]]
+    raw: Callable[[int], str]
+    """The row's text as it stands in the file; else its values as JSON."""
+
+    faults: dict[int, Fault] = field(default_factory=dict)

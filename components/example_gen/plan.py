@@ -1,0 +1,154 @@
+"""What is read by whom, and where each row goes once all rows are known.
+
+Reading is done twice: first for the keys of all rows, 20 bytes each, which one worker looks at together; then
+for the examples, which are written where that worker said.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from components.example_gen.batch import Reason
+from components.example_gen.check import check
+from components.example_gen.config import SPLITS, Data, Split
+from components.example_gen.reader import PIECE_BYTES, Piece, pieces, read
+from components.example_gen.splits import JOINS, assign, conflicts, shared
+
+# In place of a split.
+CONFLICTS = JOINS + 1
+_REASONS = {JOINS: Reason.JOINS_SPLITS, CONFLICTS: Reason.CONFLICTING_LABEL}
+
+
+@dataclass(frozen=True)
+class Item:
+    """What one worker reads at once: pieces of one source, in order."""
+
+    number: int
+    source: str
+    pieces: tuple[Piece, ...]
+
+
+@dataclass(frozen=True)
+class Digest:
+    """What is known of an item after the first reading."""
+
+    item: Item
+    lines: tuple[int, ...]
+    """positions in each piece: what those of the file's next piece begin behind"""
+    keys: bytes
+    """uint64 [usable rows, 2]"""
+    labels: bytes
+    """float32 [usable rows], or nothing"""
+
+
+@dataclass(frozen=True)
+class Order:
+    """An item, and where its usable rows go."""
+
+    item: Item
+    lines_before: tuple[int, ...]
+    """what to add to the positions of each piece"""
+    places: bytes
+    """uint8 [usable rows]: places in SPLITS, or JOINS, or CONFLICTS"""
+    shared_texts: dict[str, int] = field(default_factory=dict)
+    """of the whole artifact; in one order only"""
+
+
+def plan(data: Data, files: dict[str, list[Path]]) -> list[Item]:
+    """Every piece of every file in its order, small ones together."""
+    items: list[Item] = []
+    for source, paths in files.items():
+        together: list[Piece] = []
+        size = 0
+        for piece in (piece for path in paths for piece in pieces(path, data)):
+            together.append(piece)
+            size += PIECE_BYTES if piece.end is not None else piece.path.stat().st_size
+            if size >= PIECE_BYTES:
+                items.append(Item(len(items), source, tuple(together)))
+                together, size = [], 0
+        if together:
+            items.append(Item(len(items), source, tuple(together)))
+    return items
+
+
+def digest(item: Item, data: Data) -> Digest:
+    """Reads an item for the keys and labels of its usable rows."""
+    lines, keys, labels = [], [np.zeros((0, 2), np.uint64)], [np.zeros(0, np.float32)]
+    for piece in item.pieces:
+        last = 0
+        for batch in read(piece, data):
+            rows, _ = check(batch, data)
+            keys.append(rows.keys())
+            if rows.label is not None:
+                labels.append(rows.label.astype(np.float32))
+            last = batch.positions[-1]
+        lines.append(last if data.format in ("parquet", "tfrecord") else _line_ends(piece, last))
+    return Digest(item, tuple(lines), np.concatenate(keys).tobytes(), np.concatenate(labels).tobytes())
+
+
+def _line_ends(piece: Piece, last: int) -> int:
+    """Lines of a piece that is cut out of a file; others are followed by none."""
+    if piece.end is None:
+        return last
+    with piece.path.open("rb") as file:
+        file.seek(piece.start)
+        return file.read(piece.end - piece.start).count(b"\n")
+
+
+def decide(digests: list[Digest], data: Data) -> Iterator[Order]:
+    """Where each row of each item goes."""
+    digests = sorted(digests, key=lambda digest: digest.item.number)
+    sources = list(dict.fromkeys(digest.item.source for digest in digests))
+    texts: dict[str, np.ndarray] = {}
+    orders: list[Order] = []
+    for source in sources:
+        mine = [digest for digest in digests if digest.item.source == source]
+        keys = np.frombuffer(b"".join(digest.keys for digest in mine), np.uint64).reshape(-1, 2)
+        labels = np.frombuffer(b"".join(digest.labels for digest in mine), np.float32)
+        if source in SPLITS:
+            places = np.full(len(keys), SPLITS.index(source), np.uint8)
+            texts[source] = keys.ravel()
+        else:
+            places = assign(keys, data.split or Split()).copy()
+        if _has_conflicts(data):
+            places[conflicts(keys, labels)] = CONFLICTS
+        before: Counter[Path] = Counter()
+        at = 0
+        for digest in mine:
+            rows = len(digest.keys) // 16
+            offsets = []
+            for piece, lines in zip(digest.item.pieces, digest.lines, strict=True):
+                offsets.append(before[piece.path])
+                before[piece.path] += lines
+            orders.append(Order(digest.item, tuple(offsets), places[at : at + rows].tobytes()))
+            at += rows
+    if texts:
+        first = orders[0]
+        orders[0] = Order(first.item, first.lines_before, first.places, shared(texts))
+    yield from orders
+
+
+def _has_conflicts(data: Data) -> bool:
+    """Scores of the same pair by two people differ; classes of the same pair contradict each other."""
+    label = data.label
+    return (
+        data.vector is None
+        and label is not None
+        and label.kind != "score"
+        and data.conflicting_labels == "quarantine"
+    )
+
+
+def misplaced(place: int, data: Data) -> tuple[Reason, str]:
+    """Reason and detail for a usable row that goes to no split."""
+    if place == JOINS:
+        return Reason.JOINS_SPLITS, "its texts stand in two splits already"
+    label = data.label
+    return _REASONS[
+        place
+    ], f"column {label.column if label else ''!r}: the same pair came before with another label"

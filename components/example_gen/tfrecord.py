@@ -1,0 +1,100 @@
+"""tf.Examples of TFRecord files, plain or gzipped."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import tensorflow as tf
+from tfx_bsl.coders import example_coder
+
+from components.example_gen.batch import BATCH_ROWS, Batch, Fault, Reason
+from components.example_gen.config import Data
+from components.example_gen.parquet import decoded, lists, shown
+from components.example_gen.records import is_gzip
+from trainer.errors import DataRejected
+from trainer.features import VECTOR
+
+# Where in its own graph TensorFlow saw an error.
+_PLACE = re.compile(r"\{\{.*?\}\}| ?\[Op:.*")
+
+
+def read_tfrecord(path: Path, data: Data) -> Iterator[Batch]:
+    """Batches of the file's examples.
+
+    Raises:
+      DataRejected: when the file is no TFRecord file, or is cut off.
+    """
+    decoder = example_coder.ExamplesToRecordBatchDecoder()
+    done = 0
+    for records in _records(path):
+        faults: dict[int, Fault] = {}
+        try:
+            batch = decoder.DecodeBatch(records)
+        except (RuntimeError, ValueError):  # one of them is none: find out which
+            records = [_example(at, record, decoder, faults) for at, record in enumerate(records)]
+            batch = decoder.DecodeBatch(records)
+        columns = {key: _column(batch, name, key == VECTOR) for key, name in data.wanted.items()}
+        for key, name in data.wanted.items():
+            _find_missing(columns[key], name, faults)
+        raw = functools.partial(shown, list(columns.values()))
+        yield Batch(range(done + 1, done + len(records) + 1), columns, raw, faults)
+        done += len(records)
+
+
+def feature_names(path: Path) -> list[str]:
+    """The features of the file's first examples."""
+    for records in _records(path):
+        for record in records:
+            try:
+                return sorted(tf.train.Example.FromString(record).features.feature)
+            except Exception:  # noqa: BLE001, S112 - protobuf's error has no public class; the row is quarantined
+                continue
+    return []
+
+
+def _records(path: Path) -> Iterator[list[bytes]]:
+    dataset = tf.data.TFRecordDataset(str(path), compression_type="GZIP" if is_gzip(path) else "")
+    try:
+        for batch in dataset.batch(BATCH_ROWS).as_numpy_iterator():
+            yield list(batch)
+    except tf.errors.OpError as error:
+        said = _PLACE.sub("", error.message).strip()
+        raise DataRejected(f"{path}: not a whole TFRecord file: {said}: write it again") from None
+
+
+def _example(at: int, record: bytes, decoder: Any, faults: dict[int, Fault]) -> bytes:
+    try:
+        decoder.DecodeBatch([record])
+    except (RuntimeError, ValueError):
+        faults[at] = Fault(Reason.MALFORMED_EXAMPLE, f"{len(record)} bytes that are no tf.Example")
+        return tf.train.Example().SerializeToString()
+    return record
+
+
+def _find_missing(values: Sequence[Any], name: str, faults: dict[int, Fault]) -> None:
+    for at in [at for at, value in enumerate(values) if value is None]:
+        faults.setdefault(at, Fault(Reason.MISSING_KEY, f"no feature {name!r}"))
+
+
+def _column(batch: pa.RecordBatch, name: str, is_vector: bool) -> Sequence[Any]:
+    at = batch.schema.get_field_index(name)
+    column = batch.column(at) if at >= 0 else None
+    if column is None or pa.types.is_null(column.type):
+        return [None] * batch.num_rows
+    if is_vector:
+        return lists(column)
+    # A text or a label is a list of one.
+    return [_single(values) for values in column.to_pylist()]
+
+
+def _single(values: list[Any] | None) -> Any:
+    if not values:
+        return None
+    if len(values) > 1:
+        return values
+    return decoded(values[0]) if isinstance(values[0], bytes) else values[0]

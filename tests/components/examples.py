@@ -1,0 +1,56 @@
+"""The ingestion on Beam, and what it leaves, for tests."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+import tensorflow as tf
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from components.example_gen.config import SPLITS, Data
+from components.example_gen.executor import write_examples
+from components.tfrecords import read_batches
+
+
+class Written(NamedTuple):
+    """What `counts.json`, the quarantine and the splits hold."""
+
+    counts: dict[str, Any]
+    quarantine: list[dict[str, Any]]
+    splits: dict[str, list[tuple]]
+    """the features of each example, in the order of their names (which in the file is any)"""
+
+
+def ingest(data: Data, folder: Path, options: tuple[str, ...] = ("--runner=FnApiRunner",)) -> Written:
+    """Runs the ingestion's pipeline; its artifact is `folder`."""
+    with beam.Pipeline(options=PipelineOptions(list(options))) as pipeline:
+        _ = pipeline | write_examples(data, str(folder))
+    quarantine = [
+        json.loads(line)
+        for path in sorted(folder.glob("quarantine/*.jsonl"))
+        for line in path.read_text().splitlines()
+    ]
+    splits = {
+        split: [
+            _features(record)
+            for path in sorted(map(str, folder.glob(f"Split-{split}/*")))
+            for batch in read_batches([path])
+            for record in batch
+        ]
+        for split in SPLITS
+    }
+    return Written(json.loads((folder / "counts.json").read_text()), quarantine, splits)
+
+
+def _features(serialized: bytes) -> tuple:
+    features = tf.train.Example.FromString(serialized).features.feature
+    return tuple(_value(features[name]) for name in sorted(features))
+
+
+def _value(feature: tf.train.Feature) -> Any:
+    values = getattr(feature, feature.WhichOneof("kind")).value
+    plain = [value.decode() if isinstance(value, bytes) else value for value in values]
+    return plain[0] if len(plain) == 1 else plain
