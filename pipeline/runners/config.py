@@ -69,6 +69,7 @@ class Toleration(Section):
 class StepResources(Section):
     """What one step asks of the cluster."""
 
+    image: str | None = Field(None, min_length=1, description="in place of [kubeflow] image")
     cpu: Cpu | None = Field(None, description="cores asked for, such as '2' or '500m'")
     cpu_limit: Cpu | None = None
     memory: Memory | None = Field(None, description="memory asked for, such as '4Gi'")

@@ -146,7 +146,7 @@ def _component(node: str, config: Config, document: str) -> Any:
     """The component of one node, made as `@dsl.container_component` makes one from a function's signature."""
     shown = user_interface.outputs_of(node, config)
     cluster = narrow(config.kubeflow, Kubeflow)
-    gpus = cluster.resources(node).accelerators
+    wanted = cluster.resources(node)
     inputs: dict[str, Any] = {"run_id": str, **_TYPES}
     if node == CONCLUDE:
         inputs["status"] = dsl.PipelineTaskFinalStatus
@@ -156,10 +156,12 @@ def _component(node: str, config: Config, document: str) -> Any:
         arguments = ["--node", node, "--run-id", told["run_id"], "--config-json", document]
         for name in _TYPES:
             arguments += [f"--{name.replace('_', '-')}", told[name]]
-        if gpus:
-            arguments += ["--gpus", str(gpus)]
+        if wanted.accelerators:
+            arguments += ["--gpus", str(wanted.accelerators)]
         arguments += ["--executor-input", "{{$}}"]
-        return dsl.ContainerSpec(image=cluster.image, command=["kembar", "step"], args=arguments)
+        return dsl.ContainerSpec(
+            image=wanted.image or cluster.image, command=["kembar", "step"], args=arguments
+        )
 
     outputs = {name: dsl.Output[kind] for name, kind in shown.items()}
     step.__name__ = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", node).lower()

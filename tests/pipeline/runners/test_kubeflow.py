@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
+from kfp.components import load_component_from_file
 
 from pipeline import config as configuration
 from pipeline.runners.kubeflow import check_step_names, cluster_values, compile_pipeline
@@ -115,6 +116,7 @@ memory = "3Gi"
 node_selector = { pool = "cpu" }
 
 [kubeflow.steps.Trainer]
+image = "registry.example/kembar:1-gpu"
 cpu_limit = "8"
 memory_limit = "16Gi"
 accelerators = 2
@@ -140,6 +142,7 @@ def everything(tmp_path_factory) -> Compiled:
     folder = tmp_path_factory.mktemp("everything")
     (folder / "twins.toml").write_text(EVERYTHING)
     compile_pipeline(folder / "twins.toml", (), folder / "pipeline.yaml")
+    load_component_from_file(str(folder / "pipeline.yaml"))
     pipeline, platform = yaml.safe_load_all((folder / "pipeline.yaml").read_text())
     executors = pipeline["deploymentSpec"]["executors"]
     tasks = {
@@ -219,7 +222,8 @@ def test_every_step_has_image_volume_and_secrets(everything):
         )
         assert platform["imagePullPolicy"] == "Always"
         assert [secret["secretName"] for secret in platform["imagePullSecret"]] == ["registry"]
-        assert everything.containers[name]["image"] == "registry.example/kembar:1"
+        image = "registry.example/kembar:1" + ("-gpu" if name == "trainer" else "")
+        assert everything.containers[name]["image"] == image
 
 
 def test_steps_that_do_not_need_each_other_wait_for_each_other_only_without_a_database(everything, tmp_path):
