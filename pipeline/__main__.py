@@ -13,7 +13,7 @@ import typer
 
 from pipeline import config as configuration
 from pipeline.config import Config
-from pipeline.terminal import Terminal
+from pipeline.terminal import Terminal, progress_to_stdout
 from pipeline.workdir import Workdir
 from trainer.errors import ConfigError, KembarError
 
@@ -255,6 +255,7 @@ def step(
         data_path, int(epochs), tuple(parse_json("--settings", settings, list)), force == "true"
     )
     values = parse_json("--config-json", config_json, dict)
+    progress_to_stdout()
     raise typer.Exit(run_step(node, values, run_id, told, executor_input, gpus))
 
 

@@ -43,10 +43,14 @@ def write(workdir: Path, summary: dict[str, Any]) -> None:
 
 def failure(error: BaseException) -> dict[str, Any]:
     """The keys of a run that failed outside of any component."""
-    said = " ".join(str(error).split())[:300]
+    return failed(f"{type(error).__name__}: {' '.join(str(error).split())[:_LONGEST]}")
+
+
+def failed(reason: str) -> dict[str, Any]:
+    """The keys of a run of which no more is known than why it failed."""
     return {
         "status": FAILURE,
-        "reason": f"{type(error).__name__}: {said}",
+        "reason": reason,
         "peak_memory_mb": 0,
         "components": [],
         "data": _data({}),

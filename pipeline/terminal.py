@@ -68,6 +68,15 @@ class Terminal:
                 os.close(saved)
 
 
+def progress_to_stdout() -> None:
+    """Sends the lines of progress to stdout: for a process whose whole output is a log, as a container's."""
+    for name in _SHOWN:
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.INFO)
+        logger.addHandler(logging.StreamHandler(sys.stdout))
+        logger.propagate = False
+
+
 class _Lines(logging.Handler):
     def __init__(self, terminal: Terminal) -> None:
         super().__init__()

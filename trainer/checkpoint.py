@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import time
 import zipfile
 from collections.abc import Sequence
@@ -18,10 +19,13 @@ import tensorflow as tf
 from trainer.fitting import PROGRESS
 
 FILE = "training.npz"
+# Nobody comes back to what was left that many days ago: its data, configuration or code is another by now.
+KEPT_DAYS = 14
 _STATE, _VARIABLE, _BEST = "state", "variable_", "best_"
 # A save waits until that many times what the last one took has gone by: it costs 5 percent at most.
 PAUSE = 20.0
 # What a missing, cut or foreign file makes numpy, zipfile, json and TensorFlow raise.
+_FOLDER = re.compile(r"[0-9a-f]{64}")
 _BROKEN = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, tf.errors.OpError)
 
 
@@ -141,9 +145,47 @@ class Checkpoint(keras.callbacks.Callback):
 
 
 def remove(folder: str | None) -> None:
-    """Removes a training's folder, if it has one."""
-    if folder and tf.io.gfile.exists(folder):
-        tf.io.gfile.rmtree(folder)
+    """Removes the folder of a training that has ended well, and what others left behind long ago.
+
+    Beside it are the folders of trainings that were ended and never came back, because their data,
+    configuration or code has changed. Those that were last written to more than `KEPT_DAYS` ago go too. A
+    training that is at work writes more often; one that all the same loses its folder makes it again.
+    """
+    if not folder:
+        return
+    _remove(folder)
+    root, own = os.path.split(folder)
+    for name in _names(root):
+        left = os.path.join(root, name)
+        if name != own and _FOLDER.fullmatch(name) and time.time() - _written(left) > KEPT_DAYS * 86_400:
+            PROGRESS.info("removing checkpoint %s, not written to for %d days", left, KEPT_DAYS)
+            _remove(left)
+
+
+def _remove(folder: str) -> None:
+    """Another training may be removing it as well; and a model is not thrown away for a leftover folder."""
+    try:
+        if tf.io.gfile.exists(folder):
+            tf.io.gfile.rmtree(folder)
+    except (OSError, tf.errors.OpError) as error:
+        PROGRESS.info("checkpoint %s cannot be removed: %s", folder, _line(error))
+
+
+def _names(folder: str) -> list[str]:
+    """Files and folders in a folder; none where it is gone. Object stores end a folder's name with '/'."""
+    try:
+        return [name.rstrip("/") for name in tf.io.gfile.listdir(folder)]
+    except tf.errors.OpError:
+        return []
+
+
+def _written(folder: str) -> float:
+    """When a folder, or a file in it, was last written to, in seconds since 1970; now, if it is gone."""
+    try:
+        paths = [folder, *(os.path.join(folder, name) for name in _names(folder))]
+        return max(tf.io.gfile.stat(path).mtime_nsec for path in paths) / 1e9
+    except tf.errors.OpError:
+        return time.time()
 
 
 def _variables(model: keras.Model) -> list[Any]:

@@ -60,6 +60,14 @@ def conclude(
     return 0
 
 
+def tell_failure(pipeline: str, run_id: str, reason: str) -> None:
+    """Tells the webhook of a run that this task cannot sum up, such as one with a wrong parameter."""
+    url = os.environ.get(WEBHOOK)
+    if url:
+        found = {"pipeline": pipeline, "run_id": run_id, "started": None, "seconds": 0.0}
+        notify(url, message({**found, **summary.failed(reason)}, None))
+
+
 def name_unstarted(steps: list[Step], launcher: Launcher, told: dict[str, Any]) -> list[Step]:
     """Fails the first step that never started though all before it went well: its container came not up."""
     if any(step.state == FAILED for step in steps):
@@ -73,14 +81,14 @@ def name_unstarted(steps: list[Step], launcher: Launcher, told: dict[str, Any]) 
     return steps
 
 
-def message(found: dict[str, Any], report: Path) -> dict[str, Any]:
+def message(found: dict[str, Any], report: Path | None) -> dict[str, Any]:
     """What the webhook is sent; `text` alone is what chat services show."""
     return {
         "text": f"{found['pipeline']}: {found['status']}: {found['reason']}",
         **{key: found[key] for key in ("pipeline", "run_id", "status", "reason", "started", "seconds")},
         "version": found["model"]["version"],
         "metrics": found["metrics"],
-        "report": str(report),
+        "report": None if report is None else str(report),
     }
 
 

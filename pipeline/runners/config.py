@@ -9,12 +9,15 @@ from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, Posit
 
 from trainer.config import Section
 
-_QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|[kKMGTP]i?)?$"
+# What both kfp and Kubernetes take: kfp knows no fractions of memory, Kubernetes no "K".
+_CPU = r"^([0-9]+m|[0-9]+(\.[0-9]+)?)$"
+_MEMORY = r"^[0-9]+(Ki|[MGTPE]i?)?$"
 # What Kubernetes calls a DNS-1123 subdomain: claims, secrets, accounts.
 _OBJECT = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
 _VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
 
-Quantity = Annotated[str, Field(pattern=_QUANTITY)]
+Cpu = Annotated[str, Field(pattern=_CPU)]
+Memory = Annotated[str, Field(pattern=_MEMORY)]
 ObjectName = Annotated[str, Field(pattern=_OBJECT)]
 VariableName = Annotated[str, Field(pattern=_VARIABLE)]
 
@@ -66,10 +69,11 @@ class Toleration(Section):
 class StepResources(Section):
     """What one step asks of the cluster."""
 
-    cpu: Quantity | None = Field(None, description="cores asked for, such as '2' or '500m'")
-    cpu_limit: Quantity | None = None
-    memory: Quantity | None = Field(None, description="memory asked for, such as '4Gi'")
-    memory_limit: Quantity | None = None
+    image: str | None = Field(None, min_length=1, description="in place of [kubeflow] image")
+    cpu: Cpu | None = Field(None, description="cores asked for, such as '2' or '500m'")
+    cpu_limit: Cpu | None = None
+    memory: Memory | None = Field(None, description="memory asked for, such as '4Gi'")
+    memory_limit: Memory | None = None
     accelerator: str = Field("nvidia.com/gpu", description="the resource that a GPU is to Kubernetes")
     accelerators: NonNegativeInt = Field(0, description="GPUs; a step that then sees fewer fails at once")
     node_selector: dict[str, str] = Field({}, description="labels that the node must have")

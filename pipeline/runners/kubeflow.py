@@ -33,6 +33,9 @@ from trainer.errors import ConfigError
 from trainer.spec import narrow
 
 _NO_DATABASE = ConnectionConfig(fake_database=FakeDatabaseConfig())
+# Argo retries no longer than that after a step has first started, and ends a try that is still at work then.
+# kfp allows an hour at most, which a training outlasts; the number of tries and their timeout are limits.
+_RETRY_DAYS = 30
 # Types of the run parameters, which are the fields of Parameters.
 _TYPES: dict[str, type] = {"data_path": str, "epochs": int, "settings": list, "force": bool}
 
@@ -51,6 +54,10 @@ def compile_pipeline(path: Path, settings: Sequence[str], output: Path) -> None:
     values = cluster_values(path, configuration.read(path, settings))
     config = configure(values, Parameters())
     pipeline = _pipeline(config, json.dumps(values, sort_keys=True))
+    for component in pipeline.pipeline_spec.components.values():
+        for task in component.dag.tasks.values():
+            if task.HasField("retry_policy"):
+                task.retry_policy.backoff_max_duration.FromSeconds(_RETRY_DAYS * 86_400)
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.stem}-") as folder:
         fresh = Path(folder, "pipeline.yaml")
@@ -143,7 +150,7 @@ def _component(node: str, config: Config, document: str) -> Any:
     """The component of one node, made as `@dsl.container_component` makes one from a function's signature."""
     shown = user_interface.outputs_of(node, config)
     cluster = narrow(config.kubeflow, Kubeflow)
-    gpus = cluster.resources(node).accelerators
+    wanted = cluster.resources(node)
     inputs: dict[str, Any] = {"run_id": str, **_TYPES}
     if node == CONCLUDE:
         inputs["status"] = dsl.PipelineTaskFinalStatus
@@ -153,10 +160,12 @@ def _component(node: str, config: Config, document: str) -> Any:
         arguments = ["--node", node, "--run-id", told["run_id"], "--config-json", document]
         for name in _TYPES:
             arguments += [f"--{name.replace('_', '-')}", told[name]]
-        if gpus:
-            arguments += ["--gpus", str(gpus)]
+        if wanted.accelerators:
+            arguments += ["--gpus", str(wanted.accelerators)]
         arguments += ["--executor-input", "{{$}}"]
-        return dsl.ContainerSpec(image=cluster.image, command=["kembar", "step"], args=arguments)
+        return dsl.ContainerSpec(
+            image=wanted.image or cluster.image, command=["kembar", "step"], args=arguments
+        )
 
     outputs = {name: dsl.Output[kind] for name, kind in shown.items()}
     step.__name__ = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", node).lower()
@@ -178,16 +187,15 @@ def _equip(task: PipelineTask, node: str, config: Config) -> None:
     kubernetes.mount_pvc(task, pvc_name=cluster.volume_claim, mount_path=cluster.mount_path)
     for name, value in {"HOME": "/tmp", "TF_CPP_MIN_LOG_LEVEL": "2"}.items():  # noqa: S108 - any user may run it
         task.set_env_variable(name, value)
-    secrets: dict[str, dict[str, str]] = {}
-    for name, source in cluster.environment.items():
-        secrets.setdefault(source.secret, {})[source.key] = name
-    if cluster.database is not None:
-        keys = secrets.setdefault(cluster.database.secret, {})
-        keys |= {cluster.database.user_key: USER, cluster.database.password_key: PASSWORD}
+    secrets = [(source.secret, source.key, name) for name, source in cluster.environment.items()]
+    if (database := cluster.database) is not None:
+        keys = {database.user_key: USER, database.password_key: PASSWORD}
+        secrets += [(database.secret, key, name) for key, name in keys.items()]
     if cluster.webhook is not None and node == CONCLUDE:
-        secrets.setdefault(cluster.webhook.secret, {})[cluster.webhook.key] = WEBHOOK
-    for secret, variables in secrets.items():
-        kubernetes.use_secret_as_env(task, secret_name=secret, secret_key_to_env=variables)
+        secrets.append((cluster.webhook.secret, cluster.webhook.key, WEBHOOK))
+    for secret, key, variable in secrets:
+        # One at a time: two variables may want the same key.
+        kubernetes.use_secret_as_env(task, secret_name=secret, secret_key_to_env={key: variable})
     if cluster.image_pull_policy is not None:
         kubernetes.set_image_pull_policy(task, cluster.image_pull_policy)
     if cluster.image_pull_secrets:

@@ -59,6 +59,25 @@ class Launcher:
         """The nodes that must have run before."""
         return list(self._nodes[node_id].upstream_nodes)
 
+    def check_database(self) -> None:
+        """Connects once.
+
+        Raises:
+          KembarError: the metadata database does not let us in.
+        """
+        try:
+            with metadata.Metadata(self._connection):
+                return
+        except RuntimeError as error:
+            told = self._connection
+            place = (
+                told.sqlite.filename_uri or f"{told.mysql.database} at {told.mysql.host}:{told.mysql.port}"
+            )
+            raise KembarError(
+                f"cannot open the metadata database {place}: is it running, and is the account right? "
+                f"({' '.join(str(error).split())})"
+            ) from None
+
     def launch(self, node_id: str) -> Step:
         """Runs one node, or finds what it made before. Its exception is in the step, not raised."""
         step = Step(node_id, RAN)

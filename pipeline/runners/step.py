@@ -7,6 +7,7 @@ builds the same graph from it and launches one node, against one metadata databa
 from __future__ import annotations
 
 import copy
+import errno
 import json
 import os
 import sys
@@ -103,8 +104,16 @@ def run_step(
         config = configure(values, parameters)
         return _run_step(node, config, run_id, parameters.force, executor_input, gpus)
     except KembarError as error:
-        _say_why(str(error))
-        return error.exit_code
+        reason, status = str(error), error.exit_code
+    except Exception as error:  # noqa: BLE001 - whatever it is, a person reads one line
+        traceback.print_exc()
+        reason, status = f"{node}: {type(error).__name__}: {' '.join(str(error).split())}", 1
+    _say_why(reason)
+    if node == CONCLUDE:
+        from pipeline.runners.conclude import tell_failure
+
+        tell_failure(values["pipeline"]["name"], run_id, reason)
+    return status
 
 
 def _run_step(
@@ -120,11 +129,12 @@ def _run_step(
     cluster = narrow(config.kubeflow, Kubeflow)
     workdir = Workdir.of(config, root_of(config))
     records = Records.of(workdir.root, run_id)
-    workdir.root.mkdir(parents=True, exist_ok=True)
+    _check_volume(workdir.root)
     pipeline = graph.build(
         config, workdir.artifacts, connection(cluster.database, workdir), workdir.serving, cached=not force
     )
     launcher = Launcher(pipeline, run_id)
+    launcher.check_database()
     if node == CONCLUDE:
         from pipeline.runners.conclude import conclude
 
@@ -150,6 +160,23 @@ def _run_step(
     if executor_input is not None:
         user_interface.write(json.loads(executor_input), user_interface.of_step(step, config))
     return _verdict(launcher, records) if node == launcher.node_ids[-1] else 0
+
+
+def _check_volume(root: Path) -> None:
+    """Makes the folder of all runs.
+
+    Raises:
+      ConfigError: this user cannot write there.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        if not os.access(root, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise ConfigError(
+            f"[kubeflow] cannot write in {root}: {error.strerror}: user {os.getuid()} of the image has to be "
+            "able to write in the volume"
+        ) from None
 
 
 def begin(config: Config, workdir: Workdir, launcher: Launcher, records: Any) -> None:

@@ -99,7 +99,7 @@ def first(pipeline) -> dict[str, TaskRun]:
 
 @pytest.fixture(scope="module")
 def killed(pipeline, first) -> dict[str, TaskRun]:
-    """One more epoch, asked for by a run parameter; the first try of the trainer is killed while it works."""
+    """One more epoch, asked for by a run parameter; the trainer's first try is killed when it has saved."""
     tries: list[int] = []
 
     def kill(name: str, process: subprocess.Popen) -> None:
@@ -107,9 +107,9 @@ def killed(pipeline, first) -> dict[str, TaskRun]:
             return
         tries.append(process.pid)
         if len(tries) == 1:
-            record = pipeline_root(pipeline) / "runs" / "killed" / "Trainer.json"
-            while not record.is_file():
-                time.sleep(0.02)
+            while not list(pipeline_root(pipeline).glob("artifacts/checkpoints/*/training.npz")):
+                assert process.poll() is None, "nothing was saved"
+                time.sleep(0.01)
             process.send_signal(signal.SIGKILL)
 
     return pipeline.run("killed", on_start=kill, epochs=4)
@@ -154,6 +154,11 @@ def test_metrics_reach_the_user_interface(pipeline, first):
     assert shown["metadata"] == {"version": float(summary_of(pipeline, "first")["model"]["version"])}
 
 
+def test_the_log_of_the_trainer_tells_devices_and_epochs(first):
+    assert "training on  devices CPU" in first["trainer"].log
+    assert first["trainer"].log.count("epoch 3/3 ") == 1
+
+
 def test_report_is_where_kfp_looks_for_it(first):
     [report] = first["conclude"].output["artifacts"]["report"]["artifacts"]
     page = Path(report["uri"]).read_text()
@@ -163,6 +168,10 @@ def test_report_is_where_kfp_looks_for_it(first):
 
 def test_killed_step_is_tried_again_and_the_run_goes_on(pipeline, killed):
     assert killed["trainer"].statuses == [-signal.SIGKILL, 0]
+    assert "resumed after epoch" in killed["trainer"].log
+    training = json.loads((pipeline_root(pipeline) / "training.json").read_text())
+    assert 1 <= training["details"]["resumed_after_epoch"] <= 4
+    assert not list(pipeline_root(pipeline).glob("artifacts/checkpoints/*"))
     assert all(run.statuses[-1] == 0 for run in killed.values())
     assert summary_of(pipeline, "killed")["status"] == "pushed"
     assert summary_of(pipeline, "killed")["model"]["epochs"] == 4

@@ -58,6 +58,8 @@ def test_the_label_needs_no_set_up():
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_set_up_takes_the_lock_files_it_is_told(monkeypatch, variant):
+    for name in bootstrap.FOREIGN_VARIABLES:  # set-up removes them for good, from this process too
+        monkeypatch.delenv(name, raising=False)
     calls: list[list[str]] = []
     monkeypatch.setattr(bootstrap, "_call", calls.append)
     monkeypatch.setattr(

@@ -6,9 +6,11 @@ import functools
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import keras
@@ -252,10 +254,66 @@ def test_the_seconds_of_killed_processes_count(saved, tmp_path):
     assert 1_000 < saver.seconds < 1_060
 
 
+def leave(root, number, days, name=FILE):
+    """A folder of a training that wrote to it last so many days ago."""
+    folder = Path(folder_of(str(root), [str(number)]))
+    folder.mkdir()
+    (folder / name).write_text("x")
+    then = time.time() - days * 86_400
+    for path in (folder / name, folder):
+        os.utime(path, (then, then))
+    return folder
+
+
 def test_a_finished_training_leaves_no_folder(tmp_path):
     checkpoint.remove(None)
     checkpoint.remove(str(tmp_path / "absent"))
-    (tmp_path / "one").mkdir()
-    (tmp_path / "one" / FILE).write_text("x")
-    checkpoint.remove(str(tmp_path / "one"))
+    checkpoint.remove(str(leave(tmp_path, 1, 0)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_it_takes_along_what_others_left_long_ago_and_nothing_else(tmp_path):
+    own, old, half = (leave(tmp_path, number, checkpoint.KEPT_DAYS + 1) for number in range(3))
+    (half / FILE).rename(half / (FILE + ".new"))  # killed while it saved for the first time
+    os.utime(half, (0, 0))
+    recent = leave(tmp_path, 3, checkpoint.KEPT_DAYS - 1)
+    busy = leave(tmp_path, 4, checkpoint.KEPT_DAYS + 1)
+    os.utime(busy / FILE)
+    foreign = [tmp_path / "mine", tmp_path / "notes.txt"]
+    foreign[0].mkdir()
+    foreign[1].write_text("x")
+    for path in foreign:
+        os.utime(path, (0, 0))
+    checkpoint.remove(str(own))
+    assert {*tmp_path.iterdir()} == {recent, busy, *foreign}
+    assert not old.exists()
+
+
+def test_a_model_is_not_lost_for_a_folder_that_cannot_be_removed(tmp_path, monkeypatch, caplog):
+    own, old = (leave(tmp_path, number, checkpoint.KEPT_DAYS + 1) for number in range(2))
+
+    def refuse(path):
+        raise checkpoint.tf.errors.PermissionDeniedError(None, None, f"{path} is not yours")
+
+    monkeypatch.setattr(checkpoint.tf.io.gfile, "rmtree", refuse)
+    caplog.set_level("INFO", "kembar.progress")
+    checkpoint.remove(str(own))
+    assert [f"{path} cannot be removed: {path} is not yours" in caplog.text for path in (own, old)] == [
+        True
+    ] * 2
+
+
+def test_two_trainings_that_end_together_may_remove_the_same_folder(tmp_path, monkeypatch):
+    own = leave(tmp_path, 0, 0)
+    names = checkpoint.tf.io.gfile.listdir
+
+    def list_then_lose(path):
+        found = names(path)
+        for folder in tmp_path.iterdir():
+            shutil.rmtree(folder)
+        return found
+
+    leave(tmp_path, 1, checkpoint.KEPT_DAYS + 1)
+    monkeypatch.setattr(checkpoint.tf.io.gfile, "listdir", list_then_lose)
+    checkpoint.remove(str(own))
     assert list(tmp_path.iterdir()) == []

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
+import yaml
+from kfp.components import load_component_from_file
 
 from pipeline import config as configuration
-from pipeline.runners.kubeflow import check_step_names, cluster_values
+from pipeline.runners.kubeflow import check_step_names, cluster_values, compile_pipeline
 from pipeline.runners.records import RUNNING, Records
 from pipeline.runners.step import Parameters, configure, parse_json
 from trainer.errors import ConfigError, DataRejected
@@ -93,6 +96,156 @@ def test_parameters_are_json_of_their_kind(text, said):
 def test_a_misspelt_step_is_named():
     with pytest.raises(ConfigError, match=r"\[kubeflow.steps\] 'Trianer': .* did you mean 'Trainer'"):
         check_step_names("kubeflow", {"Trianer": 1}, ["Trainer", "Transform"])
+
+
+EVERYTHING = (
+    CONFIG.replace(
+        'volume_claim = "kembar"',
+        """volume_claim = "shared"
+image_pull_policy = "Always"
+image_pull_secrets = ["registry"]
+database = { host = "db", secret = "account" }
+webhook = { secret = "hook", key = "url" }
+environment.ONE = { secret = "account", key = "username" }
+environment.TWO = { secret = "account", key = "username" }
+""",
+    )
+    + """
+[kubeflow.default]
+cpu = "500m"
+memory = "3Gi"
+node_selector = { pool = "cpu" }
+
+[kubeflow.steps.Trainer]
+image = "registry.example/kembar:1-gpu"
+cpu_limit = "8"
+memory_limit = "16Gi"
+accelerators = 2
+node_selector = { pool = "gpu" }
+tolerations = [{ key = "nvidia.com/gpu", operator = "Exists", effect = "NoSchedule" }]
+retries = 2
+retry_delay_seconds = 60
+timeout_seconds = 7200
+"""
+)
+
+
+class Compiled(NamedTuple):
+    """Both documents of a compiled pipeline, by task name."""
+
+    tasks: dict[str, Any]
+    containers: dict[str, Any]
+    platform: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory) -> Compiled:
+    folder = tmp_path_factory.mktemp("everything")
+    (folder / "twins.toml").write_text(EVERYTHING)
+    compile_pipeline(folder / "twins.toml", (), folder / "pipeline.yaml")
+    load_component_from_file(str(folder / "pipeline.yaml"))
+    pipeline, platform = yaml.safe_load_all((folder / "pipeline.yaml").read_text())
+    executors = pipeline["deploymentSpec"]["executors"]
+    tasks = {
+        **pipeline["root"]["dag"]["tasks"],
+        **pipeline["components"]["comp-exit-handler-1"]["dag"]["tasks"],
+    }
+    return Compiled(
+        tasks,
+        {label.removeprefix("exec-"): executor["container"] for label, executor in executors.items()},
+        {
+            label.removeprefix("exec-"): executor
+            for label, executor in platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].items()
+        },
+    )
+
+
+def variables(platform: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    """Variable to secret and key."""
+    return {
+        pair["envVar"]: (source["secretName"], pair["secretKey"])
+        for source in platform["secretAsEnv"]
+        for pair in source["keyToEnv"]
+    }
+
+
+def test_a_step_asks_for_what_its_section_says_and_else_for_the_default(everything):
+    asked = {
+        name: {key: value for key, value in container["resources"].items() if key.startswith("resource")}
+        for name, container in everything.containers.items()
+    }
+    default = {"resourceCpuRequest": "500m", "resourceMemoryRequest": "3Gi"}
+    trainer = asked.pop("trainer")
+    assert trainer == {**default, "resourceCpuLimit": "8", "resourceMemoryLimit": "16Gi"}
+    assert list(asked.values()) == [default] * 14
+    gpu = everything.containers["trainer"]["resources"]["accelerator"]
+    assert (gpu["resourceType"], gpu["resourceCount"]) == ("nvidia.com/gpu", "2")
+    assert not [name for name in asked if "accelerator" in everything.containers[name]["resources"]]
+    checking = [name for name, container in everything.containers.items() if "--gpus" in container["args"]]
+    assert checking == ["trainer"]
+
+
+def test_a_step_runs_where_its_section_says(everything):
+    trainer, transform = everything.platform["trainer"], everything.platform["transform"]
+    assert trainer["nodeSelector"] == {"labels": {"pool": "gpu"}}
+    assert transform["nodeSelector"] == {"labels": {"pool": "cpu"}}
+    assert trainer["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+    assert "tolerations" not in transform
+    assert trainer["activeDeadlineSeconds"] == "7200"
+    assert "activeDeadlineSeconds" not in transform
+
+
+def test_a_step_is_tried_again_however_long_it_was_at_work(everything):
+    policy = everything.tasks["trainer"]["retryPolicy"]
+    assert (policy["maxRetryCount"], policy["backoffDuration"]) == (2, "60s")
+    assert float(policy["backoffMaxDuration"].removesuffix("s")) == 30 * 24 * 3600
+    assert [name for name, task in everything.tasks.items() if "retryPolicy" in task] == ["trainer"]
+
+
+def test_every_step_has_image_volume_and_secrets(everything):
+    secrets = {
+        "ONE": ("account", "username"),
+        "TWO": ("account", "username"),
+        "KEMBAR_DATABASE_USER": ("account", "username"),
+        "KEMBAR_DATABASE_PASSWORD": ("account", "password"),
+    }
+    assert variables(everything.platform["conclude"]) == {
+        **secrets,
+        "KEMBAR_WEBHOOK_URL": ("hook", "url"),
+    }
+    assert len(everything.platform) == 15
+    for name, platform in everything.platform.items():
+        if name != "conclude":
+            assert variables(platform) == secrets, name
+        assert (platform["pvcMount"][0]["constant"], platform["pvcMount"][0]["mountPath"]) == (
+            "shared",
+            "/mnt/kembar",
+        )
+        assert platform["imagePullPolicy"] == "Always"
+        assert [secret["secretName"] for secret in platform["imagePullSecret"]] == ["registry"]
+        image = "registry.example/kembar:1" + ("-gpu" if name == "trainer" else "")
+        assert everything.containers[name]["image"] == image
+
+
+def test_steps_that_do_not_need_each_other_wait_for_each_other_only_without_a_database(everything, tmp_path):
+    assert everything.tasks["baselines"]["dependentTasks"] == ["data-gate", "example-gen"]
+    assert everything.tasks["trainer"]["dependentTasks"] == ["transform"]
+    assert "dependentTasks" not in everything.tasks["import-schema-gen"]
+    (tmp_path / "twins.toml").write_text(CONFIG)
+    compile_pipeline(tmp_path / "twins.toml", (), tmp_path / "pipeline.yaml")
+    pipeline, _ = yaml.safe_load_all((tmp_path / "pipeline.yaml").read_text())
+    tasks = pipeline["components"]["comp-exit-handler-1"]["dag"]["tasks"].values()
+    assert sorted(len(task.get("dependentTasks", [])) for task in tasks) == [0, *[1] * 13]
+
+
+@pytest.mark.parametrize(
+    "quantity",
+    ['cpu = "4Gi"', 'cpu_limit = "2k"', 'memory = "1.5Gi"', 'memory = "300m"', 'memory_limit = "8K"'],
+)
+def test_a_quantity_that_kfp_or_kubernetes_refuses_is_an_error_of_the_configuration(tmp_path, quantity):
+    key = quantity.split()[0]
+    with pytest.raises(ConfigError, match=rf"twins.toml: \[kubeflow\] default.{key} = "):
+        values_of(tmp_path, f"{CONFIG}\n[kubeflow.default]\n{quantity}\n")
 
 
 class Graph:

@@ -1,0 +1,102 @@
+"""How a step ends that cannot even begin: one line for a person, and the webhook hears of it."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from pipeline import config as configuration
+from pipeline.runners.conclude import WEBHOOK
+from pipeline.runners.kubeflow import cluster_values
+from pipeline.runners.step import CONCLUDE, PASSWORD, USER, Parameters, run_step
+
+CONFIG = """
+[pipeline]
+name = "twins"
+
+[data]
+format = "csv"
+path = "{mount}/pairs.csv"
+text_a = "a"
+text_b = "b"
+label = {{ column = "same", kind = "binary" }}
+
+[kubeflow]
+image = "registry.example/kembar:1"
+volume_claim = "kembar"
+mount_path = "{mount}"
+database = {{ host = "127.0.0.1", port = {port}, secret = "account" }}
+"""
+
+
+@pytest.fixture
+def closed_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        yield free.getsockname()[1]
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, closed_port, capfd):
+    """Runs a step whose database does not answer; its exit code and the last line that it printed."""
+    monkeypatch.setenv(USER, "kembar")
+    monkeypatch.setenv(PASSWORD, "open-sesame")
+    path = tmp_path / "twins.toml"
+    path.write_text(CONFIG.format(mount=tmp_path / "mnt", port=closed_port))
+    values = cluster_values(path, configuration.read(path))
+
+    def run(node, *settings):
+        status = run_step(node, values, "run-1", Parameters(settings=settings), None, 0)
+        return status, capfd.readouterr().err.splitlines()[-1]
+
+    return run
+
+
+@pytest.fixture
+def webhook(listen, monkeypatch):
+    server = listen(200)
+    monkeypatch.setenv(WEBHOOK, server.url)
+    return server
+
+
+def test_a_wrong_run_parameter_is_told_by_the_last_task_alone(run, webhook):
+    said = "kembar: error: the compiled pipeline with this run's parameters: unknown key [training] epoch"
+    for node in ("ExampleGen", CONCLUDE):
+        status, line = run(node, "training.epoch=3")
+        assert status == 2
+        assert line.startswith(said)
+    [heard] = webhook.heard
+    assert (heard["pipeline"], heard["run_id"], heard["status"]) == ("twins", "run-1", "failed")
+    assert line == f"kembar: error: {heard['reason']}"
+    assert heard["text"] == f"twins: failed: {heard['reason']}"
+    assert heard["report"] is heard["version"] is None
+
+
+def test_a_database_that_does_not_answer_is_named(run, webhook, closed_port):
+    status, line = run(CONCLUDE)
+    place = f"kembar at 127.0.0.1:{closed_port}"
+    assert status == 1
+    assert line.startswith(f"kembar: error: cannot open the metadata database {place}: is it running")
+    assert "open-sesame" not in line
+    assert [heard["reason"] for heard in webhook.heard] == [line.removeprefix("kembar: error: ")]
+
+
+def test_a_volume_that_cannot_be_written_is_named(run, tmp_path):
+    (tmp_path / "mnt").write_text("a file, where the volume should be")
+    status, line = run("ExampleGen")
+    assert status == 2
+    assert line.startswith(
+        f"kembar: error: [kubeflow] cannot write in {tmp_path / 'mnt' / 'twins'}: Not a directory"
+    )
+
+
+def test_what_nobody_thought_of_is_one_line_too(run, webhook, monkeypatch):
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("no\nidea")
+
+    monkeypatch.setattr("pipeline.graph.build", fail)
+    assert run("ExampleGen") == (1, "kembar: error: ExampleGen: ZeroDivisionError: no idea")
+    assert webhook.heard == []
+    assert run(CONCLUDE) == (1, "kembar: error: Conclude: ZeroDivisionError: no idea")
+    assert len(webhook.heard) == 1

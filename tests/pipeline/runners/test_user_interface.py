@@ -1,0 +1,139 @@
+"""What KFP's pages get of a step."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import tensorflow as tf
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from components.evaluator.component import PREDICTIONS
+from pipeline import config as configuration
+from pipeline.runners import user_interface
+from pipeline.runners.launch import RAN, Step
+from trainer.features import LABEL, Label
+
+BINARY = Label(column="same", kind="binary")
+CLASSES = Label(column="gold", kind="classes", classes=("no", "perhaps", "yes"))
+CONFIG = """
+[pipeline]
+name = "twins"
+[data]
+format = "csv"
+path = "pairs.csv"
+"""
+PAIRS = """
+text_a = "a"
+text_b = "b"
+label = { column = "y", kind = "binary" }
+"""
+VECTORS = """
+vector = { columns = ["x"], dimension = 1, range = [0, 1] }
+label = { column = "y", kind = "classes", classes = ["no", "yes"] }
+[model]
+family = "dense"
+"""
+CASES = {
+    "binary": PAIRS,
+    "classes": VECTORS,
+    "score": PAIRS.replace('"binary"', '"score", range = [0, 5]'),
+    "none": VECTORS.replace("label", "# label").replace("dense", "vae"),
+}
+
+
+@pytest.fixture
+def make_config(tmp_path):
+    def make(kind):
+        path = tmp_path / "twins.toml"
+        path.write_text(CONFIG + CASES[kind])
+        return configuration.load(path)
+
+    return make
+
+
+def matrix(metadata):
+    """The confusion matrix as a table: true class by predicted class."""
+    shown = metadata["confusionMatrix"]
+    names = [one["displayName"] for one in shown["annotationSpecs"]]
+    return names, [row["row"] for row in shown["rows"]]
+
+
+def test_binary_labels_have_a_confusion_matrix_and_a_roc_curve():
+    label = np.array([0, 0, 1, 1])
+    score = np.array([[0.1], [0.6], [0.4], [0.9]])
+    metadata = user_interface.classification(label, score, BINARY)
+    assert matrix(metadata) == (["0", "1"], [[1, 1], [1, 1]])
+    points = metadata["confidenceMetrics"]
+    assert points[0] == {"confidenceThreshold": 1.0, "falsePositiveRate": 0.0, "recall": 0.0}
+    assert (points[-1]["falsePositiveRate"], points[-1]["recall"]) == (1.0, 1.0)
+    assert {"confidenceThreshold": 0.6, "falsePositiveRate": 0.5, "recall": 0.5} in points
+    json.dumps(metadata, allow_nan=False)
+
+
+def test_a_long_roc_curve_is_thinned_out():
+    random = np.random.default_rng(1)
+    label = random.integers(0, 2, 5_000)
+    points = user_interface.classification(label, random.random((5_000, 1)), BINARY)["confidenceMetrics"]
+    assert 190 <= len(points) <= 200
+    assert [points[0]["recall"], points[-1]["recall"]] == [0.0, 1.0]
+
+
+def test_labels_that_are_all_the_same_have_no_roc_curve():
+    metadata = user_interface.classification(np.ones(3), np.full((3, 1), 0.7), BINARY)
+    assert "confidenceMetrics" not in metadata
+    assert matrix(metadata)[1] == [[0, 0], [0, 3]]
+
+
+def test_classes_have_their_names_and_no_roc_curve():
+    label = np.array([0, 1, 2, 2])
+    score = np.array([[0.8, 0.1, 0.1], [0.8, 0.1, 0.1], [0.1, 0.1, 0.8], [0.1, 0.8, 0.1]])
+    metadata = user_interface.classification(label, score, CLASSES)
+    assert matrix(metadata) == (["no", "perhaps", "yes"], [[1, 0, 0], [1, 0, 0], [0, 1, 1]])
+    assert "confidenceMetrics" not in metadata
+
+
+@pytest.mark.parametrize(
+    ("kind", "there"), [("binary", True), ("classes", True), ("score", False), ("none", False)]
+)
+def test_the_evaluator_shows_them_where_there_are_classes(make_config, kind, there):
+    assert (
+        user_interface.CLASSIFICATION in user_interface.outputs_of("Evaluator", make_config(kind))
+    ) is there
+
+
+def test_they_are_those_of_the_split_that_is_gated(make_config, tmp_path):
+    (tmp_path / PREDICTIONS).mkdir()
+    for split, scores in {"test": [0.9, 0.2, 0.8], "eval": [0.1, 0.9, 0.1]}.items():
+        rows = [
+            tf.train.Example(
+                features=tf.train.Features(
+                    feature={LABEL: tf.train.Feature(float_list=tf.train.FloatList(value=[value]))}
+                )
+            ).SerializeToString()
+            for value in (1.0, 0.0, 1.0)
+        ]
+        table = pa.table({"serialized": rows, "score": [[score] for score in scores]})
+        pq.write_table(table, tmp_path / PREDICTIONS / f"{split}-00000-of-00001.parquet")
+    step = Step("Evaluator", RAN, outputs={"evaluation": mlmd.Artifact(uri=str(tmp_path))})
+    shown = user_interface.of_step(step, make_config("binary"))[user_interface.CLASSIFICATION]
+    assert matrix(shown)[1] == [[1, 0], [0, 2]]
+
+
+def test_kfp_gets_back_what_it_declared(tmp_path):
+    declared = {"name": "metrics", "type": {"schemaTitle": "system.Metrics"}, "uri": "minio://x/metrics"}
+    told = {
+        "outputs": {
+            "artifacts": {"metrics": {"artifacts": [declared]}},
+            "outputFile": str(tmp_path / "deep" / "output.json"),
+        }
+    }
+    user_interface.write(told, {"metrics": {"test_spearman": 0.5}, "unknown": {"x": 1}})
+    written = json.loads((tmp_path / "deep" / "output.json").read_text())
+    assert written == {
+        "artifacts": {"metrics": {"artifacts": [{**declared, "metadata": {"test_spearman": 0.5}}]}}
+    }
+    user_interface.write({}, {"metrics": {}})  # a KFP that wants nothing
