@@ -17,7 +17,7 @@ class PairModel(Section):
     """A tower shared by both texts, and a head that compares what it makes of them."""
 
     family: Literal["pair"] = "pair"
-    encoder: Literal["average", "lstm"] = "average"
+    encoder: Literal["average", "lstm", "bilstm", "cnn", "attention"] = "average"
     head: Literal["cosine", "concatenation", "interaction"] = "cosine"
     vocabulary_size: PositiveInt = Field(10_000, description="tokens and n-grams with a row of their own")
     min_frequency: PositiveInt = Field(1, description="times that a token must occur to get one")
@@ -26,10 +26,14 @@ class PairModel(Section):
         description="rows that the others share by hash: the same unknown word in both texts still counts",
     )
     ngrams: tuple[PositiveInt, ...] = Field(
-        (3,), description="lengths of the character n-grams that follow the tokens; none for encoder 'lstm'"
+        (3,),
+        description="lengths of the character n-grams that follow the tokens; for encoder 'average' alone",
     )
     embedding_dim: PositiveInt = 256
-    units: PositiveInt = Field(32, description="size of the state of encoder 'lstm'")
+    units: PositiveInt = Field(
+        32,
+        description="states of an LSTM in each direction, filters of each width, or width of the attention",
+    )
     max_tokens: PositiveInt = Field(100, description="tokens kept of each text, n-grams not counted")
     dropout: float = Field(0.2, ge=0, lt=1, description="share of tokens left out while training")
 

@@ -20,7 +20,7 @@ from trainer.encoders import inverse_document_frequency
 from trainer.features import IDS_A, IDS_B, LABEL, PRIMARY, TEXT_A, TEXT_B, Label
 from trainer.fitting import EARLY_STOPPING, Data, EvalMetric, Progress, TrainingLog, announce
 from trainer.heads import build_pair
-from trainer.kernels import lstm_kernels
+from trainer.kernels import lstm_kernels, lstms
 from trainer.losses import LOSSES, Loss
 from trainer.order import Order, draws
 from trainer.signatures import PairServing
@@ -116,9 +116,8 @@ def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
     # Served in float32 and on any machine, whatever it was trained in and on.
     served, tower = build_pair(config, rows)
     served.set_weights(model.get_weights())
-    for layer in tower.layers:
-        if isinstance(layer, keras.layers.LSTM):
-            layer.use_cudnn = False
+    for layer in lstms(tower):
+        layer.use_cudnn = False
     return served, log
 
 

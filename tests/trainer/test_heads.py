@@ -34,7 +34,7 @@ def test_cosine_with_nothing_is_0_and_its_gradient_finite() -> None:
     assert np.isfinite(tape.gradient(cosine, u).numpy()).all()
 
 
-@pytest.mark.parametrize("encoder", ["average", "lstm"])
+@pytest.mark.parametrize("encoder", ["average", "lstm", "bilstm", "cnn", "attention"])
 @pytest.mark.parametrize("head", sorted(HEADS))
 def test_scores_are_probabilities_and_padding_changes_nothing(encoder: str, head: str) -> None:
     pair, _ = build_pair(small(encoder=encoder, head=head), ROWS)
