@@ -19,7 +19,7 @@ from components.serving_gate.check import Serving
 from pipeline.runners.config import Kubeflow, Schedule, Vertex
 from trainer.config import PairModel, Section, Training
 from trainer.errors import ConfigError
-from trainer.spec import AnyModel, AnyTraining, Spec, VectorSpec, check_parts, narrow
+from trainer.spec import AnyModel, AnyTraining, Spec, VectorSpec, check_parts, check_training, narrow
 
 # `[training] family` is not written in the file: it is that of `[model]`.
 _HIDDEN = {"family"}
@@ -69,6 +69,7 @@ class Config(Section):
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
         check_parts(self.model, self.data.label, self.data.vector is not None)
+        check_training(self.training, self.data.label)
         return self
 
     @property

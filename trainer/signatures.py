@@ -19,9 +19,12 @@ class PairServing(tf.Module):
 
     Signatures:
       serving_default: text_a, text_b (string [batch]) -> score (float [batch]); label (int64 [batch])
-        where labels are binary.
+        where labels are binary. For classes -> probabilities (float [batch, classes]) and label (string
+        [batch]).
       embed: text (string [batch]) -> embedding (float [batch, dim]).
       serve_examples: examples (serialized tf.Example [batch]) -> the outputs of serving_default.
+      evaluate: examples -> evaluation (float [batch, n]): the score; the score and the label, for binary
+        labels; the probabilities, for classes.
     """
 
     def __init__(self, model: keras.Model, transform: tft.TFTransformOutput, spec: Spec) -> None:
@@ -34,21 +37,23 @@ class PairServing(tf.Module):
 
     def served(self) -> dict[str, Any]:
         """Signature name to concrete function, for tf.saved_model.save."""
+        examples = tf.TensorSpec([None], tf.string, "examples")
         return {
             "serving_default": self.score_texts.get_concrete_function(
                 tf.TensorSpec([None], tf.string, TEXT_A), tf.TensorSpec([None], tf.string, TEXT_B)
             ),
             "embed": self.embed.get_concrete_function(tf.TensorSpec([None], tf.string, "text")),
-            "serve_examples": self.score_examples.get_concrete_function(
-                tf.TensorSpec([None], tf.string, "examples")
-            ),
+            "serve_examples": self.score_examples.get_concrete_function(examples),
+            "evaluate": self.evaluate.get_concrete_function(examples),
         }
 
     def _score(self, text_a: tf.Tensor, text_b: tf.Tensor) -> dict[str, tf.Tensor]:
         ids = self._transform({TEXT_A: text_a[:, tf.newaxis], TEXT_B: text_b[:, tf.newaxis]})
-        scaled = tf.reshape(
-            self._model({name: _dense(ids[name]) for name in (IDS_A, IDS_B)}, training=False), [-1]
-        )
+        answers = self._model({name: _dense(ids[name]) for name in (IDS_A, IDS_B)}, training=False)
+        if self._label.classes is not None:
+            names = tf.constant(self._label.classes)
+            return {"probabilities": answers, "label": tf.gather(names, tf.argmax(answers, axis=-1))}
+        scaled = tf.reshape(answers, [-1])
         low, high = self._label.bounds
         outputs = {"score": low + (high - low) * scaled}
         if self._label.kind == "binary":
@@ -66,6 +71,17 @@ class PairServing(tf.Module):
         texts = {name: tf.io.FixedLenFeature([], tf.string) for name in (TEXT_A, TEXT_B)}
         parsed = tf.io.parse_example(examples, texts)
         return self._score(parsed[TEXT_A], parsed[TEXT_B])
+
+    @tf.function
+    def evaluate(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """examples: serialized tf.Example [batch]."""
+        outputs = self.score_examples(examples)
+        if self._label.classes is not None:
+            return {"evaluation": outputs["probabilities"]}
+        columns = [outputs["score"]]
+        if self._label.kind == "binary":
+            columns.append(tf.cast(outputs["label"], tf.float32))
+        return {"evaluation": tf.stack(columns, axis=-1)}
 
     @tf.function
     def embed(self, text: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -53,6 +53,20 @@ def test_swapping_the_texts_gives_the_same_score(head: str) -> None:
     np.testing.assert_allclose(scores(pair, A, B), scores(pair, B, A), atol=1e-6)
 
 
+def test_the_score_of_classes_is_not_symmetric_and_its_rows_are_probabilities() -> None:
+    pair, _ = build_pair(small(), ROWS, classes=3)
+    one, other = scores(pair, A, B), scores(pair, B, A)
+    assert one.shape == (4, 3)
+    np.testing.assert_allclose(one.sum(axis=1), 1, atol=1e-6)
+    assert np.abs(one - other)[0].max() > 1e-4
+    np.testing.assert_allclose(one[2:], other[2:], atol=1e-6)  # the same text twice
+
+
+def test_one_cosine_tells_no_classes_apart() -> None:
+    with pytest.raises(ValueError, match="cosine"):
+        build_pair(small(head="cosine"), ROWS, classes=3)
+
+
 def test_the_same_text_scores_highest_under_the_cosine_head() -> None:
     pair, _ = build_pair(small(), ROWS)
     same, other = scores(pair, A[:1], A[:1])[0, 0], scores(pair, A[:1], B[3:])[0, 0]
