@@ -31,6 +31,7 @@ PATH_KEYS = (
     ("data", "test"),
     ("data", "path"),
     ("data", "schema_file"),
+    ("model", "weights"),
     ("serving", "directory"),
 )
 
@@ -70,6 +71,10 @@ class Config(Section):
     def _parts_fit(self) -> Self:
         check_parts(self.model, self.data.label, self.data.vector is not None)
         check_training(self.training, self.data.label)
+        if isinstance(self.model, PairModel) and self.model.weights and self.model.encoder != "pretrained":
+            raise ValueError(
+                f"weights is for encoder = 'pretrained', not for {self.model.encoder!r}: remove it"
+            )
         return self
 
     @property

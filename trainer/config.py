@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from pathlib import Path
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 
 class Section(BaseModel):
@@ -17,7 +26,14 @@ class PairModel(Section):
     """A tower shared by both texts, and a head that compares what it makes of them."""
 
     family: Literal["pair"] = "pair"
-    encoder: Literal["average", "lstm", "bilstm", "cnn", "attention"] = "average"
+    encoder: Literal["average", "lstm", "bilstm", "cnn", "attention", "pretrained"] = "average"
+    weights: Path | None = Field(
+        None,
+        description="folder of a pretrained BERT: a preset of KerasHub, or Hugging Face's with safetensors",
+    )
+    frozen: bool = Field(
+        True, description="pretrained weights stay: texts are embedded once, projection and head are trained"
+    )
     head: Literal["cosine", "concatenation", "interaction"] | None = Field(
         None, description="left out: interaction for classes, cosine for all else"
     )
@@ -40,6 +56,12 @@ class PairModel(Section):
     max_tokens: PositiveInt = Field(100, description="tokens kept of each text, n-grams not counted")
     dropout: float = Field(0.2, ge=0, lt=1, description="share of tokens left out while training")
 
+    @model_validator(mode="after")
+    def _weights_fit(self) -> Self:
+        if self.encoder == "pretrained" and self.weights is None:
+            raise ValueError("encoder = 'pretrained' needs weights, the folder of a BERT")
+        return self
+
 
 class Training(Section):
     """How the weights are found."""
@@ -48,7 +70,12 @@ class Training(Section):
     epochs: PositiveInt = 15
     batch_size: PositiveInt = 128
     optimizer: Literal["adam", "rmsprop"] = "adam"
-    learning_rate: PositiveFloat = 1e-3
+    learning_rate: PositiveFloat = Field(1e-3, description="the highest one")
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_epochs: NonNegativeFloat = Field(0.0, description="epochs in which the learning rate rises from 0")
+    final_fraction: float = Field(0.0, ge=0, le=1, description="of the learning rate, where the cosine ends")
+    weight_decay: NonNegativeFloat = Field(0.0, description="share of each weight lost a step, by the rate")
+    clip_norm: NonNegativeFloat = Field(0.0, description="largest norm of all gradients together; 0: any")
     loss: Literal["cross_entropy", "mse", "correlation", "cosent"] | None = Field(
         None, description="left out: cross_entropy for classes, mse for all else"
     )
@@ -59,6 +86,15 @@ class Training(Section):
     patience: int = Field(3, ge=0, description="epochs without a better eval metric before training stops")
     mixed_precision: bool = Field(False, description="half precision inside the model; for GPUs")
     seed: int = 1
+
+    @model_validator(mode="after")
+    def _rises_in_time(self) -> Self:
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"warmup_epochs = {self.warmup_epochs} leaves nothing of epochs = {self.epochs}: "
+                "let the learning rate rise in fewer epochs"
+            )
+        return self
 
     def loss_for(self, kind: str) -> str:
         """The name of the loss for labels of a kind."""

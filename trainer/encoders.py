@@ -55,6 +55,8 @@ def build_tower(
         A model from ids, int64 [batch, length], padded on the right with 0, to embeddings, float [batch,
         dim]. More padding changes nothing; a text without tokens is the zero vector.
     """
+    if model.encoder == "pretrained":
+        raise ValueError("trainer.pretrained builds that tower")
     ids = keras.Input((None,), dtype="int64", name="ids")
     tower = keras.Model(ids, _ENCODERS[model.encoder](ids, model, vocabulary_rows), name="tower")
     if token_weights is not None and model.encoder == "average":

@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from trainer.config import PairModel
-from trainer.encoders import build_tower
 
 # A start near the labels of STS-like data: cosine 0 scores 0.12, cosine 1 scores 0.88.
 _FIRST_SCALE, _FIRST_BIAS = 4.0, -2.0
@@ -62,26 +60,21 @@ def interaction_head(u: Any, v: Any, model: PairModel, classes: int) -> Any:
     return _score(keras.layers.Dropout(model.dropout, name="hidden_dropout")(hidden), classes)
 
 
-def build_pair(
-    model: PairModel, vocabulary_rows: int, token_weights: np.ndarray | None = None, classes: int = 0
-) -> tuple[keras.Model, keras.Model]:
-    """The model of a pair and the tower that it holds.
+def build_pair(model: PairModel, tower: keras.Model, classes: int = 0) -> keras.Model:
+    """The model of a pair around a tower, whose weights it shares.
 
     Args:
         model: sizes and kinds.
-        vocabulary_rows: number of ids, the padding id 0 included.
-        token_weights: float [vocabulary_rows], first weights of the tokens.
+        tower: from ids, int64 [batch, length], to embeddings, float [batch, dim]; its name is `tower`.
         classes: how many, where the label is one of several; 0 for a score.
 
     Returns:
-        `pair`, from `{"ids_a": [batch, length], "ids_b": [batch, length]}` to scores [batch, 1] in [0, 1], or
-        to probabilities [batch, classes]; and `tower`, from ids [batch, length] to embeddings [batch, dim],
-        which shares its weights.
+        A model from `{"ids_a": [batch, length], "ids_b": [batch, length]}` to scores [batch, 1] in [0, 1], or
+        to probabilities [batch, classes]; its other layer is `head`.
     """
-    tower = build_tower(model, vocabulary_rows, token_weights)
-    ids = [keras.Input((None,), dtype="int64", name=name) for name in ("ids_a", "ids_b")]
-    score = build_head(model, tower.output_shape[-1], classes)([tower(one) for one in ids])
-    return keras.Model({"ids_a": ids[0], "ids_b": ids[1]}, score, name="pair"), tower
+    ids = {name: keras.Input((None,), dtype="int64", name=name) for name in ("ids_a", "ids_b")}
+    head = build_head(model, tower.output_shape[-1], classes)
+    return keras.Model(ids, head([tower(one) for one in ids.values()]), name="pair")
 
 
 def build_head(model: PairModel, dim: int, classes: int = 0) -> keras.Model:

@@ -25,7 +25,7 @@ EVALUATED = "evaluate"
 SCORE = "evaluation"
 # What `preprocess` reads of the model.
 EVALUATION: tuple[str, ...] = ()
-PREPROCESSING = ("max_tokens", "ngrams", "vocabulary_size", "min_frequency", "oov_buckets")
+PREPROCESSING = ("weights", "max_tokens", "ngrams", "vocabulary_size", "min_frequency", "oov_buckets")
 
 
 def preprocess(inputs: dict[str, Any], spec: Spec) -> dict[str, Any]:
@@ -34,6 +34,10 @@ def preprocess(inputs: dict[str, Any], spec: Spec) -> dict[str, Any]:
     A class keeps its place in the list of classes. Both texts share one vocabulary, learned from both.
     """
     model, label = narrow(spec.model, PairModel), _label(spec)
+    low, high = (0.0, 1.0) if label.kind == "classes" else label.bounds
+    outputs: dict[str, Any] = {LABEL: (tf.cast(inputs[LABEL], tf.float32) - low) / (high - low)}
+    if model.weights is not None:  # which brings its own tokens
+        return {TEXT_A: inputs[TEXT_A], TEXT_B: inputs[TEXT_B], **outputs}
     texts = {
         ids: text_features(tf.reshape(inputs[text], [-1]), model.max_tokens, model.ngrams)
         for ids, text in ((IDS_A, TEXT_A), (IDS_B, TEXT_B))
@@ -47,8 +51,6 @@ def preprocess(inputs: dict[str, Any], spec: Spec) -> dict[str, Any]:
         frequency_threshold=model.min_frequency,
         vocab_filename=VOCABULARY,
     )
-    low, high = (0.0, 1.0) if label.kind == "classes" else label.bounds
-    outputs: dict[str, Any] = {LABEL: (tf.cast(inputs[LABEL], tf.float32) - low) / (high - low)}
     for name, tokens in texts.items():
         found = tft.apply_vocabulary(tokens.to_sparse(), vocabulary, num_oov_buckets=model.oov_buckets)
         outputs[name] = tf.SparseTensor(found.indices, found.values + FIRST_ID, found.dense_shape)

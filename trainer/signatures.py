@@ -8,7 +8,9 @@ import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from trainer.config import PairModel
 from trainer.features import IDS_A, IDS_B, TEXT_A, TEXT_B, Label
+from trainer.pretrained import WordPiece, folder_of
 from trainer.spec import Spec, narrow
 
 THRESHOLD = 0.5
@@ -31,8 +33,14 @@ class PairServing(tf.Module):
         super().__init__()
         self._model = model
         self._tower = model.get_layer("tower")
-        # Held here so that its vocabulary is saved as an asset of this module.
-        self._transform = transform.transform_features_layer()
+        config = narrow(spec.model, PairModel)
+        # Held here so that the vocabulary is saved with this module.
+        self._piece: Any = None
+        self._transform: Any = None
+        if config.encoder == "pretrained":
+            self._piece = WordPiece(folder_of(config), config.max_tokens)
+        else:
+            self._transform = transform.transform_features_layer()
         self._label = narrow(spec.label, Label)
 
     def served(self) -> dict[str, Any]:
@@ -48,8 +56,7 @@ class PairServing(tf.Module):
         }
 
     def _score(self, text_a: tf.Tensor, text_b: tf.Tensor) -> dict[str, tf.Tensor]:
-        ids = self._transform({TEXT_A: text_a[:, tf.newaxis], TEXT_B: text_b[:, tf.newaxis]})
-        answers = self._model({name: _dense(ids[name]) for name in (IDS_A, IDS_B)}, training=False)
+        answers = self._model({IDS_A: self._ids(text_a), IDS_B: self._ids(text_b)}, training=False)
         if self._label.classes is not None:
             names = tf.constant(self._label.classes)
             return {"probabilities": answers, "label": tf.gather(names, tf.argmax(answers, axis=-1))}
@@ -86,8 +93,13 @@ class PairServing(tf.Module):
     @tf.function
     def embed(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """text: string [batch]."""
-        ids = self._transform({TEXT_A: text[:, tf.newaxis]})
-        return {"embedding": self._tower(_dense(ids[IDS_A]), training=False)}
+        return {"embedding": self._tower(self._ids(text), training=False)}
+
+    def _ids(self, texts: tf.Tensor) -> tf.Tensor:
+        """String [batch] to int64 [batch, length]; both texts have one vocabulary."""
+        if self._piece is not None:
+            return self._piece(texts).to_tensor()
+        return _dense(self._transform({TEXT_A: texts[:, tf.newaxis]})[IDS_A])
 
 
 def _dense(ids: Any) -> tf.Tensor:

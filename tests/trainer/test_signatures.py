@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from trainer.config import PairModel, Training
+from trainer.encoders import build_tower
 from trainer.features import Label
 from trainer.heads import build_pair
 from trainer.signatures import PairServing
@@ -40,7 +41,7 @@ class Transform:
 def serving(label: Label) -> PairServing:
     tf.random.set_seed(1)
     model = PairModel(embedding_dim=8, dropout=0.5, ngrams=())
-    pair, _ = build_pair(model, ROWS, classes=label.count)
+    pair = build_pair(model, build_tower(model, ROWS), label.count)
     return PairServing(pair, Transform(), Spec(label=label, model=model, training=Training()))
 
 
