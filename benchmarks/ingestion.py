@@ -36,10 +36,14 @@ BEAM = ["--runner=FnApiRunner", "--sdk_container_image=unused"]
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", choices=["compare", "kembar", "tfx", "make"])
     parser.add_argument("--rows", type=int, default=400_000)
-    parser.add_argument("--folder", type=Path, help="of the data and of what is made; default: a temporary one")
+    parser.add_argument(
+        "--folder", type=Path, help="of the data and of what is made; default: a temporary one"
+    )
     parser.add_argument("--one-source", action="store_true", help="Kembar divides one file itself")
     parser.add_argument("--ngrams", action="store_true", help="Kembar's default features: words and 3-grams")
     options = parser.parse_args()
@@ -50,7 +54,9 @@ def main() -> None:
             found = [
                 json.loads(
                     subprocess.run(
-                        [sys.executable, __file__, what, *_passed(options, folder)], check=True, stdout=subprocess.PIPE
+                        [sys.executable, __file__, what, *_passed(options, folder)],
+                        check=True,
+                        stdout=subprocess.PIPE,
                     ).stdout.splitlines()[-1]
                 )
                 for what in ("tfx", "kembar")
@@ -70,7 +76,15 @@ def main() -> None:
             data = folder / f"data-{options.rows}"
             pipeline = kembar_steps if options.what == "kembar" else tfx_steps
             with tempfile.TemporaryDirectory(dir=folder) as root:
-                print(json.dumps({"what": options.what, "rows": options.rows, **measure(pipeline, data, Path(root), options)}))
+                print(
+                    json.dumps(
+                        {
+                            "what": options.what,
+                            "rows": options.rows,
+                            **measure(pipeline, data, Path(root), options),
+                        }
+                    )
+                )
     sys.stdout.flush()
     os._exit(0)
 
@@ -186,7 +200,9 @@ def preprocessing_fn(inputs: dict[str, Any]) -> dict[str, Any]:
     for name in ("question1", "question2"):
         clean = tf.strings.regex_replace(tf.strings.lower(tf.reshape(inputs[name], [-1])), r"[^\w\s]", " ")
         tokens[name] = tf.strings.split(clean)[:, :100]
-    vocabulary = tft.vocabulary(tf.concat(list(tokens.values()), axis=1), top_k=10_000, vocab_filename="words")
+    vocabulary = tft.vocabulary(
+        tf.concat(list(tokens.values()), axis=1), top_k=10_000, vocab_filename="words"
+    )
     outputs = {
         name: tft.apply_vocabulary(found, vocabulary, default_value=0).to_tensor(shape=[None, 100])
         for name, found in tokens.items()

@@ -12,7 +12,6 @@ from tfx_bsl.coders import example_coder
 from components.tfrecords import read_batches
 
 
-
 def split_files(examples: Artifact, split: str) -> list[str]:
     """The TFRecord files of one split, in order."""
     return sorted(tf.io.gfile.glob(os.path.join(artifact_utils.get_split_uri([examples], split), "*.gz")))

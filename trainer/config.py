@@ -83,6 +83,7 @@ class Training(Section):
         0.0, ge=0, lt=1, description="share of a label that goes to all answers alike, in the cross-entropy"
     )
     class_weights: Literal["none", "balanced"] = "none"
+    calibrated: bool = Field(True, description="scores bent to the eval split after training, in their order")
     patience: int = Field(3, ge=0, description="epochs without a better eval metric before training stops")
     mixed_precision: bool = Field(False, description="half precision inside the model; for GPUs")
     seed: int = 1

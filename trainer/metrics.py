@@ -10,6 +10,7 @@ from sklearn import metrics as skl
 
 from trainer.features import Label
 
+DEFAULT_THRESHOLD = 0.5
 _BINS = 10
 
 
@@ -35,7 +36,7 @@ def pair_metrics(label: np.ndarray, score: np.ndarray, kind: Label) -> dict[str,
         return class_metrics(label, score, kind.count)
     if kind.kind == "score":
         return _score_metrics(label, score[:, 0])
-    decided = score[:, 1] > 0.5 if score.shape[1] > 1 else score[:, 0] >= 0.5
+    decided = score[:, 1] > 0.5 if score.shape[1] > 1 else score[:, 0] >= DEFAULT_THRESHOLD
     return _binary_metrics(label, score[:, 0], decided)
 
 
@@ -46,7 +47,7 @@ def best_threshold(label: np.ndarray, score: np.ndarray) -> float:
     """
     label, score = np.asarray(label).ravel() > 0.5, np.asarray(score, np.float64).ravel()
     if not 0 < label.sum() < label.size:
-        return 0.5
+        return DEFAULT_THRESHOLD
     order = np.argsort(-score, kind="stable")
     ranked, hits = score[order], np.cumsum(label[order])
     f1 = 2 * hits / (np.arange(1, label.size + 1) + label.sum())

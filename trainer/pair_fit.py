@@ -13,6 +13,7 @@ import tensorflow_transform as tft
 
 from trainer import devices, pretrained
 from trainer.batching import POOL_ROWS, make_dataset, steps
+from trainer.calibration import calibrate
 from trainer.checkpoint import Checkpoint
 from trainer.config import PairModel, Training
 from trainer.encoders import build_tower, inverse_document_frequency
@@ -21,7 +22,7 @@ from trainer.fitting import EARLY_STOPPING, Data, EvalMetric, Progress, Training
 from trainer.heads import build_head, build_pair
 from trainer.kernels import lstm_kernels, lstms
 from trainer.losses import Loss, balanced, make_loss
-from trainer.metrics import pair_metrics
+from trainer.metrics import DEFAULT_THRESHOLD, best_threshold, pair_metrics
 from trainer.optimizers import make_optimizer
 from trainer.order import HOST, Order, draws, row_batches
 from trainer.spec import Spec, narrow
@@ -76,6 +77,25 @@ def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
     return (_frozen if config.frozen else _fine_tuned)(data, spec, config, pools)
 
 
+def finish(model: keras.Model, labels: np.ndarray, scores: np.ndarray, spec: Spec) -> dict[str, float]:
+    """Calibrates a trained model on the eval split and stores its threshold as `model.threshold`.
+
+    Args:
+      model: As it will be served.
+      labels: [rows], scaled to 0..1; of classes the index.
+      scores: [rows, 1] or [rows, classes], what the model says of them.
+      spec: The use case.
+
+    Returns:
+      What the training's log shall say of it.
+    """
+    label = narrow(spec.label, Label)
+    if narrow(spec.training, Training).calibrated:
+        scores = calibrate(model.get_layer("head").get_layer("score"), labels, scores, label)
+    model.threshold = best_threshold(labels, scores) if label.kind == "binary" else DEFAULT_THRESHOLD
+    return {"threshold": model.threshold} if label.kind == "binary" else {}
+
+
 def _from_scratch(data: Data, spec: Spec, config: PairModel) -> tuple[keras.Model, TrainingLog]:
     rows = vocabulary_rows(data.transform, spec)
     pools = {split: data.pools(split, POOL_ROWS) for split in ("train", "eval")}
@@ -121,16 +141,18 @@ def _frozen(data: Data, spec: Spec, config: PairModel, pools: Pools) -> tuple[ke
     size = min(training.batch_size, survey.pairs)
     with tf.device(HOST):
         table = tuple(map(tf.constant, train))
-    batches = order.dataset(lambda seed: row_batches(seed[0], survey.pairs, size)).map(
+    shuffled = order.dataset(lambda seed: row_batches(seed[0], survey.pairs, size)).map(
         lambda places: _named(tf.gather(column, places) for column in table)
     )
-    batches = batches.apply(tf.data.experimental.assert_cardinality(survey.pairs // size)).prefetch(16)
+    shuffled = shuffled.apply(tf.data.experimental.assert_cardinality(survey.pairs // size)).prefetch(16)
     judged = (
         tf.data.Dataset.from_tensor_slices(held_out).batch(_EVAL_ROWS).map(lambda *row: _named(row)).cache()
     )
-    model, log = _train(data, spec, build, survey, Batches(batches, judged, order), survey.pairs // size)
+    batches = Batches(shuffled, judged, order)
+    model, log = _train(data, spec, build, survey, batches, survey.pairs // size)
     served.get_layer("tower").get_layer("top").set_weights(model.get_layer("top").get_weights())
     served.get_layer("head").set_weights(model.get_layer("head").get_weights())
+    log.details |= finish(served, *_judged(model, batches.held_out), spec)
     log.parameters = served.count_params()
     return served, log
 
@@ -155,6 +177,7 @@ def _train_on_ids(
     # Served in float32 and on any machine, whatever it was trained in and on.
     served = build(False)
     served.set_weights(model.get_weights())
+    log.details |= finish(served, *_judged(served, batches.held_out), spec)
     return served, log
 
 
@@ -174,13 +197,11 @@ def _train(
         loss = _share(_loss(training, label, survey), parts)
         model.compile(make_optimizer(training, steps_per_epoch, parts), loss=loss, jit_compile=False)
     devices.check_shares(training.batch_size, survey.pairs, parts)
-    labels = np.concatenate([label.numpy() for _, label in batches.held_out])
     metric = PRIMARY[label.kind]
     forward = tf.function(lambda texts: model(texts, training=False), reduce_retracing=True)
 
     def measure() -> float:
-        scores = np.concatenate([forward(texts).numpy() for texts, _ in batches.held_out])
-        return pair_metrics(labels, scores, label)[metric]
+        return pair_metrics(*_judged(forward, batches.held_out), label)[metric]
 
     stopping = keras.callbacks.EarlyStopping(
         f"eval_{metric}", mode="max", patience=training.patience, restore_best_weights=True
@@ -236,6 +257,13 @@ def _rows(pools: tf.data.Dataset) -> tuple[tf.RaggedTensor, tf.RaggedTensor, np.
         raise ValueError("a split is empty")
     ids = (tf.concat([pool[name] for pool in found], axis=0) for name in (IDS_A, IDS_B))
     return *ids, np.concatenate([pool[LABEL].numpy() for pool in found]).ravel().astype(np.float32)
+
+
+def _judged(model: Callable[..., Any], held_out: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Labels [rows] and scores [rows, 1 or classes] of the eval split."""
+    found = [(label.numpy(), model(texts).numpy()) for texts, label in held_out]
+    labels, scores = zip(*found, strict=True)
+    return np.concatenate(labels), np.concatenate(scores)
 
 
 def _named(columns: Any) -> tuple[dict[str, Any], Any]:

@@ -10,10 +10,9 @@ import tensorflow_transform as tft
 
 from trainer.config import PairModel
 from trainer.features import IDS_A, IDS_B, TEXT_A, TEXT_B, Label
+from trainer.metrics import DEFAULT_THRESHOLD
 from trainer.pretrained import WordPiece, folder_of
 from trainer.spec import Spec, narrow
-
-THRESHOLD = 0.5
 
 
 class PairServing(tf.Module):
@@ -33,6 +32,8 @@ class PairServing(tf.Module):
         super().__init__()
         self._model = model
         self._tower = model.get_layer("tower")
+        # Found on the eval split after training.
+        self._threshold = getattr(model, "threshold", DEFAULT_THRESHOLD)
         config = narrow(spec.model, PairModel)
         # Held here so that the vocabulary is saved with this module.
         self._piece: Any = None
@@ -64,7 +65,7 @@ class PairServing(tf.Module):
         low, high = self._label.bounds
         outputs = {"score": low + (high - low) * scaled}
         if self._label.kind == "binary":
-            outputs["label"] = tf.cast(scaled >= THRESHOLD, tf.int64)
+            outputs["label"] = tf.cast(scaled >= self._threshold, tf.int64)
         return outputs
 
     @tf.function

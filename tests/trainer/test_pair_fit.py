@@ -11,6 +11,7 @@ import tensorflow as tf
 from small_trainings import data_of, train
 
 from trainer.fitting import Data
+from trainer.metrics import best_threshold
 
 IDS = {name: np.array([[1, 2], [3, 0]]) for name in ("ids_a", "ids_b")}
 
@@ -40,6 +41,32 @@ def test_training_lowers_the_loss_and_answers_are_probabilities(kind, tmp_path):
     assert found.shape == (2, 2 if kind == "classes" else 1)
     assert found.min() >= 0
     assert found.max() <= 1
+
+
+def test_binary_labels_get_the_threshold_that_is_best_on_eval(tmp_path):
+    data = data_of("binary", tmp_path)
+    model, log = train("binary", data, dropout=0.0)
+    assert model.threshold == log.details["threshold"] != 0.5
+    rows = next(iter(data.pools("eval", 1_000)))
+    ids = {name: tf.sparse.to_dense(rows[name]) for name in IDS}
+    assert model.threshold == pytest.approx(
+        best_threshold(rows["label"].numpy(), model(ids).numpy()), abs=1e-5
+    )
+
+
+def test_calibration_keeps_the_order_and_lowers_the_error_on_eval(tmp_path):
+    data = data_of("pair", tmp_path)
+    rows = next(iter(data.pools("eval", 1_000)))
+    ids = {name: tf.sparse.to_dense(rows[name]) for name in IDS}
+    plain, bent = (
+        train("pair", data, dropout=0.0, epochs=2, calibrated=wanted)[0](ids).numpy()
+        for wanted in (False, True)
+    )
+    np.testing.assert_array_equal(
+        np.argsort(plain, axis=0, kind="stable"), np.argsort(bent, axis=0, kind="stable")
+    )
+    errors = [np.mean((scores - rows["label"].numpy()) ** 2) for scores in (plain, bent)]
+    assert errors[1] < errors[0]
 
 
 def test_classes_are_told_apart(tmp_path):

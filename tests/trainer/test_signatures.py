@@ -38,10 +38,11 @@ class Transform:
         return Hashing()
 
 
-def serving(label: Label) -> PairServing:
+def serving(label: Label, threshold: float = 0.5) -> PairServing:
     tf.random.set_seed(1)
     model = PairModel(embedding_dim=8, dropout=0.5, ngrams=())
     pair = build_pair(model, build_tower(model, ROWS), label.count)
+    pair.threshold = threshold
     return PairServing(pair, Transform(), Spec(label=label, model=model, training=Training()))
 
 
@@ -160,6 +161,14 @@ def test_a_binary_label_is_decided_at_a_half():
     np.testing.assert_array_equal(again["label"].numpy(), answer["label"].numpy())
     evaluated = served["evaluate"](examples=tf.constant(rows))["evaluation"].numpy()
     np.testing.assert_array_equal(evaluated, np.stack([answer["score"], answer["label"]], axis=1))
+
+
+def test_the_stored_threshold_decides():
+    module = serving(Label(column="y", kind="binary"), threshold=0.9)
+    texts = {"text_a": tf.constant(["a man", "a man"]), "text_b": tf.constant(["a man", "guitar"])}
+    answer = module.served()["serving_default"](**texts)
+    assert answer["score"].numpy().max() > 0.5
+    np.testing.assert_array_equal(answer["label"].numpy(), [0, 0])
 
 
 def test_classes_have_probabilities_and_a_name():
