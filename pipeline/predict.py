@@ -64,6 +64,10 @@ def _score(model: LoadedModel, rows: list[dict[str, Any]]) -> Iterator[dict[str,
 
 def _plain(value: Any) -> Any:
     """As JSON has it; a float32 keeps its own digits, as it does over REST."""
+    if isinstance(value, bytes):
+        return value.decode()
+    if getattr(value, "ndim", 0):
+        return [_plain(item) for item in value]
     return json.loads(str(value)) if getattr(value, "dtype", None) == "float32" else value.tolist()
 
 

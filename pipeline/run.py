@@ -20,6 +20,7 @@ from pipeline.config import Config
 from pipeline.lock import lock
 from pipeline.terminal import Terminal
 from pipeline.workdir import Workdir
+from trainer.config import PairModel
 from trainer.errors import ConfigError, KembarError
 
 if TYPE_CHECKING:
@@ -46,6 +47,13 @@ def preflight(source: str, config: Config) -> None:
         )
     except (text_format.ParseError, UnicodeDecodeError) as error:
         raise ConfigError(f"{source}: {place}: {error}") from None
+    if isinstance(config.model, PairModel) and config.model.weights is not None:
+        from trainer.pretrained import check_folder
+
+        try:
+            check_folder(config.model.weights)
+        except ConfigError as error:
+            raise ConfigError(f"{source}: {error}") from None
     for key, files in config.data.files().items():
         for file in files:
             try:

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from pathlib import Path
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 
 class Section(BaseModel):
@@ -17,8 +26,18 @@ class PairModel(Section):
     """A tower shared by both texts, and a head that compares what it makes of them."""
 
     family: Literal["pair"] = "pair"
-    encoder: Literal["average", "lstm"] = "average"
-    head: Literal["cosine", "concatenation", "interaction"] = "cosine"
+    encoder: Literal["average", "lstm", "bilstm", "cnn", "attention", "pretrained"] = "average"
+    weights: Path | None = Field(
+        None,
+        description="folder of a pretrained BERT: a preset of KerasHub, or Hugging Face's with safetensors",
+    )
+    frozen: bool = Field(
+        True, description="pretrained weights stay: texts are embedded once, projection and head are trained"
+    )
+    head: Literal["cosine", "concatenation", "interaction"] | None = Field(
+        None, description="left out: interaction for classes, cosine for all else"
+    )
+    hidden: PositiveInt = Field(64, description="units of the network in head 'interaction'")
     vocabulary_size: PositiveInt = Field(10_000, description="tokens and n-grams with a row of their own")
     min_frequency: PositiveInt = Field(1, description="times that a token must occur to get one")
     oov_buckets: PositiveInt = Field(
@@ -26,12 +45,22 @@ class PairModel(Section):
         description="rows that the others share by hash: the same unknown word in both texts still counts",
     )
     ngrams: tuple[PositiveInt, ...] = Field(
-        (3,), description="lengths of the character n-grams that follow the tokens; none for encoder 'lstm'"
+        (3,),
+        description="lengths of the character n-grams that follow the tokens; for encoder 'average' alone",
     )
     embedding_dim: PositiveInt = 256
-    units: PositiveInt = Field(32, description="size of the state of encoder 'lstm'")
+    units: PositiveInt = Field(
+        32,
+        description="states of an LSTM in each direction, filters of each width, or width of the attention",
+    )
     max_tokens: PositiveInt = Field(100, description="tokens kept of each text, n-grams not counted")
     dropout: float = Field(0.2, ge=0, lt=1, description="share of tokens left out while training")
+
+    @model_validator(mode="after")
+    def _weights_fit(self) -> Self:
+        if self.encoder == "pretrained" and self.weights is None:
+            raise ValueError("encoder = 'pretrained' needs weights, the folder of a BERT")
+        return self
 
 
 class Training(Section):
@@ -41,8 +70,33 @@ class Training(Section):
     epochs: PositiveInt = 15
     batch_size: PositiveInt = 128
     optimizer: Literal["adam", "rmsprop"] = "adam"
-    learning_rate: PositiveFloat = 1e-3
-    loss: Literal["cross_entropy", "mse", "correlation", "cosent"] = "mse"
+    learning_rate: PositiveFloat = Field(1e-3, description="the highest one")
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_epochs: NonNegativeFloat = Field(0.0, description="epochs in which the learning rate rises from 0")
+    final_fraction: float = Field(0.0, ge=0, le=1, description="of the learning rate, where the cosine ends")
+    weight_decay: NonNegativeFloat = Field(0.0, description="share of each weight lost a step, by the rate")
+    clip_norm: NonNegativeFloat = Field(0.0, description="largest norm of all gradients together; 0: any")
+    loss: Literal["cross_entropy", "mse", "correlation", "cosent"] | None = Field(
+        None, description="left out: cross_entropy for classes, mse for all else"
+    )
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=1, description="share of a label that goes to all answers alike, in the cross-entropy"
+    )
+    class_weights: Literal["none", "balanced"] = "none"
+    calibrated: bool = Field(True, description="scores bent to the eval split after training, in their order")
     patience: int = Field(3, ge=0, description="epochs without a better eval metric before training stops")
     mixed_precision: bool = Field(False, description="half precision inside the model; for GPUs")
     seed: int = 1
+
+    @model_validator(mode="after")
+    def _rises_in_time(self) -> Self:
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"warmup_epochs = {self.warmup_epochs} leaves nothing of epochs = {self.epochs}: "
+                "let the learning rate rise in fewer epochs"
+            )
+        return self
+
+    def loss_for(self, kind: str) -> str:
+        """The name of the loss for labels of a kind."""
+        return self.loss or ("cross_entropy" if kind == "classes" else "mse")

@@ -12,6 +12,11 @@ from trainer.config import PairModel
 
 PADDING = 0
 WEIGHT_TABLE = "token_weights"
+# Tokens that a filter of the CNN spans.
+_WIDTHS = (2, 3, 4)
+_HEADS = 4
+# Below any state of an LSTM and any activation, and within bfloat16.
+_LOWEST = -1e9
 
 
 @keras.saving.register_keras_serializable("kembar")
@@ -50,6 +55,8 @@ def build_tower(
         A model from ids, int64 [batch, length], padded on the right with 0, to embeddings, float [batch,
         dim]. More padding changes nothing; a text without tokens is the zero vector.
     """
+    if model.encoder == "pretrained":
+        raise ValueError("trainer.pretrained builds that tower")
     ids = keras.Input((None,), dtype="int64", name="ids")
     tower = keras.Model(ids, _ENCODERS[model.encoder](ids, model, vocabulary_rows), name="tower")
     if token_weights is not None and model.encoder == "average":
@@ -83,13 +90,89 @@ def _average(ids: Any, model: PairModel, rows: int) -> Any:
 
 
 def _lstm(ids: Any, model: PairModel, rows: int) -> Any:
+    """The last state of an LSTM (Hochreiter and Schmidhuber 1997)."""
+    state = keras.layers.LSTM(model.units, name="lstm")(_vectors(ids, model, rows), mask=_cudnn_mask(ids))
+    return state * ops.cast(ops.any(_present(ids), axis=1, keepdims=True), state.dtype)
+
+
+def _bilstm(ids: Any, model: PairModel, rows: int) -> Any:
+    """The maximum over all states of an LSTM in each direction.
+
+    Conneau et al. 2017, "Supervised Learning of Universal Sentence Representations", section 3.2.2.
+    """
+    lstm = keras.layers.LSTM(model.units, return_sequences=True, name="lstm")
+    both = keras.layers.Bidirectional(lstm, name="bilstm")
+    return _max_over_time(ids, both(_vectors(ids, model, rows), mask=_cudnn_mask(ids)))
+
+
+def _cnn(ids: Any, model: PairModel, rows: int) -> Any:
+    """Filters over runs of tokens, and each one's maximum over the text (Kim 2014)."""
+    vectors = _vectors(ids, model, rows)
+    # Behind the last token stands what stands behind the batch's longest text: zeros.
+    vectors = vectors * ops.cast(_present(ids)[:, :, None], vectors.dtype)
+    found = [
+        keras.layers.Conv1D(model.units, width, padding="same", activation="relu", name=f"filters_{width}")(
+            vectors
+        )
+        for width in _WIDTHS
+    ]
+    return _max_over_time(ids, keras.layers.Concatenate(name="filters")(found))
+
+
+def _attention(ids: Any, model: PairModel, rows: int) -> Any:
+    """One block of self-attention over tokens and their positions, and the mean of what it makes of them.
+
+    Vaswani et al. 2017, "Attention Is All You Need", sections 3.1 to 3.5; normalized before each part, which
+    trains without a warm-up (Xiong et al. 2020).
+    """
+    vectors = _vectors(ids, model, rows)
+    vectors = vectors + ops.cast(_positions(ids, model.embedding_dim), vectors.dtype)
+    attention = keras.layers.MultiHeadAttention(_HEADS, max(1, model.units // _HEADS), name="attention")
+    normal = keras.layers.LayerNormalization(name="before_attention")(vectors)
+    vectors = vectors + attention(normal, normal, attention_mask=_present(ids)[:, None, :])
+    normal = keras.layers.LayerNormalization(name="before_feed_forward")(vectors)
+    hidden = keras.layers.Dense(2 * model.units, "relu", name="feed_forward")(normal)
+    vectors = vectors + keras.layers.Dense(model.embedding_dim, name="feed_back")(hidden)
+    return mean_over_tokens(ids, keras.layers.LayerNormalization(name="after")(vectors))
+
+
+_ENCODERS = {"average": _average, "lstm": _lstm, "bilstm": _bilstm, "cnn": _cnn, "attention": _attention}
+
+
+def mean_over_tokens(ids: Any, vectors: Any) -> Any:
+    """Vectors [batch, length, dim] to the mean of those that are no padding, [batch, dim]; none: zeros."""
+    present = ops.cast(_present(ids)[:, :, None], vectors.dtype)
+    return ops.sum(vectors * present, axis=1) / ops.maximum(ops.sum(present, axis=1), 1)
+
+
+def _vectors(ids: Any, model: PairModel, rows: int) -> Any:
+    """Token vectors [batch, length, dim], for encoders that read them in order; whole tokens are dropped."""
     vectors = keras.layers.Embedding(rows, model.embedding_dim, name="tokens")(ids)
-    present = ops.not_equal(ids, PADDING)
+    drop = keras.layers.Dropout(model.dropout, noise_shape=(None, None, 1), name="token_dropout")
+    return drop(vectors)
+
+
+def _present(ids: Any) -> Any:
+    return ops.not_equal(ids, PADDING)
+
+
+def _cudnn_mask(ids: Any) -> Any:
     # cuDNN refuses a batch in which a text has no token at all: such a text keeps its first place of padding
     # and is set to zero afterwards.
-    mask = ops.concatenate([ops.ones_like(present[:, :1]), present[:, 1:]], axis=1)
-    state = keras.layers.LSTM(model.units, dropout=model.dropout, name="lstm")(vectors, mask=mask)
-    return state * ops.cast(ops.any(present, axis=1, keepdims=True), state.dtype)
+    present = _present(ids)
+    return ops.concatenate([ops.ones_like(present[:, :1]), present[:, 1:]], axis=1)
 
 
-_ENCODERS = {"average": _average, "lstm": _lstm}
+def _max_over_time(ids: Any, states: Any) -> Any:
+    """States [batch, length, dim] to the maximum of those that are no padding; none: zeros."""
+    present = _present(ids)[:, :, None]
+    most = ops.max(ops.where(present, states, ops.cast(_LOWEST, states.dtype)), axis=1)
+    return ops.where(ops.any(present, axis=1), most, ops.zeros_like(most))
+
+
+def _positions(ids: Any, dim: int) -> Any:
+    """Sines and cosines of each place in the text, [batch, length, dim]: any length, nothing learned."""
+    places = ops.cast(ops.cumsum(ops.ones_like(ids), axis=1) - 1, "float32")
+    pairs = np.arange(dim) // 2 * 2
+    angles = places[:, :, None] * np.power(1e4, -pairs / dim).astype(np.float32)
+    return ops.where(np.arange(dim) % 2 == 0, ops.sin(angles), ops.cos(angles))

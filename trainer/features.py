@@ -20,7 +20,9 @@ LABEL = "label"
 # What decides between two models, by the label's kind.
 PRIMARY = {"score": "spearman", "binary": "average_precision", "classes": "accuracy"}
 # Of all other metrics more is better.
-LOWER_IS_BETTER = frozenset({"mse", "cross_entropy", "negative_elbo", "nll", "reconstruction", "kl"})
+LOWER_IS_BETTER = frozenset(
+    {"mse", "cross_entropy", "calibration_error", "negative_elbo", "nll", "reconstruction", "kl"}
+)
 
 # Transformed features; the label keeps its name and is scaled to 0..1.
 IDS_A = "ids_a"
@@ -63,3 +65,8 @@ class Label(BaseModel):
         if self.classes is not None:
             return (0.0, len(self.classes) - 1.0)
         return (0.0, 1.0) if self.range is None else self.range
+
+    @property
+    def count(self) -> int:
+        """How many classes there are; 0 where the label is a number."""
+        return len(self.classes or ())

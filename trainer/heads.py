@@ -5,15 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from trainer.config import PairModel
-from trainer.encoders import build_tower
 
 # A start near the labels of STS-like data: cosine 0 scores 0.12, cosine 1 scores 0.88.
 _FIRST_SCALE, _FIRST_BIAS = 4.0, -2.0
-_HIDDEN = 64
 # Norms, cosines and scores, whatever the tower computes in.
 EXACT = "float32"
 _TINY = 1e-12
@@ -32,56 +29,72 @@ class Cosine(keras.layers.Layer):
         return (u_shape[0], 1)
 
 
-def cosine_head(u: Any, v: Any) -> Any:
+def cosine_head(u: Any, v: Any, model: PairModel, classes: int) -> Any:
     """sigmoid(a cos(u, v) + b) with learned a and b; symmetric."""
+    if classes:
+        raise ValueError("one cosine does not tell classes apart")
     start = {"kernel_initializer": keras.initializers.Constant(_FIRST_SCALE)}
     start["bias_initializer"] = keras.initializers.Constant(_FIRST_BIAS)
-    return _score(Cosine(name="cosine", dtype=EXACT)(u, v), **start)
+    return _score(Cosine(name="cosine", dtype=EXACT)(u, v), 0, **start)
 
 
-def concatenation_head(u: Any, v: Any) -> Any:
-    """sigmoid(w [u; v] + b): the classic baseline, not symmetric and blind to how u and v go together."""
-    return _score(keras.layers.Concatenate(name="pair")([u, v]))
+def concatenation_head(u: Any, v: Any, model: PairModel, classes: int) -> Any:
+    """w [u; v] + b: the classic baseline, not symmetric and blind to how u and v go together."""
+    return _score(keras.layers.Concatenate(name="pair")([u, v]), classes)
 
 
-def interaction_head(u: Any, v: Any) -> Any:
-    """A small network over [u + v; |u - v|; u * v; cos(u, v)] of the unit vectors: symmetric, unlike [u; v].
+def interaction_head(u: Any, v: Any, model: PairModel, classes: int) -> Any:
+    """A small network over what two unit vectors have to do with each other.
 
-    Tai, Socher, Manning 2015, "Improved Semantic Representations From Tree-Structured LSTMs", section 4.2,
-    uses the product and the distance.
+    For a score [u + v; |u - v|; u * v; cos(u, v)], which is symmetric; Tai, Socher, Manning 2015, "Improved
+    Semantic Representations From Tree-Structured LSTMs", section 4.2, uses the product and the distance. For
+    classes [u; v; |u - v|; u * v; cos(u, v)], because what follows from what has a direction: Conneau et al.
+    2017, "Supervised Learning of Universal Sentence Representations", section 2.
     """
     u, v = (keras.layers.UnitNormalization(dtype=EXACT)(one) for one in (u, v))
-    parts = [u + v, ops.abs(u - v), u * v, Cosine(name="cosine", dtype=EXACT)(u, v)]
-    hidden = keras.layers.Dense(_HIDDEN, "relu", name="hidden")(keras.layers.Concatenate(name="pair")(parts))
-    return _score(hidden)
+    parts = [u, v] if classes else [u + v]
+    parts += [ops.abs(u - v), u * v, Cosine(name="cosine", dtype=EXACT)(u, v)]
+    hidden = keras.layers.Dense(model.hidden, "relu", name="hidden")(
+        keras.layers.Concatenate(name="pair")(parts)
+    )
+    return _score(keras.layers.Dropout(model.dropout, name="hidden_dropout")(hidden), classes)
 
 
-def build_pair(
-    model: PairModel, vocabulary_rows: int, token_weights: np.ndarray | None = None
-) -> tuple[keras.Model, keras.Model]:
-    """The model of a pair and the tower that it holds.
+def build_pair(model: PairModel, tower: keras.Model, classes: int = 0) -> keras.Model:
+    """The model of a pair around a tower, whose weights it shares.
 
     Args:
         model: sizes and kinds.
-        vocabulary_rows: number of ids, the padding id 0 included.
-        token_weights: float [vocabulary_rows], first weights of the tokens.
+        tower: from ids, int64 [batch, length], to embeddings, float [batch, dim]; its name is `tower`.
+        classes: how many, where the label is one of several; 0 for a score.
 
     Returns:
-        `pair`, from `{"ids_a": [batch, length], "ids_b": [batch, length]}` to scores [batch, 1] in [0, 1];
-        and `tower`, from ids [batch, length] to embeddings [batch, dim], which shares its weights.
+        A model from `{"ids_a": [batch, length], "ids_b": [batch, length]}` to scores [batch, 1] in [0, 1], or
+        to probabilities [batch, classes]; its other layer is `head`.
     """
-    tower = build_tower(model, vocabulary_rows, token_weights)
-    ids = [keras.Input((None,), dtype="int64", name=name) for name in ("ids_a", "ids_b")]
-    u, v = (tower(one) for one in ids)
-    score = HEADS[model.head](u, v)
-    return keras.Model({"ids_a": ids[0], "ids_b": ids[1]}, score, name="pair"), tower
+    ids = {name: keras.Input((None,), dtype="int64", name=name) for name in ("ids_a", "ids_b")}
+    head = build_head(model, tower.output_shape[-1], classes)
+    return keras.Model(ids, head([tower(one) for one in ids.values()]), name="pair")
+
+
+def build_head(model: PairModel, dim: int, classes: int = 0) -> keras.Model:
+    """The part of a pair's model behind the tower.
+
+    Returns:
+        A model from two embeddings, each [batch, dim], to scores [batch, 1] or probabilities [batch,
+        classes]; its last layer is called `score`.
+    """
+    u, v = (keras.Input((dim,), name=name) for name in ("u", "v"))
+    head = HEADS[model.head or ("interaction" if classes else "cosine")]
+    return keras.Model([u, v], head(u, v, model, classes), name="head")
 
 
 HEADS = {"cosine": cosine_head, "concatenation": concatenation_head, "interaction": interaction_head}
 
 
-def _score(features: Any, **start: Any) -> Any:
-    return keras.layers.Dense(1, "sigmoid", name="score", dtype=EXACT, **start)(features)
+def _score(features: Any, classes: int, **start: Any) -> Any:
+    kind = "softmax" if classes else "sigmoid"
+    return keras.layers.Dense(classes or 1, kind, name="score", dtype=EXACT, **start)(features)
 
 
 def _unit(vectors: Any) -> Any:

@@ -30,7 +30,15 @@ def lstm_kernel(layer: keras.layers.LSTM) -> str:
     return f"loop, not {CUDNN}: {', '.join(against)}" if against else CUDNN
 
 
+def lstms(tower: keras.Model) -> list[keras.layers.LSTM]:
+    """All LSTMs of a tower, those of both directions among them."""
+    found = []
+    for layer in tower.layers:
+        both = isinstance(layer, keras.layers.Bidirectional)
+        found += [layer.forward_layer, layer.backward_layer] if both else [layer]
+    return [layer for layer in found if isinstance(layer, keras.layers.LSTM)]
+
+
 def lstm_kernels(model: keras.Model) -> dict[str, str]:
     """Name of each LSTM in the tower of `model` to its kernel."""
-    layers = model.get_layer("tower").layers
-    return {layer.name: lstm_kernel(layer) for layer in layers if isinstance(layer, keras.layers.LSTM)}
+    return {layer.name: lstm_kernel(layer) for layer in lstms(model.get_layer("tower"))}

@@ -1,7 +1,8 @@
 """What training makes small.
 
 Every loss takes labels and scores in [0, 1], float [batch] or [batch, 1], and gives a scalar: the mean over
-the batch, or one number for the batch where its rows are compared with each other.
+the batch, or one number for the batch where its rows are compared with each other. For classes labels are
+their places, [batch], and scores probabilities, [batch, classes].
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 # 20 is the temperature of the reference implementation, made for cosines in [-1, 1].
@@ -58,12 +60,82 @@ def cosent(labels: Any, scores: Any) -> Any:
     return ops.logsumexp(ops.concatenate([ops.zeros((1,), gaps.dtype), ops.reshape(gaps, (-1,))]))
 
 
+def class_cross_entropy(classes: int, smoothing: float = 0.0) -> Loss:
+    """Cross-entropy of class probabilities; labels may be smoothed.
+
+    Szegedy et al. 2016, "Rethinking the Inception Architecture", section 7: of each label a share
+    `smoothing` is spread evenly over all classes.
+    """
+
+    def loss(labels: Any, scores: Any) -> Any:
+        given = ops.one_hot(ops.cast(ops.reshape(labels, (-1,)), "int32"), classes)
+        given = given * (1.0 - smoothing) + smoothing / classes
+        logs = ops.log(ops.maximum(ops.reshape(scores, (-1, classes)), _TINY))
+        return -ops.sum(given * logs, axis=-1)
+
+    return loss
+
+
+def smoothed_cross_entropy(smoothing: float) -> Loss:
+    """`cross_entropy` by rows, with labels moved towards a half by the same rule."""
+
+    def loss(labels: Any, scores: Any) -> Any:
+        labels, scores = _flat(labels, scores)
+        given = labels * (1.0 - smoothing) + smoothing / 2
+        return keras.losses.binary_crossentropy(given[:, None], scores[:, None])
+
+    return loss
+
+
+def make_loss(name: str, classes: int = 0, smoothing: float = 0.0, weights: np.ndarray | None = None) -> Loss:
+    """The configured loss.
+
+    Args:
+        name: one of `LOSSES`; "cross_entropy" alone where there are classes, smoothing or weights.
+        classes: how many, 0 for a score.
+        smoothing: share of each label that goes to all answers alike.
+        weights: of the rows of each class; for binary labels of 0 and of 1.
+    """
+    if not (classes or smoothing or weights is not None):
+        return LOSSES[name]
+    if classes or name == "cross_entropy":
+        by_row = class_cross_entropy(classes, smoothing) if classes else smoothed_cross_entropy(smoothing)
+    elif name == "mse":
+        by_row = _squares
+    else:
+        raise ValueError(f"loss {name!r} compares rows with each other: it has no weights of classes")
+    table = None if weights is None else np.asarray(weights, np.float32)
+
+    def loss(labels: Any, scores: Any) -> Any:
+        losses = by_row(labels, scores)
+        if table is not None:
+            losses = losses * ops.take(table, ops.cast(ops.reshape(labels, (-1,)), "int32"))
+        return ops.mean(losses)
+
+    return loss
+
+
+def balanced(counts: np.ndarray) -> np.ndarray:
+    """Weights that make all classes count the same, rows / (classes * count); 0 for a class without rows.
+
+    King and Zeng 2001, "Logistic Regression in Rare Events Data", section 4.2.
+    """
+    found = np.asarray(counts, np.float64)
+    present = found > 0
+    return np.where(present, found.sum() / (present.sum() * np.maximum(found, 1)), 0.0)
+
+
 LOSSES: dict[str, Loss] = {
     "cross_entropy": cross_entropy,
     "mse": mean_squared_error,
     "correlation": correlation,
     "cosent": cosent,
 }
+
+
+def _squares(labels: Any, scores: Any) -> Any:
+    labels, scores = _flat(labels, scores)
+    return ops.square(labels - scores)
 
 
 def _flat(labels: Any, scores: Any) -> tuple[Any, Any]:

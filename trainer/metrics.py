@@ -10,23 +10,65 @@ from sklearn import metrics as skl
 
 from trainer.features import Label
 
+DEFAULT_THRESHOLD = 0.5
+_BINS = 10
+
 
 def pair_metrics(label: np.ndarray, score: np.ndarray, kind: Label) -> dict[str, float]:
-    """Metrics of text-pair scores.
+    """Metrics of what was said about text pairs.
 
     Args:
-      label: [rows], in the label's own range.
-      score: [rows], in the label's own range; for `binary` a probability.
+      label: [rows], in the label's own range; of classes the index.
+      score: [rows] or [rows, 1], in the label's own range. For `binary` a probability, and behind it, where
+        there are two columns, the decision: 0 or 1; with one column it falls at 0.5. For `classes` [rows,
+        classes], the probabilities.
       kind: What the labels mean.
 
     Returns:
       Name to value; NaN where a metric is not defined, such as a correlation with constant scores.
     """
     label = np.asarray(label, np.float64).ravel()
-    score = np.asarray(score, np.float64).ravel()
-    if label.shape != score.shape:
-        raise ValueError(f"{label.size} labels but {score.size} scores")
-    return _score_metrics(label, score) if kind.kind == "score" else _binary_metrics(label, score)
+    score = np.asarray(score, np.float64)
+    if len(score) != len(label):
+        raise ValueError(f"{len(label)} labels but {len(score)} scores")
+    score = score.reshape(len(label), -1) if len(label) else np.zeros((0, 1))
+    if kind.kind == "classes":
+        return class_metrics(label, score, kind.count)
+    if kind.kind == "score":
+        return _score_metrics(label, score[:, 0])
+    decided = score[:, 1] > 0.5 if score.shape[1] > 1 else score[:, 0] >= DEFAULT_THRESHOLD
+    return _binary_metrics(label, score[:, 0], decided)
+
+
+def best_threshold(label: np.ndarray, score: np.ndarray) -> float:
+    """The score from which on to say 1, so that F1 is highest; 0.5 where no label is 1 or none is 0.
+
+    It lies half-way between two scores, so that the same scores rounded otherwise are decided alike.
+    """
+    label, score = np.asarray(label).ravel() > 0.5, np.asarray(score, np.float64).ravel()
+    if not 0 < label.sum() < label.size:
+        return DEFAULT_THRESHOLD
+    order = np.argsort(-score, kind="stable")
+    ranked, hits = score[order], np.cumsum(label[order])
+    f1 = 2 * hits / (np.arange(1, label.size + 1) + label.sum())
+    # A cut falls between different scores only, and one behind the last says 1 to all.
+    cuts = np.append(ranked[:-1] > ranked[1:], True)
+    at = int(np.argmax(np.where(cuts, f1, -1.0)))
+    return float((ranked[at] + ranked[at + 1]) / 2) if at + 1 < label.size else float(ranked[at])
+
+
+def calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
+    """Expected calibration error in ten bins of the same width.
+
+    Guo et al. 2017, "On Calibration of Modern Neural Networks", section 2.
+
+    Args:
+      confidence: [rows], probabilities of what was said.
+      correct: [rows], whether it was so.
+    """
+    bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
+    gaps = np.bincount(bins, weights=confidence - correct, minlength=_BINS)
+    return float(np.abs(gaps).sum() / len(confidence))
 
 
 def _score_metrics(label: np.ndarray, score: np.ndarray) -> dict[str, float]:
@@ -40,15 +82,16 @@ def _score_metrics(label: np.ndarray, score: np.ndarray) -> dict[str, float]:
         }
 
 
-def _binary_metrics(label: np.ndarray, score: np.ndarray) -> dict[str, float]:
-    decided = score >= 0.5
-    both = 0 < label.sum() < label.size
+def _binary_metrics(label: np.ndarray, score: np.ndarray, decided: np.ndarray) -> dict[str, float]:
+    some, both = bool(label.size), 0 < label.sum() < label.size
     return {
         "average_precision": float(skl.average_precision_score(label, score)) if both else float("nan"),
         "auc": float(skl.roc_auc_score(label, score)) if both else float("nan"),
-        "accuracy": float(np.mean(decided == label)) if label.size else float("nan"),
-        "f1": float(skl.f1_score(label, decided, zero_division=0.0)) if label.size else float("nan"),
+        "accuracy": float(np.mean(decided == label)) if some else float("nan"),
+        "f1": float(skl.f1_score(label, decided, zero_division=0.0)) if some else float("nan"),
         "mcc": float(skl.matthews_corrcoef(label, decided)) if both else float("nan"),
+        "calibration_error": calibration_error(score, label) if some else float("nan"),
+        "best_threshold": best_threshold(label, score) if both else float("nan"),
     }
 
 
@@ -61,13 +104,18 @@ def class_metrics(label: np.ndarray, probabilities: np.ndarray, classes: int) ->
       classes: How many there are; one that no row has counts nothing in `macro_f1`.
     """
     label = np.asarray(label, np.int64).ravel()
+    names = ("accuracy", "macro_f1", "cross_entropy", "calibration_error")
     if not label.size:
-        return dict.fromkeys(("accuracy", "macro_f1", "cross_entropy"), float("nan"))
+        return dict.fromkeys(names, float("nan"))
     probabilities = np.asarray(probabilities, np.float64).reshape(-1, classes)
+    probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)  # those of float32 are off 1
     decided = probabilities.argmax(axis=1)
     present = np.unique(label)
+    correct = decided == label
+    macro_f1 = skl.f1_score(label, decided, labels=present, average="macro", zero_division=0.0)
     return {
-        "accuracy": float(np.mean(decided == label)),
-        "macro_f1": float(skl.f1_score(label, decided, labels=present, average="macro", zero_division=0.0)),
+        "accuracy": float(np.mean(correct)),
+        "macro_f1": float(macro_f1),
         "cross_entropy": float(skl.log_loss(label, probabilities, labels=np.arange(classes))),
+        "calibration_error": calibration_error(probabilities.max(axis=1), correct),
     }

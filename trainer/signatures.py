@@ -8,10 +8,11 @@ import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from trainer.config import PairModel
 from trainer.features import IDS_A, IDS_B, TEXT_A, TEXT_B, Label
+from trainer.metrics import DEFAULT_THRESHOLD
+from trainer.pretrained import WordPiece, folder_of
 from trainer.spec import Spec, narrow
-
-THRESHOLD = 0.5
 
 
 class PairServing(tf.Module):
@@ -19,40 +20,52 @@ class PairServing(tf.Module):
 
     Signatures:
       serving_default: text_a, text_b (string [batch]) -> score (float [batch]); label (int64 [batch])
-        where labels are binary.
+        where labels are binary. For classes -> probabilities (float [batch, classes]) and label (string
+        [batch]).
       embed: text (string [batch]) -> embedding (float [batch, dim]).
       serve_examples: examples (serialized tf.Example [batch]) -> the outputs of serving_default.
+      evaluate: examples -> evaluation (float [batch, n]): the score; the score and the label, for binary
+        labels; the probabilities, for classes.
     """
 
     def __init__(self, model: keras.Model, transform: tft.TFTransformOutput, spec: Spec) -> None:
         super().__init__()
         self._model = model
         self._tower = model.get_layer("tower")
-        # Held here so that its vocabulary is saved as an asset of this module.
-        self._transform = transform.transform_features_layer()
+        # Found on the eval split after training.
+        self._threshold = getattr(model, "threshold", DEFAULT_THRESHOLD)
+        config = narrow(spec.model, PairModel)
+        # Held here so that the vocabulary is saved with this module.
+        self._piece: Any = None
+        self._transform: Any = None
+        if config.encoder == "pretrained":
+            self._piece = WordPiece(folder_of(config), config.max_tokens)
+        else:
+            self._transform = transform.transform_features_layer()
         self._label = narrow(spec.label, Label)
 
     def served(self) -> dict[str, Any]:
         """Signature name to concrete function, for tf.saved_model.save."""
+        examples = tf.TensorSpec([None], tf.string, "examples")
         return {
             "serving_default": self.score_texts.get_concrete_function(
                 tf.TensorSpec([None], tf.string, TEXT_A), tf.TensorSpec([None], tf.string, TEXT_B)
             ),
             "embed": self.embed.get_concrete_function(tf.TensorSpec([None], tf.string, "text")),
-            "serve_examples": self.score_examples.get_concrete_function(
-                tf.TensorSpec([None], tf.string, "examples")
-            ),
+            "serve_examples": self.score_examples.get_concrete_function(examples),
+            "evaluate": self.evaluate.get_concrete_function(examples),
         }
 
     def _score(self, text_a: tf.Tensor, text_b: tf.Tensor) -> dict[str, tf.Tensor]:
-        ids = self._transform({TEXT_A: text_a[:, tf.newaxis], TEXT_B: text_b[:, tf.newaxis]})
-        scaled = tf.reshape(
-            self._model({name: _dense(ids[name]) for name in (IDS_A, IDS_B)}, training=False), [-1]
-        )
+        answers = self._model({IDS_A: self._ids(text_a), IDS_B: self._ids(text_b)}, training=False)
+        if self._label.classes is not None:
+            names = tf.constant(self._label.classes)
+            return {"probabilities": answers, "label": tf.gather(names, tf.argmax(answers, axis=-1))}
+        scaled = tf.reshape(answers, [-1])
         low, high = self._label.bounds
         outputs = {"score": low + (high - low) * scaled}
         if self._label.kind == "binary":
-            outputs["label"] = tf.cast(scaled >= THRESHOLD, tf.int64)
+            outputs["label"] = tf.cast(scaled >= self._threshold, tf.int64)
         return outputs
 
     @tf.function
@@ -68,10 +81,26 @@ class PairServing(tf.Module):
         return self._score(parsed[TEXT_A], parsed[TEXT_B])
 
     @tf.function
+    def evaluate(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """examples: serialized tf.Example [batch]."""
+        outputs = self.score_examples(examples)
+        if self._label.classes is not None:
+            return {"evaluation": outputs["probabilities"]}
+        columns = [outputs["score"]]
+        if self._label.kind == "binary":
+            columns.append(tf.cast(outputs["label"], tf.float32))
+        return {"evaluation": tf.stack(columns, axis=-1)}
+
+    @tf.function
     def embed(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """text: string [batch]."""
-        ids = self._transform({TEXT_A: text[:, tf.newaxis]})
-        return {"embedding": self._tower(_dense(ids[IDS_A]), training=False)}
+        return {"embedding": self._tower(self._ids(text), training=False)}
+
+    def _ids(self, texts: tf.Tensor) -> tf.Tensor:
+        """String [batch] to int64 [batch, length]; both texts have one vocabulary."""
+        if self._piece is not None:
+            return self._piece(texts).to_tensor()
+        return _dense(self._transform({TEXT_A: texts[:, tf.newaxis]})[IDS_A])
 
 
 def _dense(ids: Any) -> tf.Tensor:

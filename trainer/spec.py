@@ -40,6 +40,7 @@ class Spec(Section):
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
         check_parts(self.model, self.label, self.vector is not None)
+        check_training(self.training, self.label)
         if self.training.family != self.model.family:
             raise ValueError(
                 f"model is of family {self.model.family!r}, training of {self.training.family!r}"
@@ -67,9 +68,26 @@ def check_parts(model: AnyModel, label: Label | None, has_vector: bool) -> None:
             "vectors: give [data] vector" if needs_vector else "pairs of texts: give [data] text_a and text_b"
         )
         raise ValueError(f"family {model.family!r} learns from {needed}")
-    kinds = {"pair": ("score", "binary"), "dense": ("classes",)}.get(model.family)
+    kinds = {"pair": ("score", "binary", "classes"), "dense": ("classes",)}.get(model.family)
     if kinds is not None and (label is None or label.kind not in kinds):
         found = "no label" if label is None else f"kind = {label.kind!r}"
         raise ValueError(
             f"family {model.family!r} needs a [data] label of kind {' or '.join(kinds)}, found {found}"
         )
+    if isinstance(model, PairModel) and model.head == "cosine" and label is not None and label.classes:
+        raise ValueError("head = 'cosine' gives one number, not classes: use 'interaction', or leave it out")
+
+
+def check_training(training: AnyTraining, label: Label | None) -> None:
+    """Raises ValueError when a pair's loss is not for such labels."""
+    if not isinstance(training, Training) or label is None:
+        return
+    classes = label.kind == "classes"
+    if classes and training.loss not in (None, "cross_entropy"):
+        raise ValueError(f"loss = {training.loss!r} is not for classes: use 'cross_entropy', or leave it out")
+    if training.label_smoothing and training.loss_for(label.kind) != "cross_entropy":
+        raise ValueError("label_smoothing belongs to loss = 'cross_entropy': set that too")
+    if training.class_weights != "none" and label.kind == "score":
+        raise ValueError("class_weights is for labels of kind binary or classes: remove it")
+    if training.class_weights != "none" and training.loss_for(label.kind) not in ("cross_entropy", "mse"):
+        raise ValueError(f"loss = {training.loss!r} compares rows with each other: remove class_weights")

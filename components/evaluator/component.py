@@ -4,12 +4,14 @@ TFX's own Evaluator pours all splits into one and drops the predictions; the gat
 this component calls TFMA itself.
 """
 
+import functools
 import os
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from tfx.components.util import tfxio_utils
 from tfx.dsl.component.experimental.annotations import (
@@ -27,6 +29,7 @@ from components.evaluator.metrics import FamilyMetrics
 from components.tables import split_files
 from trainer.families import family_of
 from trainer.features import LABEL
+from trainer.ops import load_model
 from trainer.spec import Spec
 
 SPLITS = ("eval", "test")
@@ -58,6 +61,7 @@ def Evaluator(
             eval_saved_model_path=path_utils.serving_model_path(artifact.uri),
             model_name=name,
             eval_config=config,
+            custom_model_loader=model_loader(path_utils.serving_model_path(artifact.uri)),
         )
         for name, artifact in models.items()
     ]
@@ -116,6 +120,12 @@ def eval_config(spec: Spec, models: list[str]) -> tfma.EvalConfig:
     return tfma.utils.update_eval_config_with_defaults(
         config, has_baseline=len(models) > 1, rubber_stamp=True
     )
+
+
+def model_loader(path: str) -> tfma.ModelLoader:
+    """Loads the model in whatever process works for Beam, with the ops of other libraries that it holds."""
+    tags = [tf.saved_model.SERVING]
+    return tfma.ModelLoader(construct_fn=functools.partial(load_model, path, tags), tags=tags)
 
 
 def predictions_writer(prefix: str, output: str) -> tfma.extractors.Extractor:

@@ -1,5 +1,7 @@
 """Loads an exported model and answers requests, importing TensorFlow and nothing of this project.
 
+tensorflow-text is imported for a model that holds its ops, as TF Serving has them.
+
 Run as a script, in a process of its own: `python -I probe.py MODEL REQUESTS ANSWERS`. A model that
 needs our code, crashes or hangs shows it here and not in production.
 """
@@ -7,6 +9,7 @@ needs our code, crashes or hangs shows it here and not in production.
 from __future__ import annotations
 
 import base64
+import importlib
 import json
 import sys
 import time
@@ -26,7 +29,7 @@ def main(model: str, requests: str, answers: str) -> None:
     A request is `{"signature": name, "inputs": {name: list}}`; bytes are `{"b64": text}`.
     """
     started = time.monotonic()
-    signatures = tf.saved_model.load(model).signatures
+    signatures = load(model).signatures
     load_seconds = time.monotonic() - started
     found = []
     for request in json.loads(Path(requests).read_text()):
@@ -43,6 +46,17 @@ def main(model: str, requests: str, answers: str) -> None:
             answer["seconds"] = time.monotonic() - started
         found.append(answer)
     Path(answers).write_text(json.dumps({"load_seconds": load_seconds, "answers": found}))
+
+
+def load(model: str) -> Any:
+    """The SavedModel; the one library of ops that TF Serving links too is imported if it asks for it."""
+    try:
+        return tf.saved_model.load(model)
+    except (tf.errors.NotFoundError, FileNotFoundError, ValueError) as error:
+        if "Op type not registered" not in str(error):
+            raise
+    importlib.import_module("tensorflow_text")
+    return tf.saved_model.load(model)
 
 
 def ask(signature: Any, inputs: dict[str, list]) -> dict[str, np.ndarray]:

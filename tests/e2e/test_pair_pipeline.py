@@ -112,7 +112,7 @@ def test_the_summary_accounts_for_every_row(pushed):
     for measured in (summary["metrics"], *summary["baselines"].values()):
         assert set(measured) == {"eval", "test"}
         assert all(set(values) == {"spearman", "pearson", "mse"} for values in measured.values())
-    assert set(summary["baselines"]) == {"majority", "tfidf_cosine"}
+    assert set(summary["baselines"]) == {"majority", "tfidf_cosine", "averaged_embeddings"}
     assert summary["baselines"]["majority"]["test"]["spearman"] is None  # JSON knows no NaN
     version = summary["model"]["version"]
     assert summary["model"]["path"].endswith(f"/work/serving/twins/{version}")

@@ -36,6 +36,16 @@ class Lengths:
         }
 
 
+class Classes:
+    """Names and probabilities, as a model of classes gives them."""
+
+    def predict(self, signature, inputs):
+        rows = len(inputs["text_a"])
+        names = np.empty(rows, object)
+        names[:] = ["naïve".encode()] * rows
+        return {"label": names, "probabilities": np.tile(np.array([0.1, 0.9], np.float32), (rows, 1))}
+
+
 @pytest.fixture
 def workdir(tmp_path):
     return Workdir(tmp_path / "work", tmp_path / "work" / "serving" / "twins")
@@ -74,6 +84,13 @@ def answers(capfd) -> list[dict]:
 def test_two_texts_are_one_line(ask, model, capfd):
     ask(texts=("abc", "é"))
     assert capfd.readouterr().out == '{"text_a": "abc", "text_b": "é", "label": 0, "score": 20.3}\n'
+
+
+def test_classes_have_a_name_and_probabilities(ask, model, monkeypatch, capfd):
+    monkeypatch.setattr(predicting, "load_latest", lambda base: Classes())
+    ask(texts=("a", "b"))
+    line = '{"text_a": "a", "text_b": "b", "label": "naïve", "probabilities": [0.1, 0.9]}'
+    assert capfd.readouterr().out == line + "\n"
 
 
 def test_an_empty_text_is_a_text(ask, model, capfd):

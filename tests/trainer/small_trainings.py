@@ -20,8 +20,11 @@ from trainer.vae.config import Vae, VaeTraining
 
 EPOCHS, WIDTH, WORDS, OOV = 6, 4, 9, 2
 FAMILIES = ("pair", "lstm", "vae", "dense")
+# Those that learn from pairs: scores by an average and by an LSTM, classes, binary labels.
+PAIRS = ("pair", "lstm", "classes", "binary")
 _LABEL = Label(column="y", kind="score", range=(0, 1))
 _CLASSES = Label(column="y", kind="classes", classes=("a", "b"))
+_BINARY = Label(column="y", kind="binary")
 
 
 class Transform:
@@ -37,16 +40,17 @@ class Transform:
 def spec_of(kind: str, **changes: Any) -> Spec:
     """Dropout, noise, averaged weights, a schedule and early stopping: all that has a state."""
     common = {"epochs": EPOCHS, "batch_size": 8, "learning_rate": 0.02, "seed": 3}
-    if kind in ("pair", "lstm"):
+    if kind in PAIRS:
         model = PairModel(
-            encoder="lstm" if kind == "lstm" else "average",
+            encoder=changes.pop("encoder", "lstm" if kind == "lstm" else "average"),
             embedding_dim=4,
             units=3,
             oov_buckets=OOV,
             ngrams=(),
             dropout=changes.pop("dropout", 0.3),
         )
-        return Spec(label=_LABEL, model=model, training=Training(**common | {"patience": 2} | changes))
+        label = {"classes": _CLASSES, "binary": _BINARY}.get(kind, _LABEL)
+        return Spec(label=label, model=model, training=Training(**common | {"patience": 2} | changes))
     vector = VectorSpec(dimension=WIDTH, range=(0, 1))
     if kind == "dense":
         hidden = changes.pop("hidden", (5,))
@@ -59,7 +63,7 @@ def spec_of(kind: str, **changes: Any) -> Spec:
 
 def data_of(kind: str, folder: Path, checkpoints: Path | None = None, rows: int = 45) -> Data:
     """The same files every time; their logs go to a folder of their own."""
-    pairs = kind in ("pair", "lstm")
+    pairs = kind in PAIRS
     make = _pair if pairs else _vector
     files = {}
     for at, split in enumerate(("train", "eval")):

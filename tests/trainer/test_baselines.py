@@ -5,11 +5,12 @@ import math
 import numpy as np
 import pytest
 
-from trainer.baselines import average_label, tfidf_cosine
+from trainer.baselines import METHODS, average_label, averaged_embeddings, tfidf_cosine, tfidf_logistic
 from trainer.features import Label
 
 SCORE = Label(column="y", kind="score", range=(1, 5))
 BINARY = Label(column="y", kind="binary")
+CLASSES = Label(column="y", kind="classes", classes=("same", "near", "far"))
 
 
 def columns(*rows):
@@ -67,3 +68,51 @@ def test_the_average_label_is_given_to_all():
 def test_of_binary_labels_the_majority_is_given(labels, majority):
     predict = average_label(columns(*(("", "", label) for label in labels)), BINARY)
     np.testing.assert_array_equal(predict(columns(("x", "y", 0))), [majority])
+
+
+def test_of_classes_the_shares_are_given():
+    predict = average_label(columns(("", "", 0), ("", "", 0), ("", "", 2), ("", "", 0)), CLASSES)
+    np.testing.assert_allclose(predict(columns(("x", "y", 1), ("z", "", 0))), [[0.75, 0, 0.25]] * 2)
+
+
+def test_averaged_embeddings_see_words_that_go_together(monkeypatch):
+    # "fox" and "hen" stand beside the same words and never in one text: LSA puts them together, TF-IDF not.
+    texts = [
+        ("red fox", "old fox"),
+        ("red hen", "old hen"),
+        ("blue owl", "cold owl"),
+        ("blue cow", "cold cow"),
+    ]
+    train = columns(*((a, b, 1.0) for a, b in texts * 3))
+    asked = columns(("fox", "hen", 0), ("fox", "owl", 0), ("fox", "fox", 0))
+    monkeypatch.setattr("trainer.baselines._DIMENSIONS", 2)
+    np.testing.assert_allclose(averaged_embeddings(train, BINARY)(asked), [1, 0, 1], atol=1e-6)
+    np.testing.assert_allclose(tfidf_cosine(train, BINARY)(asked)[:2], [0, 0])
+
+
+def test_logistic_regression_learns_the_classes_and_leaves_a_missing_one_out():
+    rows = [
+        ("red fox", "red fox", 0),
+        ("old hen", "old hen", 0),
+        ("red fox", "blue owl", 2),
+        ("old hen", "owl", 2),
+    ]
+    found = tfidf_logistic(columns(*rows * 5), CLASSES)(columns(*rows))
+    np.testing.assert_array_equal(found.argmax(axis=1), [0, 0, 2, 2])
+    np.testing.assert_allclose(found.sum(axis=1), 1)
+    np.testing.assert_array_equal(found[:, 1], 0)
+    binary = [(a, b, float(label == 0)) for a, b, label in rows]
+    np.testing.assert_array_equal(
+        tfidf_logistic(columns(*binary * 5), BINARY)(columns(*binary)) > 0.5, [1, 1, 0, 0]
+    )
+
+
+@pytest.mark.parametrize("label", [SCORE, BINARY, CLASSES])
+def test_every_method_bears_odd_data(label):
+    few = columns(("", "", 1.0), ("!", "?", 1.0))
+    one_kind = columns(("red fox", "hen", 1.0), ("owl", "", 1.0))
+    for train in (few, one_kind, few | {k: v[:1] for k, v in one_kind.items()}):
+        for method in METHODS[label.kind].values():
+            found = method(train, label)(one_kind)
+            assert len(found) == 2
+            assert np.isfinite(found).all()

@@ -140,7 +140,8 @@ def test_half_precision_learns_and_is_served_in_float32(kind, tmp_path):
 
 def test_losses_see_float32():
     with devices.precision(True):
-        models = [build_pair(PairModel(head=head, embedding_dim=4), 9)[0] for head in HEADS]
+        pairs = [PairModel(head=head, embedding_dim=4) for head in HEADS]
+        models = [build_pair(pair, build_tower(pair, 9)) for pair in pairs]
         models += [build(spec_of("dense").model, 4, 2, 1), VariationalAutoencoder(spec_of("vae").model, 4)]
     for model in models:
         assert {output.dtype for output in keras.tree.flatten(model.outputs)} == {"float32"}

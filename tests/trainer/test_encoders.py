@@ -5,7 +5,7 @@ from trainer.config import PairModel
 from trainer.encoders import build_tower, inverse_document_frequency
 
 ROWS = 7
-ENCODERS = ("average", "lstm")
+ENCODERS = ("average", "lstm", "bilstm", "cnn", "attention")
 
 
 def small(encoder: str, **sizes) -> PairModel:
@@ -48,15 +48,51 @@ def test_average_is_the_weighted_sum_of_token_vectors_each_token_once() -> None:
     np.testing.assert_allclose(tower(np.array([[2, 5, 5, 5, 0]])).numpy()[0], expected, atol=1e-6)
 
 
-def test_average_ignores_order_and_lstm_does_not() -> None:
-    one, other = np.array([[1, 2, 3]]), np.array([[3, 2, 1]])
-    bag, sequence = (build_tower(small(encoder), ROWS) for encoder in ENCODERS)
-    np.testing.assert_allclose(bag(one).numpy(), bag(other).numpy(), atol=1e-6)
-    assert np.abs(sequence(one).numpy() - sequence(other).numpy()).max() > 1e-4
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_all_but_the_average_read_tokens_in_order(encoder: str) -> None:
+    tower = build_tower(small(encoder), ROWS)
+    one, other = (tower(np.array([ids])).numpy() for ids in ([1, 2, 3, 4], [4, 2, 1, 3]))
+    assert (np.abs(one - other).max() > 1e-5) == (encoder != "average")
 
 
-def test_dropout_is_for_training_only() -> None:
-    tower = build_tower(small("average", dropout=0.5), ROWS)
+def test_bilstm_is_the_maximum_over_the_states_of_both_directions() -> None:
+    tower = build_tower(small("bilstm"), ROWS)
+    both, vectors = tower.get_layer("bilstm"), tower.get_layer("tokens").get_weights()[0]
+    inputs = vectors[None, [3, 1, 2]]
+    forward = both.forward_layer(inputs).numpy()
+    backward = both.backward_layer(inputs).numpy()
+    expected = np.concatenate([forward.max(axis=1), backward.max(axis=1)], axis=-1)
+    np.testing.assert_allclose(tower(np.array([[3, 1, 2, 0, 0]])).numpy(), expected, atol=1e-6)
+
+
+def test_cnn_is_the_maximum_of_each_filter_over_the_text() -> None:
+    tower = build_tower(small("cnn"), ROWS)
+    kernel, bias = tower.get_layer("filters_2").get_weights()
+    vectors = tower.get_layer("tokens").get_weights()[0][[3, 1, 2]]
+    ends = np.concatenate([vectors[1:], np.zeros((1, 4))])
+    runs = np.stack([vectors, ends], axis=1)  # a token and the next; behind the last one nothing
+    expected = np.maximum(np.einsum("twd,wdf->tf", runs, kernel) + bias, 0).max(axis=0)
+    assert tower.output_shape == (None, 9)
+    np.testing.assert_allclose(tower(np.array([[3, 1, 2, 0, 0]])).numpy()[0, :3], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_a_long_text_has_a_finite_vector_and_gradient(encoder: str) -> None:
+    import tensorflow as tf
+
+    tower = build_tower(small(encoder), ROWS)
+    ids = np.concatenate([np.arange(700) % (ROWS - 1) + 1, [0]]).reshape(1, -1)
+    with tf.GradientTape() as tape:
+        vector = tower(np.concatenate([ids, np.zeros_like(ids)]))
+        loss = tf.reduce_sum(vector)
+    assert np.isfinite(vector.numpy()).all()
+    for gradient in tape.gradient(loss, tower.trainable_variables):
+        assert np.isfinite(tf.convert_to_tensor(gradient).numpy()).all()
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_dropout_is_for_training_only(encoder: str) -> None:
+    tower = build_tower(small(encoder, dropout=0.5), ROWS)
     ids = np.array([[1, 2, 3, 4, 5, 6]])
     np.testing.assert_array_equal(tower(ids, training=False).numpy(), tower(ids, training=False).numpy())
     assert np.abs(tower(ids, training=True).numpy() - tower(ids, training=False).numpy()).max() > 1e-4

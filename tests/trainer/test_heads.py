@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from trainer.config import PairModel
-from trainer.encoders import inverse_document_frequency
+from trainer.encoders import build_tower, inverse_document_frequency
 from trainer.heads import HEADS, Cosine, build_pair
 
 ROWS = 9
@@ -12,6 +12,10 @@ B = np.array([[3, 2], [0, 0], [0, 0], [5, 6]])
 
 def scores(pair, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return pair({"ids_a": a, "ids_b": b}).numpy()
+
+
+def build(model: PairModel, rows: int = ROWS, weights=None, classes: int = 0):
+    return build_pair(model, build_tower(model, rows, weights), classes)
 
 
 def small(**choices) -> PairModel:
@@ -34,10 +38,10 @@ def test_cosine_with_nothing_is_0_and_its_gradient_finite() -> None:
     assert np.isfinite(tape.gradient(cosine, u).numpy()).all()
 
 
-@pytest.mark.parametrize("encoder", ["average", "lstm"])
+@pytest.mark.parametrize("encoder", ["average", "lstm", "bilstm", "cnn", "attention"])
 @pytest.mark.parametrize("head", sorted(HEADS))
 def test_scores_are_probabilities_and_padding_changes_nothing(encoder: str, head: str) -> None:
-    pair, _ = build_pair(small(encoder=encoder, head=head), ROWS)
+    pair = build(small(encoder=encoder, head=head))
     found = scores(pair, A, B)
     assert found.shape == (4, 1)
     assert np.isfinite(found).all()
@@ -49,22 +53,36 @@ def test_scores_are_probabilities_and_padding_changes_nothing(encoder: str, head
 
 @pytest.mark.parametrize("head", ["cosine", "interaction"])
 def test_swapping_the_texts_gives_the_same_score(head: str) -> None:
-    pair, _ = build_pair(small(head=head), ROWS)
+    pair = build(small(head=head))
     np.testing.assert_allclose(scores(pair, A, B), scores(pair, B, A), atol=1e-6)
 
 
+def test_the_score_of_classes_is_not_symmetric_and_its_rows_are_probabilities() -> None:
+    pair = build(small(), classes=3)
+    one, other = scores(pair, A, B), scores(pair, B, A)
+    assert one.shape == (4, 3)
+    np.testing.assert_allclose(one.sum(axis=1), 1, atol=1e-6)
+    assert np.abs(one - other)[0].max() > 1e-4
+    np.testing.assert_allclose(one[2:], other[2:], atol=1e-6)  # the same text twice
+
+
+def test_one_cosine_tells_no_classes_apart() -> None:
+    with pytest.raises(ValueError, match="cosine"):
+        build(small(head="cosine"), classes=3)
+
+
 def test_the_same_text_scores_highest_under_the_cosine_head() -> None:
-    pair, _ = build_pair(small(), ROWS)
+    pair = build(small())
     same, other = scores(pair, A[:1], A[:1])[0, 0], scores(pair, A[:1], B[3:])[0, 0]
     assert same == pytest.approx(1 / (1 + np.exp(-2.0)), abs=1e-5)  # sigmoid(4 cos - 2) before training
     assert other < same
 
 
 def test_the_tower_shares_the_weights_of_the_pair() -> None:
-    pair, tower = build_pair(small(), ROWS)
+    pair = build(small())
+    tower = pair.get_layer("tower")
     tower.get_layer("token_weights").set_weights([np.zeros((ROWS, 1), np.float32)])
     np.testing.assert_allclose(scores(pair, A, B), 1 / (1 + np.exp(2.0)), atol=1e-6)
-    assert pair.get_layer("tower") is tower
 
 
 def test_the_untrained_score_ranks_like_tfidf() -> None:
@@ -76,7 +94,7 @@ def test_the_untrained_score_ranks_like_tfidf() -> None:
     others = np.array([generator.choice(rows - 1, length, replace=False) + 1 for _ in range(pairs)])
     others = np.where(np.arange(length)[None, :] < shared[:, None], ids, others)
     weights = inverse_document_frequency(generator.integers(1, 600, rows), 600)
-    pair, _ = build_pair(PairModel(embedding_dim=256), rows, weights)
+    pair = build(PairModel(embedding_dim=256), rows, weights)
     bags = [np.zeros((pairs, rows)) for _ in range(2)]
     for bag, texts in zip(bags, (ids, others), strict=True):
         np.put_along_axis(bag, texts, weights[texts], axis=1)
@@ -85,7 +103,7 @@ def test_the_untrained_score_ranks_like_tfidf() -> None:
 
 
 def test_training_learns_the_scores() -> None:
-    pair, _ = build_pair(small(), ROWS)
+    pair = build(small())
     pair.compile("adam", "mse")
     labels = np.array([1.0, 0.0, 0.0, 1.0], np.float32)
     before = pair.evaluate({"ids_a": A, "ids_b": B}, labels, verbose=0)
@@ -96,7 +114,7 @@ def test_training_learns_the_scores() -> None:
 def test_the_model_is_rebuilt_from_its_configuration() -> None:
     import keras
 
-    pair, _ = build_pair(small(), ROWS, np.linspace(1, 2, ROWS))
+    pair = build(small(), ROWS, np.linspace(1, 2, ROWS))
     again = keras.Model.from_config(pair.get_config())
     again.set_weights(pair.get_weights())
     np.testing.assert_allclose(scores(again, A, B), scores(pair, A, B), atol=1e-6)

@@ -4,7 +4,16 @@ import keras
 import numpy as np
 import pytest
 
-from trainer.losses import COSENT_SCALE, LOSSES, correlation, cosent, cross_entropy, mean_squared_error
+from trainer.losses import (
+    COSENT_SCALE,
+    LOSSES,
+    balanced,
+    correlation,
+    cosent,
+    cross_entropy,
+    make_loss,
+    mean_squared_error,
+)
 
 LABELS = np.array([0.0, 0.25, 1.0], np.float32)
 SCORES = np.array([0.1, 0.5, 0.8], np.float32)
@@ -66,3 +75,47 @@ def test_a_column_of_scores_is_the_same_as_a_vector(name: str) -> None:
     column = keras.ops.convert_to_numpy(LOSSES[name](LABELS, SCORES[:, None]))
     assert vector.shape == ()
     assert column == pytest.approx(vector, rel=1e-6)
+
+
+PLACES = np.array([2, 0], np.float32)
+PROBABILITIES = np.array([[0.2, 0.3, 0.5], [0.7, 0.2, 0.1]], np.float32)
+
+
+def test_class_cross_entropy_against_its_formula() -> None:
+    expected = -(math.log(0.5) + math.log(0.7)) / 2
+    assert float(make_loss("cross_entropy", 3)(PLACES, PROBABILITIES)) == pytest.approx(expected, rel=1e-5)
+    column = make_loss("cross_entropy", 3)(PLACES[:, None], PROBABILITIES)
+    assert float(column) == pytest.approx(expected, rel=1e-5)
+
+
+def test_smoothed_classes_against_keras() -> None:
+    expected = keras.losses.CategoricalCrossentropy(label_smoothing=0.3)(np.eye(3)[[2, 0]], PROBABILITIES)
+    found = make_loss("cross_entropy", 3, smoothing=0.3)(PLACES, PROBABILITIES)
+    assert float(found) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_smoothed_binary_labels_move_towards_a_half() -> None:
+    labels, scores = np.array([1.0, 0.0], np.float32), np.array([0.9, 0.4], np.float32)
+    expected = keras.losses.BinaryCrossentropy(label_smoothing=0.2)(labels[:, None], scores[:, None])
+    found = make_loss("cross_entropy", smoothing=0.2)(labels, scores)
+    assert float(found) == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "mse"])
+def test_weights_count_the_rows_of_a_class(name: str) -> None:
+    labels, scores = np.array([1.0, 0.0, 0.0], np.float32), np.array([0.9, 0.4, 0.2], np.float32)
+    alone = [float(make_loss(name)(labels[[at]], scores[[at]])) for at in range(3)]
+    found = make_loss(name, weights=np.array([0.5, 2.0]))(labels, scores)
+    assert float(found) == pytest.approx((2 * alone[0] + 0.5 * alone[1] + 0.5 * alone[2]) / 3, rel=1e-5)
+
+
+def test_a_loss_over_a_batch_has_no_weights_of_classes() -> None:
+    with pytest.raises(ValueError, match="compares rows"):
+        make_loss("cosent", weights=np.ones(2))
+
+
+def test_balanced_weights_give_each_class_the_same_sum() -> None:
+    counts = np.array([6, 3, 1])
+    assert balanced(counts) * counts == pytest.approx([10 / 3] * 3)
+    # A class that is missing gets nothing, and the others share the rows.
+    assert balanced(np.array([6, 0, 2])) == pytest.approx([8 / 12, 0, 8 / 4])

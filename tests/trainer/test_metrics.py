@@ -8,10 +8,11 @@ from scipy import stats
 from sklearn import metrics as skl
 
 from trainer.features import LOWER_IS_BETTER, PRIMARY, Label
-from trainer.metrics import class_metrics, pair_metrics
+from trainer.metrics import best_threshold, calibration_error, class_metrics, pair_metrics
 
 SCORE = Label(column="y", kind="score", range=(0, 5))
 BINARY = Label(column="y", kind="binary")
+CLASSES = Label(column="y", kind="classes", classes=("a", "b", "c"))
 
 
 def test_scores_by_hand():
@@ -49,7 +50,49 @@ def test_binary_by_hand():
     assert measured["auc"] == 0.75
     # Matches stand at places 1 and 3: (1/1 + 2/3) / 2.
     assert measured["average_precision"] == pytest.approx(5 / 6)
-    assert set(measured) == {"average_precision", "auc", "accuracy", "f1", "mcc"}
+    # From 0.4 on all matches and one other: precision 2/3, recall 1. No other cut has a higher F1.
+    assert measured["best_threshold"] == pytest.approx((0.4 + 0.1) / 2)
+    # Each score is alone in its bin: |0.9 - 1|, |0.1 - 0|, |0.5 - 0|, |0.4 - 1|.
+    assert measured["calibration_error"] == pytest.approx((0.1 + 0.1 + 0.5 + 0.6) / 4)
+    assert set(measured) == {
+        "average_precision", "auc", "accuracy", "f1", "mcc", "calibration_error", "best_threshold"
+    }  # fmt: skip
+
+
+def test_a_decision_beside_the_score_is_taken():
+    label, score = np.array([1, 0, 0, 1]), np.array([0.9, 0.1, 0.5, 0.4])
+    decided = np.stack([score, [1, 0, 0, 1]], axis=1)
+    measured = pair_metrics(label, decided, BINARY)
+    assert (measured["accuracy"], measured["f1"], measured["mcc"]) == (1, 1, 1)
+    assert measured["auc"] == pair_metrics(label, score, BINARY)["auc"]
+
+
+@pytest.mark.parametrize(
+    ("label", "score", "threshold"),
+    [
+        ([0, 0, 1, 1], [0.1, 0.2, 0.7, 0.9], 0.45),
+        ([1, 0, 1, 0], [0.5, 0.5, 0.5, 0.1], 0.3),  # equal scores are decided alike
+        ([0, 1], [0.9, 0.2], 0.2),  # upside down: 1 to all
+        ([1, 1], [0.9, 0.2], 0.5),
+        ([], [], 0.5),
+    ],
+)
+def test_the_best_threshold_by_hand(label, score, threshold):
+    assert best_threshold(np.array(label), np.array(score)) == pytest.approx(threshold)
+
+
+def test_the_best_threshold_is_the_best_of_all():
+    random = np.random.default_rng(3)
+    label = random.integers(0, 2, 60)
+    score = np.round(0.3 * label + 0.7 * random.uniform(size=60), 1)
+    found = skl.f1_score(label, score >= best_threshold(label, score))
+    assert found == max(skl.f1_score(label, score >= cut) for cut in np.unique(score))
+
+
+def test_honest_probabilities_have_no_calibration_error():
+    correct = np.repeat([1, 0, 1, 0], [30, 10, 5, 15])
+    assert calibration_error(np.repeat([0.75, 0.25], [40, 20]), correct) == pytest.approx(0)
+    assert calibration_error(np.full(60, 1.0), correct) == pytest.approx(25 / 60)
 
 
 def test_binary_like_scikit_learn():
@@ -65,11 +108,13 @@ def test_binary_like_scikit_learn():
             "accuracy": skl.accuracy_score(label, decided),
             "f1": skl.f1_score(label, decided),
             "mcc": skl.matthews_corrcoef(label, decided),
+            "calibration_error": measured["calibration_error"],
+            "best_threshold": measured["best_threshold"],
         }
     )
 
 
-@pytest.mark.parametrize("kind", [SCORE, BINARY])
+@pytest.mark.parametrize("kind", [SCORE, BINARY, CLASSES])
 def test_no_rows_have_no_metrics(kind):
     measured = pair_metrics(np.zeros(0), np.zeros(0), kind)
     assert measured
@@ -102,7 +147,7 @@ def test_different_lengths_are_an_error():
         pair_metrics(np.zeros(3), np.zeros(2), SCORE)
 
 
-@pytest.mark.parametrize("kind", [SCORE, BINARY])
+@pytest.mark.parametrize("kind", [SCORE, BINARY, CLASSES])
 def test_the_deciding_metric_is_measured_and_rises(kind):
     assert PRIMARY[kind.kind] in pair_metrics(np.zeros(0), np.zeros(0), kind)
     assert PRIMARY[kind.kind] not in LOWER_IS_BETTER
@@ -116,6 +161,9 @@ def test_classes_by_hand():
     # Precision and recall of the classes: 1 and 1/2, 1/2 and 1, 1 and 1.
     assert measured["macro_f1"] == pytest.approx((2 / 3 + 2 / 3 + 1) / 3)
     assert measured["cross_entropy"] == pytest.approx(-math.log(0.5 * 0.25 * 0.8 * 1.0) / 4)
+    # Right with 0.5 and 1.0 and 0.8, wrong with 0.5: the two of 0.5 share a bin and cancel out.
+    assert measured["calibration_error"] == pytest.approx((0.2 + 0.0 + 0.0) / 4)
+    assert pair_metrics(label, probabilities, CLASSES) == measured
 
 
 def test_a_class_without_rows_counts_nothing():
@@ -126,6 +174,6 @@ def test_a_class_without_rows_counts_nothing():
 
 def test_no_rows_of_classes_have_no_metrics():
     measured = class_metrics(np.zeros((0, 1)), np.zeros((0, 1)), 3)
-    assert set(measured) == {"accuracy", "macro_f1", "cross_entropy"}
+    assert set(measured) == {"accuracy", "macro_f1", "cross_entropy", "calibration_error"}
     assert all(math.isnan(value) for value in measured.values())
     assert "cross_entropy" in LOWER_IS_BETTER

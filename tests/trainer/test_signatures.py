@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from trainer.config import PairModel, Training
+from trainer.encoders import build_tower
 from trainer.features import Label
 from trainer.heads import build_pair
 from trainer.signatures import PairServing
@@ -37,10 +38,11 @@ class Transform:
         return Hashing()
 
 
-def serving(label: Label) -> PairServing:
+def serving(label: Label, threshold: float = 0.5) -> PairServing:
     tf.random.set_seed(1)
     model = PairModel(embedding_dim=8, dropout=0.5, ngrams=())
-    pair, _ = build_pair(model, ROWS)
+    pair = build_pair(model, build_tower(model, ROWS), label.count)
+    pair.threshold = threshold
     return PairServing(pair, Transform(), Spec(label=label, model=model, training=Training()))
 
 
@@ -71,15 +73,21 @@ def example(a: str, b: str, **more: float) -> bytes:
 
 
 def test_the_signatures_take_and_give_what_the_contract_says(loaded):
-    assert set(loaded) == {"serving_default", "embed", "serve_examples"}
+    assert set(loaded) == {"serving_default", "embed", "serve_examples", "evaluate"}
     taken = {name: set(signature.structured_input_signature[1]) for name, signature in loaded.items()}
     assert taken == {
         "serving_default": {"text_a", "text_b"},
         "embed": {"text"},
         "serve_examples": {"examples"},
+        "evaluate": {"examples"},
     }
     given = {name: set(signature.structured_outputs) for name, signature in loaded.items()}
-    assert given == {"serving_default": {"score"}, "embed": {"embedding"}, "serve_examples": {"score"}}
+    assert given == {
+        "serving_default": {"score"},
+        "embed": {"embedding"},
+        "serve_examples": {"score"},
+        "evaluate": {"evaluation"},
+    }
     for signature in loaded.values():
         for spec in signature.structured_input_signature[1].values():
             assert (spec.dtype, spec.shape.as_list()) == (tf.string, [None])
@@ -110,6 +118,8 @@ def test_serialized_examples_score_as_their_texts_do(loaded):
     np.testing.assert_array_equal(
         loaded["serve_examples"](examples=tf.constant(without))["score"].numpy(), found
     )
+    evaluated = loaded["evaluate"](examples=tf.constant(rows))["evaluation"].numpy()
+    np.testing.assert_array_equal(evaluated, found[:, None])
 
 
 def test_a_row_alone_scores_as_in_a_batch(loaded):
@@ -149,3 +159,27 @@ def test_a_binary_label_is_decided_at_a_half():
     rows = [example(a, b) for a, b in zip(TEXTS_A, TEXTS_B, strict=True)]
     again = served["serve_examples"](examples=tf.constant(rows))
     np.testing.assert_array_equal(again["label"].numpy(), answer["label"].numpy())
+    evaluated = served["evaluate"](examples=tf.constant(rows))["evaluation"].numpy()
+    np.testing.assert_array_equal(evaluated, np.stack([answer["score"], answer["label"]], axis=1))
+
+
+def test_the_stored_threshold_decides():
+    module = serving(Label(column="y", kind="binary"), threshold=0.9)
+    texts = {"text_a": tf.constant(["a man", "a man"]), "text_b": tf.constant(["a man", "guitar"])}
+    answer = module.served()["serving_default"](**texts)
+    assert answer["score"].numpy().max() > 0.5
+    np.testing.assert_array_equal(answer["label"].numpy(), [0, 0])
+
+
+def test_classes_have_probabilities_and_a_name():
+    names = ("entails", "neither", "contradicts")
+    served = serving(Label(column="y", kind="classes", classes=names)).served()
+    answer = served["serving_default"](text_a=tf.constant(TEXTS_A), text_b=tf.constant(TEXTS_B))
+    assert set(answer) == {"probabilities", "label"}
+    probabilities = answer["probabilities"].numpy()
+    assert probabilities.shape == (5, 3)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+    assert [names[at] for at in probabilities.argmax(axis=1)] == [n.decode() for n in answer["label"].numpy()]
+    rows = tf.constant([example(a, b) for a, b in zip(TEXTS_A, TEXTS_B, strict=True)])
+    evaluated = served["evaluate"](examples=rows)["evaluation"].numpy()
+    np.testing.assert_array_equal(evaluated, probabilities)

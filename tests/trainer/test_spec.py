@@ -10,6 +10,8 @@ from trainer.features import Label
 from trainer.spec import Spec
 
 LABEL = Label(column="y", kind="score", range=(0, 5))
+BINARY = Label(column="y", kind="binary")
+CLASSES = Label(column="y", kind="classes", classes=("a", "b"))
 FIELDS = ("max_tokens", "ngrams")
 
 
@@ -56,12 +58,20 @@ def test_the_family_decides_what_the_model_and_its_training_are():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"label": None}, "'pair' needs a .data. label of kind score or binary, found no label"),
+        ({"label": None}, "'pair' needs a .data. label of kind score or binary or classes, found no label"),
         ({"vector": {"dimension": 4}}, "family 'pair' learns from pairs of texts"),
         ({"model": {"family": "vae"}, "training": {"family": "vae"}}, "family 'vae' learns from vectors"),
         ({"model": {"family": "tree"}}, "tree"),
         ({"optimizer": "adam"}, "optimizer"),
         ({"training": {"family": "vae"}}, "model is of family 'pair', training of 'vae'"),
+        ({"label": CLASSES, "model": PairModel(head="cosine")}, "head = 'cosine' gives one number"),
+        ({"label": CLASSES, "training": Training(loss="mse")}, "loss = 'mse' is not for classes"),
+        ({"training": Training(label_smoothing=0.1)}, "label_smoothing belongs to loss = 'cross_entropy'"),
+        ({"training": Training(class_weights="balanced")}, "class_weights is for labels of kind"),
+        (
+            {"label": BINARY, "training": Training(class_weights="balanced", loss="cosent")},
+            "loss = 'cosent' compares rows with each other",
+        ),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(changes, words):

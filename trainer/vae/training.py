@@ -12,6 +12,7 @@ import tensorflow as tf
 from trainer import devices
 from trainer.checkpoint import Checkpoint
 from trainer.fitting import announce
+from trainer.optimizers import learning_rate
 from trainer.order import HOST, Order, draws, even_batches, row_batches
 from trainer.vae.builder import VariationalAutoencoder
 from trainer.vae.config import Vae, VaeTraining
@@ -88,17 +89,8 @@ def make_optimizer(training: VaeTraining, steps_per_epoch: int, parts: int = 1) 
 
     Keras clips what each of `parts` devices has before it adds them up, so each gets its part of the norm.
     """
-    warmup = round(training.warmup_epochs * steps_per_epoch)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=0.0 if warmup else training.learning_rate,
-        decay_steps=max(1, training.epochs * steps_per_epoch - warmup),
-        # A cosine that falls to all of its height is a constant.
-        alpha=1.0 if training.schedule == "constant" else training.final_fraction,
-        warmup_target=training.learning_rate if warmup else None,
-        warmup_steps=warmup,
-    )
     optimizer = keras.optimizers.AdamW(
-        schedule,
+        learning_rate(training, steps_per_epoch),
         weight_decay=training.weight_decay,
         global_clipnorm=training.clip_norm / parts or None,
         use_ema=training.weight_average > 0,

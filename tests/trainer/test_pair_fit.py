@@ -1,0 +1,90 @@
+"""Training of text pairs: every kind of label is learned, and odd splits are borne."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from small_trainings import data_of, train
+
+from trainer.fitting import Data
+from trainer.metrics import best_threshold
+
+IDS = {name: np.array([[1, 2], [3, 0]]) for name in ("ids_a", "ids_b")}
+
+
+def only(data: Data, split: str, label: float, folder: Path, rows: int = 10_000) -> Data:
+    """The same data, with only the rows of one label in a split, and at most so many."""
+    path = folder / f"{split}_{label:g}.gz"
+    with tf.io.TFRecordWriter(str(path), tf.io.TFRecordOptions(compression_type="GZIP")) as writer:
+        kept = 0
+        for record in tf.data.TFRecordDataset(data.files[split], compression_type="GZIP"):
+            [value] = tf.train.Example.FromString(record.numpy()).features.feature["label"].float_list.value
+            if value == label and kept < rows:
+                writer.write(record.numpy())
+                kept += 1
+    return replace(data, files={**data.files, split: [str(path)]})
+
+
+def answers(model) -> np.ndarray:
+    return model(IDS).numpy()
+
+
+@pytest.mark.parametrize("kind", ["pair", "binary", "classes"])
+def test_training_lowers_the_loss_and_answers_are_probabilities(kind, tmp_path):
+    model, log = train(kind, data_of(kind, tmp_path), dropout=0.0)
+    assert log.history["loss"][-1] < log.history["loss"][0]
+    found = answers(model)
+    assert found.shape == (2, 2 if kind == "classes" else 1)
+    assert found.min() >= 0
+    assert found.max() <= 1
+
+
+def test_binary_labels_get_the_threshold_that_is_best_on_eval(tmp_path):
+    data = data_of("binary", tmp_path)
+    model, log = train("binary", data, dropout=0.0)
+    assert model.threshold == log.details["threshold"] != 0.5
+    rows = next(iter(data.pools("eval", 1_000)))
+    ids = {name: tf.sparse.to_dense(rows[name]) for name in IDS}
+    assert model.threshold == pytest.approx(
+        best_threshold(rows["label"].numpy(), model(ids).numpy()), abs=1e-5
+    )
+
+
+def test_calibration_keeps_the_order_and_lowers_the_error_on_eval(tmp_path):
+    data = data_of("pair", tmp_path)
+    rows = next(iter(data.pools("eval", 1_000)))
+    ids = {name: tf.sparse.to_dense(rows[name]) for name in IDS}
+    plain, bent = (
+        train("pair", data, dropout=0.0, epochs=2, calibrated=wanted)[0](ids).numpy()
+        for wanted in (False, True)
+    )
+    np.testing.assert_array_equal(
+        np.argsort(plain, axis=0, kind="stable"), np.argsort(bent, axis=0, kind="stable")
+    )
+    errors = [np.mean((scores - rows["label"].numpy()) ** 2) for scores in (plain, bent)]
+    assert errors[1] < errors[0]
+
+
+def test_classes_are_told_apart(tmp_path):
+    _, log = train("classes", data_of("classes", tmp_path), dropout=0.0, epochs=25, patience=25)
+    assert max(log.history["eval_accuracy"]) > 0.8
+
+
+@pytest.mark.parametrize("kind", ["pair", "binary", "classes"])
+@pytest.mark.parametrize("split", ["train", "eval"])
+def test_a_split_of_one_row_and_so_of_one_label_still_gives_a_model(kind, split, tmp_path):
+    data = only(data_of(kind, tmp_path), split, 1.0, tmp_path, rows=1)
+    model, log = train(kind, data, epochs=2, patience=2)
+    assert log.epochs == 2
+    assert np.isfinite(answers(model)).all()
+
+
+def test_balanced_classes_bear_one_that_is_missing(tmp_path):
+    data = only(data_of("classes", tmp_path), "train", 1.0, tmp_path)
+    model, log = train("classes", data, epochs=8, patience=8, class_weights="balanced")
+    assert np.isfinite(log.history["loss"]).all()
+    assert (answers(model).argmax(axis=1) == 1).all()

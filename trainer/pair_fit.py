@@ -1,0 +1,291 @@
+"""How a pair model is trained: from transformed examples to the weights of the best epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from trainer import devices, pretrained
+from trainer.batching import POOL_ROWS, make_dataset, steps
+from trainer.calibration import calibrate
+from trainer.checkpoint import Checkpoint
+from trainer.config import PairModel, Training
+from trainer.encoders import build_tower, inverse_document_frequency
+from trainer.features import IDS_A, IDS_B, LABEL, PRIMARY, Label
+from trainer.fitting import EARLY_STOPPING, Data, EvalMetric, Progress, TrainingLog, announce
+from trainer.heads import build_head, build_pair
+from trainer.kernels import lstm_kernels, lstms
+from trainer.losses import Loss, balanced, make_loss
+from trainer.metrics import DEFAULT_THRESHOLD, best_threshold, pair_metrics
+from trainer.optimizers import make_optimizer
+from trainer.order import HOST, Order, draws, row_batches
+from trainer.spec import Spec, narrow
+
+VOCABULARY = "tokens"
+# Id 0 is padding, so what the vocabulary calls 0 is 1.
+FIRST_ID = 1
+_EVAL_ROWS = 1_024
+# Where the rows of a batch cost more: 64 texts of 100 word pieces are 5 GB in a BERT of 12 layers.
+_EVAL_ROWS_PRETRAINED = 64
+
+Pools = dict[str, tf.data.Dataset]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What is known of the training split before training.
+
+    Attributes:
+      pool_sizes: Pairs in each pool.
+      class_counts: Pairs of each class, or of label 0 and 1; meaningless for scores.
+      token_weights: Inverse document frequency of every id, float32 [rows].
+    """
+
+    pool_sizes: list[int]
+    class_counts: np.ndarray
+    token_weights: np.ndarray
+
+    @property
+    def pairs(self) -> int:
+        """Pairs of the whole split."""
+        return sum(self.pool_sizes)
+
+
+@dataclass(frozen=True)
+class Batches:
+    """What a training sees: batches of inputs and labels, in an order of their own each epoch."""
+
+    train: tf.data.Dataset
+    held_out: tf.data.Dataset
+    order: Order
+
+
+def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
+    """Trains, stops when the eval split's metric does, and keeps the best epoch's weights."""
+    config = narrow(spec.model, PairModel)
+    keras.utils.set_random_seed(narrow(spec.training, Training).seed)
+    if config.encoder != "pretrained":
+        return _from_scratch(data, spec, config)
+    piece = pretrained.WordPiece(pretrained.folder_of(config), config.max_tokens)
+    pools = {split: data.pools(split, POOL_ROWS).map(piece.pool) for split in ("train", "eval")}
+    return (_frozen if config.frozen else _fine_tuned)(data, spec, config, pools)
+
+
+def finish(model: keras.Model, labels: np.ndarray, scores: np.ndarray, spec: Spec) -> dict[str, float]:
+    """Calibrates a trained model on the eval split and stores its threshold as `model.threshold`.
+
+    Args:
+      model: As it will be served.
+      labels: [rows], scaled to 0..1; of classes the index.
+      scores: [rows, 1] or [rows, classes], what the model says of them.
+      spec: The use case.
+
+    Returns:
+      What the training's log shall say of it.
+    """
+    label = narrow(spec.label, Label)
+    if narrow(spec.training, Training).calibrated:
+        scores = calibrate(model.get_layer("head").get_layer("score"), labels, scores, label)
+    model.threshold = best_threshold(labels, scores) if label.kind == "binary" else DEFAULT_THRESHOLD
+    return {"threshold": model.threshold} if label.kind == "binary" else {}
+
+
+def _from_scratch(data: Data, spec: Spec, config: PairModel) -> tuple[keras.Model, TrainingLog]:
+    rows = vocabulary_rows(data.transform, spec)
+    pools = {split: data.pools(split, POOL_ROWS) for split in ("train", "eval")}
+    survey = take_survey(pools["train"], rows, narrow(spec.label, Label))
+
+    def build(first: bool) -> keras.Model:
+        return build_pair(
+            config, build_tower(config, rows, survey.token_weights if first else None), _classes(spec)
+        )
+
+    model, log = _train_on_ids(data, spec, pools, survey, build)
+    for layer in lstms(model.get_layer("tower")):
+        layer.use_cudnn = False
+    return model, log
+
+
+def _fine_tuned(data: Data, spec: Spec, config: PairModel, pools: Pools) -> tuple[keras.Model, TrainingLog]:
+    survey = take_survey(pools["train"], 0, narrow(spec.label, Label))
+
+    def build(first: bool) -> keras.Model:
+        return build_pair(config, pretrained.build_tower(config, load=first), _classes(spec))
+
+    return _train_on_ids(data, spec, pools, survey, build)
+
+
+def _frozen(data: Data, spec: Spec, config: PairModel, pools: Pools) -> tuple[keras.Model, TrainingLog]:
+    """Texts become vectors once, and what stands behind the trunk is trained on those."""
+    training = narrow(spec.training, Training)
+    survey = take_survey(pools["train"], 0, narrow(spec.label, Label))
+    served = build_pair(config, pretrained.build_tower(config), _classes(spec))
+    trunk = served.get_layer("tower").get_layer(pretrained.TRUNK)
+    rows = {split: _rows(pools[split]) for split in pools}
+    vectors = pretrained.embed(trunk, [ids for split in rows.values() for ids in split[:2]])
+    train, held_out = ((*vectors[at : at + 2], rows[split][2]) for at, split in ((0, "train"), (2, "eval")))
+
+    def build() -> keras.Model:
+        dim = trunk.output_shape[-1]
+        top, head = pretrained.build_top(config, dim), build_head(config, dim, _classes(spec))
+        inputs = {name: keras.Input((dim,), name=name) for name in (IDS_A, IDS_B)}
+        return keras.Model(inputs, head([top(one) for one in inputs.values()]), name="pair")
+
+    order = Order(draws(training.seed, training.epochs, 2))
+    size = min(training.batch_size, survey.pairs)
+    with tf.device(HOST):
+        table = tuple(map(tf.constant, train))
+    shuffled = order.dataset(lambda seed: row_batches(seed[0], survey.pairs, size)).map(
+        lambda places: _named(tf.gather(column, places) for column in table)
+    )
+    shuffled = shuffled.apply(tf.data.experimental.assert_cardinality(survey.pairs // size)).prefetch(16)
+    judged = (
+        tf.data.Dataset.from_tensor_slices(held_out).batch(_EVAL_ROWS).map(lambda *row: _named(row)).cache()
+    )
+    batches = Batches(shuffled, judged, order)
+    model, log = _train(data, spec, build, survey, batches, survey.pairs // size)
+    served.get_layer("tower").get_layer("top").set_weights(model.get_layer("top").get_weights())
+    served.get_layer("head").set_weights(model.get_layer("head").get_weights())
+    log.details |= finish(served, *_judged(model, batches.held_out), spec)
+    log.parameters = served.count_params()
+    return served, log
+
+
+def _train_on_ids(
+    data: Data, spec: Spec, pools: Pools, survey: Survey, build: Callable[[bool], keras.Model]
+) -> tuple[keras.Model, TrainingLog]:
+    """Trains `build(True)` on ids; served is `build(False)`, in float32, with its weights."""
+    training = narrow(spec.training, Training)
+    pretrained_tower = narrow(spec.model, PairModel).encoder == "pretrained"
+    parts = devices.strategy().num_replicas_in_sync
+    order = Order(draws(training.seed, training.epochs, 2))
+    count = steps(survey.pool_sizes, training.batch_size, parts)
+    batches = Batches(
+        make_dataset(pools["train"], training.batch_size, order=order, parts=parts, cache=True).apply(
+            tf.data.experimental.assert_cardinality(count)
+        ),
+        make_dataset(pools["eval"], _EVAL_ROWS_PRETRAINED if pretrained_tower else _EVAL_ROWS, cache=True),
+        order,
+    )
+    model, log = _train(data, spec, lambda: build(True), survey, batches, count)
+    # Served in float32 and on any machine, whatever it was trained in and on.
+    served = build(False)
+    served.set_weights(model.get_weights())
+    log.details |= finish(served, *_judged(served, batches.held_out), spec)
+    return served, log
+
+
+def _train(
+    data: Data,
+    spec: Spec,
+    build: Callable[[], keras.Model],
+    survey: Survey,
+    batches: Batches,
+    steps_per_epoch: int,
+) -> tuple[keras.Model, TrainingLog]:
+    training, label = narrow(spec.training, Training), narrow(spec.label, Label)
+    with devices.precision(training.mixed_precision), devices.strategy().scope():
+        model = build()
+        parts = devices.replicas(model)
+        # Each length of batch would be compiled again: on a GPU Keras' own choice can be XLA.
+        loss = _share(_loss(training, label, survey), parts)
+        model.compile(make_optimizer(training, steps_per_epoch, parts), loss=loss, jit_compile=False)
+    devices.check_shares(training.batch_size, survey.pairs, parts)
+    metric = PRIMARY[label.kind]
+    forward = tf.function(lambda texts: model(texts, training=False), reduce_retracing=True)
+
+    def measure() -> float:
+        return pair_metrics(*_judged(forward, batches.held_out), label)[metric]
+
+    stopping = keras.callbacks.EarlyStopping(
+        f"eval_{metric}", mode="max", patience=training.patience, restore_best_weights=True
+    )
+    kernels = lstm_kernels(model) if "tower" in {layer.name for layer in model.layers} else {}
+    details = announce({**devices.describe(model), **kernels})
+    checkpoint = Checkpoint(data.checkpoints)
+    history = model.fit(
+        batches.train,
+        initial_epoch=checkpoint.restore(model, stopping, EARLY_STOPPING, training.epochs),
+        epochs=training.epochs,
+        verbose=0,
+        shuffle=False,
+        callbacks=[
+            batches.order,
+            EvalMetric(metric, measure),
+            stopping,
+            keras.callbacks.TensorBoard(data.log_dir),
+            Progress(training.epochs),
+            checkpoint,
+        ],
+    ).history
+    details |= checkpoint.details
+    return model, TrainingLog.of(model, history, survey.pairs, checkpoint.seconds, details)
+
+
+def vocabulary_rows(transform: tft.TFTransformOutput, spec: Spec) -> int:
+    """Number of ids: padding, the vocabulary, and the buckets of words that are not in it."""
+    return (
+        FIRST_ID + transform.vocabulary_size_by_name(VOCABULARY) + narrow(spec.model, PairModel).oov_buckets
+    )
+
+
+def take_survey(pools: tf.data.Dataset, rows: int, label: Label) -> Survey:
+    """One pass over the training split; `rows` is the number of ids, or 0 where nobody counts them."""
+    frequencies = np.zeros(rows, np.int64)
+    counts = np.zeros(label.count or 2, np.int64)
+    pairs = []
+    for pool in pools:
+        pairs.append(int(pool[LABEL].shape[0]))
+        if label.kind != "score":
+            counts += np.bincount(pool[LABEL].numpy().ravel().astype(int), minlength=len(counts))
+        for name in (IDS_A, IDS_B) if rows else ():
+            once = np.unique(np.stack([pool[name].indices[:, 0], pool[name].values], axis=1), axis=0)
+            frequencies += np.bincount(once[:, 1], minlength=rows)
+    return Survey(pairs, counts, inverse_document_frequency(frequencies, 2 * sum(pairs)))
+
+
+def _rows(pools: tf.data.Dataset) -> tuple[tf.RaggedTensor, tf.RaggedTensor, np.ndarray]:
+    """Ids a, ids b and labels float32 [rows] of a whole split."""
+    found = list(pools)
+    if not found:
+        raise ValueError("a split is empty")
+    ids = (tf.concat([pool[name] for pool in found], axis=0) for name in (IDS_A, IDS_B))
+    return *ids, np.concatenate([pool[LABEL].numpy() for pool in found]).ravel().astype(np.float32)
+
+
+def _judged(model: Callable[..., Any], held_out: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Labels [rows] and scores [rows, 1 or classes] of the eval split."""
+    found = [(label.numpy(), model(texts).numpy()) for texts, label in held_out]
+    labels, scores = zip(*found, strict=True)
+    return np.concatenate(labels), np.concatenate(scores)
+
+
+def _named(columns: Any) -> tuple[dict[str, Any], Any]:
+    a, b, label = columns
+    return {IDS_A: a, IDS_B: b}, label
+
+
+def _classes(spec: Spec) -> int:
+    return narrow(spec.label, Label).count
+
+
+def _loss(training: Training, label: Label, survey: Survey) -> Loss:
+    weights = balanced(survey.class_counts) if training.class_weights == "balanced" else None
+    return make_loss(training.loss_for(label.kind), label.count, training.label_smoothing, weights)
+
+
+def _share(loss: Loss, parts: int) -> Loss:
+    """Keras adds up the losses of `parts` devices; their mean is what is meant."""
+    if parts == 1:
+        return loss
+
+    def share(labels: Any, scores: Any) -> Any:
+        return loss(labels, scores) / parts
+
+    return share
