@@ -47,6 +47,11 @@ def preflight(source: str, config: Config) -> None:
         )
     except (text_format.ParseError, UnicodeDecodeError) as error:
         raise ConfigError(f"{source}: {place}: {error}") from None
+    _check_files(source, config)
+
+
+def _check_files(source: str, config: Config) -> None:
+    """What is inside the files."""
     if isinstance(config.model, PairModel) and config.model.weights is not None:
         from trainer.pretrained import check_folder
 

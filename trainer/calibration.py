@@ -18,7 +18,8 @@ from trainer.features import Label
 # Fewer rows than that say too little.
 LEAST = 20
 _TINY = 1e-7
-# Of the logarithm of the slope: a head that knows nothing of the eval split must not lose its order to rounding.
+# Of the logarithm of the slope: a head that knows nothing of the eval split must not lose its order to
+# rounding.
 _BOUNDS = (-3.0, 3.0)
 
 

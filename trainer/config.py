@@ -53,6 +53,7 @@ class PairModel(Section):
         32,
         description="states of an LSTM in each direction, filters of each width, or width of the attention",
     )
+    lowercase: bool = Field(True, description="upper and lower case are one")
     max_tokens: PositiveInt = Field(100, description="tokens kept of each text, n-grams not counted")
     dropout: float = Field(0.2, ge=0, lt=1, description="share of tokens left out while training")
 

@@ -25,7 +25,15 @@ EVALUATED = "evaluate"
 SCORE = "evaluation"
 # What `preprocess` reads of the model.
 EVALUATION: tuple[str, ...] = ()
-PREPROCESSING = ("weights", "max_tokens", "ngrams", "vocabulary_size", "min_frequency", "oov_buckets")
+PREPROCESSING = (
+    "weights",
+    "lowercase",
+    "max_tokens",
+    "ngrams",
+    "vocabulary_size",
+    "min_frequency",
+    "oov_buckets",
+)
 
 
 def preprocess(inputs: dict[str, Any], spec: Spec) -> dict[str, Any]:
@@ -39,7 +47,7 @@ def preprocess(inputs: dict[str, Any], spec: Spec) -> dict[str, Any]:
     if model.weights is not None:  # which brings its own tokens
         return {TEXT_A: inputs[TEXT_A], TEXT_B: inputs[TEXT_B], **outputs}
     texts = {
-        ids: text_features(tf.reshape(inputs[text], [-1]), model.max_tokens, model.ngrams)
+        ids: text_features(tf.reshape(inputs[text], [-1]), model.max_tokens, model.ngrams, model.lowercase)
         for ids, text in ((IDS_A, TEXT_A), (IDS_B, TEXT_B))
     }
     strings = tf.concat([texts[IDS_A].flat_values, texts[IDS_B].flat_values], axis=0)

@@ -2,8 +2,7 @@
 
 The same functions run inside the `preprocessing_fn` of TF Transform and inside the exported serving graph, so
 nothing here may need Python or a library at run time. RE2, which stands behind `tf.strings.regex_replace`,
-knows Unicode classes and scripts; core TensorFlow has no Unicode normalization (NFKC lives in
-tensorflow-text), so what is done instead is listed in `normalize`.
+knows Unicode classes and scripts.
 """
 
 from __future__ import annotations
@@ -11,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import tensorflow as tf
+
+from trainer.unicode import nfkc
 
 # Scripts written without spaces between words: each character, with the marks that belong to it, is a token.
 # U+30FC, the long-vowel sign, belongs to no script but never stands alone.
@@ -25,51 +26,47 @@ _NEITHER_KEPT_NOR_HIDDEN = rf"[^\p{{L}}\p{{M}}\p{{N}}\p{{S}}{_HIDDEN_DOT}{_HIDDE
 _WITH_SEPARATOR = r"(?s).*\p{N}[.,]\p{N}.*"
 _ASCII = r"[\x00-\x7F]*"
 
-_FULL_WIDTH_FIRST, _FULL_WIDTH_LAST, _FULL_WIDTH_SHIFT = 0xFF01, 0xFF5E, 0xFEE0
 # Characters without width: soft hyphen, zero-width space, word joiner, byte-order mark. The joiners U+200C
 # and U+200D stay out of the list, because they change letters in Persian and Hindi.
 _NO_WIDTH = r"[\x{00AD}\x{200B}\x{2060}\x{FEFF}]"
 
 
-def normalize(texts: tf.Tensor) -> tf.Tensor:
+def normalize(texts: tf.Tensor, lowercase: bool = True) -> tf.Tensor:
     """Brings spellings of the same text together.
 
-    Invalid UTF-8 becomes U+FFFD instead of an error, characters without width go, full-width forms become
-    ASCII (a part of NFKC), upper case becomes lower case in all scripts. A letter and its composed form (`e`
-    with U+0301, and U+00E9) stay different, as do ligatures: that needs NFKC, which core TensorFlow does not
-    have.
+    Invalid UTF-8 becomes U+FFFD instead of an error, characters without width go, what Unicode calls
+    compatible becomes one (NFKC: full-width forms, ligatures, a letter and its accent).
 
     Args:
         texts: string [batch], UTF-8.
+        lowercase: whether upper case becomes lower case, in all scripts.
 
     Returns:
         string [batch], valid UTF-8.
     """
     plain = tf.strings.regex_full_match(texts, _ASCII)
-    return _where(~plain, _normalize_unicode, texts, tf.strings.lower(texts))
+    texts = _where(~plain, _normalize_unicode, texts, texts)
+    return tf.strings.lower(texts, encoding="utf-8") if lowercase else texts
 
 
 def _normalize_unicode(texts: tf.Tensor) -> tf.Tensor:
     texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
     texts = tf.strings.regex_replace(texts, _NO_WIDTH, "")
-    points = tf.strings.unicode_decode(texts, "UTF-8")
-    full_width = (points.flat_values >= _FULL_WIDTH_FIRST) & (points.flat_values <= _FULL_WIDTH_LAST)
-    narrow = tf.where(full_width, points.flat_values - _FULL_WIDTH_SHIFT, points.flat_values)
-    texts = tf.strings.unicode_encode(points.with_flat_values(narrow), "UTF-8")
-    return tf.strings.lower(texts, encoding="utf-8")
+    return tf.strings.unicode_encode(nfkc(tf.strings.unicode_decode(texts, "UTF-8")), "UTF-8")
 
 
-def tokenize(texts: tf.Tensor, max_tokens: int) -> tf.RaggedTensor:
+def tokenize(texts: tf.Tensor, max_tokens: int, lowercase: bool = True) -> tf.RaggedTensor:
     """Cuts texts into words, numbers and symbols; punctuation separates and is dropped.
 
     Args:
         texts: string [batch], UTF-8; invalid bytes become U+FFFD.
         max_tokens: tokens kept of each text, from its beginning.
+        lowercase: whether upper and lower case are one.
 
     Returns:
         string [batch, (tokens)], ragged; an empty text is an empty row.
     """
-    texts = tf.strings.regex_replace(normalize(texts), _ALONE, r" \1 ")
+    texts = tf.strings.regex_replace(normalize(texts, lowercase), _ALONE, r" \1 ")
     has_numbers = tf.strings.regex_full_match(texts, _WITH_SEPARATOR)
     separated = tf.strings.regex_replace(texts, _NOT_KEPT, " ")
     return tf.strings.split(_where(has_numbers, _separate_numbers, texts, separated))[:, :max_tokens]
@@ -113,16 +110,19 @@ def character_ngrams(tokens: tf.RaggedTensor, sizes: Sequence[int]) -> tf.Ragged
     return tf.concat(runs, axis=1)
 
 
-def text_features(texts: tf.Tensor, max_tokens: int, ngrams: Sequence[int] = ()) -> tf.RaggedTensor:
+def text_features(
+    texts: tf.Tensor, max_tokens: int, ngrams: Sequence[int] = (), lowercase: bool = True
+) -> tf.RaggedTensor:
     """The strings that the vocabulary is made of and that become ids: tokens, then their character n-grams.
 
     Args:
         texts: string [batch], UTF-8.
         max_tokens: tokens kept of each text; all n-grams of the tokens kept are kept.
         ngrams: lengths of the character n-grams; none for an encoder that reads words in order.
+        lowercase: whether upper and lower case are one.
 
     Returns:
         string [batch, (features)], ragged.
     """
-    tokens = tokenize(texts, max_tokens)
+    tokens = tokenize(texts, max_tokens, lowercase)
     return tf.concat([tokens, character_ngrams(tokens, ngrams)], axis=1) if ngrams else tokens

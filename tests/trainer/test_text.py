@@ -1,7 +1,11 @@
+import sys
+import unicodedata
+
 import pytest
 import tensorflow as tf
 
 from trainer.text import character_ngrams, normalize, text_features, tokenize
+from trainer.unicode import nfkc
 
 
 def words(*texts: str | bytes, max_tokens: int = 100) -> list[list[str]]:
@@ -19,7 +23,7 @@ def words(*texts: str | bytes, max_tokens: int = 100) -> list[list[str]]:
         ("3.5% of 1,000,000. 5", ["3.5", "of", "1,000,000", "5"]),
         ("$5 + 2", ["$", "5", "+", "2"]),
         ("NAÏVE Café ЁЛКА ΣΟΦΙΑ", ["naïve", "café", "ёлка", "σοφια"]),
-        ("cafe\u0301", ["cafe\u0301"]),
+        ("cafe\u0301 \ufb01n", ["café", "fin"]),
         ("私は東京タワーへ行く。", ["私", "は", "東", "京", "タ", "ワー", "へ", "行", "く"]),
         ("ที่นี่", ["ที่", "นี่"]),
         ("हिन्दी में", ["हिन्दी", "में"]),
@@ -77,3 +81,34 @@ def test_the_graph_needs_no_python_and_gives_the_same_tokens(tmp_path) -> None:
     assert tf.saved_model.load(str(tmp_path)).split(texts).numpy().tolist() == expected
     nodes = {node.op for node in module.split.get_concrete_function().graph.as_graph_def().node}
     assert not nodes & {"PyFunc", "EagerPyFunc", "PyFuncStateless"}
+
+
+def test_case_can_be_kept() -> None:
+    kept = tokenize(tf.constant(["NAÏVE Plan"]), 9, lowercase=False).to_list()
+    assert [token.decode() for token in kept[0]] == ["NAÏVE", "Plan"]
+
+
+def normalized(texts: list[str]) -> list[str]:
+    points = tf.strings.unicode_decode(tf.constant(texts), "UTF-8")
+    return [text.decode() for text in tf.strings.unicode_encode(nfkc(points), "UTF-8").numpy()]
+
+
+def test_every_character_becomes_its_nfkc() -> None:
+    surrogates = range(0xD800, 0xE000)
+    characters = [chr(point) for point in range(1, sys.maxunicode + 1) if point not in surrogates]
+    expected = [unicodedata.normalize("NFKC", character) for character in characters]
+    assert normalized(characters) == expected
+
+
+def test_letters_and_their_marks_are_put_together_again() -> None:
+    blocks = (range(0xC0, 0x250), range(0x370, 0x530), range(0x1E00, 0x2000), range(0x3040, 0x3100))
+    letters = [chr(point) for block in blocks for point in block]
+    apart = [unicodedata.normalize("NFD", letter) for letter in letters]
+    assert sum(one != other for one, other in zip(letters, apart, strict=True)) > 800
+    assert normalized([f"x{text}y" for text in apart]) == [
+        f"x{unicodedata.normalize('NFKC', text)}y" for text in apart
+    ]
+
+
+def test_a_mark_does_not_join_the_text_before() -> None:
+    assert normalized(["e", "\u0301e\u0301", ""]) == ["e", "\u0301é", ""]

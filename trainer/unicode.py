@@ -1,0 +1,83 @@
+"""Unicode's normalization form KC (UAX #15) in core TensorFlow ops.
+
+tensorflow-text has an op for it, but a graph with that op can only be loaded where the library is. Two
+tables of Python's own Unicode data do the same: what each character stands for, and what a letter and a mark
+behind it make together. Left out are marks that stand in another than the canonical order, and Korean
+syllables spelled as single letters.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import unicodedata
+
+import numpy as np
+import tensorflow as tf
+
+_SURROGATES = range(0xD800, 0xE000)
+# A letter can carry three marks (Greek); each joins what those before have made.
+_ROUNDS = 3
+_SHIFT = 2**21
+
+
+def nfkc(points: tf.RaggedTensor) -> tf.RaggedTensor:
+    """Code points of texts, int32 [batch, (characters)], to those of their normalized forms."""
+    return functools.reduce(lambda found, _: _compose(found), range(_ROUNDS), _replace(points))
+
+
+@functools.cache
+def _replacements() -> tuple[np.ndarray, list[list[int]]]:
+    """Characters that stand for others, in order, and for which."""
+    found = {}
+    for point in range(0x80, sys.maxunicode + 1):
+        if point not in _SURROGATES:
+            normal = unicodedata.normalize("NFKC", chr(point))
+            if normal != chr(point):
+                found[point] = [ord(character) for character in normal]
+    return np.array(list(found), np.int32), list(found.values())
+
+
+@functools.cache
+def _compositions() -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of characters that make one, as first * 2**21 + second, in order; and which one."""
+    found = {}
+    for point in range(0x80, sys.maxunicode + 1):
+        parts = unicodedata.decomposition(chr(point)).split() if point not in _SURROGATES else []
+        if len(parts) == 2 and not parts[0].startswith("<"):
+            first, second = (int(part, 16) for part in parts)
+            if unicodedata.normalize("NFC", chr(first) + chr(second)) == chr(point):
+                found[first * _SHIFT + second] = point
+    pairs = sorted(found)
+    return np.array(pairs, np.int64), np.array([found[pair] for pair in pairs], np.int32)
+
+
+def _lookup(values: tf.Tensor, keys: np.ndarray) -> tuple[tf.Tensor, tf.Tensor]:
+    """Where each value stands in `keys`, and whether it does."""
+    place = tf.minimum(tf.searchsorted(keys, values), len(keys) - 1)
+    return place, tf.equal(tf.gather(tf.constant(keys), place), values)
+
+
+def _replace(points: tf.RaggedTensor) -> tf.RaggedTensor:
+    keys, made = _replacements()
+    place, found = _lookup(points.flat_values, keys)
+    # One more row, of nothing, for characters that stay; and those alone.
+    others = tf.ragged.constant([*made, []], tf.int32, row_splits_dtype=tf.int64)
+    replaced = tf.gather(others, tf.where(found, place, len(keys)))
+    kept = tf.RaggedTensor.from_row_lengths(
+        tf.boolean_mask(points.flat_values, ~found), tf.cast(~found, tf.int64)
+    )
+    return points.with_values(tf.concat([kept, replaced], axis=1)).merge_dims(1, 2)
+
+
+def _compose(points: tf.RaggedTensor) -> tf.RaggedTensor:
+    keys, made = _compositions()
+    flat, rows = points.flat_values, points.value_rowids()
+    following = tf.concat([flat[1:], [0]], axis=0)
+    together = tf.equal(rows, tf.concat([rows[1:], [-1]], axis=0))
+    pairs = tf.cast(flat, tf.int64) * _SHIFT + tf.cast(following, tf.int64)
+    place, found = _lookup(pairs, keys)
+    found &= together
+    flat = tf.where(found, tf.gather(tf.constant(made), place), flat)
+    stays = ~tf.concat([[False], found], axis=0)[: tf.size(flat)]
+    return tf.ragged.boolean_mask(points.with_flat_values(flat), points.with_flat_values(stays))
