@@ -111,7 +111,7 @@ def test_a_file_of_only_bad_rows_is_rejected(small, only_bad_rows):
         "label out of range (2), bad label (1), empty text (1); for example "
         "bad.csv line 4: label out of range, column 'score': '9' is not within 0..5; "
         "bad.csv line 2: bad label, column 'score': '' is no number; "
-        "bad.csv line 3: empty text, column 'a'"
+        "bad.csv line 3: empty text, column 'sentence1'"
     )
     assert ran.out == f"twins: data_rejected: {summary['reason']} ({summary['seconds']:.0f} s)\n"
     assert "Traceback" not in ran.err

@@ -89,7 +89,7 @@ def states(summary):
     return {component["id"]: component["state"] for component in summary["components"]}
 
 
-def test_the_summary_accounts_for_every_row(pushed):
+def test_the_summary_accounts_for_every_row(pushed, pairs):
     _, _, summary = pushed
     assert summary["status"] == "pushed"
     assert summary["pipeline"] == "twins"
@@ -98,12 +98,21 @@ def test_the_summary_accounts_for_every_row(pushed):
         "components", "data", "metrics", "baselines", "model",
     }  # fmt: skip
     reasons = Counter(reason for _, reason in BAD_ROWS)
+    texts = {
+        # The awkward row's texts are in no other.
+        split: {text.strip() for row in pairs[split][: rows - (split == "test")] for text in row[1:]}
+        for split, rows in KEPT.items()
+    }
     assert summary["data"] == {
         "rows_read": sum(KEPT.values()) + len(BAD_ROWS),
         "rows_kept": sum(KEPT.values()),
         "rows_quarantined": len(BAD_ROWS),
         "quarantine_reasons": dict(reasons),
         "splits": KEPT,
+        "shared_texts": {
+            f"{one} and {other}": len(texts[one] & texts[other])
+            for one, other in (("train", "eval"), ("train", "test"), ("eval", "test"))
+        },
     }
     assert set(states(summary).values()) == {"ran"}
     assert list(states(summary))[-1] == "AtomicPusher"
