@@ -107,7 +107,7 @@ def _label_meaning(data: Data) -> str:
 
 def _unique(splits: Splits, name: str) -> str:
     return ", ".join(
-        f"{stats.string_stats.unique:,} different in {split}"
+        f"about {stats.string_stats.unique:,} different in {split}"
         for split, one in sorted(splits.items())
         for stats in _dataset(one).features
         if stats.path.step[:] == [name]

@@ -52,7 +52,7 @@ def test_every_feature_is_commented_with_its_column_and_what_was_seen(make_data,
         assert lines[at - 1].startswith("# Seen: ")
         assert lines[at - 2].startswith("# The ")
     assert "# The first text, column 'a'." in lines
-    assert "# Seen: 1 bytes on average, 1 different in eval, 2 different in train." in lines
+    assert "# Seen: 1 bytes on average, about 1 different in eval, about 2 different in train." in lines
     assert "# The label, column 'score': a score of 0 to 5. Requests carry none." in lines
     assert "# Seen: 1 to 5, mean 3." in lines
 
