@@ -45,7 +45,7 @@ def chance_of_divergence(p: np.ndarray, q: np.ndarray, rows: tuple[int, int], lo
 
     To second order the divergence of two samples is X2 (1/n + 1/m) / (8 ln 2) bits, and X2 is distributed
     as chi squared with as many degrees of freedom as bins less one: Grosse et al. 2002, "Analysis of symbolic
-    sequences using the Jensen-Shannon divergence", equation 14, for weights one half.
+    sequences using the Jensen-Shannon divergence", for weights one half.
 
     Args:
       p: counts of the reference.
@@ -83,7 +83,7 @@ def ratio(part: np.ndarray, whole: np.ndarray) -> tuple[float, float]:
     """`part` over `whole`, summed over rows, and the standard error that rows give it.
 
     Rows are drawn, not tokens: those of one row come and go together (Cochran 1977, "Sampling Techniques",
-    equation 6.4).
+    chapter 6, ratio estimators).
     """
     total = whole.sum()
     if not total:

@@ -33,7 +33,7 @@ class Unseen:
     """Share of the tokens that stand in one row alone, and its standard error.
 
     It estimates how many tokens of a further row are new (Good 1953, "The population frequencies of species
-    and the estimation of population parameters", equation 9; with rows in the place of draws).
+    and the estimation of population parameters"; with rows in the place of draws).
     """
 
     share: float
