@@ -18,6 +18,7 @@ from components.data_gate.sampling import sample_lines
 from trainer.features import TEXT_A, TEXT_B, VECTOR
 from trainer.spec import VectorSpec
 
+_LARGEST = 3.4e38
 # Of texts that the log hides, it may tell the lengths.
 _LENGTHS = tuple(f"{name}_{length}" for name in (TEXT_A, TEXT_B) for length in (CHARACTERS, TOKENS))
 
@@ -69,7 +70,7 @@ def _inputs(line: bytes, vector: VectorSpec | None) -> Mapping[str, Any] | None:
     """The row's features, or None where the line has none."""
     try:
         inputs = json.loads(line)["inputs"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
     if not isinstance(inputs, dict):
         return None
@@ -77,12 +78,17 @@ def _inputs(line: bytes, vector: VectorSpec | None) -> Mapping[str, Any] | None:
         values = inputs.get(VECTOR)
         if not isinstance(values, list) or len(values) != vector.dimension:
             return None
-        return {VECTOR: values} if all(isinstance(value, int | float) for value in values) else None
+        return {VECTOR: values} if all(map(_is_number, values)) else None
     texts = {name: text for name in (TEXT_A, TEXT_B) if isinstance(text := inputs.get(name), str)}
     if len(texts) == 2:
         return {name: text.encode("utf-8", "replace") for name, text in texts.items()}
-    lengths = {name: inputs[name] for name in _LENGTHS if isinstance(inputs.get(name), int)}
+    lengths = {name: inputs[name] for name in _LENGTHS if _is_number(inputs.get(name))}
     return lengths or None
+
+
+def _is_number(value: Any) -> bool:
+    """Whether float32 has it; JSON has larger ones."""
+    return isinstance(value, int | float) and abs(value) <= _LARGEST
 
 
 def _column(values: list[Any]) -> pa.Array:

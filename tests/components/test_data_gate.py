@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -20,6 +21,7 @@ from tfx_bsl.coders import example_coder
 from components.data_gate.accepted import EXAMPLES_ID, AcceptedStrategy, DataVerdict
 from components.data_gate.component import DataGate
 from components.data_gate.config import Validation
+from components.data_gate.requests import log_state
 from components.schema_gen.default import default_schema
 from trainer.errors import DataRejected
 from trainer.features import Label
@@ -422,6 +424,42 @@ def test_requests_have_to_fit_the_schema_as_requests_do(judge, vectors, make_dat
     assert warning.startswith(
         "serving_log, feature 'vector': Out-of-range values: Unexpectedly high value: 900"
     )
+
+
+def test_lines_that_nobody_should_log_are_counted_and_left_out(judge, vectors, tmp_path):
+    (values, classes), _ = vectors
+    row = [1.0] * DIMENSION
+    bad = [
+        "[" * 100_000,
+        "7",
+        "{}",
+        '{"inputs": [1]}',
+        request({"vector": row[1:]}),
+        request({"vector": ["x", *row[1:]]}),
+        request({"vector": [10**400, *row[1:]]}),
+        request({"vector": [float("nan"), *row[1:]]}),
+        "\x00\ufffd",
+    ]
+    log = tmp_path / "log.jsonl.gz"
+    with gzip.open(log, "wt") as file:
+        file.write("\n".join([*bad, request({"vector": row})]))
+    found = told(judge({"train": vector_columns(values, classes)}, None, VECTORS, serving_log=str(log)))
+    assert found["notes"][1].startswith("skew: 1 requests out of 10 lines of ")
+    assert found["notes"][1].endswith("9 lines of the sample are none")
+
+
+def test_a_log_that_grows_is_another_key_for_the_cache(tmp_path):
+    pattern = tmp_path / "*.jsonl"
+    states = [log_state(None), log_state(pattern)]
+    log_of(tmp_path / "a.jsonl", [(1.0, "a", "b")])
+    states += [log_state(pattern)]
+    assert log_state(pattern) == states[-1]
+    with (tmp_path / "a.jsonl").open("a") as file:
+        file.write(request({"text_a": "c", "text_b": "d"}))
+    states += [log_state(pattern)]
+    (tmp_path / "b.jsonl").touch()
+    states += [log_state(pattern)]
+    assert len(set(states)) == len(states)
 
 
 def test_a_log_that_is_not_there_yet_is_said(judge, halves, tmp_path):
