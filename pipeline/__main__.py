@@ -236,6 +236,29 @@ def _kfp(config: Config, host: str | None) -> Kfp:
     return Kfp(config.kubeflow.model_copy(update={"host": host}) if host else config.kubeflow)
 
 
+schema_app = typer.Typer(help="The schema that the data has to fit.", no_args_is_help=True)
+app.add_typer(schema_app, name="schema")
+
+
+@schema_app.command("infer")
+def infer_schema(
+    config: ConfigPath,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="a new file; default: standard output")
+    ] = None,
+    settings: Settings = None,
+    workdir: Folder = None,
+) -> None:
+    """Propose a schema for the data, commented, as [data] schema_file takes it."""
+    terminal = Terminal()
+    loaded = configuration.load(config, settings or ())
+    with terminal.noise_to(Workdir.of(loaded, workdir).root / "schema.log"):
+        from pipeline.schema import infer
+
+        text = infer(str(config), loaded, output)
+    terminal.result(text.rstrip() if output is None else f"{output}: set [data] schema_file to it")
+
+
 @app.command(hidden=True)
 def step(
     node: Annotated[str, typer.Option(help="the component")],

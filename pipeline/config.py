@@ -14,6 +14,7 @@ from typing import Any, Self, get_args
 
 from pydantic import Field, ValidationError, model_validator
 
+from components.data_gate.config import Validation
 from components.example_gen.config import Data
 from components.quality_gate.decision import Gates
 from components.serving_gate.check import Serving
@@ -33,6 +34,7 @@ PATH_KEYS = (
     ("data", "path"),
     ("data", "schema_file"),
     ("model", "weights"),
+    ("validation", "serving_log"),
     ("serving", "directory"),
 )
 
@@ -59,6 +61,7 @@ class Config(Section):
 
     pipeline: Pipeline
     data: Data
+    validation: Validation = Validation()
     model: AnyModel = PairModel()
     training: AnyTraining = Training()
     gates: Gates = Gates()

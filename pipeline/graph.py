@@ -19,7 +19,9 @@ from tfx.types import BaseChannel, Channel, standard_artifacts
 from components.atomic_pusher.component import AtomicPusher
 from components.baselines.component import Baselines
 from components.champion.strategy import ChampionStrategy
+from components.data_gate.accepted import AcceptedStrategy, DataVerdict
 from components.data_gate.component import DataGate, RowGate
+from components.data_gate.requests import log_state
 from components.evaluator.component import Evaluator
 from components.example_gen.component import ExampleGen
 from components.quality_gate.component import QualityGate
@@ -59,10 +61,11 @@ def build(
     )
 
 
-def components(config: Config, root: Path, serving: Path, find_champion: bool = True) -> list[BaseNode]:
+def components(config: Config, root: Path, serving: Path, find_earlier: bool = True) -> list[BaseNode]:
     """All nodes. `code` makes a change of our own source a change of the cache key.
 
-    Where no resolver of ours can run, `find_champion` is false, and nothing is compared with a champion.
+    Where no resolver of ours can run, `find_earlier` is false, and nothing is compared with a
+    champion or with earlier data.
     """
     spec = config.spec
     family = family_of(spec)
@@ -94,9 +97,28 @@ def components(config: Config, root: Path, serving: Path, find_champion: bool = 
     example_validator = ExampleValidator(
         statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"]
     )
-    # ... and if not, the run ends here.
+    # What was accepted before, if anything was.
+    accepted: list[BaseNode] = []
+    previous: dict[str, BaseChannel] = {}
+    if find_earlier:
+        earlier = Resolver(
+            strategy_class=AcceptedStrategy,
+            accepted=Channel(type=DataVerdict),
+            examples=example_gen.outputs["examples"],
+        ).with_id("AcceptedResolver")
+        previous = {"previous": earlier.outputs["accepted"]}
+        accepted.append(earlier)
+
+    # ... and whether it is like that, and like what is asked of the model. If not, the run ends here.
     data_gate = DataGate(
-        anomalies=example_validator.outputs["anomalies"], code=code_fingerprint("components/data_gate")
+        examples=example_gen.outputs["examples"],
+        anomalies=example_validator.outputs["anomalies"],
+        schema=schema_gen.outputs["schema"],
+        spec=spec.narrowed(()),
+        validation=config.validation.model_dump_json(),
+        log=log_state(config.validation.serving_log),
+        code=code_fingerprint("components/data_gate", "components/tables.py", "trainer/text.py"),
+        **previous,
     )
 
     # Tokenization and vocabulary, as a graph that is served with the model.
@@ -139,7 +161,7 @@ def components(config: Config, root: Path, serving: Path, find_champion: bool = 
     # The model in service, if there is one.
     champions: list[BaseNode] = []
     champion: dict[str, BaseChannel] = {}
-    if find_champion:
+    if find_earlier:
         resolver = Resolver(
             strategy_class=ChampionStrategy,
             champion=Channel(type=standard_artifacts.Model),
@@ -190,7 +212,8 @@ def components(config: Config, root: Path, serving: Path, find_champion: bool = 
         custom_config={"code": code_fingerprint("components/atomic_pusher")},
     )
     return [
-        example_gen, row_gate, statistics_gen, schema_gen, example_validator, data_gate, transform,
+        example_gen, row_gate, statistics_gen, schema_gen, example_validator, *accepted, data_gate,
+        transform,
         baselines, trainer, *champions, evaluator, quality_gate, serving_gate, pusher,
     ]  # fmt: skip
 

@@ -10,6 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from components.data_gate.config import VERDICT
 from components.example_gen.counts import QUARANTINE
 from pipeline.config import Config
 from pipeline.summary import FILE as SUMMARY
@@ -68,6 +69,7 @@ def render(summary: dict[str, Any], config: Config, root: Path) -> str:
         _section("Training", _training(_read(root / TRAINING)) if summary["model"]["epochs"] else ""),
         _section("Pictures", _pictures(root / "pictures") if summary["model"]["epochs"] else ""),
         _section("Data", _data(summary["data"], root / QUARANTINE)),
+        _section("Data compared", _checks(_read(root / VERDICT))),
         _section("Steps", _steps(summary["components"])),
         _section("Model", _facts(summary["model"])),
         _section(
@@ -170,6 +172,23 @@ def _data(data: dict[str, Any], quarantine: Path) -> str:
         reasons = [[reason, f"{count:,}"] for reason, count in data["quarantine_reasons"].items()]
         parts += [_table(["quarantined because", ""], reasons), _quarantined(quarantine)]
     return "".join(parts)
+
+
+def _checks(verdict: dict[str, Any]) -> str:
+    """Every check of the data gate: what was found first, then the nearest to its limit."""
+    if not verdict:
+        return ""
+    rows = []
+    for check in verdict["checks"]:
+        allowed = None if check["value"] is None else check["limit"] + check["chance"]
+        near = check["value"] / max(allowed, 1e-9) if allowed is not None else 1e9
+        outcome = check["severity"] if check["found"] else "ok"
+        place = [check["split"], check["feature"], check["kind"], check["subject"]]
+        rows.append((-check["found"], -near, [*place, _number(check["value"]), _number(allowed), outcome]))
+    rows.sort(key=lambda row: row[:2])
+    head = ["split", "feature", "what", "check", "value", "allowed", ""]
+    shown = _table(head, [row for _, _, row in rows]) if rows else ""
+    return (_list(verdict["warnings"]) if verdict["warnings"] else "") + shown + _list(verdict["notes"])
 
 
 def _quarantined(folder: Path) -> str:

@@ -158,6 +158,8 @@ def _conclude(found: dict[str, Any], config: Config, workdir: Workdir, terminal:
     if data["rows_quarantined"]:
         reasons = ", ".join(f"{reason} ({n})" for reason, n in data["quarantine_reasons"].items())
         terminal.say(f"  {data['rows_quarantined']} of {data['rows_read']} rows quarantined: {reasons}")
+    for warning in data["warnings"]:
+        terminal.say(f"  warning: {warning}")
     if found["status"] == "failed":
         terminal.say(f"kembar: error: {found['reason']} (traceback in {_shown(workdir.log)})")
     terminal.result(f"{found['pipeline']}: {found['status']}: {found['reason']} ({found['seconds']:.0f} s)")

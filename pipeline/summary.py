@@ -13,6 +13,7 @@ from typing import Any
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.atomic_pusher.component import PUSHED_DESTINATION
+from components.data_gate.config import VERDICT
 from components.example_gen.counts import KEPT, QUARANTINE
 from pipeline.runners.launch import CACHED, FAILED, Step
 from trainer.errors import DataRejected, KembarError
@@ -53,7 +54,7 @@ def failed(reason: str) -> dict[str, Any]:
         "reason": reason,
         "peak_memory_mb": 0,
         "components": [],
-        "data": _data({}),
+        "data": _data({}, {}),
         "metrics": {},
         "baselines": {},
         "model": _model("", {}),
@@ -71,6 +72,10 @@ def show_files(steps: list[Step], root: Path) -> None:
         shutil.copytree(found[node, key] / folder, fresh)
         shutil.rmtree(root / folder, ignore_errors=True)
         fresh.rename(root / folder)
+    # Of a run that came not so far, the last run's verdict would say nothing.
+    (root / VERDICT).unlink(missing_ok=True)
+    if ("DataGate", "verdict") in found:
+        shutil.copyfile(found["DataGate", "verdict"] / VERDICT, root / VERDICT)
     if ("Trainer", "model_run") in found:
         shutil.copyfile(found["Trainer", "model_run"] / TRAINING, root / TRAINING)
 
@@ -91,7 +96,10 @@ def summarize(steps: list[Step], versions_before: list[int]) -> dict[str, Any]:
             {"id": s.id, "state": s.state, "seconds": round(s.seconds, 2), "peak_memory_mb": s.peak_memory_mb}
             for s in steps
         ],
-        "data": _data(_json(outputs.get(("ExampleGen", "examples")), "counts.json")),
+        "data": _data(
+            _json(outputs.get(("ExampleGen", "examples")), "counts.json"),
+            _json(outputs.get(("DataGate", "verdict")), VERDICT),
+        ),
         "metrics": _finite(decision.get("metrics", {})),
         "baselines": _finite(_json(outputs.get(("Baselines", "baselines")), "baselines.json")),
         "model": _model(destination, training),
@@ -120,7 +128,7 @@ def _outcome(
         return Outcome(SERVING_REJECTED, serving["reason"])
     version = os.path.basename(destination)
     if int(version) in before:
-        cached = all(step.state == CACHED for step in steps if step.id != "ChampionResolver")
+        cached = all(step.state == CACHED for step in steps if not step.id.endswith("Resolver"))
         return Outcome(
             UNCHANGED, f"version {version} is in service" + (" and nothing has changed" if cached else "")
         )
@@ -139,7 +147,7 @@ def step_failure(step: Step) -> Outcome:
     return Outcome(DATA_REJECTED if rejected else FAILURE, reason)
 
 
-def _data(counts: dict[str, Any]) -> dict[str, Any]:
+def _data(counts: dict[str, Any], verdict: dict[str, Any]) -> dict[str, Any]:
     total: Counter[str] = Counter()
     for source in counts.get("sources", {}).values():
         total.update(source)
@@ -152,6 +160,7 @@ def _data(counts: dict[str, Any]) -> dict[str, Any]:
         "quarantine_reasons": dict(reasons.most_common()),
         "splits": dict(sorted(splits.items())),
         "shared_texts": counts.get("shared_texts", {}),
+        "warnings": verdict.get("warnings", []),
     }
 
 

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
 
-def describe(anomalies: anomalies_pb2.Anomalies, split: str) -> list[str]:
-    """One sentence for each anomaly: split, feature, what is wrong."""
-    found = []
+@dataclass(frozen=True)
+class Anomaly:
+    """One reason: the feature, empty for the whole split; TFDV's name for the kind; a sentence."""
+
+    feature: str
+    kind: str
+    description: str
+
+
+def read(anomalies: anomalies_pb2.Anomalies) -> Iterator[Anomaly]:
+    """Every reason of every feature; those of the whole split come first."""
     if anomalies.HasField("dataset_anomaly_info"):
-        found.append(f"{split}: {anomalies.dataset_anomaly_info.description}")
+        info = anomalies.dataset_anomaly_info
+        for reason in info.reason or [anomalies_pb2.AnomalyInfo.Reason(description=info.description)]:
+            yield _anomaly("", reason)
     for feature, info in sorted(anomalies.anomaly_info.items()):
-        name = ".".join(info.path.step) or feature
-        found += [f"{split}, feature {name!r}: {_sentence(reason)}" for reason in info.reason]
-    return found
+        for reason in info.reason:
+            yield _anomaly(".".join(info.path.step) or feature, reason)
 
 
-def _sentence(reason: anomalies_pb2.AnomalyInfo.Reason) -> str:
-    return (
-        f"{reason.short_description}: {reason.description}"
-        if reason.description
-        else reason.short_description
-    )
+def _anomaly(feature: str, reason: anomalies_pb2.AnomalyInfo.Reason) -> Anomaly:
+    said = [part for part in (reason.short_description, reason.description) if part]
+    return Anomaly(feature, anomalies_pb2.AnomalyInfo.Type.Name(reason.type), ": ".join(said))

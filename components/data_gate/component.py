@@ -3,16 +3,23 @@
 import json
 import os
 
-from tensorflow_metadata.proto.v0 import anomalies_pb2
+from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_artifacts
+from tfx.utils import io_utils
 
-from components.data_gate.anomalies import describe
+from components.data_gate.accepted import EXAMPLES_ID, DataVerdict
+from components.data_gate.anomalies import read
+from components.data_gate.config import VERDICT, Validation
+from components.data_gate.gate import TRAIN, Gate
+from components.data_gate.sampling import sample_split
+from components.data_gate.verdict import Verdict
 from components.example_gen.config import Data
 from components.example_gen.counts import check_counts
 from trainer.errors import DataRejected
+from trainer.spec import Spec
 
 
 @component
@@ -32,24 +39,42 @@ def RowGate(
 
 @component
 def DataGate(
+    examples: InputArtifact[standard_artifacts.Examples],
     anomalies: InputArtifact[standard_artifacts.ExampleAnomalies],
-    verdict: OutputArtifact[standard_artifacts.ExampleAnomalies],
+    schema: InputArtifact[standard_artifacts.Schema],
+    verdict: OutputArtifact[DataVerdict],
+    spec: Parameter[str],
+    validation: Parameter[str],
+    log: Parameter[str],
     code: Parameter[str],
+    previous: InputArtifact[DataVerdict] = None,
 ) -> None:
-    """Fails the run when ExampleValidator found an anomaly in any split.
+    """Writes `verdict.json` and the profiles of the splits, or fails the run.
+
+    Anomalies are ExampleValidator's; drift is against `previous`, the verdict on the data accepted before.
 
     Raises:
-      DataRejected: naming every anomaly, its split and its feature.
+      DataRejected: naming everything whose severity is `reject`: split, feature, value and limit.
     """
-    del code  # part of the cache key
-    found = []
+    del log, code  # parts of the cache key
+    parsed, told = Spec.model_validate_json(spec), Validation.model_validate_json(validation)
+    result = Verdict()
+    gate = Gate(parsed, told, result)
     for split in artifact_utils.decode_split_names(anomalies.split_names):
         with fileio.open(os.path.join(anomalies.uri, f"Split-{split}", "SchemaDiff.pb"), "rb") as file:
-            found += describe(anomalies_pb2.Anomalies.FromString(file.read()), split)
-    with fileio.open(os.path.join(verdict.uri, "verdict.json"), "w") as file:
-        file.write(json.dumps({"anomalies": found}, indent=2))
-    if found:
-        raise DataRejected(
-            f"the data does not fit its schema: {'; '.join(found)}: "
-            "mend the data, or the schema if it is out of date"
-        )
+            result.add_anomalies(told, split, read(anomalies_pb2.Anomalies.FromString(file.read())))
+    if previous is None:
+        result.notes.append("drift: no data was accepted before, nothing to compare with")
+    else:
+        result.compared_with = {"drift": previous.uri}
+    splits = artifact_utils.decode_split_names(examples.split_names)
+    for split in sorted(splits, key=lambda name: name != TRAIN):
+        table, total = sample_split(examples, split, told.sample_rows)
+        gate.look_at_split(split, table, total, previous.uri if previous is not None else None)
+    gate.look_at_log(io_utils.parse_pbtxt_file(os.path.join(schema.uri, "schema.pbtxt"), schema_pb2.Schema()))
+    if result.rejection is not None:
+        raise DataRejected(result.rejection)
+    gate.save(verdict.uri)
+    with fileio.open(os.path.join(verdict.uri, VERDICT), "w") as file:
+        file.write(json.dumps(result.to_json(), indent=2, allow_nan=False))
+    verdict.set_int_custom_property(EXAMPLES_ID, examples.id)

@@ -51,7 +51,7 @@ def compile_pipeline(path: Path, settings: Sequence[str], output: Path) -> None:
     config = configuration.validate(values, str(path))
     name = config.pipeline.name
     serving = config.serving.directory or root / "serving" / name
-    nodes = graph.components(config, root, serving, find_champion=False)
+    nodes = graph.components(config, root, serving, find_earlier=False)
     check_step_names("vertex", vertex.steps, [node.id for node in nodes])
     for node in nodes:
         if node.id in vertex.steps:

@@ -238,7 +238,7 @@ def test_a_second_run_has_nothing_to_do(pushed):
     assert summary["status"] == "unchanged"
     assert summary["reason"] == f"version {first['model']['version']} is in service and nothing has changed"
     working = {name for name, state in states(summary).items() if state != "cached"}
-    assert working <= {"ChampionResolver"}
+    assert working <= {"ChampionResolver", "AcceptedResolver"}
     same = ("data", "metrics", "baselines", "model")
     assert {key: summary[key] for key in same} == {key: first[key] for key in same}
 
@@ -254,6 +254,7 @@ def test_a_version_that_was_deleted_is_pushed_again(pushed):
     assert project.served == [str(summary["model"]["version"])]
     assert {name for name, state in states(summary).items() if state == "ran"} <= {
         "ChampionResolver",
+        "AcceptedResolver",
         "AtomicPusher",
     }
     assert {**summary["metrics"]} == first["metrics"]

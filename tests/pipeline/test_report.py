@@ -32,6 +32,7 @@ SUMMARY: dict[str, Any] = {
         "rows_quarantined": 1,
         "quarantine_reasons": {"empty text": 1},
         "splits": {"train": 1000},
+        "warnings": [],
     },
     "metrics": {"test": {"spearman": 0.7653}},
     "baselines": {"tfidf_cosine": {"test": {"spearman": 0.6406}}},
@@ -90,6 +91,20 @@ def test_page_says_what_the_summary_says(sts, workdir):
     for said in ("0.7653", "0.6406", "tfidf_cosine", "spearman ← decides", "1,001", "empty text", "Trainer"):
         assert said in page
     assert page.count("<svg") == 2
+
+
+def test_checks_of_the_data_are_shown_with_what_was_found_first(sts, workdir):
+    common = {"subject": "drift", "split": "train", "severity": "warn", "detail": "", "limit": 0.1}
+    fine = {**common, "feature": "text_a", "kind": "tokens", "found": False, "value": 0.05, "chance": 0.01}
+    bad = {**common, "feature": "text_b", "kind": "characters", "found": True, "value": 0.25, "chance": 0.02}
+    verdict = {"warnings": ["train <b>"], "notes": [], "checks": [fine, bad], "compared_with": {}}
+    (workdir.root / "verdict.json").write_text(json.dumps(verdict))
+    page = write_report(sts, workdir).read_text()
+    assert "train &lt;b&gt;" in page
+    found, near = page.index("<td>train</td><td class=n>text_b</td>"), page.index(">text_a</td>")
+    assert found < near
+    assert "<td class=n>0.2500</td><td class=n>0.1200</td><td class=n>warn</td>" in page
+    assert "<td class=n>0.0500</td><td class=n>0.1100</td><td class=n>ok</td>" in page
 
 
 def test_pictures_are_inside(sts, workdir):

@@ -26,8 +26,11 @@ COUNTS = {
 }
 BASELINES = {"majority": {"test": {"spearman": math.nan, "mse": 2.0}}}
 TRAINING = {"parameters": 1234, "examples_per_second": 567.8, "epochs": 3, "history": {"loss": [1.0]}}
+VERDICT = {"warnings": ["eval, feature 'text_a': shorter"], "notes": [], "checks": []}
 NODES = [
     "ExampleGen",
+    "AcceptedResolver",
+    "DataGate",
     "Baselines",
     "Trainer",
     "ChampionResolver",
@@ -45,6 +48,7 @@ def make_steps(tmp_path):
         steps = {name: Step(name, state, 1.234, 100) for name in NODES}
         files = [
             ("ExampleGen", "examples", "counts.json", COUNTS),
+            ("DataGate", "verdict", "verdict.json", VERDICT),
             ("Baselines", "baselines", "baselines.json", BASELINES),
             ("Trainer", "model_run", "training.json", TRAINING),
             ("QualityGate", "blessing", "decision.json", decision),
@@ -89,6 +93,7 @@ def test_a_pushed_model(make_steps):
         "quarantine_reasons": {"bad label": 3, "empty text": 1},
         "splits": {"eval": 4, "test": 3, "train": 7},
         "shared_texts": {"train and test": 2},
+        "warnings": ["eval, feature 'text_a': shorter"],
     }
     assert list(found["data"]["quarantine_reasons"]) == ["bad label", "empty text"]  # most frequent first
     assert found["metrics"] == {"eval": {"spearman": 0.71}, "test": {"spearman": 0.7, "pearson": None}}
@@ -114,9 +119,10 @@ def test_a_version_that_was_there_before_is_unchanged(make_steps):
     assert (found["status"], found["reason"]) == ("unchanged", "version 1000 is in service")
 
 
-def test_the_resolver_is_never_cached(make_steps):
+def test_resolvers_are_never_cached(make_steps):
     steps = make_steps(state=CACHED)
-    steps[NODES.index("ChampionResolver")].state = RAN
+    for name in ("ChampionResolver", "AcceptedResolver"):
+        steps[NODES.index(name)].state = RAN
     assert summarize(steps, [1000])["reason"].endswith("and nothing has changed")
 
 
@@ -167,6 +173,7 @@ def test_a_run_that_failed_early_has_all_keys():
         "quarantine_reasons": {},
         "splits": {},
         "shared_texts": {},
+        "warnings": [],
     }
     assert (found["metrics"], found["baselines"]) == ({}, {})
     assert found["model"] == dict.fromkeys(("version", "path", "parameters", "examples_per_second", "epochs"))

@@ -1,0 +1,121 @@
+"""A schema proposed from data: what `[data]` says, what TFDV sees, and a comment on every feature."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import tensorflow_data_validation as tfdv
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
+
+from components.example_gen.config import Data
+from components.schema_gen.default import default_schema
+from trainer.features import LABEL, TEXT_A, TEXT_B, VECTOR
+
+Splits = Mapping[str, statistics_pb2.DatasetFeatureStatisticsList]
+
+
+def infer_schema(splits: Splits, data: Data) -> str:
+    """A tensorflow.metadata Schema in text format, which every split fits.
+
+    Types, presence and shapes are what TFDV infers, ranges and environments what `[data]` says. The extremes
+    that were seen are told in comments and are no limits: the next data may well go beyond them.
+
+    Args:
+      splits: split to its statistics, the training split among them.
+      data: the `[data]` section that the statistics are of.
+    """
+    schema = text_format.Parse(default_schema(data), schema_pb2.Schema())
+    seen = _infer([splits[split] for split in sorted(splits)])
+    for feature in schema.feature:
+        found = seen.get(feature.name, feature)
+        feature.type = found.type
+        feature.presence.CopyFrom(found.presence)
+        if not found.HasField("shape"):  # rows differ in how many values they have
+            feature.ClearField("shape")
+            feature.value_count.CopyFrom(found.value_count)
+    lines = [_opening(splits), ""]
+    for feature in schema.feature:
+        lines += _comment(feature.name, splits, data)
+        body = text_format.MessageToString(feature, indent=2).rstrip()
+        lines += [f"feature {{\n{body}\n}}"]
+    lines += ["# Requests are checked as SERVING, data as TRAINING."]
+    lines += [f'default_environment: "{name}"' for name in schema.default_environment]
+    return "\n".join(lines) + "\n"
+
+
+def _infer(
+    statistics: Iterable[statistics_pb2.DatasetFeatureStatisticsList],
+) -> dict[str, schema_pb2.Feature]:
+    schema = None
+    for one in statistics:
+        schema = (
+            # Texts are free: what few different ones a small file has are no list of all.
+            tfdv.infer_schema(one, infer_feature_shape=True, max_string_domain_size=0)
+            if schema is None
+            else tfdv.update_schema(schema, one, infer_feature_shape=True, max_string_domain_size=0)
+        )
+    return {} if schema is None else {feature.name: feature for feature in schema.feature}
+
+
+def _opening(splits: Splits) -> str:
+    counts = ", ".join(f"{split} {_dataset(one).num_examples:,}" for split, one in sorted(splits.items()))
+    return (
+        f"# Proposed by kembar schema infer from {counts} rows. Read it, correct it, keep it with the code."
+    )
+
+
+def _comment(name: str, splits: Splits, data: Data) -> list[str]:
+    """What the feature is and what was seen of it, over all splits."""
+    meaning = {
+        TEXT_A: f"The first text, column {data.text_a!r}.",
+        TEXT_B: f"The second text, column {data.text_b!r}.",
+        VECTOR: "Numbers in their order" + (f", of {data.vector.dimension} columns." if data.vector else "."),
+        LABEL: _label_meaning(data),
+    }[name]
+    found = [
+        stats for one in splits.values() for stats in _dataset(one).features if stats.path.step[:] == [name]
+    ]
+    told = [f"# {meaning}"]
+    strings = [stats.string_stats for stats in found if stats.HasField("string_stats")]
+    numbers = [stats.num_stats for stats in found if stats.HasField("num_stats")]
+    if strings:
+        length = sum(s.avg_length * s.common_stats.num_non_missing for s in strings)
+        rows = sum(s.common_stats.num_non_missing for s in strings)
+        told.append(f"# Seen: {length / max(rows, 1):.0f} bytes on average, {_unique(splits, name)}.")
+    if numbers:
+        low, high = min(n.min for n in numbers), max(n.max for n in numbers)
+        mean = sum(n.mean * n.common_stats.num_non_missing for n in numbers)
+        rows = sum(n.common_stats.num_non_missing for n in numbers)
+        told.append(f"# Seen: {low:g} to {high:g}, mean {mean / max(rows, 1):.4g}.")
+        if name == VECTOR and data.vector is not None and data.vector.range is None:
+            told.append("# [data] declares no range; with one, values outside are quarantined.")
+    return told
+
+
+def _label_meaning(data: Data) -> str:
+    label = data.label
+    if label is None:
+        return ""
+    if label.classes is not None:
+        names = ", ".join(label.classes[:20]) + (", ..." if len(label.classes) > 20 else "")
+        return f"The class, column {label.column!r}, as its place in: {names}. Requests carry none."
+    low, high = label.bounds
+    kind = "0 or 1" if label.kind == "binary" else f"a score of {low:g} to {high:g}"
+    return f"The label, column {label.column!r}: {kind}. Requests carry none."
+
+
+def _unique(splits: Splits, name: str) -> str:
+    return ", ".join(
+        f"about {stats.string_stats.unique:,} different in {split}"
+        for split, one in sorted(splits.items())
+        for stats in _dataset(one).features
+        if stats.path.step[:] == [name]
+    )
+
+
+def _dataset(
+    statistics: statistics_pb2.DatasetFeatureStatisticsList,
+) -> statistics_pb2.DatasetFeatureStatistics:
+    [dataset] = statistics.datasets
+    return dataset
