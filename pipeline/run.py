@@ -40,6 +40,7 @@ def preflight(source: str, config: Config) -> None:
         for name in names:
             if not matching(name):
                 raise ConfigError(f"{source}: [data] {key} = {str(name)!r}: no such file: correct the path")
+    config.serving.for_gate()
     place = f"[data] schema_file: {schema}" if schema is not None else "[data] schema_text"
     try:
         text_format.Parse(

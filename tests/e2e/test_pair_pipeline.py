@@ -311,6 +311,28 @@ def test_a_model_below_the_floor_is_not_served(pushed):
     assert [("gone" in line, "kept" in line) for line in listed[:-1]] == [(True, False), (False, True)]
 
 
+def test_clean_up_leaves_what_is_served_and_a_cache_that_is_right(pushed):
+    project, _, _ = pushed
+    rejected = ("--set", "training.seed=2", "--set", "gates.floors={spearman = 1.01}")
+    before = project.served, checksums(project)
+    assert (
+        project.kembar("gc", "--keep", "0", "--dry-run").out.splitlines()[-1].startswith("would be removed ")
+    )
+    cleaned = project.kembar("gc", "--keep", "0")
+    assert cleaned.status == 0, cleaned.err
+    # Of the rejected run only its verdict is not the pushed model's too; of the killed one all that it left.
+    assert {"QualityGate", "Trainer"} <= {line.split()[0] for line in cleaned.out.splitlines()}
+    assert project.kembar("gc", "--keep", "0").out.splitlines()[1:][0].split() == ["removed", "0", "0"]
+    assert (project.served, checksums(project)) == before
+    ran = project.kembar("run", *rejected)
+    assert ran.status == 4, ran.err
+    again = {name for name, state in states(project.summary).items() if state == "ran"}
+    assert again == {"ChampionResolver", "QualityGate", "AtomicPusher"}
+    assert project.kembar("run", *rejected[:2]).status == 0
+    assert project.summary["status"] == "unchanged"
+    assert {name for name, state in states(project.summary).items() if state == "ran"} == {"ChampionResolver"}
+
+
 def checksums(project) -> dict[str, bytes]:
     """Every file of every served version."""
     folder = project.workdir / "serving" / "twins"
