@@ -187,6 +187,7 @@ def components(config: Config, root: Path, serving: Path, find_champion: bool = 
         infra_blessing=serving_gate.outputs["blessing"],
         directory=str(serving),
         keep_versions=config.serving.keep_versions or 0,
+        mirror=config.serving.mirror or "",
         code=code_fingerprint("components/atomic_pusher", "components/serving_gate/probe.py"),
     )
     return [

@@ -13,6 +13,7 @@ from tfx.dsl.components.base import base_component, executor_spec
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 
+from components.atomic_pusher.mirror import mirror
 from components.atomic_pusher.versions import push
 from components.champion import MODEL_ID, PUSHED_DESTINATION, PUSHED_VERSION
 from components.quality_gate.component import FILE as DECISION
@@ -51,6 +52,8 @@ class Executor(pusher_executor.Executor):
             verify=load_once,
             keep=exec_properties["keep_versions"] or None,
         )
+        if exec_properties["mirror"]:
+            mirror(target.parent, exec_properties["mirror"])
         pushed.set_int_custom_property("pushed", 1)
         pushed.set_int_custom_property(MODEL_ID, model.id)
         pushed.set_string_custom_property(PUSHED_DESTINATION, str(target))
@@ -80,6 +83,7 @@ class AtomicPusherSpec(component_spec.ComponentSpec):
     PARAMETERS: ClassVar = {
         "directory": component_spec.ExecutionParameter(type=str),
         "keep_versions": component_spec.ExecutionParameter(type=int),
+        "mirror": component_spec.ExecutionParameter(type=str),
         "code": component_spec.ExecutionParameter(type=str),
     }
     INPUTS: ClassVar = {
@@ -101,6 +105,7 @@ class AtomicPusher(base_component.BaseComponent):
       infra_blessing: The serving gate's.
       directory: The folder that TF Serving watches.
       keep_versions: How many of the newest versions stay; 0 for all.
+      mirror: The same folder in an object store; empty for none.
       code: The fingerprint of our source, a part of the cache key.
     """
 
@@ -115,6 +120,7 @@ class AtomicPusher(base_component.BaseComponent):
         infra_blessing: types.BaseChannel,
         directory: str,
         keep_versions: int,
+        mirror: str,
         code: str,
     ) -> None:
         super().__init__(
@@ -125,6 +131,7 @@ class AtomicPusher(base_component.BaseComponent):
                 infra_blessing=infra_blessing,
                 directory=directory,
                 keep_versions=keep_versions,
+                mirror=mirror,
                 code=code,
                 pushed_model=types.Channel(type=standard_artifacts.PushedModel),
             )

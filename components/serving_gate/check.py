@@ -21,7 +21,7 @@ PROBE = Path(__file__).with_name("probe.py")
 # Two runs of the same float32 graph in batches of different shape differ by rounding, not by more.
 TOLERANCE = 1e-4
 # Keys of the section that the gate does not look at: changing them must not make it run again.
-NOT_THE_GATES = {"directory", "keep_versions", "golden_file"}
+NOT_THE_GATES = {"directory", "keep_versions", "mirror", "golden_file"}
 
 
 class Serving(Section):
@@ -30,6 +30,9 @@ class Serving(Section):
     directory: Path | None = Field(None, description="where versions are pushed; default: DIR/serving/NAME")
     keep_versions: int | None = Field(
         None, ge=2, description="newest versions that stay, pinned ones besides; default: all"
+    )
+    mirror: str | None = Field(
+        None, pattern=r"^[a-z0-9]+://.|^/.", description="a folder in an object store that gets them too"
     )
     gate_timeout: PositiveFloat = Field(
         120.0, description="seconds in which the exported model must have answered"
