@@ -311,6 +311,26 @@ def test_a_model_below_the_floor_is_not_served(pushed):
     assert [("gone" in line, "kept" in line) for line in listed[:-1]] == [(True, False), (False, True)]
 
 
+def test_a_model_that_the_serving_gate_rejects_is_not_served(pushed):
+    project, _, _ = pushed
+    before = project.served, checksums(project)
+    golden = '[{ inputs = { text_a = ["a cat"], text_b = ["a dog"] }, outputs = { score = [99.0] } }]'
+    limits = ("serving.max_p50_ms=1e-6", "serving.max_memory_mb=2000", f"serving.golden={golden}")
+    ran = project.kembar(
+        "run", "--set", "training.seed=2", *(part for it in limits for part in ("--set", it))
+    )
+    summary = project.summary
+    assert ran.status == 4, ran.err
+    assert summary["status"] == "serving_rejected"
+    wrong, slow = summary["reason"].split("; ")
+    assert wrong.startswith("golden request to 'serving_default': output 'score' is [")
+    assert wrong.endswith("], not [99.0]")
+    assert slow.startswith("one row took, p50, ")
+    assert slow.endswith(" ms, more than 1e-06 ([serving] max_p50_ms)")
+    assert states(summary)["QualityGate"] == "cached"
+    assert (project.served, checksums(project)) == before
+
+
 def test_clean_up_leaves_what_is_served_and_a_cache_that_is_right(pushed):
     project, _, _ = pushed
     rejected = ("--set", "training.seed=2", "--set", "gates.floors={spearman = 1.01}")
