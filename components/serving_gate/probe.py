@@ -16,7 +16,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,6 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.framework import op_def_registry
-
-if importlib.util.find_spec("tensorflow_text") is not None:
-    importlib.import_module("tensorflow_text")  # registers its ops
 
 WARMUP = "assets.extra/tf_serving_warmup_requests"
 # Registered in every TensorFlow process, but their kernels call back into Python, which TF Serving lacks.
@@ -46,6 +43,7 @@ class Model:
     """
 
     def __init__(self, path: str) -> None:
+        foreign_ops(path)  # for what it registers
         self._session = tf.compat.v1.Session(graph=tf.Graph())
         with self._session.graph.as_default():
             meta = tf.compat.v1.saved_model.loader.load(self._session, ["serve"], path)
@@ -97,28 +95,41 @@ class Model:
 
 
 def foreign_ops(path: str) -> list[str]:
-    """What is in the graph that TF Serving could not run, one sentence an op; empty when all is well."""
+    """What is in the graph that TF Serving could not run, one sentence an op; empty when all is well.
+
+    tensorflow-text is imported if the graph has ops that are not TensorFlow's own.
+    """
+    places = _ops(path)
+    if _unknown(places) and importlib.util.find_spec("tensorflow_text") is not None:
+        importlib.import_module("tensorflow_text")  # registers its ops
+    unknown = _unknown(places)
+    found = []
+    for op, place in sorted(places.items()):
+        if op in PYTHON_OPS:
+            found.append(f"op {op} ({place}) needs Python, which TF Serving lacks")
+        elif op in unknown:
+            neither = "is neither TensorFlow's nor tensorflow-text's: TF Serving does not link it"
+            found.append(f"op {op} ({place}) {neither}")
+    return found
+
+
+def _ops(path: str) -> dict[str, str]:
+    """Every op of the graph and its functions, with a node that has it."""
     model = saved_model_pb2.SavedModel()
     model.ParseFromString(Path(path, "saved_model.pb").read_bytes())
-    found = {}
+    places = {}
     for meta in model.meta_graphs:
-        functions = {function.signature.name for function in meta.graph_def.library.function}
-        nodes = [("the graph", meta.graph_def.node)]
-        nodes += [
-            (function.signature.name, function.node_def) for function in meta.graph_def.library.function
-        ]
-        for place, group in nodes:
-            for node in group:
-                if node.op in PYTHON_OPS:
-                    found[node.op] = (
-                        f"op {node.op} ({place}: {node.name}) needs Python, which TF Serving lacks"
-                    )
-                elif node.op not in functions and op_def_registry.get(node.op) is None:
-                    found[node.op] = (
-                        f"op {node.op} ({place}: {node.name}) is neither TensorFlow's nor tensorflow-text's: "
-                        "TF Serving does not link it"
-                    )
-    return [found[op] for op in sorted(found)]
+        library = meta.graph_def.library.function
+        groups = [("the graph", meta.graph_def.node)]
+        groups += [(function.signature.name, function.node_def) for function in library]
+        functions = {function.signature.name for function in library}
+        for place, nodes in groups:
+            places.update({node.op: f"{place}: {node.name}" for node in nodes if node.op not in functions})
+    return places
+
+
+def _unknown(ops: Iterable[str]) -> set[str]:
+    return {op for op in ops if op_def_registry.get(op) is None}
 
 
 def warm_up(model: Model, path: str) -> int:
@@ -154,11 +165,11 @@ def main(model: str, requests: str, answers: str) -> None:
     """
     _die_first()
     told = json.loads(Path(requests).read_text())
+    report: dict[str, Any] = {"foreign_ops": foreign_ops(model)}
     _forget_peak()
     before = _peak_mb()
     if told["memory_limit_mb"] is not None:
         _limit_address_space(told["memory_limit_mb"])
-    report: dict[str, Any] = {"foreign_ops": foreign_ops(model)}
     if not report["foreign_ops"]:
         report |= _examine(model, told)
     report["memory_mb"] = _peak_mb() - before
