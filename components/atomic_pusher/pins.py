@@ -72,9 +72,17 @@ def write_pins(serving: Path, name: str, pins: Pins | None) -> Path:
     Returns:
       The file.
     Raises:
-      ServingError: the file that is there is no ModelServerConfig.
+      ServingError: the file that is there is no ModelServerConfig, or cannot be written.
     """
     path = config_file(serving)
+    try:
+        _write(path, serving, name, pins)
+    except OSError as error:
+        raise ServingError(f"{path}: cannot be written: {error.strerror}") from None
+    return path
+
+
+def _write(path: Path, serving: Path, name: str, pins: Pins | None) -> None:
     with exclusive(path.parent):  # other models may be in the same file
         config = _read(path)
         entry = _entry_of(config, serving)
@@ -91,7 +99,6 @@ def write_pins(serving: Path, name: str, pins: Pins | None) -> Path:
         if pins is not None:
             entry.version_labels.update(pins.labels)
         replace_file(path, text_format.MessageToString(config))
-    return path
 
 
 def _read(path: Path) -> Any:

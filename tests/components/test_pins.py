@@ -74,3 +74,11 @@ def test_a_broken_file_is_named(serving, content):
         with pytest.raises(ServingError, match=r"models\.config: not a model config file of TF Serving: .+"):
             call()
     assert config_file(serving).read_bytes() == content
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "serving").write_text("a file where the folder should be")
+    with pytest.raises(
+        ServingError, match=r"models\.config: cannot be written: (Not a directory|File exists)"
+    ):
+        write_pins(tmp_path / "serving" / "twins", "twins", None)
