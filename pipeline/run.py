@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
+from components.atomic_pusher.pins import read_pins
 from components.atomic_pusher.versions import versions
 from components.example_gen.config import matching
 from components.example_gen.reader import check_columns
@@ -71,6 +72,7 @@ def _check_files(source: str, config: Config) -> None:
 def run(path: Path, config: Config, workdir: Workdir, terminal: Terminal) -> int:
     """Runs the pipeline and returns the exit code; `summary.json` says the rest."""
     preflight(str(path), config)
+    read_pins(workdir.serving)  # whether it can be read, before hours of work
     with lock(workdir.root), terminal.noise_to(workdir.log):
         return _run(config, workdir, terminal)
 
