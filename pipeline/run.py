@@ -41,7 +41,6 @@ def preflight(source: str, config: Config) -> None:
         for name in names:
             if not matching(name):
                 raise ConfigError(f"{source}: [data] {key} = {str(name)!r}: no such file: correct the path")
-    config.serving.for_gate()
     place = f"[data] schema_file: {schema}" if schema is not None else "[data] schema_text"
     try:
         text_format.Parse(
@@ -72,7 +71,9 @@ def _check_files(source: str, config: Config) -> None:
 def run(path: Path, config: Config, workdir: Workdir, terminal: Terminal) -> int:
     """Runs the pipeline and returns the exit code; `summary.json` says the rest."""
     preflight(str(path), config)
-    read_pins(workdir.serving)  # whether it can be read, before hours of work
+    # Whether these can be read is better known before hours of work.
+    config.serving.for_gate()
+    read_pins(workdir.serving)
     with lock(workdir.root), terminal.noise_to(workdir.log):
         return _run(config, workdir, terminal)
 
