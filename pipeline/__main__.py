@@ -97,6 +97,41 @@ def versions(config: ConfigPath, settings: Settings = None, workdir: Folder = No
 
 
 @app.command()
+def rollback(
+    config: ConfigPath,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="VERSION", help="default: the one before; latest: lift the pin"),
+    ] = None,
+    canary: Annotated[int | None, typer.Option(help="a version to load beside it, by that label")] = None,
+    settings: Settings = None,
+    workdir: Folder = None,
+) -> None:
+    """Put an earlier version in service by pinning it, or the newest again; nothing is deleted."""
+    from pipeline.versions import rollback as roll_back
+
+    loaded = configuration.load(config, settings or ())
+    roll_back(Workdir.of(loaded, workdir), loaded.pipeline.name, to, canary, Terminal())
+
+
+@app.command()
+def gc(
+    config: ConfigPath,
+    keep: Annotated[int, typer.Option(min=0, help="newest runs of which everything stays")] = 10,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="only print what would go, and how much")
+    ] = False,
+    settings: Settings = None,
+    workdir: Folder = None,
+) -> None:
+    """Remove artifacts, checkpoints and versions that nothing needs any more."""
+    from pipeline.gc import collect
+
+    loaded = configuration.load(config, settings or ())
+    collect(Workdir.of(loaded, workdir), keep, loaded.serving.keep_versions, dry_run, Terminal())
+
+
+@app.command()
 def report(config: ConfigPath, settings: Settings = None, workdir: Folder = None) -> None:
     """Write the last run's report.html again: one page that needs no network."""
     terminal = Terminal()

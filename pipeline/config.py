@@ -36,6 +36,7 @@ PATH_KEYS = (
     ("model", "weights"),
     ("validation", "serving_log"),
     ("serving", "directory"),
+    ("serving", "golden_file"),
 )
 
 
@@ -255,6 +256,8 @@ def _known_keys(place: list[str], family: str) -> list[str]:
     """The keys that the section at `place` has, in the words of one model family."""
     section: Any = Config
     for part in place:
+        if part.isdigit():  # a place in a list of tables
+            continue
         fields = getattr(section, "model_fields", {})
         section = fields[part].annotation if part in fields else None
         # An optional section is known by its only model, one of several by its family.

@@ -13,7 +13,7 @@ from tfx.components import ExampleValidator, Trainer
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.orchestration.pipeline import Pipeline
-from tfx.proto import pusher_pb2, trainer_pb2, transform_pb2
+from tfx.proto import trainer_pb2, transform_pb2
 from tfx.types import BaseChannel, Channel, standard_artifacts
 
 from components.atomic_pusher.component import AtomicPusher
@@ -197,19 +197,20 @@ def components(config: Config, root: Path, serving: Path, find_earlier: bool = T
         model=trainer.outputs["model"],
         evaluation=evaluator.outputs["evaluation"],
         spec=judged,
-        serving=config.serving.model_dump_json(exclude={"directory"}),
+        serving=config.serving.for_gate(),
         code=learned + code_fingerprint("components/serving_gate"),
     )
 
     # Then it becomes the newest version, by one rename.
     pusher = AtomicPusher(
         model=trainer.outputs["model"],
+        examples=example_gen.outputs["examples"],
         model_blessing=quality_gate.outputs["blessing"],
         infra_blessing=serving_gate.outputs["blessing"],
-        push_destination=pusher_pb2.PushDestination(
-            filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(serving))
-        ),
-        custom_config={"code": code_fingerprint("components/atomic_pusher")},
+        directory=str(serving),
+        keep_versions=config.serving.keep_versions or 0,
+        mirror=config.serving.mirror or "",
+        code=code_fingerprint("components/atomic_pusher", "components/serving_gate/probe.py"),
     )
     return [
         example_gen, row_gate, statistics_gen, schema_gen, example_validator, *accepted, data_gate,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
+from components.atomic_pusher.pins import read_pins
 from components.atomic_pusher.versions import versions
 from components.example_gen.config import matching
 from components.example_gen.reader import check_columns
@@ -70,6 +71,9 @@ def _check_files(source: str, config: Config) -> None:
 def run(path: Path, config: Config, workdir: Workdir, terminal: Terminal) -> int:
     """Runs the pipeline and returns the exit code; `summary.json` says the rest."""
     preflight(str(path), config)
+    # Whether these can be read is better known before hours of work.
+    config.serving.for_gate()
+    read_pins(workdir.serving)
     with lock(workdir.root), terminal.noise_to(workdir.log):
         return _run(config, workdir, terminal)
 

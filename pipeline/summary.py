@@ -12,7 +12,8 @@ from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from components.atomic_pusher.component import PUSHED_DESTINATION
+from components.atomic_pusher.versions import in_service
+from components.champion import PUSHED_DESTINATION
 from components.data_gate.config import VERDICT
 from components.example_gen.counts import KEPT, QUARANTINE
 from pipeline.runners.launch import CACHED, FAILED, Step
@@ -127,6 +128,13 @@ def _outcome(
     if not serving["blessed"]:
         return Outcome(SERVING_REJECTED, serving["reason"])
     version = os.path.basename(destination)
+    served = in_service(Path(destination).parent)
+    if served not in (None, int(version)):
+        status = UNCHANGED if int(version) in before else PUSHED
+        return Outcome(
+            status,
+            f"version {version} waits: version {served} is pinned: kembar rollback --to latest lifts it",
+        )
     if int(version) in before:
         cached = all(step.state == CACHED for step in steps if not step.id.endswith("Resolver"))
         return Outcome(

@@ -7,7 +7,7 @@ To add one, write the module and name it here: docs/families.md goes through it.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 if TYPE_CHECKING:
     import keras
@@ -19,6 +19,26 @@ if TYPE_CHECKING:
     from trainer.spec import Spec
 
 MODULES = {"pair": "trainer.pair", "vae": "trainer.vae.family", "dense": "trainer.dense.family"}
+
+
+# In a shape: a size that no client may find fixed.
+BATCH = "batch"
+
+
+class Tensor(NamedTuple):
+    """A tensor that clients see: its type, and its sizes. A name stands for a size that is not known before
+    training; shape None for any number of dimensions.
+    """
+
+    dtype: str
+    shape: tuple[int | str, ...] | None = (BATCH,)
+
+
+class Signature(NamedTuple):
+    """What a signature takes and gives, by name."""
+
+    inputs: dict[str, Tensor]
+    outputs: dict[str, Tensor]
 
 
 class Served(Protocol):
@@ -68,6 +88,12 @@ class Family(Protocol):
 
     def golden_requests(self, spec: Spec) -> dict[str, dict[str, list]]:
         """Signature name to inputs that the exported model must answer with finite numbers."""
+
+    def contract(self, spec: Spec) -> dict[str, Signature]:
+        """Signature name to what clients may rely on; EVALUATED may be left out where it is not for them.
+
+        The serving gate rejects a model that has other signatures.
+        """
 
 
 def family_of(spec: Spec) -> Family:

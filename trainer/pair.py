@@ -14,6 +14,7 @@ from trainer import metrics as measures
 from trainer import pair_fit, tables
 from trainer.baselines import METHODS
 from trainer.config import PairModel
+from trainer.families import BATCH, Signature, Tensor
 from trainer.features import IDS_A, IDS_B, LABEL, PRIMARY, TEXT_A, TEXT_B, Label
 from trainer.fitting import Data, TrainingLog
 from trainer.pair_fit import FIRST_ID, VOCABULARY
@@ -113,6 +114,23 @@ def golden_requests(spec: Spec) -> dict[str, dict[str, list]]:
     return {
         "serving_default": {"text_a": texts, "text_b": texts[::-1]},
         "embed": {"text": texts},
+    }
+
+
+def contract(spec: Spec) -> dict[str, Signature]:
+    """As in `PairServing`."""
+    label = _label(spec)
+    outputs = {"score": Tensor("float32")}
+    if label.kind == "binary":
+        outputs["label"] = Tensor("int64")
+    elif label.kind == "classes":
+        count = len(narrow(label.classes, tuple))
+        outputs = {"probabilities": Tensor("float32", (BATCH, count)), "label": Tensor("string")}
+    text, examples = Tensor("string"), {"examples": Tensor("string")}
+    return {
+        "serving_default": Signature({TEXT_A: text, TEXT_B: text}, outputs),
+        "embed": Signature({"text": text}, {"embedding": Tensor("float32", (BATCH, "dim"))}),
+        "serve_examples": Signature(examples, outputs),
     }
 
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from trainer import checkpoint, devices
+from trainer.export import hold_variables
 from trainer.families import family_of
 from trainer.fitting import Data
 from trainer.spec import Spec
@@ -39,6 +40,7 @@ def run_fn(fn_args: Any) -> None:
     # Never model.save: the file would hold Keras' own format and no signatures.
     module = family.export(model, transform, spec)
     signatures = module.served()
+    hold_variables(module, model)
     tf.saved_model.save(module, fn_args.serving_model_dir, signatures=signatures)
     write_warmup(fn_args.serving_model_dir, signatures, family.golden_requests(spec))
     with tf.io.gfile.GFile(os.path.join(fn_args.model_run_dir, LOG), "w") as file:

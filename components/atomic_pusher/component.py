@@ -1,27 +1,24 @@
-"""TFX's Pusher with an executor that publishes by one rename."""
+"""TFX wiring of the push."""
 
 from __future__ import annotations
 
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from tfx import types
-from tfx.components.pusher import component as pusher_component
 from tfx.components.pusher import executor as pusher_executor
-from tfx.dsl.components.base import executor_spec
+from tfx.dsl.components.base import base_component, executor_spec
 from tfx.dsl.io import fileio
-from tfx.proto import pusher_pb2
-from tfx.types import artifact_utils
-from tfx.utils import proto_utils
+from tfx.types import artifact_utils, component_spec, standard_artifacts
 
+from components.atomic_pusher.mirror import mirror
 from components.atomic_pusher.versions import push
-from components.champion.strategy import MODEL_ID
+from components.champion import MODEL_ID, PUSHED_DESTINATION, PUSHED_VERSION
 from components.quality_gate.component import FILE as DECISION
-
-PUSHED_DESTINATION = "pushed_destination"
-PUSHED_VERSION = "pushed_version"
+from components.serving_gate.probe import Model, warm_up
+from trainer.errors import ServingError
 
 
 class Executor(pusher_executor.Executor):
@@ -34,23 +31,108 @@ class Executor(pusher_executor.Executor):
         if not self.CheckBlessing(input_dict):
             return
         model = artifact_utils.get_single_instance(input_dict["model"])
-        destination = pusher_pb2.PushDestination()
-        proto_utils.json_to_proto(exec_properties["push_destination"], destination)
+        examples = artifact_utils.get_single_instance(input_dict["examples"])
         blessing = artifact_utils.get_single_uri(input_dict["model_blessing"])
         with fileio.open(os.path.join(blessing, DECISION)) as file:
             decision = json.loads(file.read())
         target, _ = push(
-            Path(self.GetModelPath(input_dict)),
-            Path(destination.filesystem.base_directory),
-            {"model": model.uri, "metrics": decision["metrics"], "reason": decision["reason"]},
+            self.GetModelPath(input_dict),
+            Path(exec_properties["directory"]),
+            {
+                "run_id": self._context.pipeline_run_id if self._context is not None else None,
+                "model": model.uri,
+                "data": {
+                    "examples": examples.uri,
+                    "span": examples.span,
+                    "fingerprint": examples.get_string_custom_property("input_fingerprint"),
+                },
+                "metrics": decision["metrics"],
+                "reason": decision["reason"],
+            },
+            verify=load_once,
+            keep=exec_properties["keep_versions"] or None,
         )
+        if exec_properties["mirror"]:
+            mirror(target.parent, exec_properties["mirror"])
         pushed.set_int_custom_property("pushed", 1)
         pushed.set_int_custom_property(MODEL_ID, model.id)
         pushed.set_string_custom_property(PUSHED_DESTINATION, str(target))
         pushed.set_string_custom_property(PUSHED_VERSION, target.name)
 
 
-class AtomicPusher(pusher_component.Pusher):
-    """TFX's Pusher; the destination must be a folder of a file system that can rename."""
+def load_once(copy: Path) -> None:
+    """Loads a copy as TF Serving will, and sends it its warm-up requests.
 
+    Raises:
+      ServingError: that is not possible, or there are no such requests.
+    """
+    try:
+        model = Model(str(copy))
+        try:
+            warm_up(model, str(copy))
+        finally:
+            model.close()
+    except Exception as error:  # whatever TensorFlow raises
+        said = " ".join(str(error).split())[-300:]
+        raise ServingError(f"{copy}: the copy cannot be served: {said}") from error
+
+
+class AtomicPusherSpec(component_spec.ComponentSpec):
+    """TFX's PusherSpec, and the examples that the log of versions tells of."""
+
+    PARAMETERS: ClassVar = {
+        "directory": component_spec.ExecutionParameter(type=str),
+        "keep_versions": component_spec.ExecutionParameter(type=int),
+        "mirror": component_spec.ExecutionParameter(type=str),
+        "code": component_spec.ExecutionParameter(type=str),
+    }
+    INPUTS: ClassVar = {
+        "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
+        "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
+        "model_blessing": component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
+        "infra_blessing": component_spec.ChannelParameter(type=standard_artifacts.InfraBlessing),
+    }
+    OUTPUTS: ClassVar = {"pushed_model": component_spec.ChannelParameter(type=standard_artifacts.PushedModel)}
+
+
+class AtomicPusher(base_component.BaseComponent):
+    """Stands where TFX's Pusher stands. The destination is a folder of a file system that can rename.
+
+    Args:
+      model: What is pushed.
+      examples: What it learned from.
+      model_blessing: The quality gate's.
+      infra_blessing: The serving gate's.
+      directory: The folder that TF Serving watches.
+      keep_versions: How many of the newest versions stay; 0 for all.
+      mirror: The same folder in an object store; empty for none.
+      code: The fingerprint of our source, a part of the cache key.
+    """
+
+    SPEC_CLASS = AtomicPusherSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+
+    def __init__(
+        self,
+        model: types.BaseChannel,
+        examples: types.BaseChannel,
+        model_blessing: types.BaseChannel,
+        infra_blessing: types.BaseChannel,
+        directory: str,
+        keep_versions: int,
+        mirror: str,
+        code: str,
+    ) -> None:
+        super().__init__(
+            AtomicPusherSpec(
+                model=model,
+                examples=examples,
+                model_blessing=model_blessing,
+                infra_blessing=infra_blessing,
+                directory=directory,
+                keep_versions=keep_versions,
+                mirror=mirror,
+                code=code,
+                pushed_model=types.Channel(type=standard_artifacts.PushedModel),
+            )
+        )

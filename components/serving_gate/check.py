@@ -4,69 +4,134 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
+from components.serving_gate import contract, golden
+from components.serving_gate.golden import Golden
 from trainer.config import Section
+from trainer.families import Signature
 
 PROBE = Path(__file__).with_name("probe.py")
 # Two runs of the same float32 graph in batches of different shape differ by rounding, not by more.
 TOLERANCE = 1e-4
+# Keys of the section that the gate does not look at: changing them must not make it run again.
+NOT_THE_GATES = {"directory", "keep_versions", "mirror", "golden_file"}
 
 
 class Serving(Section):
     """The `[serving]` section: where versions stand and what the gate allows."""
 
     directory: Path | None = Field(None, description="where versions are pushed; default: DIR/serving/NAME")
+    keep_versions: int | None = Field(
+        None, ge=2, description="newest versions that stay, pinned ones besides; default: all"
+    )
+    mirror: str | None = Field(
+        None, pattern=r"^[a-z0-9]+://.|^/.", description="a folder in an object store that gets them too"
+    )
     gate_timeout: PositiveFloat = Field(
         120.0, description="seconds in which the exported model must have answered"
     )
+    max_memory_mb: PositiveFloat | None = Field(
+        None, description="memory that loading and answering may take, TensorFlow itself not counted"
+    )
+    max_p50_ms: PositiveFloat | None = Field(None, description="median time of one row")
+    max_p99_ms: PositiveFloat | None = Field(None, description="time of one row, 99 of 100")
+    batch_rows: PositiveInt = Field(256, description="rows in the batches that are timed")
+    max_batch_p99_ms: PositiveFloat | None = Field(None, description="time of such a batch, 99 of 100")
+    golden: tuple[Golden, ...] = Field((), description="requests that the model has to answer")
+    golden_file: Path | None = Field(None, description="the same as a JSON list in a file")
+
+    @model_validator(mode="after")
+    def _golden_once(self) -> Self:
+        if self.golden and self.golden_file is not None:
+            raise ValueError("golden stands in place of golden_file: remove one of the two")
+        return self
+
+    def for_gate(self) -> str:
+        """What the gate is told, as JSON, with the requests of the file in it.
+
+        Raises:
+          ConfigError: the file is missing or wrong.
+        """
+        requests = golden.read_golden(self.golden_file) if self.golden_file is not None else self.golden
+        told = self.model_copy(update={"golden": requests})
+        return told.model_dump_json(exclude=NOT_THE_GATES)
 
 
 def run_probe(
-    model: str, requests: list[dict[str, Any]], folder: Path, timeout: float
+    model: str,
+    requests: list[dict[str, Any]],
+    folder: Path,
+    limits: Serving,
+    timed: dict[str, Any] | None = None,
 ) -> tuple[dict[str, Any], str]:
     """Asks the model in a fresh process.
 
+    Args:
+      model: A SavedModel.
+      requests: What to ask, each with `signature` and `inputs`.
+      folder: For the files between the two processes.
+      limits: Time, memory, and the size of a batch.
+      timed: The request whose rows the latency is measured with.
+
     Returns:
-      The probe's answers and an empty string, or an empty dict and why there are none.
+      The probe's report and an empty string, or an empty dict and why there is none.
     """
     questions, answers = folder / "requests.json", folder / "answers.json"
-    questions.write_text(json.dumps(requests))
+    told = {"requests": requests, "timed": timed, "batch_rows": limits.batch_rows}
+    questions.write_text(json.dumps({**told, "memory_limit_mb": limits.max_memory_mb}))
     command = [sys.executable, "-I", str(PROBE), model, str(questions), str(answers)]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    # Every arena of malloc reserves address space, which is what is limited.
+    environment |= {"MALLOC_ARENA_MAX": "4"}
     try:
         done = subprocess.run(
             command,
             env=environment,
-            timeout=timeout,
+            timeout=limits.gate_timeout,
             text=True,
+            errors="backslashreplace",
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         )
     except subprocess.TimeoutExpired:
-        return {}, f"no answer within {timeout:g} s ([serving] gate_timeout)"
+        return {}, f"no answer within {limits.gate_timeout:g} s ([serving] gate_timeout)"
     if not answers.is_file():
         last = (done.stderr.strip().splitlines() or ["nothing was said"])[-1]
-        return {}, f"the process that loaded the model ended with status {done.returncode}: {last[:300]}"
+        return {}, f"the process that loaded the model {_ended(done.returncode)}: {last[:300]}"
     # TensorFlow can crash in its last garbage collection; the answers were complete before that.
     return json.loads(answers.read_text()), ""
 
 
-def judge(answers: dict[str, Any], score: str, expected: list[list[float]]) -> list[str]:
-    """What is wrong with the answers; empty when nothing is.
+def judge(
+    report: dict[str, Any],
+    promised: dict[str, Signature],
+    score: str,
+    expected: list[list[float]],
+    limits: Serving,
+) -> list[str]:
+    """What is wrong with the model; empty when nothing is.
 
     Args:
-      answers: What the probe wrote; its first answer is for the evaluated examples.
+      report: What the probe wrote. Its first answer is for the evaluated examples, its last ones are for
+        `limits.golden`.
+      promised: The signatures that the family promises.
       score: The output that the evaluator looked at.
       expected: The evaluator's scores of the same examples, in the same order.
+      limits: The `[serving]` section.
     """
-    wrong = []
-    for answer in answers["answers"]:
+    if report["foreign_ops"]:
+        return report["foreign_ops"]
+    wrong = contract.compare(report["signatures"], promised)
+    wrong += [report[key] for key in ("warmup_error", "timing_error") if key in report]
+    answers = report["answers"]
+    for answer in answers:
         name = answer["signature"]
         if "error" in answer:
             wrong.append(f"signature {name!r}: {answer['error']}")
@@ -76,16 +141,43 @@ def judge(answers: dict[str, Any], score: str, expected: list[list[float]]) -> l
             for output, value in answer["outputs"].items()
             if not value["finite"]
         ]
-    first = answers["answers"][0]
-    if expected and "error" not in first:
-        wrong += _compare(first["outputs"].get(score), score, expected)
-    return wrong
+    if expected and "error" not in answers[0]:
+        wrong += _compare(answers[0]["outputs"].get(score), score, expected)
+    for request, answer in zip(limits.golden, answers[len(answers) - len(limits.golden) :], strict=True):
+        if "error" not in answer:
+            wrong += golden.compare(request, answer["outputs"])
+    return list(dict.fromkeys(wrong + _over(report, limits)))
+
+
+def _over(report: dict[str, Any], limits: Serving) -> list[str]:
+    measured = [("max_memory_mb", "loading and answering took", report["memory_mb"], "MB")]
+    for kind, key, rank in (
+        ("single", "p50", "p50"),
+        ("single", "p99", "p99"),
+        ("batch", "batch_p99", "p99"),
+    ):
+        if "latency_ms" in report:
+            what = "one row" if kind == "single" else f"a batch of {limits.batch_rows} rows"
+            took = report["latency_ms"][kind][rank]
+            measured.append((f"max_{key}_ms", f"{what} took, {rank},", took, "ms"))
+    found = []
+    for key, what, value, unit in measured:
+        limit = getattr(limits, key)
+        if limit is not None and value > limit:
+            found.append(f"{what} {value:.3g} {unit}, more than {limit:g} ([serving] {key})")
+    return found
+
+
+def _ended(status: int) -> str:
+    if status == -signal.SIGKILL:
+        return "was killed, as the kernel does when memory runs out"
+    return f"ended with status {status}"
 
 
 def _compare(output: dict[str, Any] | None, score: str, expected: list[list[float]]) -> list[str]:
     if output is None:
         return [f"no output {score!r}, which the evaluator looked at"]
-    if output["values"] is None:
+    if not output["numeric"]:
         return [f"output {score!r} is {output['dtype']}, not a number"]
     got = [value if isinstance(value, list) else [value] for value in output["values"]]
     if [len(row) for row in got] != [len(row) for row in expected]:

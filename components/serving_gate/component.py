@@ -14,11 +14,15 @@ from tfx.utils import path_utils
 
 from components.evaluator.results import load_predictions
 from components.serving_gate.check import Serving, judge, run_probe
-from trainer.families import family_of
+from trainer.families import Signature, Tensor, family_of
 from trainer.spec import Spec
 
 FILE = "serving.json"
 COMPARED_ROWS = 64
+# What every family answers, and so what is timed: the served scores of raw examples.
+TIMED = "serve_examples"
+# Of the probe's report, what people look at.
+_TOLD = ("load_seconds", "memory_mb", "latency_ms", "warmup_requests", "signatures")
 
 
 @component
@@ -30,7 +34,7 @@ def ServingGate(
     serving: Parameter[str],
     code: Parameter[str],
 ) -> None:
-    """Asks the exported model in a fresh process and blesses it when it gives the evaluator's numbers."""
+    """Asks the exported model in a fresh process and blesses it when all that it must be and give is so."""
     del code  # part of the cache key
     parsed, limits = Spec.model_validate_json(spec), Serving.model_validate_json(serving)
     family = family_of(parsed)
@@ -40,14 +44,23 @@ def ServingGate(
     requests += [
         {"signature": name, "inputs": inputs} for name, inputs in family.golden_requests(parsed).items()
     ]
+    requests += [{"signature": asked.signature, "inputs": asked.inputs} for asked in limits.golden]
+    timed = {"signature": TIMED, "inputs": {"examples": examples}} if examples else None
     with tempfile.TemporaryDirectory() as folder:
-        answers, failure = run_probe(
-            path_utils.serving_model_path(model.uri), requests, Path(folder), limits.gate_timeout
+        report, failure = run_probe(
+            path_utils.serving_model_path(model.uri), requests, Path(folder), limits, timed
         )
-    wrong = [failure] if failure else judge(answers, family.SCORE, seen["score"].to_pylist())
-    report = {"blessed": not wrong, "reason": "; ".join(wrong), "load_seconds": answers.get("load_seconds")}
+    scores = seen["score"].to_pylist()
+    promised = family.contract(parsed)
+    evaluated = Tensor("float32", ("batch", len(scores[0])) if scores else None)
+    promised.setdefault(
+        family.EVALUATED, Signature({"examples": Tensor("string")}, {family.SCORE: evaluated})
+    )
+    wrong = [failure] if failure else judge(report, promised, family.SCORE, scores, limits)
+    verdict = {"blessed": not wrong, "reason": "; ".join(wrong), "reasons": wrong}
+    verdict |= {key: report.get(key) for key in _TOLD}
     with fileio.open(os.path.join(blessing.uri, FILE), "w") as file:
-        file.write(json.dumps(report, indent=2))
+        file.write(json.dumps(verdict, indent=2))
     with fileio.open(
         os.path.join(blessing.uri, "INFRA_NOT_BLESSED" if wrong else "INFRA_BLESSED"), "w"
     ) as file:

@@ -20,6 +20,7 @@ from kfp import compiler, dsl, kubernetes
 from kfp.dsl import PipelineTask
 from ml_metadata.proto.metadata_store_pb2 import ConnectionConfig, FakeDatabaseConfig
 
+from components.serving_gate.golden import read_golden
 from pipeline import config as configuration
 from pipeline import graph
 from pipeline.config import PACKAGE, Config
@@ -104,6 +105,10 @@ def move_inside(
             data["schema_text"] = Path(data.pop("schema_file")).read_text(encoding="utf-8")
         except OSError as error:
             raise ConfigError(f"{path}: [data] schema_file: {error}") from None
+    serving = values.get("serving", {})
+    golden = serving.get("golden_file", "")
+    if golden and not Path(golden).is_relative_to(mount):
+        serving["golden"] = [asked.model_dump() for asked in read_golden(Path(serving.pop("golden_file")))]
 
     def check(written: str, place: str) -> str:
         if not written.startswith(PACKAGE) and not Path(written).is_relative_to(mount):

@@ -14,7 +14,7 @@ from tfx.orchestration.local import runner_utils
 from tfx.orchestration.pipeline import Pipeline
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
 
-from components.atomic_pusher.component import PUSHED_DESTINATION
+from components.champion import PUSHED_DESTINATION
 from trainer.errors import KembarError
 
 RAN, CACHED, SKIPPED, FAILED = "ran", "cached", "skipped", "failed"

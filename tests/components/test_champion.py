@@ -3,7 +3,9 @@
 import pytest
 from tfx.types import standard_artifacts
 
-from components.champion.strategy import MODEL_ID, ChampionStrategy
+from components.atomic_pusher.pins import STABLE, Pins, write_pins
+from components.champion import MODEL_ID, PUSHED_DESTINATION, PUSHED_VERSION
+from components.champion.strategy import ChampionStrategy
 
 
 def model(number):
@@ -56,3 +58,21 @@ def test_a_push_that_did_not_happen_does_not_count():
         },
     )
     assert [artifact.id for artifact in found["champion"]] == [1]
+
+
+@pytest.mark.parametrize(
+    ("pinned", "candidate", "champion"), [(1, 3, [1]), (2, 3, [2]), (None, 3, [2]), (1, 1, [])]
+)
+def test_the_champion_is_the_pinned_version(tmp_path, pinned, candidate, champion):
+    base = tmp_path / "twins"
+    pushes = [pushed(100, 1), pushed(101, 2)]
+    for version, artifact in enumerate(pushes, 1):
+        (base / str(version)).mkdir(parents=True)
+        artifact.set_string_custom_property(PUSHED_DESTINATION, str(base / str(version)))
+        artifact.set_string_custom_property(PUSHED_VERSION, str(version))
+    write_pins(base, "twins", None if pinned is None else Pins((pinned,), {STABLE: pinned}))
+    models = [model(number) for number in (1, 2, 3)]
+    found = ChampionStrategy().resolve_artifacts(
+        None, {"champion": models, "pushed": pushes, "candidate": [model(candidate)]}
+    )
+    assert [artifact.id for artifact in found["champion"]] == champion

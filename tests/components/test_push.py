@@ -1,14 +1,30 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import socket
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from components.atomic_pusher import versions as pushing
-from components.atomic_pusher.versions import checksum, next_version, push, read_log, versions
+from components.atomic_pusher.files import LOCK
+from components.atomic_pusher.pins import Pins, write_pins
+from components.atomic_pusher.versions import (
+    checksum,
+    digests,
+    in_service,
+    next_version,
+    push,
+    read_log,
+    removable,
+    remove,
+    versions,
+)
 from trainer.errors import ServingError
 
 
@@ -32,18 +48,24 @@ def base(tmp_path):
 
 
 def names(base: Path) -> set[str]:
-    return {path.name for path in base.iterdir()}
+    return {path.name for path in base.iterdir()} - {LOCK}
 
 
 def test_a_push_copies_the_model_into_a_version_and_logs_it(make_model, base):
     model = make_model("a")
     target, digest = push(model, base, {"metrics": {"test": {"spearman": 0.7}}}, now=1_000.9)
     assert target == base / "1000"
-    assert digest == checksum(target) == checksum(model)
+    assert digest == checksum(digests(target)) == checksum(digests(model))
     assert names(base) == {"1000", "versions.json"}
     assert (target / "assets" / "tokens").read_text() == "a of assets/tokens"
     assert read_log(base) == [
-        {"version": 1000, "pushed": 1000, "sha256": digest, "metrics": {"test": {"spearman": 0.7}}}
+        {
+            "version": 1000,
+            "pushed": 1000,
+            "sha256": digest,
+            "champion": None,
+            "metrics": {"test": {"spearman": 0.7}},
+        }
     ]
 
 
@@ -87,64 +109,185 @@ def test_a_model_that_is_not_the_newest_is_pushed_again(make_model, base):
     assert push(make_model("a"), base, {}, now=3_000)[0].name == "3000"
 
 
-def test_a_push_killed_before_its_log_entry_is_logged_by_the_next(make_model, base, monkeypatch):
+def test_a_number_that_was_used_is_not_used_again(make_model, base):
+    push(make_model("a"), base, {}, now=1_000)
+    push(make_model("b"), base, {}, now=2_000)
+    shutil.rmtree(base / "2000")
+    assert push(make_model("c"), base, {}, now=1_500)[0].name == "2001"
+
+
+def test_the_largest_number_has_no_successor(make_model, base):
+    (base / str(2**63 - 1)).mkdir(parents=True)
+    with pytest.raises(ServingError, match="no version can follow the largest number"):
+        push(make_model("a"), base, {}, now=1_000)
+
+
+def test_the_log_says_what_was_in_service_before(make_model, base):
+    for now in (1, 2, 3):
+        push(make_model(str(now)), base, {}, now=now)
+    write_pins(base, "twins", Pins((1,), {"stable": 1}))
+    push(make_model("4"), base, {}, now=4)
+    assert [entry["champion"] for entry in read_log(base)] == [None, 1, 2, 1]
+    assert in_service(base) == 1
+
+
+def killed(monkeypatch, name):
+    """Ends the next push where it would call `name`, as kill -9 would: nothing is tidied up."""
+
+    def die(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pushing, name, die)
+    monkeypatch.setattr(pushing.shutil, "rmtree", lambda *_, **__: None)
+
+
+@pytest.mark.parametrize("following", ["a", "b"])
+def test_a_push_killed_before_its_log_entry_is_logged_by_the_next(make_model, base, monkeypatch, following):
     with monkeypatch.context() as patched:
-        patched.setattr(pushing, "_append", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        killed(patched, "_log")
         with pytest.raises(KeyboardInterrupt):
-            push(make_model("a"), base, {"reason": "r"}, now=1_000)
+            push(make_model("a"), base, {"reason": "first"}, now=1_000)
     assert versions(base) == [1000]
     assert read_log(base) == []
-    _, digest = push(make_model("a"), base, {"reason": "r"}, now=2_000)
+    push(make_model(following), base, {"reason": "second"}, now=2_000)
+    logged = [(entry["version"], entry["pushed"], entry["reason"]) for entry in read_log(base)]
+    assert logged[0] == (1000, 1000, "first")
+    assert logged[1:] == ([] if following == "a" else [(2000, 2000, "second")])
+    assert names(base) == {str(version) for version in versions(base)} | {"versions.json"}
+
+
+@pytest.mark.parametrize("place", ["digests", "sync"])
+def test_a_push_killed_before_the_rename_leaves_nothing_that_counts(make_model, base, monkeypatch, place):
+    push(make_model("a"), base, {}, now=1_000)
+    with monkeypatch.context() as patched:
+        killed(patched, place)
+        with pytest.raises(KeyboardInterrupt):
+            push(make_model("b"), base, {}, now=2_000)
     assert versions(base) == [1000]
-    assert read_log(base) == [{"version": 1000, "pushed": 2000, "sha256": digest, "reason": "r"}]
+    assert push(make_model("b"), base, {}, now=3_000)[0].name == "3000"
+    assert [entry["version"] for entry in read_log(base)] == [1000, 3000]
+    assert names(base) == {"1000", "3000", "versions.json"}
 
 
 def test_leftovers_of_a_killed_push_go(make_model, base):
-    (base / ".incoming-123" / "variables").mkdir(parents=True)
-    push(make_model("a"), base, {}, now=1_000)
-    (base / ".incoming-456").mkdir()
+    (base / f".incoming-{socket.gethostname()}-1" / "variables").mkdir(parents=True)
+    (base / ".removing-7-1" / "variables").mkdir(parents=True)
     push(make_model("a"), base, {}, now=1_000)
     assert names(base) == {"1000", "versions.json"}
 
 
+def test_a_push_of_another_machine_is_left_alone_while_it_may_live(make_model, base):
+    for name, age in ((".incoming-elsewhere-1", 0), (".incoming-elsewhere-2", 7_200)):
+        (base / name).mkdir(parents=True)
+        (base / name / "saved_model.pb").write_text("half")
+        for path in (base / name / "saved_model.pb", base / name):
+            os.utime(path, (time.time() - age,) * 2)
+    push(make_model("a"), base, {}, now=1_000)
+    assert names(base) == {"1000", "versions.json", ".incoming-elsewhere-1"}
+
+
+def test_pushes_at_once_do_not_disturb_each_other(make_model, base):
+    models = [make_model(str(number)) for number in range(6)]
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(lambda model: push(model, base, {"model": model.name}, now=1_000), models))
+    assert sorted(int(target.name) for target, _ in found) == versions(base) == list(range(1_000, 1_006))
+    for (target, digest), model in zip(found, models, strict=True):
+        assert digest == checksum(digests(target)) == checksum(digests(model))
+    assert {(entry["version"], entry["model"]) for entry in read_log(base)} == {
+        (int(target.name), model.name) for (target, _), model in zip(found, models, strict=True)
+    }
+    assert names(base) == {*map(str, versions(base)), "versions.json"}
+
+
 def test_nothing_is_left_when_copying_fails(make_model, base, monkeypatch):
-    def fail(source, target):
-        Path(target).mkdir()
-        (Path(target) / "saved_model.pb").write_text("half")
+    def fail(source, target, length):
+        target.write(b"half")
         raise OSError("disk full")
 
-    monkeypatch.setattr(shutil, "copytree", fail)
+    monkeypatch.setattr(shutil, "copyfileobj", fail)
     with pytest.raises(OSError, match="disk full"):
         push(make_model("a"), base, {}, now=1_000)
     assert names(base) == set()
 
 
 def test_a_copy_that_differs_does_not_appear(make_model, base, monkeypatch):
-    copy = shutil.copytree
+    copy = shutil.copyfileobj
 
-    def corrupt(source, target):
-        monkeypatch.setattr(shutil, "copytree", copy)  # it calls itself by this name
-        copy(source, target)
-        (Path(target) / "saved_model.pb").write_text("bit rot")
+    def corrupt(source, target, length):
+        copy(source, target, length)
+        if target.name.endswith("variables.index"):
+            target.write(b"bit rot")
 
-    monkeypatch.setattr(shutil, "copytree", corrupt)
+    monkeypatch.setattr(shutil, "copyfileobj", corrupt)
     with pytest.raises(
-        ServingError, match=r"checksum [0-9a-f]{12} after copying, [0-9a-f]{12} before: check the disk"
+        ServingError,
+        match=r"variables\.index: SHA-256 [0-9a-f]{12} after copying, [0-9a-f]{12} before: check the disk",
     ):
         push(make_model("a"), base, {}, now=1_000)
     assert names(base) == set()
 
 
+def test_a_copy_that_cannot_be_served_does_not_appear(make_model, base):
+    seen = []
+
+    def refuse(copy):
+        seen.append({str(path.relative_to(copy)) for path in copy.rglob("*") if path.is_file()})
+        raise ServingError("no")
+
+    with pytest.raises(ServingError, match="no"):
+        push(make_model("a"), base, {}, verify=refuse, now=1_000)
+    assert seen == [{"saved_model.pb", "variables/variables.index", "assets/tokens"}]
+    assert names(base) == set()
+
+
+def test_the_newest_versions_stay_and_so_do_pinned_ones(make_model, base):
+    for now in (1, 2, 3):
+        push(make_model(str(now)), base, {}, now=now, keep=3)
+    write_pins(base, "twins", Pins((1,), {"stable": 1, "old": 2}))
+    for now in (4, 5, 6):
+        push(make_model(str(now)), base, {}, now=now, keep=2)
+    assert versions(base) == [1, 2, 5, 6]
+    write_pins(base, "twins", None)
+    push(make_model("6"), base, {}, now=7, keep=2)  # nothing new, and still the old ones go
+    assert versions(base) == [5, 6]
+    assert [entry["version"] for entry in read_log(base)] == [1, 2, 3, 4, 5, 6]
+    assert names(base) == {"5", "6", "versions.json"}
+
+
+def test_the_version_in_service_is_never_removed(make_model, base):
+    for now in (1, 2, 3):
+        push(make_model(str(now)), base, {}, now=now)
+    assert removable(base, 1) == [1, 2]
+    write_pins(base, "twins", Pins((2,), {"stable": 2, "canary": 1}))
+    assert removable(base, 1) == []
+    write_pins(base, "twins", Pins((2,)))
+    assert removable(base, 1) == [1]
+    remove(base, removable(base, 1))
+    assert versions(base) == [2, 3]
+
+
+def test_a_broken_log_is_named(make_model, base):
+    push(make_model("a"), base, {}, now=1_000)
+    (base / "versions.json").write_text("[")
+    with pytest.raises(ServingError, match=r"versions\.json: not the log of versions: .*: restore it"):
+        push(make_model("b"), base, {}, now=2_000)
+    assert versions(base) == [1000]
+
+
 def test_the_checksum_sees_names_and_contents(make_model):
     model = make_model("a")
-    seen = {checksum(model)}
+
+    def seen():
+        return checksum(digests(model))
+
+    found = {seen()}
     (model / "assets" / "tokens").rename(model / "assets" / "words")
-    seen.add(checksum(model))
+    found.add(seen())
     (model / "assets" / "words").write_text("")
-    seen.add(checksum(model))
+    found.add(seen())
     (model / "assets" / "more").write_text("")
-    seen.add(checksum(model))
-    assert len(seen) == 4
+    found.add(seen())
+    assert len(found) == 4
 
 
 def test_the_log_is_whole_json_after_every_push(make_model, base):

@@ -321,6 +321,49 @@ def test_a_model_below_the_floor_is_not_served(pushed):
     assert [("gone" in line, "kept" in line) for line in listed[:-1]] == [(True, False), (False, True)]
 
 
+def test_a_model_that_the_serving_gate_rejects_is_not_served(pushed):
+    project, _, _ = pushed
+    before = project.served, checksums(project)
+    golden = '[{ inputs = { text_a = ["a cat"], text_b = ["a dog"] }, outputs = { score = [99.0] } }]'
+    limits = ("serving.max_p50_ms=1e-6", "serving.max_memory_mb=2000", f"serving.golden={golden}")
+    ran = project.kembar(
+        "run", "--set", "training.seed=2", *(part for it in limits for part in ("--set", it))
+    )
+    summary = project.summary
+    assert ran.status == 4, ran.err
+    assert summary["status"] == "serving_rejected"
+    wrong, slow = summary["reason"].split("; ")
+    assert wrong.startswith("golden request to 'serving_default': output 'score' is [")
+    assert wrong.endswith("], not [99.0]")
+    assert slow.startswith("one row took, p50, ")
+    assert slow.endswith(" ms, more than 1e-06 ([serving] max_p50_ms)")
+    assert states(summary)["QualityGate"] == "cached"
+    assert (project.served, checksums(project)) == before
+
+
+def test_clean_up_leaves_what_is_served_and_a_cache_that_is_right(pushed):
+    project, _, _ = pushed
+    rejected = ("--set", "training.seed=2", "--set", "gates.floors={spearman = 1.01}")
+    before = project.served, checksums(project)
+    assert (
+        project.kembar("gc", "--keep", "0", "--dry-run").out.splitlines()[-1].startswith("would be removed ")
+    )
+    cleaned = project.kembar("gc", "--keep", "0")
+    assert cleaned.status == 0, cleaned.err
+    # Of the rejected run only its verdict is not the pushed model's too; of the killed one all that it left.
+    assert {"QualityGate", "Trainer"} <= {line.split()[0] for line in cleaned.out.splitlines()}
+    assert project.kembar("gc", "--keep", "0").out.splitlines()[1:][0].split() == ["removed", "0", "0"]
+    assert (project.served, checksums(project)) == before
+    ran = project.kembar("run", *rejected)
+    assert ran.status == 4, ran.err
+    again = {name for name, state in states(project.summary).items() if state == "ran"}
+    statistics = {"StatisticsGen", "ExampleValidator", "DataGate"}  # what no model is made from
+    assert again == {"ChampionResolver", "QualityGate", "AtomicPusher"} | statistics
+    assert project.kembar("run", *rejected[:2]).status == 0
+    assert project.summary["status"] == "unchanged"
+    assert {name for name, state in states(project.summary).items() if state == "ran"} == {"ChampionResolver"}
+
+
 def checksums(project) -> dict[str, bytes]:
     """Every file of every served version."""
     folder = project.workdir / "serving" / "twins"

@@ -62,6 +62,8 @@ def test_help_names_every_command_and_what_it_does():
         "predict",
         "serve",
         "versions",
+        "rollback",
+        "gc",
         "report",
         "compile",
         "submit",
@@ -180,3 +182,17 @@ def test_wrong_usage_is_status_2():
     status, out, said = kembar("run", "configs/sts.toml", "--workdirr", "x")
     assert (status, out) == (2, "")
     assert "No such option: --workdirr" in said
+
+
+def test_going_back_and_cleaning_up_need_something_to_work_on(config):
+    assert str(error_of("rollback", config)).endswith("no version yet: run `kembar run CONFIG`")
+    assert "metadata.sqlite: no such file: nothing was run in" in str(error_of("gc", config, "--dry-run"))
+
+
+def test_a_broken_model_config_file_ends_a_run_before_it_begins(config, tmp_path):
+    (tmp_path / "work" / "serving").mkdir(parents=True)
+    (tmp_path / "work" / "serving" / "models.config").write_text("model_config_list {")
+    error = error_of("run", config, "--workdir", tmp_path / "work")
+    assert isinstance(error, ServingError)
+    assert "models.config: not a model config file of TF Serving: " in str(error)
+    assert not (tmp_path / "work" / "lock").exists()

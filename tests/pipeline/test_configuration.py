@@ -151,7 +151,23 @@ def test_settings_have_a_section_and_a_key(write, setting):
             VALID.replace("range", "rang"),
             "unknown key [data] label.rang: did you mean 'range'?",
         ),
-        (VALID + "[serving]\nzzz = 3\n", "unknown key [serving] zzz: known are directory, gate_timeout"),
+        (
+            VALID + "[serving]\nzzz = 3\n",
+            "unknown key [serving] zzz: known are batch_rows, directory, gate_timeout, golden, golden_file, "
+            "keep_versions, max_batch_p99_ms, max_memory_mb, max_p50_ms, max_p99_ms, mirror",
+        ),
+        (
+            VALID + "[serving]\nkeep_versions = 1\n",
+            "[serving] keep_versions = 1: input should be greater than or equal to 2",
+        ),
+        (
+            VALID + "[[serving.golden]]\ninputs = {}\ninput = {}\n",
+            "unknown key [serving] golden.0.input: did you mean 'inputs'?",
+        ),
+        (
+            VALID + "[serving]\ngolden_file = 'g.json'\n[[serving.golden]]\ninputs = {}\n",
+            "[serving]: golden stands in place of golden_file: remove one of the two",
+        ),
         (
             VALID + '[training]\nepochs = "many"\n',
             '[training] epochs = "many": input should be a valid integer, unable to parse string',

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from components.atomic_pusher.pins import Pins, write_pins
 from pipeline.runners.launch import CACHED, FAILED, RAN, SKIPPED, Step
 from pipeline.summary import EXIT_CODES, summarize, write
 from trainer.errors import ConfigError, DataRejected, KembarError
@@ -117,6 +118,22 @@ def test_a_version_that_was_there_before_is_unchanged(make_steps):
     # The same model out of a new training.
     found = summarize(make_steps(), versions_before=[1000])
     assert (found["status"], found["reason"]) == ("unchanged", "version 1000 is in service")
+
+
+@pytest.mark.parametrize(("before", "status"), [([999], "pushed"), ([999, 1000], "unchanged")])
+def test_a_version_behind_a_pin_waits(make_steps, tmp_path, before, status):
+    base = tmp_path / "served" / "twins"
+    for version in (999, 1000):
+        (base / str(version)).mkdir(parents=True)
+    write_pins(base, "twins", Pins((999,), {"stable": 999}))
+    steps = make_steps()
+    pushed = steps[-1].outputs["pushed_model"]
+    pushed.custom_properties["pushed_destination"].string_value = str(base / "1000")
+    found = summarize(steps, before)
+    assert (found["status"], found["model"]["version"]) == (status, 1000)
+    assert found["reason"] == (
+        "version 1000 waits: version 999 is pinned: kembar rollback --to latest lifts it"
+    )
 
 
 def test_resolvers_are_never_cached(make_steps):

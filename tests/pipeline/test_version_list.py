@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from components.atomic_pusher.pins import Pins, write_pins
 from pipeline.versions import show
 from pipeline.workdir import Workdir
 from trainer.errors import ServingError
@@ -46,6 +47,14 @@ def test_versions_are_listed_oldest_first_with_what_became_of_them(workdir, capf
         ["1795394319", "unknown", "kept"],
         ["1795394320", "2026-11-23T00:38:40+00:00", "in service", "c" * 12],
     ]
+
+
+def test_pins_are_shown(workdir, capfd, new_terminal):
+    for version in (7, 8, 9):
+        (workdir.serving / str(version)).mkdir(parents=True)
+    write_pins(workdir.serving, "twins", Pins((7, 8, 9), {"stable": 7, "canary": 9}))
+    states = [line[2] for line in shown(workdir, capfd, new_terminal)[1:]]
+    assert states == ["in service, stable", "kept, pinned", "kept, canary"]
 
 
 def test_a_version_without_a_log_is_in_service(workdir, capfd, new_terminal):

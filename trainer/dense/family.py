@@ -17,6 +17,7 @@ from trainer import devices, tables
 from trainer.checkpoint import Checkpoint
 from trainer.dense.builders import build
 from trainer.dense.config import Dense, DenseTraining
+from trainer.families import BATCH, Signature, Tensor
 from trainer.features import LABEL, PRIMARY, VECTOR, Label
 from trainer.fitting import EARLY_STOPPING, Data, Progress, TrainingLog, announce
 from trainer.metrics import class_metrics
@@ -160,6 +161,18 @@ def golden_requests(spec: Spec) -> dict[str, dict[str, list]]:
     """The lowest and the highest vector, and none at all."""
     low, high = narrow(spec.vector, VectorSpec).range or (0.0, 1.0)
     return {"serving_default": {VECTOR: [[low] * _dimension(spec), [high] * _dimension(spec)]}}
+
+
+def contract(spec: Spec) -> dict[str, Signature]:
+    """As in `DenseServing`."""
+    outputs = {
+        "probabilities": Tensor("float32", (BATCH, len(_classes(spec)))),
+        "label": Tensor("string"),
+    }
+    return {
+        "serving_default": Signature({VECTOR: Tensor("float32", (BATCH, _dimension(spec)))}, outputs),
+        "serve_examples": Signature({"examples": Tensor("string")}, outputs),
+    }
 
 
 def _build(spec: Spec, training: DenseTraining) -> keras.Model:

@@ -12,6 +12,7 @@ import tensorflow_transform as tft
 
 from trainer import devices, tables
 from trainer.checkpoint import Checkpoint
+from trainer.families import BATCH, Signature, Tensor
 from trainer.features import LABEL, VECTOR
 from trainer.fitting import Data, Progress, TrainingLog
 from trainer.scaling import check_varied, to_standard, to_unit
@@ -124,6 +125,25 @@ def golden_requests(spec: Spec) -> dict[str, dict[str, list]]:
         "reconstruct": {VECTOR: ends},
         "decode": {"latent": [[0.0] * latent]},
         "sample": {"seed": [7], "count": [3]},
+    }
+
+
+def contract(spec: Spec) -> dict[str, Signature]:
+    """As in `VaeServing`; the width of inputs is checked in the graph, with a sentence."""
+    width, latent = narrow(spec.vector, VectorSpec).dimension, narrow(spec.model, Vae).latent
+    row, number = Tensor("float32", (BATCH, "width")), Tensor("float32")
+    scores = {"elbo": number, "reconstruction": number, "kl": number, "anomaly": Tensor("bool")}
+    vector = {VECTOR: Tensor("float32", (BATCH, width))}
+    latents = Tensor("float32", (BATCH, latent))
+    whole = Tensor("int64", None)
+    return {
+        "serving_default": Signature({VECTOR: row}, scores),
+        "score": Signature({VECTOR: row}, scores),
+        "encode": Signature({VECTOR: row}, {"mean": latents, "log_variance": latents}),
+        "reconstruct": Signature({VECTOR: row}, vector),
+        "decode": Signature({"latent": row}, vector),
+        "sample": Signature({"seed": whole, "count": whole}, {**vector, "latent": latents}),
+        "serve_examples": Signature({"examples": Tensor("string")}, scores),
     }
 
 

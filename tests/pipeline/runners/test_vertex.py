@@ -65,8 +65,7 @@ def test_paths_are_in_the_bucket(document):
     read = json.dumps(document["root"]["dag"]["tasks"]["ExampleGen"]["inputs"])
     assert "/gcs/bucket-1/data/train.csv" in read
     assert "/gcs/bucket-1/data/test.csv" in read
-    pushed = json.loads(constant(document, "AtomicPusher", "push_destination"))
-    assert pushed["filesystem"]["base_directory"] == "/gcs/bucket-1/kembar/serving/my_twins"
+    assert constant(document, "AtomicPusher", "directory") == "/gcs/bucket-1/kembar/serving/my_twins"
 
 
 def test_the_trainer_gets_its_gpu_and_others_what_the_service_gives(document):

@@ -1,0 +1,49 @@
+"""Whether the signatures of an exported model are those that its family promises."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trainer.families import BATCH, Signature, Tensor
+
+
+def compare(found: dict[str, Any], promised: dict[str, Signature]) -> list[str]:
+    """What differs, one sentence a tensor; empty when nothing does.
+
+    Args:
+      found: What the probe describes.
+      promised: Signature name to what clients may rely on. A size that is a name stands for any size, and
+        `batch` for one that must not be fixed.
+    """
+    wrong = [f"signature {name!r} is missing" for name in sorted(set(promised) - set(found))]
+    wrong += [f"signature {name!r} is not in the contract" for name in sorted(set(found) - set(promised))]
+    for name in sorted(set(promised) & set(found)):
+        for kind in ("inputs", "outputs"):
+            has, wants = found[name][kind], getattr(promised[name], kind)
+            place = f"signature {name!r}: {kind[:-1]}"
+            wrong += [f"{place} {key!r} is missing" for key in sorted(set(wants) - set(has))]
+            wrong += [f"{place} {key!r} is not in the contract" for key in sorted(set(has) - set(wants))]
+            wrong += [
+                f"{place} {key!r} is {_shown(*has[key])}, not {_shown(*wants[key])}"
+                for key in sorted(set(has) & set(wants))
+                if not _fits(Tensor(*has[key]), wants[key])
+            ]
+    return wrong
+
+
+def _fits(has: Tensor, wanted: Tensor) -> bool:
+    if has.dtype != wanted.dtype or has.shape is None or wanted.shape is None:
+        return has == wanted
+    return len(has.shape) == len(wanted.shape) and all(
+        size == -1 if want == BATCH else isinstance(want, str) or size == want
+        for size, want in zip(has.shape, wanted.shape, strict=True)
+    )
+
+
+def _shown(dtype: str, shape: Any) -> str:
+    sizes = (
+        "of any rank"
+        if shape is None
+        else f"[{', '.join('?' if size == -1 else str(size) for size in shape)}]"
+    )
+    return f"{dtype} {sizes}"

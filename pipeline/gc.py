@@ -1,0 +1,226 @@
+"""`kembar gc`: removes what no run, no served version and no blessed model needs any more."""
+
+from __future__ import annotations
+
+import shutil
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ml_metadata.metadata_store import MetadataStore
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+from rich.table import Table
+
+from components.atomic_pusher.versions import removable, remove
+from components.champion import MODEL_ID, PUSHED_DESTINATION
+from pipeline.lock import lock
+from pipeline.terminal import Terminal
+from pipeline.workdir import Workdir
+from trainer.errors import ConfigError
+
+CHECKPOINTS, RECORDS, SYSTEM = "checkpoints", "runs", ".system"
+# Ids in one question to the database: SQLite takes no more than 32,766.
+_BATCH = 1_000
+
+
+@dataclass
+class Plan:
+    """What is to go.
+
+    Attributes:
+      artifacts: Artifacts that the cache must not find again.
+      folders: Kind to the folders of that kind.
+      versions: Versions behind `[serving] keep_versions`.
+    """
+
+    artifacts: list[mlmd.Artifact] = field(default_factory=list)
+    folders: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
+    versions: list[int] = field(default_factory=list)
+
+
+def collect(
+    workdir: Workdir, keep: int, keep_versions: int | None, dry_run: bool, terminal: Terminal
+) -> None:
+    """Removes, or only prints, what is not needed; no run can be at work meanwhile.
+
+    Args:
+      workdir: The pipeline's folder, with its metadata in SQLite.
+      keep: How many of the newest runs keep all that they read and wrote.
+      keep_versions: How many of the newest versions stay; None for all.
+      dry_run: Whether nothing is to be removed.
+      terminal: Where the table goes.
+
+    Raises:
+      ConfigError: there is no metadata.
+      Locked: a run is at work.
+    """
+    if not workdir.metadata.is_file():
+        raise ConfigError(f"{workdir.metadata}: no such file: nothing was run in {workdir.root}")
+    with lock(workdir.root):
+        store = _connect(workdir.metadata)
+        versions = [] if keep_versions is None else removable(workdir.serving, keep_versions)
+        plan = make_plan(store, workdir, keep, versions)
+        _show(plan, workdir, dry_run, terminal)
+        if not dry_run:
+            _carry_out(plan, store, workdir)
+
+
+def make_plan(store: MetadataStore, workdir: Workdir, keep: int, versions: Sequence[int] = ()) -> Plan:
+    """What can go when the newest `keep` runs stay, and `versions` are removed."""
+    lineage = Lineage(store)
+    runs = sorted(_contexts(store, "pipeline_run"), key=lambda run: run.id)
+    fresh = runs[len(runs) - keep :] if keep else []
+    executions = {execution.id for run in fresh for execution in store.get_executions_by_context(run.id)}
+    gone = {str(workdir.serving / str(version)) for version in versions}
+    needed = lineage.touched(executions) | lineage.ancestors(_wanted(lineage, gone))
+    plan = Plan(versions=list(versions))
+    live = set()
+    for artifact in lineage.artifacts.values():
+        place = _place(artifact.uri)
+        if artifact.id in needed or artifact.state not in (mlmd.Artifact.LIVE, mlmd.Artifact.UNKNOWN):
+            if artifact.id in needed:
+                live.add(place)
+        elif (workdir.artifacts / place).is_dir():
+            plan.artifacts.append(artifact)
+    for folder in _artifact_folders(workdir.artifacts):
+        if str(folder.relative_to(workdir.artifacts)) not in live:
+            plan.folders[folder.parts[-3]].append(folder)
+    kept = executions | lineage.makers(needed)
+    for folder in workdir.artifacts.glob(f"*/{SYSTEM}/*/*"):
+        if folder.name.isdigit() and int(folder.name) not in kept:
+            plan.folders[SYSTEM].append(folder)
+    _plan_old(plan, workdir, runs, fresh)
+    return plan
+
+
+class Lineage:
+    """Which artifacts came out of which, as ML Metadata has it; read once, in a few questions."""
+
+    def __init__(self, store: MetadataStore) -> None:
+        self.artifacts = {artifact.id: artifact for artifact in store.get_artifacts()}
+        self.types = {kind.id: kind.name for kind in store.get_artifact_types()}
+        self._inputs: dict[int, set[int]] = defaultdict(set)
+        self._outputs: dict[int, set[int]] = defaultdict(set)
+        self._makers: dict[int, set[int]] = defaultdict(set)
+        for event in _in_batches(list(self.artifacts), store.get_events_by_artifact_ids):
+            if event.type in (mlmd.Event.INPUT, mlmd.Event.DECLARED_INPUT, mlmd.Event.INTERNAL_INPUT):
+                self._inputs[event.execution_id].add(event.artifact_id)
+            else:
+                self._outputs[event.execution_id].add(event.artifact_id)
+                if event.type in (mlmd.Event.OUTPUT, mlmd.Event.DECLARED_OUTPUT):
+                    self._makers[event.artifact_id].add(event.execution_id)
+
+    def touched(self, executions: Iterable[int]) -> set[int]:
+        """All that executions read or wrote."""
+        return {artifact for one in executions for artifact in self._inputs[one] | self._outputs[one]}
+
+    def makers(self, artifacts: Iterable[int]) -> set[int]:
+        """The executions that wrote artifacts, those that found them in the cache too."""
+        return {execution for artifact in artifacts for execution in self._makers[artifact]}
+
+    def ancestors(self, artifacts: Iterable[int]) -> set[int]:
+        """The artifacts, all they were made from, and what was made in the same breath.
+
+        The cache takes the outputs of an execution all together or not at all.
+        """
+        found: set[int] = set()
+        open_ = set(artifacts)
+        while open_:
+            found |= open_
+            makers = self.makers(open_)
+            open_ = self.touched(makers) - found
+        return found
+
+
+def _wanted(lineage: Lineage, gone: set[str]) -> Iterator[int]:
+    """Pushed models whose version is there, and blessed ones that were never pushed."""
+    pushed = set()
+    for artifact in lineage.artifacts.values():
+        properties = artifact.custom_properties
+        if lineage.types[artifact.type_id] == "PushedModel" and PUSHED_DESTINATION in properties:
+            pushed.add(properties[MODEL_ID].int_value)
+            place = properties[PUSHED_DESTINATION].string_value
+            if artifact.state == mlmd.Artifact.LIVE and place not in gone and Path(place).is_dir():
+                yield artifact.id
+                yield properties[MODEL_ID].int_value
+    for artifact in lineage.artifacts.values():
+        properties = artifact.custom_properties
+        if (
+            lineage.types[artifact.type_id] == "ModelBlessing"
+            and properties["blessed"].int_value == 1
+            and properties["current_model_id"].int_value not in pushed
+        ):
+            yield artifact.id
+
+
+def _plan_old(plan: Plan, workdir: Workdir, runs: list[Any], fresh: list[Any]) -> None:
+    """Checkpoints that the kept runs have not touched, and records of runs that are not kept."""
+    since = fresh[0].create_time_since_epoch / 1_000 if fresh else float("inf")
+    for folder in (workdir.artifacts / CHECKPOINTS).glob("*"):
+        if folder.is_dir() and max(path.lstat().st_mtime for path in [folder, *folder.rglob("*")]) < since:
+            plan.folders[CHECKPOINTS].append(folder)
+    names = {run.name for run in runs} - {run.name for run in fresh}
+    plan.folders[RECORDS] += [f for f in (workdir.root / RECORDS).glob("*") if f.name in names]
+
+
+def _carry_out(plan: Plan, store: MetadataStore, workdir: Workdir) -> None:
+    # First the database: whatever ends this, the cache finds nothing that is half gone.
+    for start in range(0, len(plan.artifacts), _BATCH):
+        batch = plan.artifacts[start : start + _BATCH]
+        for artifact in batch:
+            artifact.state = mlmd.Artifact.DELETED
+        store.put_artifacts(batch)
+    for folders in plan.folders.values():
+        for folder in folders:
+            shutil.rmtree(folder)
+    if plan.versions:
+        remove(workdir.serving, plan.versions)
+
+
+def _show(plan: Plan, workdir: Workdir, dry_run: bool, terminal: Terminal) -> None:
+    rows = [(kind, folders) for kind, folders in sorted(plan.folders.items()) if folders]
+    if plan.versions:
+        rows.append(("versions", [workdir.serving / str(version) for version in plan.versions]))
+    table = Table("what", "folders", "bytes", box=None, pad_edge=False)
+    total = [0, 0]
+    for kind, folders in rows:
+        size = sum(_size(folder) for folder in folders)
+        table.add_row(kind, f"{len(folders):,}", f"{size:,}")
+        total = [total[0] + len(folders), total[1] + size]
+    table.add_row("would be removed" if dry_run else "removed", f"{total[0]:,}", f"{total[1]:,}")
+    terminal.table(table)
+
+
+def _connect(path: Path) -> MetadataStore:
+    config = mlmd.ConnectionConfig()
+    config.sqlite.filename_uri = str(path)
+    config.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READWRITE
+    return MetadataStore(config)
+
+
+def _contexts(store: MetadataStore, kind: str) -> list[Any]:
+    known = {found.name for found in store.get_context_types()}
+    return store.get_contexts_by_type(kind) if kind in known else []
+
+
+def _in_batches(ids: list[int], ask: Callable[[list[int]], list[Any]]) -> Iterator[Any]:
+    for start in range(0, len(ids), _BATCH):
+        yield from ask(ids[start : start + _BATCH])
+
+
+def _place(uri: str) -> str:
+    """NODE/OUTPUT/EXECUTION, wherever the folder was when the run took place."""
+    return "/".join(uri.rstrip("/").split("/")[-3:])
+
+
+def _artifact_folders(root: Path) -> Iterator[Path]:
+    for folder in root.glob("*/*/*"):
+        parts = folder.relative_to(root).parts
+        if parts[0] != CHECKPOINTS and parts[1] != SYSTEM and folder.name.isdigit() and folder.is_dir():
+            yield folder
+
+
+def _size(folder: Path) -> int:
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())

@@ -1,0 +1,232 @@
+"""What `kembar gc` keeps and removes, on a database that is filled as TFX fills it."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from ml_metadata.metadata_store import MetadataStore
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from components.atomic_pusher.pins import Pins, write_pins
+from components.atomic_pusher.versions import push, versions
+from pipeline import gc
+from pipeline.lock import lock
+from pipeline.workdir import Workdir
+from trainer.errors import ConfigError, Locked
+
+KINDS = {
+    "Examples": {},
+    "Model": {},
+    "ModelBlessing": {"blessed": 1, "current_model_id": 0},
+    "PushedModel": {"model_id": 0, "pushed_destination": ""},
+}
+
+
+class History:
+    """Runs of a pipeline of three nodes and a push."""
+
+    def __init__(self, root: Path) -> None:
+        self.workdir = Workdir(root, root / "serving" / "twins")
+        self.workdir.artifacts.mkdir(parents=True)
+        config = mlmd.ConnectionConfig()
+        config.sqlite.filename_uri = str(self.workdir.metadata)
+        config.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
+        self.store = MetadataStore(config)
+        self.context = self.store.put_context_type(mlmd.ContextType(name="pipeline_run"))
+        self.kinds = {name: self.store.put_artifact_type(mlmd.ArtifactType(name=name)) for name in KINDS}
+        self.clock = 1_000
+
+    def run(self) -> int:
+        self.clock += 1
+        name = f"run-{self.clock}"
+        (self.workdir.root / "runs" / name).mkdir(parents=True)
+        return self.store.put_contexts([mlmd.Context(type_id=self.context, name=name)])[0]
+
+    def execute(self, run, node, inputs, outputs, state=mlmd.Execution.COMPLETE):
+        """Runs a node: `outputs` maps keys to artifact types, or to an artifact out of the cache."""
+        kind = self.store.put_execution_type(mlmd.ExecutionType(name=node))
+        execution = mlmd.Execution(type_id=kind, last_known_state=state)
+        [number] = self.store.put_executions([execution])
+        execution.id = number
+        (self.workdir.artifacts / node / ".system" / "executor_execution" / str(number)).mkdir(parents=True)
+        pairs = [(artifact, mlmd.Event(type=mlmd.Event.INPUT)) for artifact in inputs]
+        for key, made in outputs.items():
+            if isinstance(made, str):
+                folder = self.workdir.artifacts / node / key / str(number)
+                folder.mkdir(parents=True)
+                (folder / "data").write_bytes(b"x" * 100)
+                made = mlmd.Artifact(type_id=self.kinds[made], uri=str(folder), state=mlmd.Artifact.LIVE)
+            event = mlmd.Event(type=mlmd.Event.OUTPUT)
+            event.path.steps.add().key = key
+            pairs.append((made, event))
+        contexts = self.store.get_contexts_by_id([run])
+        _, ids, _ = self.store.put_execution(execution, pairs, contexts)
+        return self.store.get_artifacts_by_id(ids[len(inputs) :])
+
+    def annotate(self, artifact, **properties):
+        for name, value in properties.items():
+            kind = "int_value" if isinstance(value, int) else "string_value"
+            setattr(artifact.custom_properties[name], kind, value)
+        self.store.put_artifacts([artifact])
+        return artifact
+
+    def train(self, run, examples=None, *, blessed=True, pushed=True):
+        """A whole run; the model is one file that no other has. Returns examples, model and blessing."""
+        [examples] = self.execute(run, "ExampleGen", [], {"examples": examples or "Examples"})
+        model, _ = self.execute(run, "Trainer", [examples], {"model": "Model", "model_run": "Model"})
+        [blessing] = self.execute(run, "QualityGate", [model], {"blessing": "ModelBlessing"})
+        self.annotate(blessing, blessed=int(blessed), current_model_id=model.id)
+        if pushed:
+            self.clock += 1
+            Path(model.uri, "data").write_text(str(self.clock))
+            target, _ = push(model.uri, self.workdir.serving, {}, now=self.clock)
+            [artifact] = self.execute(run, "Pusher", [model, blessing], {"pushed_model": "PushedModel"})
+            self.annotate(artifact, model_id=model.id, pushed_destination=str(target))
+        return examples, model, blessing
+
+    def state(self, artifact):
+        [found] = self.store.get_artifacts_by_id([artifact.id])
+        return mlmd.Artifact.State.Name(found.state), Path(found.uri).is_dir()
+
+
+@pytest.fixture
+def history(tmp_path):
+    return History(tmp_path / "work")
+
+
+@pytest.fixture
+def collect(history, new_terminal, capfd):
+    """Runs `gc` and gives the table's rows without their heading."""
+
+    def call(keep, keep_versions=None, dry_run=False):
+        gc.collect(history.workdir, keep, keep_versions, dry_run, new_terminal())
+        lines = capfd.readouterr().out.splitlines()[1:]
+        return [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in lines]
+
+    return call
+
+
+LIVE, DELETED = ("LIVE", True), ("DELETED", False)
+
+
+def test_the_newest_runs_keep_everything_and_older_failures_go(history, collect):
+    old, fresh = (history.train(history.run(), blessed=False, pushed=False) for _ in range(2))
+    collect(1)
+    assert [history.state(artifact) for artifact in fresh] == [LIVE] * 3
+    assert [history.state(artifact) for artifact in old] == [DELETED] * 3
+    assert [path.name for path in (history.workdir.root / "runs").iterdir()] == ["run-1002"]
+    assert len(list(history.workdir.artifacts.glob("*/.system/*/*"))) == 3
+
+
+def test_pushed_and_blessed_models_stay_with_their_ancestors(history, collect):
+    pushed = history.train(history.run())
+    blessed = history.train(history.run(), pushed=False)
+    neither = history.train(history.run(), blessed=False, pushed=False)
+    collect(0)
+    assert [history.state(artifact) for artifact in (*pushed, *blessed)] == [LIVE] * 6
+    assert [history.state(artifact) for artifact in neither] == [DELETED] * 3
+    assert versions(history.workdir.serving) == [1002]
+
+
+def test_examples_that_a_kept_run_had_from_the_cache_stay(history, collect):
+    examples, model, _ = history.train(history.run(), blessed=False, pushed=False)
+    history.train(history.run(), examples, blessed=False, pushed=False)
+    collect(1)
+    assert history.state(examples) == LIVE
+    assert history.state(model) == DELETED
+
+
+def test_outputs_of_one_execution_stay_together(history, collect):
+    """The cache takes a pushed model's execution only with its other output, which nothing was made from."""
+    history.train(history.run())
+    history.train(history.run(), blessed=False, pushed=False)
+    collect(0)
+    assert len(list(history.workdir.artifacts.glob("Trainer/model_run/*"))) == 1
+    assert len(list(history.workdir.artifacts.glob("Trainer/model/*"))) == 1
+
+
+def test_a_model_goes_with_its_version(history, collect):
+    first, second, third = (history.train(history.run()) for _ in range(3))
+    rows = collect(0, keep_versions=2)
+    assert versions(history.workdir.serving) == [1004, 1006]
+    assert ["versions", "1", "4"] in rows
+    assert [history.state(artifact) for artifact in first] == [DELETED] * 3
+    assert [history.state(artifact) for artifact in (*second, *third)] == [LIVE] * 6
+
+
+def test_a_pinned_version_stays_with_its_model(history, collect):
+    first, second, third = (history.train(history.run()) for _ in range(3))
+    write_pins(history.workdir.serving, "twins", Pins((1002,), {"stable": 1002}))
+    collect(0, keep_versions=1)
+    assert versions(history.workdir.serving) == [1002, 1006]
+    assert [history.state(artifact) for artifact in (*first, *third)] == [LIVE] * 6
+    assert [history.state(artifact) for artifact in second] == [DELETED] * 3
+
+
+def test_leftovers_of_killed_runs_go(history, collect):
+    history.train(history.run())
+    leftovers = [history.workdir.artifacts / "Trainer" / "model" / "99"]
+    for name in ("old", "new"):
+        leftovers.append(history.workdir.artifacts / "checkpoints" / name)
+    for folder in leftovers:
+        folder.mkdir(parents=True)
+    for age, folder in ((3_600, leftovers[1]), (-60, leftovers[2])):
+        os.utime(folder, (time.time() - age,) * 2)
+    other = history.workdir.artifacts / "notes"
+    other.mkdir()
+    collect(1)
+    assert [folder.exists() for folder in leftovers] == [False, False, True]
+    assert other.exists()
+
+
+def test_a_dry_run_says_what_and_how_much_and_removes_nothing(history, collect):
+    old, _ = (history.train(history.run(), blessed=False, pushed=False) for _ in range(2))
+    said = collect(1, dry_run=True)
+    assert said == [
+        [".system", "3", "0"],
+        ["ExampleGen", "1", "100"],
+        ["QualityGate", "1", "100"],
+        ["Trainer", "2", "200"],
+        ["runs", "1", "0"],
+        ["would be removed", "8", "400"],
+    ]
+    assert [history.state(artifact) for artifact in old] == [LIVE] * 3
+    assert collect(1) == [*said[:-1], ["removed", "8", "400"]]
+    assert collect(1) == [["removed", "0", "0"]]
+
+
+def test_what_was_interrupted_is_finished_by_the_next(history, collect, monkeypatch):
+    old, fresh = (history.train(history.run(), blessed=False, pushed=False) for _ in range(2))
+    with monkeypatch.context() as patched:
+        patched.setattr(gc.shutil, "rmtree", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            collect(1)
+    assert [history.state(artifact) for artifact in old] == [("DELETED", True)] * 3
+    collect(1)
+    assert [history.state(artifact) for artifact in old] == [DELETED] * 3
+    assert [history.state(artifact) for artifact in fresh] == [LIVE] * 3
+
+
+def test_a_folder_that_has_moved_is_known_by_its_place(history, new_terminal):
+    for _ in range(2):
+        history.train(history.run(), blessed=False, pushed=False)
+    moved = history.workdir.root.with_name("moved")
+    history.workdir.root.rename(moved)
+    gc.collect(Workdir(moved, moved / "serving" / "twins"), 1, None, False, new_terminal())
+    assert sorted(path.parent.name for path in (moved / "artifacts").glob("[!.]*/[!.]*/*")) == [
+        "blessing", "examples", "model", "model_run",
+    ]  # fmt: skip
+
+
+def test_a_run_at_work_is_left_alone(history, collect):
+    with lock(history.workdir.root), pytest.raises(Locked):
+        collect(1)
+
+
+def test_without_metadata_there_is_nothing_to_clean(tmp_path, new_terminal):
+    with pytest.raises(ConfigError, match=r"metadata\.sqlite: no such file: nothing was run in"):
+        gc.collect(Workdir(tmp_path, tmp_path / "serving"), 1, None, False, new_terminal())
+    assert not (tmp_path / "lock").exists()
