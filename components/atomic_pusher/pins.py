@@ -1,0 +1,114 @@
+"""Which versions are served, in TF Serving's own words: a model config file beside the version folders.
+
+`DIR/serving/models.config` is a ModelServerConfig in text format. TF Serving reads it with
+`--model_config_file`, and again every `--model_config_file_poll_wait_seconds`; `kembar serve` follows the
+same file. Without it, or without a pin in it, the newest version is served.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from google.protobuf import text_format
+from tensorflow_serving.config import model_server_config_pb2
+
+from components.atomic_pusher.files import exclusive, replace_file
+from trainer.errors import ServingError
+
+FILE = "models.config"
+STABLE, CANARY = "stable", "canary"
+
+
+@dataclass(frozen=True)
+class Pins:
+    """What the file says of one model.
+
+    Attributes:
+      versions: The versions to load, lowest first; empty: the newest one.
+      labels: Label to version. A request that names neither version nor label goes to the highest loaded.
+    """
+
+    versions: tuple[int, ...] = ()
+    labels: Mapping[str, int] = field(default_factory=dict)
+
+
+def config_file(serving: Path) -> Path:
+    """The file's place: beside the folder `serving`, which holds the versions of one model."""
+    return serving.parent / FILE
+
+
+def read_pins(serving: Path) -> Pins | None:
+    """The pins of the model whose versions are in `serving`; None: nothing is pinned or labelled.
+
+    The file may hold other models too: an entry is this model's if its base path ends as `serving` does.
+
+    Raises:
+      ServingError: the file is no ModelServerConfig.
+    """
+    entry = _entry_of(_read(config_file(serving)), serving)
+    if entry is None:
+        return None
+    pins = Pins(
+        tuple(sorted(entry.model_version_policy.specific.versions)),
+        dict(sorted(entry.version_labels.items())),
+    )
+    return pins if pins.versions or pins.labels else None
+
+
+def write_pins(serving: Path, name: str, pins: Pins | None) -> Path:
+    """Makes the file say `pins` of this model, or that its newest version is served; in one rename.
+
+    What else the file says stays: other models, and this one's base path, which can be another where TF
+    Serving sees the folder under another path.
+
+    Args:
+      serving: The folder of the versions.
+      name: The model's name in requests, for an entry that is not there yet.
+      pins: What to serve; None: the newest version, without labels.
+
+    Returns:
+      The file.
+    Raises:
+      ServingError: the file that is there is no ModelServerConfig.
+    """
+    path = config_file(serving)
+    with exclusive(path.parent):  # other models may be in the same file
+        config = _read(path)
+        entry = _entry_of(config, serving)
+        if entry is None:
+            entry = config.model_config_list.config.add(
+                name=name, base_path=str(serving), model_platform="tensorflow"
+            )
+        entry.ClearField("model_version_policy")
+        entry.ClearField("version_labels")
+        if pins is None or not pins.versions:
+            entry.model_version_policy.latest.num_versions = 1
+        else:
+            entry.model_version_policy.specific.versions.extend(sorted(pins.versions))
+        if pins is not None:
+            entry.version_labels.update(pins.labels)
+        replace_file(path, text_format.MessageToString(config))
+    return path
+
+
+def _read(path: Path) -> Any:
+    config = model_server_config_pb2.ModelServerConfig()
+    try:
+        return text_format.Parse(path.read_text(encoding="utf-8"), config)
+    except FileNotFoundError:
+        return config
+    except (text_format.ParseError, UnicodeDecodeError) as error:
+        said = " ".join(str(error).split())
+        raise ServingError(
+            f"{path}: not a model config file of TF Serving: {said}: correct it or delete it"
+        ) from None
+
+
+def _entry_of(config: Any, serving: Path) -> Any:
+    for entry in config.model_config_list.config:
+        if PurePosixPath(entry.base_path).name == serving.name:
+            return entry
+    return None

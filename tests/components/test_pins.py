@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import pytest
+from google.protobuf import text_format
+from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
+
+from components.atomic_pusher.pins import Pins, config_file, read_pins, write_pins
+from trainer.errors import ServingError
+
+
+@pytest.fixture
+def serving(tmp_path):
+    return tmp_path / "serving" / "twins"
+
+
+def parsed(serving):
+    return text_format.Parse(config_file(serving).read_text(), ModelServerConfig())
+
+
+def test_nothing_is_pinned_where_there_is_no_file(serving):
+    assert read_pins(serving) is None
+
+
+def test_what_is_written_is_what_tf_serving_reads(serving):
+    pins = Pins((42, 40), {"stable": 40, "canary": 42})
+    assert write_pins(serving, "twins", pins) == serving.parent / "models.config"
+    [entry] = parsed(serving).model_config_list.config
+    assert (entry.name, entry.base_path, entry.model_platform) == ("twins", str(serving), "tensorflow")
+    assert list(entry.model_version_policy.specific.versions) == [40, 42]
+    assert dict(entry.version_labels) == {"stable": 40, "canary": 42}
+    assert read_pins(serving) == Pins((40, 42), {"canary": 42, "stable": 40})
+
+
+def test_to_unpin_is_to_serve_the_newest(serving):
+    write_pins(serving, "twins", Pins((42,), {"stable": 42}))
+    write_pins(serving, "twins", None)
+    [entry] = parsed(serving).model_config_list.config
+    assert entry.model_version_policy.latest.num_versions == 1
+    assert not entry.version_labels
+    assert read_pins(serving) is None
+
+
+def test_other_models_and_what_a_user_wrote_stay(serving):
+    serving.mkdir(parents=True)
+    config_file(serving).write_text(
+        'model_config_list {\n  config { name: "other" base_path: "/models/other" }\n'
+        '  config { name: "mine" base_path: "/models/twins" model_platform: "tensorflow"\n'
+        "    logging_config { sampling_config { sampling_rate: 0.5 } } }\n}\n"
+    )
+    write_pins(serving, "twins", Pins((7,), {"stable": 7}))
+    other, mine = parsed(serving).model_config_list.config
+    assert (other.name, other.base_path) == ("other", "/models/other")
+    assert not other.HasField("model_version_policy")
+    assert (mine.name, mine.base_path) == ("mine", "/models/twins")
+    assert mine.logging_config.sampling_config.sampling_rate == 0.5
+    assert read_pins(serving) == Pins((7,), {"stable": 7})
+    assert read_pins(serving.with_name("other")) is None
+
+
+def test_labels_without_a_pin_are_read(serving):
+    serving.mkdir(parents=True)
+    config_file(serving).write_text(
+        f'model_config_list {{ config {{ name: "twins" base_path: "{serving}" '
+        'version_labels { key: "old" value: 3 } } }'
+    )
+    assert read_pins(serving) == Pins((), {"old": 3})
+
+
+@pytest.mark.parametrize("content", [b"model_config_list { what: 1 }", b"\xff\xfe", b"{"])
+def test_a_broken_file_is_named(serving, content):
+    serving.mkdir(parents=True)
+    config_file(serving).write_bytes(content)
+    for call in (lambda: read_pins(serving), lambda: write_pins(serving, "twins", None)):
+        with pytest.raises(ServingError, match=r"models\.config: not a model config file of TF Serving: .+"):
+            call()
+    assert config_file(serving).read_bytes() == content
