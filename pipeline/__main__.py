@@ -73,18 +73,28 @@ def predict(
 def serve(
     config: ConfigPath,
     port: Annotated[int, typer.Option(help="REST port; 0 takes a free one")] = 8501,
+    grpc_port: Annotated[int, typer.Option(help="gRPC port; 0 takes a free one")] = 8500,
     host: Annotated[str, typer.Option(help="the address to listen on")] = "127.0.0.1",
     settings: Settings = None,
     workdir: Folder = None,
 ) -> None:
-    """Serve the newest version in TF Serving's REST protocol, and follow new ones."""
+    """Serve in TF Serving's protocols, REST and gRPC; follow new versions and pins."""
     from pipeline.serving.server import serve as serve_forever
 
     loaded = configuration.load(config, settings or ())
     folder = Workdir.of(loaded, workdir)
     terminal = Terminal()
     with terminal.noise_to(folder.root / "serve.log"):
-        serve_forever(folder.serving, loaded.pipeline.name, host=host, port=port, announce=terminal.result)
+        serve_forever(
+            folder.serving,
+            loaded.pipeline.name,
+            host=host,
+            port=port,
+            grpc_port=grpc_port,
+            limits=loaded.serving.limits,
+            open_log=loaded.serving.open_log,
+            announce=terminal.result,
+        )
 
 
 @app.command()

@@ -16,8 +16,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from components.example_gen.config import Data
 from components.quality_gate.decision import Gates
-from components.serving_gate.check import Serving
 from pipeline.runners.config import Kubeflow, Schedule, Vertex
+from pipeline.serving.config import Serving
 from trainer.config import PairModel, Section, Training
 from trainer.errors import ConfigError
 from trainer.spec import AnyModel, AnyTraining, Spec, VectorSpec, check_parts, check_training, narrow
@@ -34,6 +34,7 @@ PATH_KEYS = (
     ("data", "schema_file"),
     ("model", "weights"),
     ("serving", "directory"),
+    ("serving", "request_log"),
 )
 
 

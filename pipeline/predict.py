@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from components.example_gen.records import has_bad_bytes, open_text
-from pipeline.serving.versions import latest, load_latest
+from pipeline.serving.versions import latest, load_served
 from pipeline.terminal import Terminal
 from pipeline.workdir import Workdir
 from trainer.errors import ConfigError, ServingError
@@ -46,7 +46,7 @@ def predict(
     if latest(workdir.serving) is None:  # said before a log is begun
         raise ServingError(f"{workdir.serving}: no version is served; push one with `kembar run`")
     with terminal.noise_to(workdir.root / "predict.log"):
-        model = load_latest(workdir.serving)
+        model = load_served(workdir.serving)
         with _sink(output, terminal.out) as sink:
             while batch := list(itertools.islice(rows := iter(rows), BATCH)):
                 for answer in _score(model, batch):

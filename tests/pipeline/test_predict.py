@@ -57,7 +57,7 @@ def model(workdir, monkeypatch):
     (workdir.serving / "7").mkdir(parents=True)
     (workdir.serving / "7" / "saved_model.pb").touch()
     served = Lengths()
-    monkeypatch.setattr(predicting, "load_latest", lambda base: served)
+    monkeypatch.setattr(predicting, "load_served", lambda base: served)
     return served
 
 
