@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
@@ -12,16 +12,21 @@ from pipeline.serving.limits import Limits
 from pipeline.serving.request_log import RequestLog
 
 
+def _own(default: Any, **more: Any) -> Any:
+    """A key that only the server reads: the gate, which is told the section as JSON, is not told this one."""
+    return Field(default, exclude=True, **more)
+
+
 class Serving(PushedTo):
     """Where versions stand, what the gate allows, and what the embedded server allows and logs."""
 
-    request_log: Path | None = Field(None, description="folder that a sample of the requests is logged to")
-    sample: Annotated[float, Field(ge=0, le=1)] = Field(1.0, description="share of the requests to log")
-    texts: Literal["hash", "keep"] = Field("hash", description="how texts are logged")
-    max_body_bytes: PositiveInt = Limits.max_body_bytes
-    max_batch: PositiveInt = Limits.max_batch
-    max_text_bytes: PositiveInt = Limits.max_text_bytes
-    timeout: PositiveFloat = Limits.timeout
+    request_log: Path | None = _own(None, description="folder that a sample of the requests is logged to")
+    sample: Annotated[float, Field(ge=0, le=1)] = _own(1.0, description="share of the requests to log")
+    texts: Literal["hash", "keep"] = _own("hash", description="how texts are logged")
+    max_body_bytes: PositiveInt = _own(Limits.max_body_bytes)
+    max_batch: PositiveInt = _own(Limits.max_batch)
+    max_text_bytes: PositiveInt = _own(Limits.max_text_bytes)
+    timeout: PositiveFloat = _own(Limits.timeout)
 
     @property
     def limits(self) -> Limits:

@@ -124,6 +124,15 @@ def test_the_server_logs_what_it_answered(tmp_path, shared_store):
     assert "kembar_request_log_rows_total 2\n" in client.get("/metrics").text
 
 
+def test_the_gate_is_not_told_what_only_the_server_reads(tmp_path):
+    from components.serving_gate.check import Serving as Gate
+    from pipeline.serving.config import Serving
+
+    section = Serving(request_log=tmp_path, max_batch=7, gate_timeout=9)
+    assert section.limits.max_batch == 7
+    assert Gate.model_validate_json(section.model_dump_json()) == Gate(gate_timeout=9)
+
+
 @pytest.mark.parametrize("texts", ["hash", "keep"])
 def test_the_configuration_opens_it(tmp_path, texts):
     from pipeline.serving.config import Serving
