@@ -144,6 +144,18 @@ def find_pairs(
     """Pairs of texts, by position, that are candidates and that the model scores `least` or more."""
     first, second = candidate_pairs(build_index(model, texts, say), len(texts), neighbours)
     say(f"        {len(first):,} candidates")
+    return score_candidates(model, texts, first, second, least, say)
+
+
+def score_candidates(
+    model: LoadedModel,
+    texts: list[str],
+    first: np.ndarray,
+    second: np.ndarray,
+    least: float,
+    say: Callable[[str], None],
+) -> Pairs:
+    """The candidates, by position, that the model scores `least` or more."""
     scores = [np.zeros(0, np.float32)]
     for at in range(0, len(first), files.BATCH):
         a, b = first[at : at + files.BATCH], second[at : at + files.BATCH]
