@@ -108,12 +108,13 @@ def main() -> None:
     recall = np.mean([len(set(t) & set(f)) / NEIGHBOURS for t, f in zip(true, found, strict=True)])
     near = brute_force(vectors, sample[:200], 50)
     own, other = np.repeat(sample[:200], 50), near.ravel()
-    scores = finding.score_pairs(model, [texts[i] for i in own], [texts[i] for i in other])
+    scores = finding.ask_pairs(model, [texts[i] for i in own], [texts[i] for i in other])["score"]
     wanted = {(min(a, b), max(a, b)) for a, b, s in zip(own, other, scores, strict=True) if s >= THRESHOLD}
     got = set(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True))
     print(
         f"recall of {NEIGHBOURS} neighbours {recall:.4f}; "
-        f"of {len(wanted)} pairs with a score of {THRESHOLD:g} and more {len(wanted & got) / max(len(wanted), 1):.4f}",
+        f"of {len(wanted)} pairs with a score of {THRESHOLD:g} and more "
+        f"{len(wanted & got) / max(len(wanted), 1):.4f}",
         flush=True,
     )
 

@@ -27,10 +27,10 @@ from trainer.features import TEXT_A, TEXT_B, Label
 if TYPE_CHECKING:
     from pipeline.serving.model import LoadedModel
 
-SCORE = "score"
+SCORE, LABEL = "score", "label"
 # Vectors in one call of the index.
 _CHUNK = 8_192
-# Of a score's range; of a probability, as usual, half.
+# Of a score's range.
 _SHARE = 0.8
 # More links a node and more effort than the library's defaults: what they cost is little beside the model.
 _CONNECTIVITY, _EXPANSION_ADD, _EXPANSION_SEARCH = 24, 128, 128
@@ -80,8 +80,8 @@ def duplicates(
       output: .parquet or JSON lines.
       terminal: For progress.
       column: The column of the texts.
-      threshold: The least score, in the label's own range; by default 0.5 where labels are binary, else four
-        fifths of the range.
+      threshold: The least score, in the label's own range; by default what the model labels 1 where labels are
+        binary, else four fifths of the range.
       neighbours: Candidates for each text.
 
     Raises:
@@ -89,6 +89,7 @@ def duplicates(
       ServingError: no version is served.
     """
     least = threshold if threshold is not None else default_threshold(label)
+    said = f"score {least:g} and more" if least is not None else "label 1"
     rows = files.read_rows(source, (column,))
     files.check_output(output)
     with (
@@ -105,13 +106,13 @@ def duplicates(
         for lines in _lines(pairs, groups, corpus):
             sink.write(lines)
     terminal.say(
-        f"{len(pairs.first):,} pairs of score {least:g} and more in {len(np.unique(groups)):,} groups"
+        f"{len(pairs.first):,} pairs of {said} in {len(np.unique(groups)):,} groups"
         + (f"; {corpus.problems} rows could not be read" if corpus.problems else "")
     )
 
 
-def default_threshold(label: Label | None) -> float:
-    """The least score of a match, where none was given.
+def default_threshold(label: Label | None) -> float | None:
+    """The least score of a match, where none was given; None: the model says itself what is one.
 
     Raises:
       ConfigError: the labels are no scores.
@@ -119,7 +120,7 @@ def default_threshold(label: Label | None) -> float:
     if label is None or label.kind not in ("binary", "score"):
         raise ConfigError("duplicates needs labels that are scores or binary; [data] label is neither")
     if label.kind == "binary":
-        return 0.5
+        return None
     low, high = label.bounds
     return low + _SHARE * (high - low)
 
@@ -139,9 +140,9 @@ def read_corpus(rows: Iterator[files.Row], column: str) -> Corpus:
 
 
 def find_pairs(
-    model: LoadedModel, texts: list[str], least: float, neighbours: int, say: Callable[[str], None]
+    model: LoadedModel, texts: list[str], least: float | None, neighbours: int, say: Callable[[str], None]
 ) -> Pairs:
-    """Pairs of texts, by position, that are candidates and that the model scores `least` or more."""
+    """Pairs of texts, by position, that are candidates and match (see `score_candidates`)."""
     first, second = candidate_pairs(build_index(model, texts, say), len(texts), neighbours)
     say(f"        {len(first):,} candidates")
     return score_candidates(model, texts, first, second, least, say)
@@ -152,18 +153,19 @@ def score_candidates(
     texts: list[str],
     first: np.ndarray,
     second: np.ndarray,
-    least: float,
+    least: float | None,
     say: Callable[[str], None],
 ) -> Pairs:
-    """The candidates, by position, that the model scores `least` or more."""
-    scores = [np.zeros(0, np.float32)]
+    """The candidates, by position, that the model scores `least` or more; None: that it labels 1."""
+    scores, matches = [np.zeros(0, np.float32)], [np.zeros(0, bool)]
     for at in range(0, len(first), files.BATCH):
         a, b = first[at : at + files.BATCH], second[at : at + files.BATCH]
-        scores.append(score_pairs(model, [texts[i] for i in a], [texts[i] for i in b]))
+        answers = ask_pairs(model, [texts[i] for i in a], [texts[i] for i in b])
+        scores.append(answers[SCORE].reshape(-1))
+        matches.append(answers[LABEL].reshape(-1) == 1 if least is None else scores[-1] >= least)
         if at // files.BATCH % 100 == 99:
             say(f"        {at + len(a):,} candidates scored")
-    score = np.concatenate(scores)
-    match = score >= least
+    score, match = np.concatenate(scores), np.concatenate(matches)
     return Pairs(first[match], second[match], score[match])
 
 
@@ -232,9 +234,9 @@ def neighbours_of(index: Any, vectors: np.ndarray, count: int) -> np.ndarray:
     return np.where(np.arange(keys.shape[1]) < counts, keys, -1)
 
 
-def score_pairs(model: LoadedModel, a: list[str], b: list[str]) -> np.ndarray:
-    """float32 [pairs]."""
-    return model.predict("", {TEXT_A: as_bytes(a), TEXT_B: as_bytes(b)})[SCORE].reshape(-1)
+def ask_pairs(model: LoadedModel, a: list[str], b: list[str]) -> dict[str, np.ndarray]:
+    """The outputs of the default signature, `score` among them, a row for each pair."""
+    return model.predict("", {TEXT_A: as_bytes(a), TEXT_B: as_bytes(b)})
 
 
 def _same(model: LoadedModel, corpus: Corpus) -> dict[int, float]:
@@ -245,7 +247,7 @@ def _same(model: LoadedModel, corpus: Corpus) -> dict[int, float]:
     for at in range(0, len(repeated), files.BATCH):
         part = repeated[at : at + files.BATCH]
         texts = [corpus.texts[i] for i in part]
-        scores |= dict(zip(part.tolist(), score_pairs(model, texts, texts).tolist(), strict=True))
+        scores |= dict(zip(part.tolist(), ask_pairs(model, texts, texts)[SCORE].tolist(), strict=True))
     return scores
 
 

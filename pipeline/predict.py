@@ -67,7 +67,7 @@ def embed(workdir: Workdir, source: Path, output: Path, column: str, terminal: T
     def answer(model: LoadedModel, batch: list[Row]) -> Iterator[dict[str, Any]]:
         vectors = embeddings(model, as_bytes([row.values[column] for row in batch]))
         for vector in vectors:
-            yield {EMBEDDING: vector if parquet else [_plain(value) for value in vector]}
+            yield {EMBEDDING: vector if parquet else _plain(vector)}
 
     with served(workdir, terminal, "embed") as model, files.sink(output, terminal.out, parquet=True) as sink:
         bad = _answer_all(rows, lambda batch: answer(model, batch), sink, {EMBEDDING: None, ERROR: None})
@@ -139,4 +139,6 @@ def _plain(value: Any) -> Any:
     """As JSON has it; a float32 keeps its own digits, as it does over REST."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
+    if getattr(value, "ndim", 0):
+        return [_plain(item) for item in value]
     return json.loads(str(value)) if getattr(value, "dtype", None) == "float32" else value.tolist()

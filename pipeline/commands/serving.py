@@ -95,7 +95,8 @@ def duplicates(
     output: Output,
     column: Column = "text",
     threshold: Annotated[
-        float | None, typer.Option(help="least score of a match; default: four fifths of the label's range")
+        float | None,
+        typer.Option(help="least score of a match; default: label 1, or four fifths of the range"),
     ] = None,
     neighbours: Annotated[int, typer.Option(min=1, max=1_000, help="candidates for each text")] = 10,
     settings: Settings = None,

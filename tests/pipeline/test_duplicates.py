@@ -26,10 +26,10 @@ class Circle:
     def predict(self, signature, inputs):
         if signature == "embed":
             return {"embedding": np.array([self.vector(text) for text in inputs["text"]], np.float32)}
-        pairs = zip(inputs["text_a"], inputs["text_b"], strict=True)
-        return {
-            "score": np.array([5 if a == b else 5 - abs(float(a) - float(b)) for a, b in pairs], np.float32)
-        }
+        pairs = list(zip(inputs["text_a"], inputs["text_b"], strict=True))
+        scores = [5 if a == b else 5 - abs(float(a) - float(b)) for a, b in pairs]
+        score = np.array(scores, np.float32)
+        return {"score": score, "label": (score > 4.4).astype(np.int64)}
 
     @staticmethod
     def vector(text: bytes):
@@ -74,6 +74,12 @@ def test_threshold_and_neighbours(find):
     assert find(texts, threshold=5.5) == []
 
 
+def test_a_binary_model_says_itself_what_matches(find, capfd):
+    lines = find(["10", "10.5", "11.25"], label=Label(column="y", kind="binary"))
+    assert [(line["row_a"], line["row_b"]) for line in lines] == [(0, 1)]
+    assert "1 pairs of label 1 in 1 groups" in capfd.readouterr().err
+
+
 def test_nothing_to_compare(find):
     assert find([]) == []
     assert find(["5"]) == []
@@ -82,7 +88,7 @@ def test_nothing_to_compare(find):
 
 def test_what_counts_as_a_match_by_default():
     assert default_threshold(SCORES) == pytest.approx(4.0)
-    assert default_threshold(Label(column="y", kind="binary")) == 0.5
+    assert default_threshold(Label(column="y", kind="binary")) is None
     for label in (None, Label(column="y", kind="classes", classes=("a", "b"))):
         with pytest.raises(ConfigError, match="neither"):
             default_threshold(label)

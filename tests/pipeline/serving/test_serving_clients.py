@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from http.client import HTTPConnection
 
 import grpc
 import httpx
@@ -122,14 +123,15 @@ def test_connections_that_ask_nothing_are_closed(server):
             except OSError:
                 break
         assert closed_within(slow, 1)
-    with socket.create_connection(where) as alive:
-        body = json.dumps({"inputs": PAIRS}).encode()
-        head = f"POST /v1/models/twin:predict HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n"
-        for _ in range(2):  # an idle connection that has been served is kept, beyond that time
-            alive.sendall(head.encode() + body)
-            alive.settimeout(20)
-            assert b"200 OK" in alive.recv(4096)
-            time.sleep(1.2)
+    alive = HTTPConnection(*where, timeout=20)
+    alive.connect()
+    kept = alive.sock
+    for _ in range(2):  # an idle connection that has been served is kept, beyond that time
+        alive.request("POST", "/v1/models/twin:predict", json.dumps({"inputs": PAIRS}))
+        assert json.load(alive.getresponse()) == {"outputs": [1.2, 1.1]}
+        time.sleep(1.2)
+    assert alive.sock is kept
+    alive.close()
     host, port = rpc.rsplit(":", 1)
     with socket.create_connection((host, int(port))) as garbage:
         garbage.sendall(b"\xff" * 100)
