@@ -80,8 +80,8 @@ def duplicates(
       output: .parquet or JSON lines.
       terminal: For progress.
       column: The column of the texts.
-      threshold: The least score, in the label's own range; by default what the model labels 1 where labels are
-        binary, else four fifths of the range.
+      threshold: The least score, in the label's own range; by default what the model labels 1 where labels
+        are binary, else four fifths of the range.
       neighbours: Candidates for each text.
 
     Raises:
