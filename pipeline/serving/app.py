@@ -133,7 +133,8 @@ class _Api:
             return await work(model, await _read_body(request, self._limits.max_body_bytes), *more)
 
         try:
-            return Response(await self._service.in_time(answer()), media_type="application/json")
+            with self._service.admitted():
+                return Response(await self._service.in_time(answer()), media_type="application/json")
         except ClientDisconnect:
             return Response(status_code=_CLIENT_CLOSED_REQUEST)
 

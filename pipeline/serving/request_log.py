@@ -44,6 +44,7 @@ class RequestLog:
         max_bytes: a file that has become this long is followed by a new one.
         max_files: more files than that are deleted, the oldest first.
         queued: requests that wait for the disk before more are dropped.
+        queued_bytes: as much of their inputs.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class RequestLog:
         max_bytes: int = 64 * 1024 * 1024,
         max_files: int = 16,
         queued: int = 1_000,
+        queued_bytes: int = 64 * 1024 * 1024,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
@@ -65,6 +67,8 @@ class RequestLog:
         self._max_files = max_files
         self._queue: queue.Queue[tuple[datetime, int, str, Mapping[str, np.ndarray]] | None]
         self._queue = queue.Queue(queued)
+        self._room = queued_bytes
+        self._room_lock = threading.Lock()
         self._chance = random.Random()  # noqa: S311 - a sample, no secret
         self._file: Any = None
         self.written = 0
@@ -76,9 +80,12 @@ class RequestLog:
         """Takes an answered request into the log, if it is drawn and the queue has room."""
         if self._chance.random() >= self._sample:
             return
+        size = _bytes(inputs)
         try:
+            self._take_room(size)
             self._queue.put_nowait((datetime.now(UTC), version, signature, inputs))
         except queue.Full:
+            self._take_room(-size)
             self.dropped += _rows(inputs)
 
     def close(self, timeout: float = 5.0) -> None:
@@ -88,6 +95,13 @@ class RequestLog:
         except queue.Full:
             return
         self._thread.join(timeout)
+
+    def _take_room(self, size: int) -> None:
+        """Books `size` bytes of the queue, which the caller gives back if there were not so many."""
+        with self._room_lock:
+            self._room -= size
+            if size > 0 and self._room < 0:
+                raise queue.Full
 
     def _run(self) -> None:
         while (item := self._queue.get()) is not None:
@@ -99,6 +113,7 @@ class RequestLog:
                 self.dropped += _rows(inputs)
                 logger.exception("%s: a request could not be logged", self._folder)
                 self._file = None
+            self._take_room(-_bytes(inputs))
         if self._file is not None:
             self._file.close()
 
@@ -154,6 +169,12 @@ class RequestLog:
 
 def _rows(inputs: Mapping[str, np.ndarray]) -> int:
     return max((len(array) for array in inputs.values() if array.ndim), default=1)
+
+
+def _bytes(inputs: Mapping[str, np.ndarray]) -> int:
+    return sum(
+        sum(map(len, array.flat)) if array.dtype == object else array.nbytes for array in inputs.values()
+    )
 
 
 def _example(serialized: bytes) -> dict[str, Any]:

@@ -55,7 +55,8 @@ async def start_grpc(service: Service, host: str, port: int) -> tuple[grpc.aio.S
             ("grpc.keepalive_timeout_ms", _PING_MILLISECONDS),
             ("grpc.max_connection_idle_ms", _IDLE_MILLISECONDS),
         ),
-        maximum_concurrent_rpcs=limits.max_connections,
+        # Their messages are in memory; some room is left for questions about status.
+        maximum_concurrent_rpcs=2 * limits.max_waiting,
     )
     server.add_generic_rpc_handlers(_handlers(service))
     address = f"{host}:{port}"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
@@ -39,6 +40,7 @@ class Service:
         self.limits = limits or Limits()
         self.metrics = RequestMetrics()
         self._batcher = Batcher(self.limits)
+        self._admitted = 0
         self._log = log
 
     def close(self) -> None:
@@ -73,6 +75,21 @@ class Service:
             which = f"version {version}" if version and name == self.name else "any versions"
             raise RequestError(f"Could not find {which} of model {name}", 404)
         return found
+
+    @contextmanager
+    def admitted(self) -> Iterator[None]:
+        """Counts a request while its body and its answer are in memory.
+
+        Raises:
+            RequestError: there are too many already.
+        """
+        if self._admitted >= self.limits.workers + self.limits.max_waiting:
+            raise RequestError("too many requests are waiting; try again later", 503)
+        self._admitted += 1
+        try:
+            yield
+        finally:
+            self._admitted -= 1
 
     async def in_time(self, work: Awaitable[Answer]) -> Answer:
         """Awaits, for as long as a request may take.

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -90,6 +91,18 @@ def test_files_are_rotated_and_the_oldest_deleted(tmp_path):
     assert versions == list(range(versions[0], 20))
 
 
+def test_room_in_the_queue_comes_back(tmp_path):
+    log = RequestLog(tmp_path, queued_bytes=15)
+    for _ in range(20):
+        log.record(1, "s", TEXTS)
+        deadline = time.monotonic() + 10
+        while log._room < 15:
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+    log.close()
+    assert (log.written, log.dropped) == (20, 0)
+
+
 def test_a_share_is_sampled(tmp_path):
     assert logged(tmp_path / "none", *[(1, "s", TEXTS)] * 50, sample=0.0) == []
     some = logged(tmp_path / "some", *[(1, "s", TEXTS)] * 400, sample=0.25)
@@ -102,6 +115,11 @@ def test_a_full_queue_and_a_full_disk_only_count(tmp_path, monkeypatch):
     for _ in range(5):
         log.record(1, "s", TEXTS)
     assert log.dropped == 3
+    log = RequestLog(tmp_path / "log", queued_bytes=15)
+    log.close()
+    for _ in range(3):
+        log.record(1, "s", TEXTS)  # 8 bytes each
+    assert log.dropped == 2
 
     def full(self, time):
         raise OSError(28, "No space left on device")
