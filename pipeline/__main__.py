@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline import config as configuration
+from pipeline.commands import serving
+from pipeline.commands.options import ConfigPath, Folder, Settings
 from pipeline.config import Config
 from pipeline.terminal import Terminal, progress_to_stdout
 from pipeline.workdir import Workdir
@@ -28,12 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="a TOML file, such as configs/sts.toml")]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="overrides the file; repeatable"),
-]
-Folder = Annotated[Path | None, typer.Option("--workdir", help="where runs are kept; default: runs/NAME")]
+app.add_typer(serving.app)
 
 
 @app.command()
@@ -43,48 +40,6 @@ def run(config: ConfigPath, settings: Settings = None, workdir: Folder = None) -
 
     loaded = configuration.load(config, settings or ())
     raise typer.Exit(run_pipeline(config, loaded, Workdir.of(loaded, workdir), Terminal()))
-
-
-@app.command()
-def predict(
-    config: ConfigPath,
-    texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT_A TEXT_B]")] = None,
-    input: Annotated[
-        Path | None, typer.Option("--input", help="CSV or JSON lines with text_a and text_b")
-    ] = None,
-    output: Annotated[Path | None, typer.Option("--output", help="default: standard output")] = None,
-    settings: Settings = None,
-    workdir: Folder = None,
-) -> None:
-    """Score pairs with the version in service; JSON lines out."""
-    from pipeline.predict import predict as score
-
-    loaded = configuration.load(config, settings or ())
-    if loaded.data.vector is not None:
-        raise ConfigError("predict scores pairs of texts; ask for vectors over REST: kembar serve")
-    if texts and (input is not None or len(texts) != 2):
-        raise ConfigError("predict takes two texts, or --input FILE, not both")
-    if not texts and input is None:
-        raise ConfigError("nothing to score: give two texts, or --input FILE")
-    score(Workdir.of(loaded, workdir), (texts[0], texts[1]) if texts else None, input, output, Terminal())
-
-
-@app.command()
-def serve(
-    config: ConfigPath,
-    port: Annotated[int, typer.Option(help="REST port; 0 takes a free one")] = 8501,
-    host: Annotated[str, typer.Option(help="the address to listen on")] = "127.0.0.1",
-    settings: Settings = None,
-    workdir: Folder = None,
-) -> None:
-    """Serve the newest version in TF Serving's REST protocol, and follow new ones."""
-    from pipeline.serving.server import serve as serve_forever
-
-    loaded = configuration.load(config, settings or ())
-    folder = Workdir.of(loaded, workdir)
-    terminal = Terminal()
-    with terminal.noise_to(folder.root / "serve.log"):
-        serve_forever(folder.serving, loaded.pipeline.name, host=host, port=port, announce=terminal.result)
 
 
 @app.command()

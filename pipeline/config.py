@@ -17,8 +17,8 @@ from pydantic import Field, ValidationError, model_validator
 from components.data_gate.config import Validation
 from components.example_gen.config import Data
 from components.quality_gate.decision import Gates
-from components.serving_gate.check import Serving
 from pipeline.runners.config import Kubeflow, Schedule, Vertex
+from pipeline.serving.config import Serving
 from trainer.config import PairModel, Section, Training
 from trainer.errors import ConfigError
 from trainer.spec import AnyModel, AnyTraining, Spec, VectorSpec, check_parts, check_training, narrow
@@ -37,6 +37,7 @@ PATH_KEYS = (
     ("validation", "serving_log"),
     ("serving", "directory"),
     ("serving", "golden_file"),
+    ("serving", "request_log"),
 )
 
 

@@ -1,29 +1,27 @@
-"""`kembar predict`: scores from the version in service, as JSON lines."""
+"""`kembar predict` and `kembar embed`: the rows of a file through the version in service, in their order."""
 
 from __future__ import annotations
 
-import csv
-import itertools
 import json
-import os
-import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
-from components.example_gen.records import has_bad_bytes, open_text
-from pipeline.serving.versions import latest, load_latest
+from pipeline import rows as files
+from pipeline.rows import ERROR, Row
+from pipeline.serving.versions import latest, load_served
 from pipeline.terminal import Terminal
 from pipeline.workdir import Workdir
 from trainer.errors import ConfigError, ServingError
 from trainer.features import TEXT_A, TEXT_B
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from pipeline.serving.model import LoadedModel
 
-# Pairs in one call: enough to keep the cores busy, little in memory.
-BATCH = 1_024
+EMBED, EMBEDDING = "embed", "embedding"
 
 
 def predict(
@@ -33,92 +31,114 @@ def predict(
     output: Path | None,
     terminal: Terminal,
 ) -> None:
-    """Scores one pair, or every row of a file in its order.
+    """Scores one pair, or every row of a file in its order; a row that cannot be scored gets an `error`.
 
     Raises:
-      ConfigError: for a file that is missing, lacks a text, or is neither CSV nor JSON lines.
+      ConfigError: for a file that is missing, lacks a column, or is of no known kind.
       ServingError: when no version is served.
     """
-    pair = [{TEXT_A: texts[0], TEXT_B: texts[1]}] if texts is not None else None
-    rows: Iterable[dict[str, Any]] = pair or _read(source or Path())
-    if output is not None and not output.parent.is_dir():
-        raise ConfigError(f"--output {output}: no such folder: {output.parent}")
+    names = (TEXT_A, TEXT_B)
+    pair = [Row(dict(zip(names, texts, strict=True)))] if texts is not None else None
+    rows: Iterable[Row] = pair or files.read_rows(source or Path(), names)
+    files.check_output(output)
+
+    def answer(model: LoadedModel, batch: list[Row]) -> Iterator[dict[str, Any]]:
+        inputs = {name: as_bytes([row.values[name] for row in batch]) for name in names}
+        outputs = model.predict("serving_default", inputs)
+        for at in range(len(batch)):
+            yield {name: _plain(values[at]) for name, values in sorted(outputs.items())}
+
+    with served(workdir, terminal, "predict") as model, files.sink(output, terminal.out) as sink:
+        bad = _answer_all(rows, lambda batch: answer(model, batch), sink)
+    _report(bad, terminal)
+
+
+def embed(workdir: Workdir, source: Path, output: Path, column: str, terminal: Terminal) -> None:
+    """Writes every row of a file with the embedding of its text; .parquet or JSON lines.
+
+    Raises:
+      ConfigError: as `predict` does; or an output that cannot hold the rows.
+      ServingError: when no version is served.
+    """
+    rows = files.read_rows(source, (column,))
+    files.check_output(output)
+    parquet = output.suffix == ".parquet"
+
+    def answer(model: LoadedModel, batch: list[Row]) -> Iterator[dict[str, Any]]:
+        vectors = embeddings(model, as_bytes([row.values[column] for row in batch]))
+        for vector in vectors:
+            yield {EMBEDDING: vector if parquet else _plain(vector)}
+
+    with served(workdir, terminal, "embed") as model, files.sink(output, terminal.out, parquet=True) as sink:
+        bad = _answer_all(rows, lambda batch: answer(model, batch), sink, {EMBEDDING: None, ERROR: None})
+    _report(bad, terminal)
+
+
+@contextmanager
+def served(workdir: Workdir, terminal: Terminal, command: str) -> Iterator[LoadedModel]:
+    """The version in service; what libraries print meanwhile goes to a log of the command."""
     if latest(workdir.serving) is None:  # said before a log is begun
         raise ServingError(f"{workdir.serving}: no version is served; push one with `kembar run`")
-    with terminal.noise_to(workdir.root / "predict.log"):
-        model = load_latest(workdir.serving)
-        with _sink(output, terminal.out) as sink:
-            while batch := list(itertools.islice(rows := iter(rows), BATCH)):
-                for answer in _score(model, batch):
-                    sink.write(json.dumps(answer, ensure_ascii=False) + "\n")
+    with terminal.noise_to(workdir.root / f"{command}.log"):
+        yield load_served(workdir.serving)
 
 
-def _score(model: LoadedModel, rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def embeddings(model: LoadedModel, texts: np.ndarray) -> np.ndarray:
+    """float32 [texts, dim], from the signature `embed`.
+
+    Raises:
+      ConfigError: the model has no such signature.
+    """
+    if EMBED not in model.signatures:
+        known = ", ".join(sorted(model.signatures))
+        raise ConfigError(f"the served model has no signature 'embed': it has {known}")
+    return model.predict(EMBED, {"text": texts})[EMBEDDING]
+
+
+def as_bytes(texts: list[str]) -> np.ndarray:
+    """Texts as the array that a signature takes, object [texts]."""
     import numpy as np
 
-    inputs = {key: np.array([row[key].encode() for row in rows], object) for key in (TEXT_A, TEXT_B)}
-    outputs = model.predict("serving_default", inputs)
-    for at, row in enumerate(rows):
-        yield {**row, **{name: _plain(values[at]) for name, values in sorted(outputs.items())}}
+    array = np.empty(len(texts), dtype=object)
+    array[:] = [text.encode() for text in texts]
+    return array
+
+
+def _answer_all(
+    rows: Iterable[Row],
+    answer: Callable[[list[Row]], Iterable[Mapping[str, Any]]],
+    sink: files.Sink,
+    empty: Mapping[str, Any] | None = None,
+) -> tuple[int, int]:
+    """Writes a row for each row; returns how many there were, and how many with an error.
+
+    `empty` has a value for every column that each row must have, for a table.
+    """
+    total = bad = 0
+    for batch in files.batches(rows):
+        good = [row for row in batch if not row.problem]
+        answers = iter(answer(good) if good else ())
+        sink.write(
+            [
+                {**(empty or {}), **row.values, **({ERROR: row.problem} if row.problem else next(answers))}
+                for row in batch
+            ]
+        )
+        total += len(batch)
+        bad += len(batch) - len(good)
+    return total, bad
+
+
+def _report(counted: tuple[int, int], terminal: Terminal) -> None:
+    total, bad = counted
+    if bad:
+        terminal.say(f"{bad} of {total} rows could not be read: their 'error' says why")
 
 
 def _plain(value: Any) -> Any:
     """As JSON has it; a float32 keeps its own digits, as it does over REST."""
     if isinstance(value, bytes):
-        return value.decode()
+        return value.decode("utf-8", "replace")
     if getattr(value, "ndim", 0):
         return [_plain(item) for item in value]
     return json.loads(str(value)) if getattr(value, "dtype", None) == "float32" else value.tolist()
-
-
-def _read(path: Path) -> Iterator[dict[str, Any]]:
-    if not path.is_file():
-        raise ConfigError(f"--input {path}: no such file")
-    kind = Path(path.name.removesuffix(".gz")).suffix
-    if kind not in (".csv", ".tsv", ".jsonl", ".ndjson"):
-        raise ConfigError(f"--input {path}: known are .csv, .tsv and .jsonl, also with .gz")
-    return _rows(path, kind)
-
-
-def _rows(path: Path, kind: str) -> Iterator[dict[str, Any]]:
-    number = 0
-    try:
-        with open_text(path, "utf-8") as file:
-            rows: Iterable[Any] = (json.loads(line) for line in file if line.strip())
-            if kind in (".csv", ".tsv"):
-                rows = csv.DictReader(file, delimiter="\t" if kind == ".tsv" else ",")
-            for row in rows:
-                number += 1
-                yield _checked(row, path, number)
-    except (json.JSONDecodeError, csv.Error, EOFError, OSError, zlib.error) as error:
-        raise ConfigError(f"--input {path}, row {number + 1}: {error}") from None
-
-
-def _checked(row: Any, path: Path, number: int) -> dict[str, Any]:
-    for key in (TEXT_A, TEXT_B):
-        value = row.get(key) if isinstance(row, dict) else None
-        if not isinstance(value, str):
-            raise ConfigError(
-                f"--input {path}, row {number}: no text {key!r}: name the columns text_a and text_b"
-            )
-    if None in row:  # where csv puts fields behind the last column
-        raise ConfigError(f"--input {path}, row {number}: more fields than the header has columns")
-    for key, value in row.items():
-        if has_bad_bytes(f"{key}{value}"):
-            raise ConfigError(f"--input {path}, row {number}: {key!r} is not UTF-8")
-    return row
-
-
-@contextmanager
-def _sink(output: Path | None, default: TextIO) -> Iterator[TextIO]:
-    """The output file, which appears only when it is complete; or standard output."""
-    if output is None:
-        yield default
-        return
-    fresh = output.with_name(f".{output.name}.{os.getpid()}")
-    try:
-        with fresh.open("w", encoding="utf-8") as file:
-            yield file
-        fresh.replace(output)
-    finally:
-        fresh.unlink(missing_ok=True)

@@ -1,9 +1,11 @@
-"""The embedded model server: TF Serving's REST protocol over a directory of versions, in this very process.
+"""The embedded model server: TF Serving's protocols over a directory of versions, in this very process.
 
     server.serve          what `kembar serve` runs in the foreground
-    app.create_app        the same as an ASGI application
-    versions.ModelStore   follows the version directories and swaps in the newest that answers
-    versions.load_latest  the newest version, for `kembar predict`
+    app.create_app        REST as an ASGI application
+    rpc.start_grpc        gRPC in the same event loop
+    service.Service       what both have in common: versions, limits, batching, request log
+    versions.ModelStore   follows the version directories and pins, and swaps in versions that answer
+    versions.load_served  the version in service, for `kembar predict`
     model.LoadedModel     one SavedModel: its signatures and `predict`
 
 Nothing is imported here, and TensorFlow only when a model is loaded, so that `kembar --help` stays fast.

@@ -40,7 +40,7 @@ def decode_request(body: bytes, model: LoadedModel, max_batch: int) -> PredictRe
     Raises:
         RequestError: it is no such body, or does not fit the signature it names.
     """
-    document = _parse(body)
+    document = parse_document(body)
     unknown = document.keys() - _KNOWN_KEYS
     if unknown:
         raise RequestError(f"Unknown key '{min(unknown)}'; expecting signature_name and instances or inputs")
@@ -65,7 +65,12 @@ def decode_request(body: bytes, model: LoadedModel, max_batch: int) -> PredictRe
     return PredictRequest(signature.name, inputs, row_format="instances" in document)
 
 
-def _parse(body: bytes) -> dict[str, Any]:
+def parse_document(body: bytes) -> dict[str, Any]:
+    """The JSON object that a body is.
+
+    Raises:
+        RequestError: it is none.
+    """
     if not body:
         raise RequestError("JSON Parse error: The document is empty")
     try:

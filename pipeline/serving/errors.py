@@ -1,7 +1,7 @@
 """What a request can be refused for.
 
 ServingError (trainer.errors)
-└── RequestError     the request, not the model, is at fault: carries the HTTP status TF Serving answers with
+└── RequestError     the request, not the model, is at fault: carries the status TF Serving answers with
 """
 
 from __future__ import annotations
@@ -14,12 +14,31 @@ __all__ = ["RequestError", "ServingError", "one_line"]
 _LONGEST_MESSAGE = 500
 
 
-class RequestError(ServingError):
-    """A request that cannot be answered; `status` is the HTTP status to answer with."""
+# gRPC's status of each HTTP status that is used here; TF Serving's own table, read backwards.
+_CODES = {
+    400: "INVALID_ARGUMENT",
+    404: "NOT_FOUND",
+    413: "RESOURCE_EXHAUSTED",
+    415: "INVALID_ARGUMENT",
+    429: "RESOURCE_EXHAUSTED",
+    501: "UNIMPLEMENTED",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
 
-    def __init__(self, message: str, status: int = 400) -> None:
+
+class RequestError(ServingError):
+    """A request that cannot be answered.
+
+    Attributes:
+        status: the HTTP status to answer with.
+        code: the name of gRPC's status; where several share an HTTP status, the one that TF Serving gives.
+    """
+
+    def __init__(self, message: str, status: int = 400, code: str | None = None) -> None:
         super().__init__(one_line(message))
         self.status = status
+        self.code = code or _CODES[status]
 
 
 def one_line(text: str) -> str:

@@ -23,14 +23,17 @@ class RequestMetrics:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._codes: Counter[tuple[str, int]] = Counter()
+        self._codes: Counter[tuple[str, str]] = Counter()
         self._latencies: defaultdict[str, _Latency] = defaultdict(_Latency)
 
-    def observe(self, endpoint: str, code: int, seconds: float) -> None:
-        """Adds one answered request; `endpoint` must be one of a few names, never what a client sent."""
+    def observe(self, endpoint: str, code: int | str, seconds: float) -> None:
+        """Adds one answered request; `endpoint` must be one of a few names, never what a client sent.
+
+        `code` is an HTTP status, or the name of gRPC's.
+        """
         bucket = sum(seconds > bound for bound in BUCKETS)
         with self._lock:
-            self._codes[endpoint, code] += 1
+            self._codes[endpoint, str(code)] += 1
             latency = self._latencies[endpoint]
             latency.counts[bucket] += 1
             latency.seconds += seconds

@@ -16,16 +16,18 @@ from pipeline.serving.errors import RequestError, ServingError, one_line
 DEFAULT_SIGNATURE = "serving_default"
 SAVED_MODEL_FILE = "saved_model.pb"
 
-# TensorFlow's error codes as TF Serving's REST API answers them; anything else is 500.
-_HTTP_STATUS = {
-    "InvalidArgumentError": 400,
-    "FailedPreconditionError": 400,
-    "OutOfRangeError": 400,
-    "ResourceExhaustedError": 429,
-    "UnimplementedError": 501,
-    "UnavailableError": 503,
-    "DeadlineExceededError": 504,
+# TensorFlow's errors as TF Serving answers them over REST and gRPC; anything else is 500, INTERNAL.
+_STATUS = {
+    "InvalidArgumentError": (400, "INVALID_ARGUMENT"),
+    "FailedPreconditionError": (400, "FAILED_PRECONDITION"),
+    "OutOfRangeError": (400, "OUT_OF_RANGE"),
+    "ResourceExhaustedError": (429, "RESOURCE_EXHAUSTED"),
+    "UnimplementedError": (501, "UNIMPLEMENTED"),
+    "UnavailableError": (503, "UNAVAILABLE"),
+    "DeadlineExceededError": (504, "DEADLINE_EXCEEDED"),
 }
+
+_ROWS_IN_A_CALL = 256
 
 # Packages whose custom ops a graph may hold: TF Serving links them, here they are imported when missed.
 _OP_LIBRARIES = ("tensorflow_text",)
@@ -65,6 +67,11 @@ class Signature:
     inputs: Mapping[str, TensorSpec]
     outputs: Mapping[str, TensorSpec]
 
+    @property
+    def batched(self) -> bool:
+        """Whether all tensors have rows, so that the rows of several requests can be answered in one call."""
+        return all(spec.batched for spec in (*self.inputs.values(), *self.outputs.values()))
+
 
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
@@ -74,13 +81,15 @@ class LoadedModel:
         path: the version directory it came from.
         version: the number in that directory's name, 0 where it is not a number.
         signatures: the entry points by name.
-        signature_def: the SavedModel's own signature_def, as TF Serving's metadata prints it.
+        signature_def: the SavedModel's own signature_def by name, as TF Serving's metadata prints it.
+        signature_protos: the same as SignatureDef messages.
     """
 
     path: Path
     version: int
     signatures: Mapping[str, Signature]
     signature_def: Mapping[str, Any]
+    signature_protos: Mapping[str, Any] = field(repr=False)
     _functions: Mapping[str, Any] = field(repr=False)
     # A signature's function does not keep the variables alive that it reads; the loaded object does.
     _owner: Any = field(repr=False)
@@ -97,7 +106,7 @@ class LoadedModel:
             raise ServingError(f"{folder}: no {SAVED_MODEL_FILE}; is this a version directory?")
         try:
             owner = _load_with_ops(folder)
-            signature_def = _read_signature_def(folder)
+            protos = _read_signature_def(folder)
         # The loader raises whatever it trips over in a damaged file: a dozen types, none of them documented.
         except Exception as error:
             raise ServingError(one_line(f"{folder}: cannot be loaded: {error}")) from error
@@ -108,7 +117,8 @@ class LoadedModel:
             path=folder,
             version=int(folder.name) if folder.name.isdecimal() else 0,
             signatures={name: _signature(name, function) for name, function in functions.items()},
-            signature_def=signature_def,
+            signature_def={name: _as_json(proto) for name, proto in protos.items()},
+            signature_protos=protos,
             _functions=functions,
             _owner=owner,
         )
@@ -118,7 +128,10 @@ class LoadedModel:
         found = self.signatures.get(name or DEFAULT_SIGNATURE)
         if found is None:
             known = ", ".join(sorted(self.signatures))
-            raise RequestError(f'Serving signature name: "{name}" not found in signature def; known: {known}')
+            raise RequestError(
+                f'Serving signature name: "{name}" not found in signature def; known: {known}',
+                code="FAILED_PRECONDITION",
+            )
         return found
 
     def predict(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -135,23 +148,69 @@ class LoadedModel:
             RequestError: unknown signature, other inputs than it takes, wrong shapes or types, or values that
                 the graph refuses.
         """
+        entry = self.signature(signature)
+        return self.run(entry, self.check(entry, inputs))
+
+    def check(self, signature: Signature, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The inputs in the types that the signature takes.
+
+        Raises:
+            RequestError: other inputs than it takes, or wrong shapes or types.
+        """
+        _check_names(signature, inputs)
+        return {name: _checked(spec, np.asarray(inputs[name])) for name, spec in signature.inputs.items()}
+
+    def run(self, signature: Signature, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Runs a signature on inputs that were checked.
+
+        Many rows go in several calls, texts of like length together: the graph pads texts to the longest of
+        a call, and what it makes of them should stay in the caches.
+
+        Raises:
+            RequestError: values that the graph refuses.
+        """
+        rows = len(next(iter(arrays.values()))) if signature.batched else 0
+        if rows <= _ROWS_IN_A_CALL:
+            return self._call(signature, arrays)
+        order = np.argsort(_lengths(arrays, rows), kind="stable")
+        parts = [order[at : at + _ROWS_IN_A_CALL] for at in range(0, rows, _ROWS_IN_A_CALL)]
+        answers = [
+            self._call(signature, {name: array[part] for name, array in arrays.items()}) for part in parts
+        ]
+        outputs = {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
+        if any(len(array) != rows for array in outputs.values()):
+            return self._call(signature, arrays)  # not row by row after all
+        back = np.argsort(order)
+        return {name: array[back] for name, array in outputs.items()}
+
+    def _call(self, signature: Signature, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         import tensorflow as tf
 
-        entry = self.signature(signature)
-        _check_names(entry, inputs)
-        arrays = {name: _checked(spec, np.asarray(inputs[name])) for name, spec in entry.inputs.items()}
         try:
-            tensors = {name: tf.constant(array, entry.inputs[name].dtype) for name, array in arrays.items()}
+            tensors = {
+                name: tf.constant(array, signature.inputs[name].dtype) for name, array in arrays.items()
+            }
         except (TypeError, ValueError) as error:
-            raise RequestError(f"Signature '{entry.name}': an input cannot be converted: {error}") from error
+            raise RequestError(
+                f"Signature '{signature.name}': an input cannot be converted: {error}"
+            ) from error
         try:
-            results = self._functions[entry.name](**tensors)
+            results = self._functions[signature.name](**tensors)
         except tf.errors.OpError as error:
-            status = _HTTP_STATUS.get(type(error).__name__)
+            status = _STATUS.get(type(error).__name__)
             if status is None:
                 raise
-            raise RequestError(_reason(str(error)), status) from error
+            raise RequestError(_reason(str(error)), *status) from error
         return {name: _to_numpy(tensor) for name, tensor in results.items()}
+
+
+def _lengths(arrays: Mapping[str, np.ndarray], rows: int) -> np.ndarray:
+    """What each row's longest string has, in bytes; 0 without strings."""
+    lengths = np.zeros(rows, np.int64)
+    for array in arrays.values():
+        if array.dtype == object and array.ndim == 1:
+            lengths = np.maximum(lengths, np.fromiter(map(len, array), np.int64, rows))
+    return lengths
 
 
 def _load_with_ops(folder: Path) -> Any:
@@ -172,18 +231,22 @@ def _load_with_ops(folder: Path) -> Any:
 
 
 def _read_signature_def(folder: Path) -> dict[str, Any]:
-    """The `signature_def` map of the first meta graph, in TF Serving's spelling."""
-    from google.protobuf import json_format
+    """The SignatureDef messages of the first meta graph, by name."""
     from tensorflow.core.protobuf import saved_model_pb2
 
     proto = saved_model_pb2.SavedModel.FromString((folder / SAVED_MODEL_FILE).read_bytes())
-    printed: dict[str, Any] = {}
-    for name, definition in sorted(proto.meta_graphs[0].signature_def.items()):
-        text = json_format.MessageToJson(
+    return dict(sorted(proto.meta_graphs[0].signature_def.items()))
+
+
+def _as_json(definition: Any) -> Any:
+    """A SignatureDef in TF Serving's spelling."""
+    from google.protobuf import json_format
+
+    return json.loads(
+        json_format.MessageToJson(
             definition, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
         )
-        printed[name] = json.loads(text)
-    return printed
+    )
 
 
 def _signature(name: str, function: Any) -> Signature:

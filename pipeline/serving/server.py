@@ -1,4 +1,4 @@
-"""`kembar serve`: the application behind uvicorn, in the foreground, on the loopback interface by default."""
+"""`kembar serve`: REST and gRPC in one event loop, in the foreground, bound to loopback by default."""
 
 from __future__ import annotations
 
@@ -9,12 +9,20 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvicorn
 
-from pipeline.serving.app import Limits, create_app
+from pipeline.serving.app import create_app
 from pipeline.serving.errors import ServingError
+from pipeline.serving.limits import Limits
+from pipeline.serving.protocol import patient_protocol
+from pipeline.serving.request_log import RequestLog
+from pipeline.serving.service import Service
 from pipeline.serving.versions import ModelStore, Watcher
+
+if TYPE_CHECKING:
+    import grpc
 
 logger = logging.getLogger(__name__)
 
@@ -31,42 +39,47 @@ def serve(
     name: str,
     host: str = "127.0.0.1",
     port: int = 8501,
+    grpc_port: int | None = None,
     *,
     limits: Limits | None = None,
+    open_log: Callable[[], RequestLog | None] = lambda: None,
     poll_seconds: float = 1.0,
     announce: Callable[[str], None] = _print,
 ) -> None:
-    """Serves the newest version below `base_dir` as model `name` until SIGINT or SIGTERM, then returns.
+    """Serves the versions below `base_dir` as model `name` until SIGINT or SIGTERM, then returns.
 
-    Announces `serving NAME version V at http://HOST:PORT/v1/models/NAME` once requests are answered; port 0
-    takes a free one. New versions are followed. Requests in flight are answered before it returns.
+    Announces `serving NAME version V at http://HOST:PORT/v1/models/NAME` once requests are answered, and
+    `, gRPC at HOST:PORT` behind it if `grpc_port` is given; port 0 takes a free one. New versions and pins
+    are followed. Requests in flight are answered before it returns. `open_log` opens the request log, if any.
 
     Raises:
-        ServingError: no version can be loaded, or the port cannot be had.
+        ServingError: no version can be loaded, or a port cannot be had.
     """
     limits = limits or Limits()
-    # First the port, which is quick to fail; the model takes seconds.
+    # First the ports, which are quick to fail; the model takes seconds.
     listener = _bind(host, port)
     with listener:
+        if grpc_port is not None:
+            _bind(host, grpc_port, "--grpc-port").close()
         store = ModelStore(base_dir)
         store.refresh()
         if store.current is None:
             failures = [f"version {status.version}: {status.error}" for status in store.statuses()]
-            reason = "; ".join(failures) or "no version there; push one with `kembar run`"
+            reason = "; ".join(failures) or store.missing()
             raise ServingError(f"{base_dir}: nothing to serve: {reason}")
-        url_host = f"[{host}]" if ":" in host else host
-        url = f"http://{url_host}:{listener.getsockname()[1]}/v1/models/{name}"
+        service = Service(store, name, limits, open_log())
         config = uvicorn.Config(
-            create_app(store, name, limits),
+            create_app(service),
+            http=patient_protocol(limits.header_timeout),
             access_log=False,
             log_config=None,  # the log belongs to the command line
             server_header=False,
+            limit_concurrency=limits.max_connections,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=int(limits.timeout) + 1,
         )
-        server = _AnnouncingServer(
-            config, announce, f"serving {name} version {store.current.version} at {url}"
-        )
+        url_host = f"[{host}]" if ":" in host else host
+        server = _Server(config, service, url_host, listener.getsockname()[1], grpc_port, announce)
         watcher = Watcher(store, poll_seconds)
         watcher.start()
         try:
@@ -74,32 +87,68 @@ def serve(
                 server.run(sockets=[listener])
         finally:
             watcher.stop()
+            service.close()
+        if server.failure is not None:
+            raise server.failure
     logger.info("stopped serving %s", name)
 
 
-class _AnnouncingServer(uvicorn.Server):
-    """Says where it listens as soon as it does, in one line that scripts can wait for."""
+class _Server(uvicorn.Server):
+    """uvicorn with gRPC beside it; says where both listen as soon as they do, in one line for scripts."""
 
-    def __init__(self, config: uvicorn.Config, announce: Callable[[str], None], line: str) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        service: Service,
+        host: str,
+        port: int,
+        grpc_port: int | None,
+        announce: Callable[[str], None],
+    ) -> None:
         super().__init__(config)
+        self._service = service
+        self._host = host
+        self._port = port
+        self._grpc_port = grpc_port
         self._announce = announce
-        self._line = line
+        self._grpc: grpc.aio.Server | None = None
+        self.failure: ServingError | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
-        if self.started:
-            self._announce(self._line)
+        model = self._service.store.current
+        if not self.started or model is None:
+            return
+        name = self._service.name
+        line = f"serving {name} version {model.version} at http://{self._host}:{self._port}/v1/models/{name}"
+        if self._grpc_port is not None:
+            from pipeline.serving.rpc import start_grpc
+
+            try:
+                self._grpc, bound = await start_grpc(self._service, self._host, self._grpc_port)
+            except ServingError as error:
+                self.failure, self.should_exit = error, True
+                return
+            line += f", gRPC at {self._host}:{bound}"
+        self._announce(line)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._grpc is not None:  # takes no new calls, and waits for those in flight
+            await self._grpc.stop(self._service.limits.timeout)
+        await super().shutdown(sockets=sockets)
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def _bind(host: str, port: int, option: str = "--port") -> socket.socket:
     """A listening socket; uvicorn's own way to make one ends the process where it fails."""
     if not 0 <= port <= 65_535:
-        raise ServingError(f"cannot listen on port {port}: give --port a number from 0 to 65535")
+        raise ServingError(f"cannot listen on port {port}: give {option} a number from 0 to 65535")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
-        raise ServingError(f"cannot listen on {host}:{port}: {error}; choose another with --port") from error
+        raise ServingError(
+            f"cannot listen on {host}:{port}: {error}; choose another with {option}"
+        ) from error
 
 
 @contextmanager

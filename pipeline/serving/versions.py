@@ -1,8 +1,8 @@
-"""The version directories of one model, and which of them is in memory.
+"""The version directories of one model, and which of them are in memory.
 
-As in TF Serving the highest number on disk is served. A new version is loaded and warmed up beside the old
-one and then put in its place by one assignment; requests that began on the old one keep a reference and
-finish on it.
+As in TF Serving the highest number on disk is served, unless TF Serving's model config file beside the
+directory pins others. A new version is loaded and warmed up beside the old one and then put in its place by
+one assignment; requests that began on the old one keep a reference and finish on it.
 """
 
 from __future__ import annotations
@@ -11,13 +11,17 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pipeline.serving.errors import ServingError, one_line
+from pipeline.serving.errors import RequestError, ServingError, one_line
 from pipeline.serving.model import SAVED_MODEL_FILE, LoadedModel
 from pipeline.serving.warmup import warm_up
+
+if TYPE_CHECKING:
+    from components.atomic_pusher.pins import Pins
 
 logger = logging.getLogger(__name__)
 
@@ -60,20 +64,25 @@ def latest(base_dir: str | Path) -> Path | None:
     return found[max(found)] if found else None
 
 
-def load_latest(base_dir: str | Path) -> LoadedModel:
-    """Loads the highest version.
+def load_served(base_dir: str | Path) -> LoadedModel:
+    """Loads the version that answers requests without a version: the highest, of those pinned if any are.
 
     Raises:
         ServingError: there is none, or it cannot be loaded.
     """
-    path = latest(base_dir)
-    if path is None:
+    pins = _read_pins(Path(base_dir))
+    found = discover(base_dir)
+    wanted = [version for version in (pins.versions if pins else ()) if version in found] or list(found)
+    if pins and pins.versions and not set(pins.versions) & found.keys():
+        listed = ", ".join(map(str, pins.versions))
+        raise ServingError(f"{base_dir}: version {listed} is pinned but is not there; pin another")
+    if not wanted:
         raise ServingError(f"{base_dir}: no version is served; push one with `kembar run`")
-    return LoadedModel.load(path)
+    return replace(LoadedModel.load(found[max(wanted)]), version=max(wanted))
 
 
 class ModelStore:
-    """The version in service and the fate of the others.
+    """The versions in service and the fate of the others.
 
     Args:
         base_dir: holds one directory a version.
@@ -83,7 +92,11 @@ class ModelStore:
     def __init__(self, base_dir: str | Path, load: Callable[[Path], LoadedModel] = LoadedModel.load) -> None:
         self.base_dir = Path(base_dir)
         self._load = load
-        self._current: LoadedModel | None = None
+        # Both are replaced, never changed: readers take no lock.
+        self._loaded: Mapping[int, LoadedModel] = {}
+        self._labels: Mapping[str, int] = {}
+        self._pins: Pins | None = None
+        self._pins_error = ""
         self._statuses: dict[int, VersionStatus] = {}
         self._failed: dict[int, _Fingerprint] = {}
         self._lock = threading.Lock()
@@ -92,31 +105,108 @@ class ModelStore:
 
     @property
     def current(self) -> LoadedModel | None:
-        """The version in service. Keep the reference for a whole request: the next read may give another."""
-        return self._current
+        """The version that answers requests which name none: the highest.
 
-    def statuses(self) -> list[VersionStatus]:
-        """The versions that were loaded or tried, the highest first."""
+        Keep the reference for a whole request: the next read may give another.
+        """
+        loaded = self._loaded
+        return loaded[max(loaded)] if loaded else None
+
+    def find(self, name: str, version: int | None = None, label: str | None = None) -> LoadedModel:
+        """The version that a request names by number or label, or else the current one.
+
+        Version 0 stands for none, as in OpenVINO's model server, whose client always sends a number.
+
+        Raises:
+            RequestError: it is not in service; `name` is the model's name for the message.
+        """
+        if label is not None:
+            version = self._labels.get(label)
+            if version is None:
+                raise RequestError(f"Unrecognized servable version label: {label}")
+        if version:
+            model = self._loaded.get(version)
+            if model is None:
+                raise RequestError(f"Servable not found for request: Specific({name}, {version})", 404)
+            return model
+        model = self.current
+        if model is None:
+            raise RequestError(f"no version of {name} is loaded yet", 503)
+        return model
+
+    def statuses(self, version: int | None = None, label: str | None = None) -> list[VersionStatus]:
+        """The versions that were loaded or tried, the highest first; or the one asked for, if it is known.
+
+        Raises:
+            RequestError: the label is not known.
+        """
+        if label is not None and (version := self._labels.get(label)) is None:
+            raise RequestError(f"Unrecognized servable version label: {label}")
         with self._lock:
-            return sorted(self._statuses.values(), key=lambda status: -status.version)
+            return sorted(
+                (status for status in self._statuses.values() if not version or status.version == version),
+                key=lambda status: -status.version,
+            )
 
     def refresh(self) -> bool:
-        """Looks at the directory once; loads, warms up and swaps in another version if that is due.
+        """Looks at the directory once; loads, warms up and swaps in other versions if that is due.
 
-        Returns whether the version in service changed. A version that fails is skipped until its files
-        change, and the next lower one is tried, so that a restart on a broken push still serves. A version in
-        service that is gone from the disk goes on, unless a lower one is there to take over: that is a
-        rollback.
+        Returns whether the versions in service changed. A version that fails is skipped until its files
+        change. Unless versions are pinned, the next lower one is tried then, so that a restart on a broken
+        push still serves; and a version in service that is gone from the disk goes on, unless a lower one is
+        there to take over: that is a rollback. Of pinned versions all are loaded; the others go on until one
+        of the pinned can answer.
         """
         with self._refreshing:
+            before = self._loaded
             on_disk = discover(self.base_dir)
+            pins = self._follow_pins()
             self._forget(on_disk)
-            for version in sorted(on_disk, reverse=True):
-                if self._current is not None and version == self._current.version:
-                    return False
-                if version not in self._failed and self._try(version, on_disk[version]):
-                    return True
-        return False
+            if pins is not None and pins.versions:
+                for version in sorted(pins.versions, reverse=True):
+                    self._ensure(version, on_disk)
+                self._keep(set(pins.versions) & self._loaded.keys())
+            else:
+                for version in sorted(on_disk, reverse=True):
+                    if self._ensure(version, on_disk):
+                        self._keep({version})
+                        break
+            self._labels = dict(pins.labels) if pins is not None else {}
+            return self._loaded is not before
+
+    def missing(self) -> str:
+        """Why nothing was even tried: one clause for an error."""
+        if self._pins_error:
+            return self._pins_error
+        if self._pins is not None and self._pins.versions:
+            listed = ", ".join(map(str, self._pins.versions))
+            return f"version {listed} is pinned but is not there; pin another with `kembar rollback`"
+        return "no version there; push one with `kembar run`"
+
+    def _follow_pins(self) -> Pins | None:
+        """What the model config file says; while it cannot be read, what it said before."""
+        try:
+            self._pins, self._pins_error = _read_pins(self.base_dir), ""
+        except (ServingError, OSError) as error:
+            if str(error) != self._pins_error:  # once, not every second
+                logger.warning("the versions in service stay: %s", error)
+            self._pins_error = str(error)
+        return self._pins
+
+    def _ensure(self, version: int, on_disk: dict[int, Path]) -> bool:
+        """Whether a version is in service, after trying to bring it there."""
+        if version in self._loaded:
+            return True
+        return version in on_disk and version not in self._failed and self._try(version, on_disk[version])
+
+    def _keep(self, versions: set[int]) -> None:
+        """Ends the other versions, as long as one remains."""
+        ended = self._loaded.keys() - versions
+        if not versions or not ended:
+            return
+        self._loaded = {version: model for version, model in self._loaded.items() if version in versions}
+        for version in ended:
+            self._set(VersionStatus(version, "END"))
 
     def _try(self, version: int, path: Path) -> bool:
         """Puts a version in service if it answers."""
@@ -134,10 +224,8 @@ class ModelStore:
             self.load_failures += 1
             self._set(VersionStatus(version, "END", message))
             return False
-        previous, self._current = self._current, model
+        self._loaded = {**self._loaded, version: model}
         self._set(VersionStatus(version, "AVAILABLE"))
-        if previous is not None:
-            self._set(VersionStatus(previous.version, "END"))
         seconds = time.monotonic() - started
         logger.info("version %d in service after %.1f s, %d warm-up requests", version, seconds, requests)
         return True
@@ -147,12 +235,11 @@ class ModelStore:
         for version, fingerprint in list(self._failed.items()):
             if version not in on_disk or _fingerprint(on_disk[version]) != fingerprint:
                 del self._failed[version]
-        served = self._current.version if self._current is not None else None
         with self._lock:
             self._statuses = {
                 version: status
                 for version, status in self._statuses.items()
-                if version in on_disk or version == served
+                if version in on_disk or version in self._loaded
             }
 
     def _set(self, status: VersionStatus) -> None:
@@ -186,6 +273,13 @@ class Watcher:
             # Nothing should come here; if it does, the next look must still take place.
             except Exception:
                 logger.exception("%s: cannot be looked at", self._store.base_dir)
+
+
+def _read_pins(base_dir: Path) -> Pins | None:
+    # TensorFlow Serving's messages import TensorFlow, which takes seconds and is wanted with a model only.
+    from components.atomic_pusher.pins import config_file, read_pins
+
+    return read_pins(base_dir) if config_file(base_dir).is_file() else None
 
 
 def _fingerprint(path: Path) -> _Fingerprint:

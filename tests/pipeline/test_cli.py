@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from pipeline import __main__ as commands
 from pipeline import predict as predicting
 from pipeline.__main__ import app
+from pipeline.commands import serving as serving_commands
 from trainer.errors import ConfigError, DataRejected, KembarError, Locked, ServingError
 
 ROOT = Path(__file__).parents[2]
@@ -43,7 +44,8 @@ def config(tmp_path, monkeypatch):
 @pytest.fixture(autouse=True)
 def _closed_terminals(monkeypatch, new_terminal):
     """Commands leave closing their terminal to the process's end; these have none."""
-    monkeypatch.setattr(commands, "Terminal", new_terminal)
+    for module in (commands, serving_commands):
+        monkeypatch.setattr(module, "Terminal", new_terminal)
 
 
 def error_of(*arguments: str | Path) -> KembarError:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+from datetime import date
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline import predict as predicting
-from pipeline.predict import predict
+from pipeline import rows
+from pipeline.predict import embed, predict
 from pipeline.workdir import Workdir
 from trainer.errors import ConfigError, ServingError
 
@@ -23,8 +27,11 @@ class Lengths:
 
     def __init__(self) -> None:
         self.batches: list[int] = []
+        self.signatures = {"serving_default": None, "embed": None}
 
     def predict(self, signature, inputs):
+        if signature == "embed":
+            return {"embedding": np.array([[len(text), 0.1] for text in inputs["text"]], np.float32)}
         assert signature == "serving_default"
         self.batches.append(len(inputs["text_a"]))
         lengths = np.array(
@@ -57,7 +64,7 @@ def model(workdir, monkeypatch):
     (workdir.serving / "7").mkdir(parents=True)
     (workdir.serving / "7" / "saved_model.pb").touch()
     served = Lengths()
-    monkeypatch.setattr(predicting, "load_latest", lambda base: served)
+    monkeypatch.setattr(predicting, "load_served", lambda base: served)
     return served
 
 
@@ -87,7 +94,7 @@ def test_two_texts_are_one_line(ask, model, capfd):
 
 
 def test_classes_have_a_name_and_probabilities(ask, model, monkeypatch, capfd):
-    monkeypatch.setattr(predicting, "load_latest", lambda base: Classes())
+    monkeypatch.setattr(predicting, "load_served", lambda base: Classes())
     ask(texts=("a", "b"))
     line = '{"text_a": "a", "text_b": "b", "label": "naïve", "probabilities": [0.1, 0.9]}'
     assert capfd.readouterr().out == line + "\n"
@@ -119,7 +126,7 @@ def test_every_kind_of_file_is_read_and_its_columns_kept(tmp_path, ask, model, c
 
 
 def test_files_are_scored_in_batches_and_in_order(tmp_path, ask, model, capfd, monkeypatch):
-    monkeypatch.setattr(predicting, "BATCH", 3)
+    monkeypatch.setattr(rows, "BATCH", 3)
     path = write(tmp_path, "q.csv", HEADER + "".join(f"{'x' * n},\n" for n in range(8)))
     ask(path)
     assert [answer["score"] for answer in answers(capfd)] == pytest.approx([n / 10 for n in range(8)])
@@ -129,13 +136,13 @@ def test_files_are_scored_in_batches_and_in_order(tmp_path, ask, model, capfd, m
 def test_an_output_file_appears_when_it_is_complete(tmp_path, ask, model, capfd):
     output = tmp_path / "out.jsonl"
     output.write_text("of the last run")
-    bad = write(tmp_path, "bad.jsonl", '{"text_a": "x", "text_b": "y"}\n{"text_a": "x"}\n')
+    bad = write(tmp_path, "bad.csv.gz", gzip.compress((HEADER + "x,y\n" * 99).encode(), mtime=0)[:-12])
     with pytest.raises(ConfigError):
         ask(bad, output=output)
     assert output.read_text() == "of the last run"
     ask(write(tmp_path, "good.csv", HEADER + "a,é\n"), output=output)
     assert output.read_text(encoding="utf-8") == '{"text_a": "a", "text_b": "é", "label": 0, "score": 20.1}\n'
-    assert {path.name for path in tmp_path.iterdir()} == {"bad.jsonl", "good.csv", "out.jsonl", "work"}
+    assert {path.name for path in tmp_path.iterdir()} == {"bad.csv.gz", "good.csv", "out.jsonl", "work"}
     assert capfd.readouterr().out == ""
 
 
@@ -146,28 +153,104 @@ def test_a_file_without_rows_has_no_answers(tmp_path, ask, model, capfd):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "message"),
+    ("name", "content", "error"),
     [
-        ("q.csv", "a,text_b\nx,y\n", ", row 1: no text 'text_a': name the columns text_a and text_b"),
-        ("q.csv", HEADER + "x,y\nx\n", ", row 2: no text 'text_b': name the columns text_a and text_b"),
-        ("q.csv", HEADER + "x,y,z\n", ", row 1: more fields than the header has columns"),
-        ("q.csv", HEADER + "x,caf\udce9\n", ", row 1: 'text_b' is not UTF-8"),
-        ("q.csv", "id,text_a,text_b\ncaf\udce9,x,y\n", ", row 1: 'id' is not UTF-8"),
-        ("q.jsonl", '{"text_a": "x", "text_b": "y"}\n{oops}\n', ", row 2: Expecting property name"),
-        ("q.jsonl", '["x", "y"]\n', ", row 1: no text 'text_a': name the columns text_a and text_b"),
-        ("q.jsonl", '{"text_a": "x", "text_b": 3}\n', ", row 1: no text 'text_b'"),
-        ("q.jsonl", '{"text_a": "x", "text_b": "\\ud800"}\n', ", row 1: 'text_b' is not UTF-8"),
-        ("q.jsonl.gz", gzip.compress(b"{}" * 99, mtime=0)[:-12], ", row 1: "),
-        ("q.xlsx", "x", ": known are .csv, .tsv and .jsonl, also with .gz"),
+        ("q.csv", HEADER + "x\n", "1 fields where the header has 2"),
+        ("q.csv", HEADER + "x,y,z\n", "3 fields where the header has 2"),
+        ("q.csv", HEADER + "x,caf\udce9\n", "'text_b' is not UTF-8"),
+        ("q.csv", "id,text_a,text_b\ncaf\udce9,x,y\n", "'id' is not UTF-8"),
+        ("q.jsonl", "{oops}\n", "not JSON: Expecting property name"),
+        ("q.jsonl", "[" * 100_000 + "\n", "not JSON: "),
+        ("q.jsonl", '["x", "y"]\n', "not a JSON object"),
+        ("q.jsonl", '{"text_a": "x"}\n', "no text 'text_b'"),
+        ("q.jsonl", '{"text_a": "x", "text_b": 3, "id": 7}\n', "no text 'text_b'"),
+        ("q.jsonl", '{"text_a": "x", "text_b": "\\ud800"}\n', "'text_b' is not UTF-8"),
     ],
 )
-def test_a_wrong_file_is_one_line_that_names_the_row(tmp_path, ask, model, capfd, name, content, message):
+def test_a_bad_row_has_an_error_and_the_others_their_answers(
+    tmp_path, ask, model, capfd, name, content, error
+):
+    good = '{"text_a": "a", "text_b": "b"}\n'
+    if name == "q.csv":
+        header = content.splitlines(keepends=True)[0]
+        good = ",".join(["a"] * len(header.split(","))) + "\n"
+    ask(write(tmp_path, name, content + good))
+    out, err = capfd.readouterr()
+    bad, scored = map(json.loads, out.splitlines())
+    assert bad["error"].startswith(error)
+    assert "score" not in bad
+    assert (scored["score"], "error" in scored) == (10.1, False)
+    assert err.endswith("1 of 2 rows could not be read: their 'error' says why\n")
+    if '"id": 7' in content:
+        assert bad["id"] == 7
+
+
+def test_parquet_is_read_and_its_columns_kept(tmp_path, ask, model, capfd):
+    columns = {"text_a": ["a", None], "n": [1, 2], "day": [date(2026, 11, 25)] * 2, "text_b": ["b", "b"]}
+    pq.write_table(pa.table(columns), tmp_path / "q.parquet")
+    ask(tmp_path / "q.parquet")
+    day = "2026-11-25"
+    assert answers(capfd) == [
+        {"text_a": "a", "n": 1, "day": day, "text_b": "b", "label": 0, "score": 10.1},
+        {"text_a": None, "n": 2, "day": day, "text_b": "b", "error": "no text 'text_a'"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("q.csv", "a,text_b\nx,y\n", ": no column 'text_a': there are a, text_b"),
+        ("q.jsonl.gz", gzip.compress(b"{}" * 99, mtime=0)[:-12], ", row 1: "),
+        ("q.xlsx", "x", ": known are .csv, .tsv, .jsonl, also with .gz, and .parquet"),
+        ("q.parquet", "x", ": not a Parquet file"),
+    ],
+)
+def test_a_wrong_file_is_one_line(tmp_path, ask, model, capfd, name, content, message):
     path = write(tmp_path, name, content)
     with pytest.raises(ConfigError) as caught:
         ask(path)
     said = str(caught.value)
     assert said.startswith(f"--input {path}{message}")
     assert "\n" not in said
+
+
+def test_embeddings_as_json_lines_and_as_parquet(tmp_path, workdir, model, new_terminal):
+    source = write(tmp_path, "q.jsonl", '{"id": 1, "t": "abc"}\n{"id": 2}\n{"id": 3, "t": ""}\n')
+    embed(workdir, source, tmp_path / "e.jsonl", "t", new_terminal())
+    assert [json.loads(line) for line in (tmp_path / "e.jsonl").read_text().splitlines()] == [
+        {"embedding": [3.0, 0.1], "error": None, "id": 1, "t": "abc"},
+        {"embedding": None, "error": "no text 't'", "id": 2},
+        {"embedding": [0.0, 0.1], "error": None, "id": 3, "t": ""},
+    ]
+    embed(workdir, source, tmp_path / "e.parquet", "t", new_terminal())
+    table = pq.read_table(tmp_path / "e.parquet")
+    assert table.schema.field("embedding").type == pa.list_(pa.float32())
+    assert table["id"].to_pylist() == [1, 2, 3]
+    assert table["error"].to_pylist() == [None, "no text 't'", None]
+    np.testing.assert_allclose(table["embedding"][0].as_py(), [3, 0.1], rtol=1e-6)
+    assert table["embedding"][1].as_py() is None
+
+
+def test_a_table_cannot_change_its_columns(tmp_path, workdir, model, new_terminal, monkeypatch):
+    monkeypatch.setattr(rows, "BATCH", 1)
+    for second, message in (('{"t": "b", "x": 1}', "a later row has a column 'x'"), ('{"t": "b"}', None)):
+        source = write(tmp_path, "q.jsonl", '{"t": "a"}\n' + second + "\n")
+        if message is None:
+            embed(workdir, source, tmp_path / "e.parquet", "t", new_terminal())
+            continue
+        with pytest.raises(ConfigError, match=message):
+            embed(workdir, source, tmp_path / "e.parquet", "t", new_terminal())
+        assert not (tmp_path / "e.parquet").exists()
+    assert pq.read_table(tmp_path / "e.parquet").num_rows == 2
+
+
+def test_a_model_without_embeddings_says_so(tmp_path, workdir, model, new_terminal):
+    model.signatures = {"serving_default": None}
+    source = write(tmp_path, "q.jsonl", '{"t": "a"}\n')
+    with pytest.raises(
+        ConfigError, match="the served model has no signature 'embed': it has serving_default"
+    ):
+        embed(workdir, source, tmp_path / "e.jsonl", "t", new_terminal())
 
 
 def test_paths_that_are_not_there_are_named_before_a_model_is_loaded(tmp_path, ask):

@@ -2,13 +2,18 @@
 
 import asyncio
 import shutil
+import threading
 from pathlib import Path
 
+import grpc
 import httpx
 import pytest
 import tensorflow as tf
 
-from pipeline.serving.app import Limits, create_app
+from pipeline.serving.app import create_app
+from pipeline.serving.limits import Limits
+from pipeline.serving.rpc import start_grpc
+from pipeline.serving.service import Service
 from pipeline.serving.versions import ModelStore
 
 
@@ -44,6 +49,16 @@ class Arithmetic(tf.Module):
         parsed = tf.io.parse_example(examples, features)
         return {"score": self._score(parsed["text_a"], parsed["text_b"])}
 
+    @tf.function(input_signature=[_spec("inputs", tf.string, None)])
+    def regress(self, inputs):
+        return {"outputs": self.examples(inputs)["score"]}
+
+    @tf.function(input_signature=[_spec("inputs", tf.string, None)])
+    def classify(self, inputs):
+        score = self.examples(inputs)["score"]
+        names = tf.tile([["far", "near"]], [tf.size(score), 1])
+        return {"classes": names, "scores": tf.stack([score, -score], axis=1)}
+
     @tf.function(input_signature=[_spec("vector", tf.float32, None, 3)])
     def elbo(self, vector):
         total = tf.reduce_sum(vector, axis=1)
@@ -72,6 +87,8 @@ class Arithmetic(tf.Module):
             "serving_default": self.score,
             "embed": self.embed,
             "serve_examples": self.examples,
+            "regress": self.regress,
+            "classify": self.classify,
             "score_vector": self.elbo,
             "sample": self.sample,
             "echo": self.echo,
@@ -138,9 +155,46 @@ def make_client():
     """A client of an application over a store."""
 
     def make(store: ModelStore, **limits) -> AppClient:
-        return AppClient(create_app(store, "twin", Limits(**limits)))
+        return AppClient(create_app(Service(store, "twin", Limits(**limits))))
 
     return make
+
+
+class GrpcServer:
+    """A gRPC server over a store in a thread of this process, and a channel to it."""
+
+    def __init__(self, store: ModelStore, **limits) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self.service = Service(store, "twin", Limits(**limits))
+        self._server, self.port = self._do(start_grpc(self.service, "127.0.0.1", 0))
+        self.channel = grpc.insecure_channel(f"127.0.0.1:{self.port}")
+
+    def _do(self, work):
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(20)
+
+    def close(self) -> None:
+        self.channel.close()
+        self._do(self._server.stop(5))
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(20)
+        self._loop.close()
+        self.service.close()
+
+
+@pytest.fixture
+def make_grpc():
+    """Starts gRPC servers and ends them."""
+    servers: list[GrpcServer] = []
+
+    def make(store: ModelStore, **limits) -> GrpcServer:
+        servers.append(GrpcServer(store, **limits))
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        server.close()
 
 
 @pytest.fixture(scope="session")

@@ -126,9 +126,12 @@ def test_row_format_needs_batched_outputs(shared_store):
         ("PUT", PREDICT, 405),
         ("DELETE", "/v1/models/twin", 405),
         ("POST", "/healthz", 405),
-        ("POST", "/v1/models/twin:classify", 501),
-        ("POST", "/v1/models/twin/versions/7:regress", 501),
-        ("GET", "/v1/models/twin/labels/stable", 501),
+        ("POST", "/v1/models/twin:classify", 400),
+        ("POST", "/v1/models/twin/versions/6:regress", 404),
+        ("GET", "/v1/models/twin/labels/stable", 400),
+        ("POST", "/v1/models/twin/labels/stable:predict", 400),
+        ("GET", "/v1/models/twin/labels/..%2F..%2Fetc%2Fpasswd", 400),
+        ("GET", "/v1/models/twin/labels/%00/metadata", 400),
     ],
 )
 def test_paths_and_methods(client, method, path, status):
@@ -159,6 +162,13 @@ def test_batch_limit(shared_store, make_client):
     check_error(client.predict({"instances": [PAIR] * 3}), 400, "'instances' holds 3 rows, but at most 2")
     body = {"inputs": ["a"] * 3, "signature_name": "embed"}
     check_error(client.predict(body), 400, "'text' holds 3 rows, but at most 2")
+
+
+def test_text_limit(shared_store, make_client):
+    client = make_client(shared_store, max_text_bytes=10)
+    assert client.predict({"instances": [{**PAIR, "text_a": "é" * 5}]}).status_code == 200
+    long = client.predict({"instances": [PAIR, {**PAIR, "text_a": "é" * 5 + "a"}]})
+    check_error(long, 400, "'text_a' holds a string of more than 10 bytes")
 
 
 def test_compressed_bodies_are_refused(client):

@@ -1,37 +1,48 @@
 """The real server in a process of its own: uvicorn, a socket, signals."""
 
+import json
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
+import grpc
 import httpx
 import pytest
+import tensorflow as tf
+from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
 
 from pipeline.serving.errors import ServingError
 from pipeline.serving.server import serve
+from tests.pipeline.serving.test_serving_grpc import predict_request
 
 ROOT = Path(__file__).parents[3]
 PROGRAM = """
-import sys
+import json, sys
+from pipeline.serving.limits import Limits
 from pipeline.serving.server import serve
-serve(sys.argv[1], "twin", port=int(sys.argv[2]), poll_seconds=0.1)
+from tests.pipeline.serving.test_serving_grpc import predict_request
+limits = Limits(**json.loads(sys.argv[3]))
+serve(sys.argv[1], "twin", port=0, grpc_port=int(sys.argv[2]), limits=limits, poll_seconds=0.1)
 """
-LINE = re.compile(r"serving twin version 1 at (http://127\.0\.0\.1:\d+/v1/models/twin)\n")
+LINE = re.compile(
+    r"serving twin version 1 at (http://127\.0\.0\.1:\d+/v1/models/twin), gRPC at (127\.0\.0\.1:\d+)\n"
+)
 
 
-@pytest.fixture
-def server(base_dir, push):
-    """A server on version 1: its process and its address."""
-    push(1)
+@contextmanager
+def running_server(base_dir, grpc_port="0", **limits):
+    """A server in a process of its own: the process, its REST and its gRPC address."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"}
     with subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(base_dir), "0"],
+        [sys.executable, "-c", PROGRAM, str(base_dir), grpc_port, json.dumps(limits)],
         stdout=subprocess.PIPE,
         text=True,
         env=environment,
@@ -41,10 +52,44 @@ def server(base_dir, push):
             assert process.stdout is not None
             announced = LINE.fullmatch(process.stdout.readline())
             assert announced
-            yield process, announced[1]
+            yield process, announced[1], announced[2]
         finally:
             if process.poll() is None:
                 process.kill()
+
+
+@pytest.fixture
+def server(base_dir, push):
+    """A server on version 1."""
+    push(1)
+    with running_server(base_dir) as started:
+        yield started
+
+
+class GrpcCaller(threading.Thread):
+    """The same over gRPC."""
+
+    def __init__(self, address: str, ended: threading.Event) -> None:
+        super().__init__()
+        self._address = address
+        self._ended = ended
+        self.scores: list[float] = []
+        self.failures: list[str] = []
+
+    def run(self) -> None:
+        request = predict_request(text_a=["a"] * 8, text_b=["b"] * 8)
+        with grpc.insecure_channel(self._address) as channel:
+            stub = PredictionServiceStub(channel)
+            while not self._ended.is_set():
+                try:
+                    answer = stub.Predict(request, timeout=20)
+                except grpc.RpcError as error:
+                    self.failures.append(repr(error))
+                    continue
+                scores = tf.make_ndarray(answer.outputs["score"]).tolist()
+                if len(scores) != 8 or set(scores) != {float(answer.model_spec.version.value)}:
+                    self.failures.append(str(answer))
+                self.scores.append(scores[0])
 
 
 class Caller(threading.Thread):
@@ -85,13 +130,13 @@ def states(url: str) -> dict[str, str]:
 
 
 def test_swap_under_load_loses_no_request(server, push, base_dir):
-    process, url = server
+    process, url, rpc = server
     oversized = httpx.post(url + ":predict", content=b" " * (9 * 1024 * 1024), timeout=20)
     assert oversized.status_code == 413
     assert oversized.json() == {"error": "the body is larger than 8388608 bytes; send fewer rows a request"}
 
     ended = threading.Event()
-    callers = [Caller(url, ended) for _ in range(4)]
+    callers = [*(Caller(url, ended) for _ in range(3)), GrpcCaller(rpc, ended)]
     for caller in callers:
         caller.start()
     try:
@@ -120,8 +165,10 @@ def test_swap_under_load_loses_no_request(server, push, base_dir):
         # Each caller saw one change, and only forwards.
         assert caller.scores == sorted(caller.scores)
     metrics = httpx.get(url.replace("/v1/models/twin", "/metrics")).text
-    answered = sum(len(caller.scores) for caller in callers)
+    answered = sum(len(caller.scores) for caller in callers[:3])
     assert f'kembar_requests_total{{endpoint="predict",code="200"}} {answered}\n' in metrics
+    count = len(callers[3].scores)
+    assert f'kembar_requests_total{{endpoint="grpc_Predict",code="OK"}} {count}\n' in metrics
     assert "kembar_served_version 2\n" in metrics
 
     process.send_signal(signal.SIGTERM)
@@ -143,3 +190,8 @@ def test_serve_says_what_is_missing(base_dir, push):
         serve(base_dir, "twin", port=0)
     with pytest.raises(ServingError, match="give --port a number from 0 to 65535"):
         serve(base_dir, "twin", port=70_000)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        pytest.raises(ServingError, match="choose another with --grpc-port"),
+    ):
+        serve(base_dir, "twin", port=0, grpc_port=taken.getsockname()[1])

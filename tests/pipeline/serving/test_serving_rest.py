@@ -1,3 +1,4 @@
+import asyncio
 import base64
 import json
 import math
@@ -11,6 +12,7 @@ import tensorflow as tf
 from pipeline.serving.model import LoadedModel, Signature, TensorSpec
 from pipeline.serving.versions import ModelStore
 
+PREDICT = "/v1/models/twin:predict"
 PAIR = {"text_a": "abcd", "text_b": "ab"}
 
 
@@ -135,7 +137,7 @@ def test_ready_only_with_a_model(base_dir, push, make_client):
     client = make_client(store)
     assert client.get("/healthz").status_code == 503
     assert client.predict({"instances": [PAIR]}).status_code == 503
-    assert client.get("/v1/models/twin").json() == {"model_version_status": []}
+    assert client.get("/v1/models/twin").status_code == 404
     push(3)
     store.refresh()
     answer = client.get("/healthz")
@@ -166,10 +168,8 @@ class Gate:
 
     def __init__(self) -> None:
         self.opened = threading.Event()
-        self.began = threading.Semaphore(0)
 
     def __call__(self, text):
-        self.began.release()
         assert self.opened.wait(20)
         return {"text": text}
 
@@ -178,7 +178,7 @@ class Gate:
         signatures = {"serving_default": Signature("serving_default", text, text)}
 
         def load(path):
-            return LoadedModel(path, 1, signatures, {}, {"serving_default": self}, None)
+            return LoadedModel(path, 1, signatures, {}, {}, {"serving_default": self}, None)
 
         (base_dir / "1").mkdir()
         (base_dir / "1" / "saved_model.pb").touch()
@@ -187,42 +187,55 @@ class Gate:
         return store
 
 
+async def until(reached) -> None:
+    """Fails if `reached()` does not come true in time."""
+    deadline = time.monotonic() + 10
+    while not await reached():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+
+
 def test_timeout_is_504_and_the_server_goes_on(base_dir, make_client):
     gate = Gate()
     client = make_client(gate.store(base_dir), timeout=0.2, workers=1)
-    answer = client.predict({"instances": ["a"]})
-    assert (answer.status_code, answer.json()) == (504, {"error": "not answered within 0.2 s"})
-    gate.opened.set()
-    # The worker may need a moment to finish what nobody waits for any more.
-    deadline = time.monotonic() + 10
-    while client.predict({"instances": ["b"]}).status_code != 200:
-        assert time.monotonic() < deadline
-    assert "kembar_requests_pending 0" in client.get("/metrics").text
+
+    async def scenario():
+        async with client.session() as session:
+            answer = await session.post(PREDICT, json={"instances": ["a"]})
+            assert (answer.status_code, answer.json()) == (504, {"error": "not answered within 0.2 s"})
+            gate.opened.set()
+
+            # The worker may need a moment to finish what nobody waits for any more.
+            async def answered():
+                return (await session.post(PREDICT, json={"instances": ["b"]})).status_code == 200
+
+            await until(answered)
+            assert "kembar_requests_pending 0" in (await session.get("/metrics")).text
+
+    asyncio.run(scenario())
 
 
 def test_full_queue_is_503(base_dir, make_client):
     gate = Gate()
     client = make_client(gate.store(base_dir), workers=1, max_waiting=1)
-    codes = []
-    threads = [
-        threading.Thread(target=lambda: codes.append(client.predict({"instances": ["a"]}).status_code))
-        for _ in range(2)
-    ]
-    for thread in threads:
-        thread.start()
-    assert gate.began.acquire(timeout=10)
-    deadline = time.monotonic() + 10
-    while "kembar_requests_pending 2" not in client.get("/metrics").text:
-        assert time.monotonic() < deadline
-    refused = client.predict({"instances": ["a"]})
-    assert (refused.status_code, refused.json()) == (
-        503,
-        {"error": "too many requests are waiting; try again later"},
-    )
-    gate.opened.set()
-    for thread in threads:
-        thread.join()
-    assert codes == [200, 200]
+
+    async def scenario():
+        async with client.session() as session:
+            asked = [asyncio.create_task(session.post(PREDICT, json={"instances": ["a"]})) for _ in range(2)]
+
+            async def full():
+                return "kembar_requests_pending 2" in (await session.get("/metrics")).text
+
+            await until(full)
+            refused = await session.post(PREDICT, json={"instances": ["a"]})
+            assert (refused.status_code, refused.json()) == (
+                503,
+                {"error": "too many requests are waiting; try again later"},
+            )
+            gate.opened.set()
+            assert [(await each).status_code for each in asked] == [200, 200]
+
+    asyncio.run(scenario())
 
 
 def test_our_own_mistakes_are_500_without_details(base_dir, make_client, caplog):

@@ -7,7 +7,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from pipeline.serving.errors import ServingError
-from pipeline.serving.versions import ModelStore, VersionStatus, Watcher, discover, latest, load_latest
+from pipeline.serving.versions import ModelStore, VersionStatus, Watcher, discover, latest, load_served
 from pipeline.serving.warmup import WARMUP_FILE
 
 
@@ -57,17 +57,17 @@ def test_nothing_there(base_dir):
     assert discover(base_dir / "missing") == {}
     assert latest(base_dir) is None
     with pytest.raises(ServingError, match="no version is served; push one with `kembar run`"):
-        load_latest(base_dir)
+        load_served(base_dir)
     store = ModelStore(base_dir)
     assert not store.refresh()
     assert store.current is None
     assert store.statuses() == []
 
 
-def test_load_latest(push):
+def test_load_served(push):
     push(3)
     path = push(12, offset=2)
-    model = load_latest(path.parent)
+    model = load_served(path.parent)
     assert (model.version, model.path) == (12, path)
 
 

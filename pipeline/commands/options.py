@@ -1,0 +1,15 @@
+"""Arguments that commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="a TOML file, such as configs/sts.toml")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="overrides the file; repeatable"),
+]
+Folder = Annotated[Path | None, typer.Option("--workdir", help="where runs are kept; default: runs/NAME")]

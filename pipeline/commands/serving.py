@@ -1,0 +1,118 @@
+"""Commands that ask the version in service: serve, predict, embed, duplicates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline import config as configuration
+from pipeline.commands.options import ConfigPath, Folder, Settings
+from pipeline.terminal import Terminal
+from pipeline.workdir import Workdir
+from trainer.errors import ConfigError
+
+app = typer.Typer()
+
+Input = Annotated[Path, typer.Option("--input", help="CSV, TSV, JSON lines or Parquet")]
+Output = Annotated[Path, typer.Option("--output", help=".parquet, or JSON lines")]
+Column = Annotated[str, typer.Option(help="the column of the texts")]
+
+
+@app.command()
+def predict(
+    config: ConfigPath,
+    texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT_A TEXT_B]")] = None,
+    input: Annotated[
+        Path | None, typer.Option("--input", help="CSV, TSV, JSON lines or Parquet with text_a and text_b")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", help="default: standard output")] = None,
+    settings: Settings = None,
+    workdir: Folder = None,
+) -> None:
+    """Score pairs with the version in service; JSON lines out."""
+    from pipeline.predict import predict as score
+
+    loaded = configuration.load(config, settings or ())
+    if loaded.data.vector is not None:
+        raise ConfigError("predict scores pairs of texts; ask for vectors over REST: kembar serve")
+    if texts and (input is not None or len(texts) != 2):
+        raise ConfigError("predict takes two texts, or --input FILE, not both")
+    if not texts and input is None:
+        raise ConfigError("nothing to score: give two texts, or --input FILE")
+    score(Workdir.of(loaded, workdir), (texts[0], texts[1]) if texts else None, input, output, Terminal())
+
+
+@app.command()
+def serve(
+    config: ConfigPath,
+    port: Annotated[int, typer.Option(help="REST port; 0 takes a free one")] = 8501,
+    grpc_port: Annotated[int, typer.Option(help="gRPC port; 0 takes a free one")] = 8500,
+    host: Annotated[str, typer.Option(help="the address to listen on")] = "127.0.0.1",
+    settings: Settings = None,
+    workdir: Folder = None,
+) -> None:
+    """Serve in TF Serving's protocols, REST and gRPC; follow new versions and pins."""
+    from pipeline.serving.server import serve as serve_forever
+
+    loaded = configuration.load(config, settings or ())
+    folder = Workdir.of(loaded, workdir)
+    terminal = Terminal()
+    with terminal.noise_to(folder.root / "serve.log"):
+        serve_forever(
+            folder.serving,
+            loaded.pipeline.name,
+            host=host,
+            port=port,
+            grpc_port=grpc_port,
+            limits=loaded.serving.limits,
+            open_log=loaded.serving.open_log,
+            announce=terminal.result,
+        )
+
+
+@app.command()
+def embed(
+    config: ConfigPath,
+    input: Input,
+    output: Output,
+    column: Column = "text",
+    settings: Settings = None,
+    workdir: Folder = None,
+) -> None:
+    """Add the embedding of its text to each row of a file, with the version in service."""
+    from pipeline.predict import embed as write_embeddings
+
+    loaded = configuration.load(config, settings or ())
+    write_embeddings(Workdir.of(loaded, workdir), input, output, column, Terminal())
+
+
+@app.command()
+def duplicates(
+    config: ConfigPath,
+    input: Input,
+    output: Output,
+    column: Column = "text",
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="least score of a match; default: label 1, or four fifths of the range"),
+    ] = None,
+    neighbours: Annotated[int, typer.Option(min=1, max=1_000, help="candidates for each text")] = 10,
+    settings: Settings = None,
+    workdir: Folder = None,
+) -> None:
+    """Find the matching pairs inside one file of texts, with the version in service."""
+    from pipeline.duplicates import duplicates as find
+
+    loaded = configuration.load(config, settings or ())
+    find(
+        Workdir.of(loaded, workdir),
+        loaded.data.label,
+        input,
+        output,
+        Terminal(),
+        column=column,
+        threshold=threshold,
+        neighbours=neighbours,
+    )

@@ -1,0 +1,147 @@
+"""Classify and Regress: tf.Examples in, classes or numbers out, by the rules of TF Serving.
+
+A signature is for Classify if it takes `inputs`, serialized examples, and gives `classes`, `scores` or both;
+for Regress if it gives `outputs`. As TF Serving does by default, the method name that the SavedModel
+carries is not looked at: TensorFlow 2 writes the same one for all signatures.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pipeline.serving.decoding import parse_document
+from pipeline.serving.errors import RequestError
+from pipeline.serving.model import Signature
+
+INPUTS, OUTPUTS, CLASSES, SCORES = "inputs", "outputs", "classes", "scores"
+CLASSIFY, REGRESS = "classify", "regress"
+_KNOWN_KEYS = {"signature_name", "context", "examples"}
+_LARGEST_INTEGER = 2**63 - 1
+
+
+def check_signature(signature: Signature, method: str) -> None:
+    """Refuses a signature that is not for `method`, one of CLASSIFY and REGRESS."""
+    if list(signature.inputs) != [INPUTS] or signature.inputs[INPUTS].dtype != "string":
+        noun = "classification" if method == CLASSIFY else "regression"
+        raise RequestError(
+            f"No {noun} inputs found in SignatureDef: signature '{signature.name}' takes "
+            f"{', '.join(signature.inputs)}, not '{INPUTS}'; name another with signature_name",
+            code="INVALID_ARGUMENT" if method == CLASSIFY else "FAILED_PRECONDITION",
+        )
+    given = set(signature.outputs)
+    if method == CLASSIFY and not (given <= {CLASSES, SCORES}):
+        raise RequestError(
+            "Expected classification signature outputs to contain at least one of "
+            f'"{CLASSES}" or "{SCORES}". Signature \'{signature.name}\' gives {", ".join(sorted(given))}'
+        )
+    if method == REGRESS and given != {OUTPUTS}:
+        raise RequestError(
+            f"No regression outputs found in SignatureDef: signature '{signature.name}' gives "
+            f"{', '.join(sorted(given))}, not '{OUTPUTS}'",
+            code="FAILED_PRECONDITION",
+        )
+
+
+def decode_examples(body: bytes, max_batch: int) -> tuple[str, np.ndarray]:
+    """The JSON body of a classify or regress call.
+
+    Returns:
+        The signature's name, empty for the default, and serialized examples, bytes [batch].
+    Raises:
+        RequestError: it is no such body.
+    """
+    document = parse_document(body)
+    unknown = document.keys() - _KNOWN_KEYS
+    if unknown:
+        raise RequestError(f"Unknown key '{min(unknown)}'; expecting signature_name, context and examples")
+    name = document.get("signature_name", "")
+    if not isinstance(name, str):
+        raise RequestError("'signature_name' key must be a string value.")
+    rows = document.get("examples")
+    if not isinstance(rows, list) or not rows:
+        raise RequestError("Expecting 'examples' value to be a non-empty list/array")
+    if len(rows) > max_batch:
+        raise RequestError(f"'examples' holds {len(rows)} rows, but at most {max_batch} are answered at once")
+    context = document.get("context", {})
+    for position, row in enumerate([context, *rows]):
+        if not isinstance(row, dict):
+            which = f"element {position - 1} of 'examples'" if position else "'context'"
+            raise RequestError(f"Expecting {which} to be an object")
+    return name, as_array([_serialize({**context, **row}) for row in rows])
+
+
+def as_array(examples: Sequence[bytes]) -> np.ndarray:
+    """Serialized examples as the array that a signature takes, [batch]."""
+    array = np.empty(len(examples), dtype=object)
+    array[:] = examples
+    return array
+
+
+def _serialize(row: dict[str, Any]) -> bytes:
+    import tensorflow as tf
+
+    features = {name: _feature(name, value) for name, value in row.items()}
+    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+
+
+def _feature(name: str, value: Any) -> Any:
+    """A value or a list of values of one kind; whole numbers become integers, as in TF Serving."""
+    import tensorflow as tf
+
+    values = value if isinstance(value, list) else [value]
+    kinds = {type(item) for item in values}
+    if kinds <= {str, dict}:
+        try:
+            texts = [
+                item.encode() if isinstance(item, str) else base64.b64decode(item["b64"], validate=True)
+                for item in values
+            ]
+        except (UnicodeEncodeError, binascii.Error, KeyError, TypeError, ValueError):
+            raise RequestError(f"Example feature '{name}' is neither text nor base64") from None
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=texts))
+    if kinds <= {int, bool} and all(abs(item) <= _LARGEST_INTEGER for item in values):
+        return tf.train.Feature(int64_list=tf.train.Int64List(value=list(map(int, values))))
+    if kinds == {float} and all(not math.isfinite(item) or abs(item) < 3.4e38 for item in values):
+        return tf.train.Feature(float_list=tf.train.FloatList(value=values))
+    raise RequestError(f"Example feature '{name}' must hold numbers of one kind, or texts")
+
+
+def classes_of(outputs: Mapping[str, np.ndarray]) -> list[list[tuple[str, float]]]:
+    """What Classify answers: for each row its classes, each a label and a score; [batch, classes]."""
+    parts = {name: outputs[name] for name in (CLASSES, SCORES) if name in outputs}
+    shapes = {array.shape for array in parts.values()}
+    if len(shapes) != 1 or len(next(iter(shapes))) != 2:
+        raise RequestError(f"Expected Tensors '{CLASSES}' and '{SCORES}' of one shape [batch, num_classes]")
+    [shape] = shapes
+    labels = parts[CLASSES] if CLASSES in parts else np.full(shape, b"", dtype=object)
+    scores = parts[SCORES] if SCORES in parts else np.zeros(shape, np.float32)
+    return [
+        [(_text(label), float(str(score))) for label, score in zip(*row, strict=True)]
+        for row in zip(labels, scores, strict=True)
+    ]
+
+
+def values_of(outputs: Mapping[str, np.ndarray]) -> list[float]:
+    """What Regress answers: one number a row, from [batch] or [batch, 1]."""
+    array = outputs[OUTPUTS]
+    if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[1] != 1):
+        raise RequestError(
+            f"Expected output Tensor shape to be [batch_size] or [batch_size, 1], got {array.shape}"
+        )
+    return [float(str(value)) for value in array.ravel()]
+
+
+def encode_results(results: list[Any]) -> bytes:
+    """The JSON body of an answer."""
+    return json.dumps({"results": results}, ensure_ascii=False).encode()
+
+
+def _text(label: Any) -> str:
+    return label.decode("utf-8", "replace") if isinstance(label, bytes) else str(label)

@@ -1,0 +1,32 @@
+"""What one client may ask of the server."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds on a request, which bound memory and time.
+
+    Attributes:
+        max_body_bytes: longer bodies are 413 over REST, and RESOURCE_EXHAUSTED over gRPC.
+        max_batch: requests of more rows are 400. What waits is answered together up to as many rows.
+        max_text_bytes: requests with a longer string are 400.
+        timeout: seconds until a request is 504; the body that never ends as well as the answer.
+        workers: calls at work at once. TensorFlow spreads each over the cores, so two keep a laptop busy:
+            one computes while the other's arrays are made.
+        max_waiting: requests in the queue before more are 503.
+        max_connections: open connections before more are refused.
+        header_timeout: seconds in which a connection must have sent a whole request line and its headers.
+    """
+
+    max_body_bytes: int = 8 * 1024 * 1024
+    max_batch: int = 4096
+    max_text_bytes: int = 256 * 1024
+    timeout: float = 30.0
+    workers: int = min(4, max(2, os.cpu_count() or 2))
+    max_waiting: int = 256
+    max_connections: int = 1000
+    header_timeout: float = 15.0

@@ -1,0 +1,166 @@
+"""What REST and gRPC have in common: which version answers, within which limits, and what is logged of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import numpy as np
+
+from pipeline.serving.batching import Batcher
+from pipeline.serving.errors import RequestError
+from pipeline.serving.limits import Limits
+from pipeline.serving.metrics import RequestMetrics
+from pipeline.serving.model import LoadedModel, Signature
+from pipeline.serving.request_log import RequestLog
+from pipeline.serving.versions import LARGEST_VERSION, ModelStore, VersionStatus
+
+Answer = TypeVar("Answer")
+# Inputs that have no batch, such as a seed, hold one value or a few.
+_MOST_VALUES_WITHOUT_BATCH = 1_000_000
+
+
+class Service:
+    """One model behind both protocols.
+
+    Args:
+        store: its versions; the caller refreshes them.
+        name: what requests call it.
+        limits: bounds on each request.
+        log: where answered requests are sampled to, if anywhere.
+    """
+
+    def __init__(
+        self, store: ModelStore, name: str, limits: Limits | None = None, log: RequestLog | None = None
+    ) -> None:
+        self.store = store
+        self.name = name
+        self.limits = limits or Limits()
+        self.metrics = RequestMetrics()
+        self._batcher = Batcher(self.limits)
+        self._admitted = 0
+        self._log = log
+
+    def close(self) -> None:
+        """Ends the threads; requests in flight should be done by then."""
+        self._batcher.close()
+        if self._log is not None:
+            self._log.close()
+
+    def find(self, name: str, version: int | None = None, label: str | None = None) -> LoadedModel:
+        """The version that a request names.
+
+        Raises:
+            RequestError: it is not in service, or the model is not ours.
+        """
+        if name != self.name:
+            wanted = f"Specific({name}, {version})" if version else f"Latest({name})"
+            raise RequestError(f"Servable not found for request: {wanted}", 404)
+        if version is not None and not 0 <= version <= LARGEST_VERSION:
+            raise RequestError(f"Servable not found for request: Specific({name}, {version})", 404)
+        return self.store.find(name, version, label)
+
+    def statuses(
+        self, name: str, version: int | None = None, label: str | None = None
+    ) -> list[VersionStatus]:
+        """The states of all versions, or of the one asked for.
+
+        Raises:
+            RequestError: there is none.
+        """
+        found = self.store.statuses(version, label) if name == self.name else []
+        if not found:
+            which = f"version {version}" if version and name == self.name else "any versions"
+            raise RequestError(f"Could not find {which} of model {name}", 404)
+        return found
+
+    @contextmanager
+    def admitted(self) -> Iterator[None]:
+        """Counts a request while its body and its answer are in memory.
+
+        Raises:
+            RequestError: there are too many already.
+        """
+        if self._admitted >= self.limits.workers + self.limits.max_waiting:
+            raise RequestError("too many requests are waiting; try again later", 503)
+        self._admitted += 1
+        try:
+            yield
+        finally:
+            self._admitted -= 1
+
+    async def in_time(self, work: Awaitable[Answer]) -> Answer:
+        """Awaits, for as long as a request may take.
+
+        Raises:
+            RequestError: it took longer.
+        """
+        try:
+            async with asyncio.timeout(self.limits.timeout):
+                return await work
+        except TimeoutError as error:
+            raise RequestError(f"not answered within {self.limits.timeout:g} s", 504) from error
+
+    async def predict(
+        self, model: LoadedModel, signature: Signature, inputs: Mapping[str, np.ndarray]
+    ) -> Mapping[str, np.ndarray]:
+        """Answers one request, perhaps together with others.
+
+        Raises:
+            RequestError: the inputs do not fit the signature or the limits, or the graph refuses them.
+        """
+        arrays = model.check(signature, inputs)
+        for name, array in arrays.items():
+            self._check_size(name, array, signature.inputs[name].batched)
+        outputs = await self._batcher.run(model, signature, arrays)
+        if self._log is not None:
+            self._log.record(model.version, signature.name, arrays)
+        return outputs
+
+    def check_shape(self, name: str, shape: tuple[int, ...], batched: bool) -> None:
+        """Refuses a tensor by its shape, before memory is taken for it."""
+        if batched and shape and shape[0] > self.limits.max_batch:
+            most = self.limits.max_batch
+            raise RequestError(f"'{name}' holds {shape[0]} rows, but at most {most} are answered at once")
+        if not batched and int(np.prod(shape, dtype=object)) > _MOST_VALUES_WITHOUT_BATCH:
+            raise RequestError(f"'{name}' holds more than {_MOST_VALUES_WITHOUT_BATCH} values")
+
+    def _check_size(self, name: str, array: np.ndarray, batched: bool) -> None:
+        self.check_shape(name, array.shape, batched)
+        most = self.limits.max_text_bytes
+        if array.dtype == object and any(len(text) > most for text in array.flat):
+            raise RequestError(f"'{name}' holds a string of more than {most} bytes; shorten it")
+
+    def values(self) -> dict[str, tuple[str, str, int]]:
+        """What `/metrics` shows beside the requests: name to kind, meaning and value."""
+        model = self.store.current
+        log = self._log
+        gauges: dict[str, tuple[str, str, Any]] = {
+            "kembar_served_version": (
+                "gauge",
+                "The version in service, 0 if none.",
+                model.version if model else 0,
+            ),
+            "kembar_requests_pending": ("gauge", "Requests at work or in the queue.", self._batcher.pending),
+            "kembar_batches_total": ("counter", "Calls of the graph.", self._batcher.batches),
+            "kembar_batched_requests_total": (
+                "counter",
+                "Requests answered by them; more than calls where requests were joined.",
+                self._batcher.joined,
+            ),
+            "kembar_load_failures_total": (
+                "counter",
+                "Versions that could not be served.",
+                self.store.load_failures,
+            ),
+        }
+        if log is not None:
+            gauges["kembar_request_log_rows_total"] = ("counter", "Rows written to the log.", log.written)
+            gauges["kembar_request_log_dropped_total"] = (
+                "counter",
+                "Sampled rows that were not written: the queue was full, or the disk.",
+                log.dropped,
+            )
+        return gauges
