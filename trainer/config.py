@@ -77,7 +77,7 @@ class Training(Section):
     final_fraction: float = Field(0.0, ge=0, le=1, description="of the learning rate, where the cosine ends")
     weight_decay: NonNegativeFloat = Field(0.0, description="share of each weight lost a step, by the rate")
     clip_norm: NonNegativeFloat = Field(0.0, description="largest norm of all gradients together; 0: any")
-    loss: Literal["cross_entropy", "mse", "correlation", "cosent"] | None = Field(
+    loss: Literal["cross_entropy", "mse", "correlation", "cosent", "contrastive", "in_batch"] | None = Field(
         None, description="left out: cross_entropy for classes, mse for all else"
     )
     label_smoothing: float = Field(

@@ -77,6 +77,28 @@ def build_pair(model: PairModel, tower: keras.Model, classes: int = 0) -> keras.
     return keras.Model(ids, head([tower(one) for one in ids.values()]), name="pair")
 
 
+@keras.saving.register_keras_serializable("kembar")
+class Cosines(keras.layers.Layer):
+    """Cosine of every first vector with every second one."""
+
+    def call(self, u: Any, v: Any) -> Any:
+        """[batch, dim] and [batch, dim] to [batch, batch]."""
+        return ops.matmul(_unit(u), ops.transpose(_unit(v)))
+
+    def compute_output_shape(self, u_shape: Any, v_shape: Any) -> Any:
+        """[batch, batch]."""
+        return (u_shape[0], v_shape[0])
+
+
+def build_in_batch(pair: keras.Model, encoder: str) -> keras.Model:
+    """From the inputs of `pair` to the cosines of all first texts with all second ones, [batch, batch].
+
+    It shares the layer `encoder` with `pair`, and not the head.
+    """
+    u, v = (pair.get_layer(encoder)(pair.input[name]) for name in ("ids_a", "ids_b"))
+    return keras.Model(pair.input, Cosines(name="cosines", dtype=EXACT)(u, v), name="in_batch")
+
+
 def build_head(model: PairModel, dim: int, classes: int = 0) -> keras.Model:
     """The part of a pair's model behind the tower.
 
