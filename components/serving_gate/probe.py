@@ -52,7 +52,7 @@ def load(model: str) -> Any:
     """The SavedModel; the one library of ops that TF Serving links too is imported if it asks for it."""
     try:
         return tf.saved_model.load(model)
-    except (tf.errors.NotFoundError, FileNotFoundError, ValueError) as error:
+    except (tf.errors.OpError, OSError, ValueError, RuntimeError) as error:
         if "Op type not registered" not in str(error):
             raise
     importlib.import_module("tensorflow_text")
