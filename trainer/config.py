@@ -86,6 +86,10 @@ class Training(Section):
     class_weights: Literal["none", "balanced"] = "none"
     calibrated: bool = Field(True, description="scores bent to the eval split after training, in their order")
     patience: int = Field(3, ge=0, description="epochs without a better eval metric before training stops")
+    compiled: bool = Field(
+        False,
+        description="training step compiled by XLA, once for each length of batch, in steps of 8 tokens",
+    )
     mixed_precision: bool = Field(False, description="half precision inside the model; for GPUs")
     seed: int = 1
 

@@ -31,6 +31,7 @@ VOCABULARY = "tokens"
 # Id 0 is padding, so what the vocabulary calls 0 is 1.
 FIRST_ID = 1
 _EVAL_ROWS = 1_024
+_XLA_MULTIPLE = 8
 # Where the rows of a batch cost more: 64 texts of 100 word pieces are 5 GB in a BERT of 12 layers.
 _EVAL_ROWS_PRETRAINED = 64
 
@@ -167,9 +168,14 @@ def _train_on_ids(
     order = Order(draws(training.seed, training.epochs, 2))
     count = steps(survey.pool_sizes, training.batch_size, parts)
     batches = Batches(
-        make_dataset(pools["train"], training.batch_size, order=order, parts=parts, cache=True).apply(
-            tf.data.experimental.assert_cardinality(count)
-        ),
+        make_dataset(
+            pools["train"],
+            training.batch_size,
+            order=order,
+            parts=parts,
+            cache=True,
+            multiple=_XLA_MULTIPLE if training.compiled else 1,
+        ).apply(tf.data.experimental.assert_cardinality(count)),
         make_dataset(pools["eval"], _EVAL_ROWS_PRETRAINED if pretrained_tower else _EVAL_ROWS, cache=True),
         order,
     )
@@ -197,9 +203,11 @@ def _train(
         in_batch = training.loss_for(label.kind) == "in_batch"
         trained = build_in_batch(model, _encoder(model)) if in_batch else model
         loss = _loss(training, label, survey)
-        # Each length of batch would be compiled again: on a GPU Keras' own choice can be XLA.
+        # Each length of batch is compiled again: on a GPU Keras' own choice can be XLA.
         trained.compile(
-            make_optimizer(training, steps_per_epoch, parts), loss=_share(loss, parts), jit_compile=False
+            make_optimizer(training, steps_per_epoch, parts),
+            loss=_share(loss, parts),
+            jit_compile=training.compiled and parts == 1,
         )
     devices.check_shares(training.batch_size, survey.pairs, parts)
     metric, measure = _watched(model, trained, loss, batches.held_out, label)

@@ -79,6 +79,15 @@ def test_matches_alone_teach_to_find_the_other_text(tmp_path):
     assert same > other
 
 
+def test_xla_gives_the_same_weights(tmp_path):
+    data = data_of("pair", tmp_path)
+    plain, compiled = (
+        train("pair", data, dropout=0.0, epochs=1, compiled=wanted)[0] for wanted in (False, True)
+    )
+    for one, other in zip(plain.get_weights(), compiled.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+
+
 def test_classes_are_told_apart(tmp_path):
     _, log = train("classes", data_of("classes", tmp_path), dropout=0.0, epochs=25, patience=25)
     assert max(log.history["eval_accuracy"]) > 0.8
