@@ -8,7 +8,7 @@ LOCK := $(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes \
   --python-platform x86_64-manylinux_2_39 --custom-compile-command 'make lock'
 SET_UP := requirements.lock requirements-data.lock setup.py pyproject.toml scripts/bootstrap.py scripts/native_libs.py
 
-.PHONY: setup run test test-all check mnist lock image clean
+.PHONY: setup run test test-all check mnist lock image clean bench-quality bench-training
 
 setup: $(READY)
 
@@ -30,6 +30,17 @@ mnist: data/mnist/test.parquet
 
 data/mnist/test.parquet: $(READY) scripts/mnist_to_parquet.py
 	@$(BIN)/python scripts/mnist_to_parquet.py $(BIN)/../lib/python3.11/site-packages/mnist/data/mnist.pkl.gz data/mnist
+
+# How well pairs are scored; with SICK=DIR, where its files are, on SICK too.
+bench-quality: $(READY)
+	@PYTHONPATH=. $(BIN)/python benchmarks/pair_quality.py --baselines configs/sts.toml configs/sts_pretrained.toml \
+	  configs/sts_finetuned.toml configs/seed.toml
+	@test -z "$(SICK)" || PYTHONPATH=. $(BIN)/python benchmarks/pair_quality.py --baselines configs/sick.toml \
+	  configs/sick_entailment.toml --set data.train=$(SICK)/SICK_train.txt --set data.eval=$(SICK)/SICK_trial.txt \
+	  --set data.test=$(SICK)/SICK_test_annotated.txt
+
+bench-training: $(READY)
+	@PYTHONPATH=. $(BIN)/python benchmarks/pair_training.py
 
 check: $(READY)
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports

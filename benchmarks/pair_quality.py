@@ -42,15 +42,16 @@ SPLITS = ("train", "eval", "test")
 def load(config: Config, split: str) -> dict[str, np.ndarray]:
     """The columns `text_a`, `text_b` (str) and `label` (float, in its own range) of one file."""
     data, label = config.data, label_of(config)
-    path = data.files()[split]
-    if not path.is_file():
-        sys.exit(f"{path}: no such file: the head of the configuration says where it comes from")
-    quoting = csv.QUOTE_MINIMAL if data.quoting else csv.QUOTE_NONE
-    with path.open(encoding=data.encoding, newline="") as file:
-        rows = csv.reader(file, delimiter=data.delimiter, quoting=quoting)
-        names = next(rows) if data.header else list(data.columns or ())
-        at = [names.index(name) for name in (data.text_a, data.text_b, label.column)]
-        kept = [[row[place].strip() for place in at] for row in rows]
+    kept = []
+    for path in data.files()[split] or sys.exit(
+        f"{split}: no file: the head of the configuration says where"
+    ):
+        quoting = csv.QUOTE_MINIMAL if data.quoting else csv.QUOTE_NONE
+        with path.open(encoding=data.encoding, newline="") as file:
+            rows = csv.reader(file, delimiter=data.delimiter, quoting=quoting)
+            names = next(rows) if data.header else list(data.columns or ())
+            at = [names.index(name) for name in (data.text_a, data.text_b, label.column)]
+            kept += [[row[place].strip() for place in at] for row in rows]
     classes = label.classes
     values = [classes.index(row[2]) if classes else float(row[2]) for row in kept]
     texts = {name: np.array([row[n] for row in kept], object) for n, name in enumerate((TEXT_A, TEXT_B))}

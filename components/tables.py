@@ -23,6 +23,13 @@ def read_serialized(examples: Artifact, split: str, limit: int = -1) -> list[byt
     return list(dataset.as_numpy_iterator())
 
 
+def decode(examples: list[bytes]) -> pa.Table:
+    """Serialized tf.Examples as a table."""
+    if not examples:
+        return pa.table({})
+    return pa.Table.from_batches([example_coder.ExamplesToRecordBatchDecoder().DecodeBatch(examples)])
+
+
 def read_table(examples: Artifact, split: str) -> pa.Table:
     """One split as a table; every feature is a list column, as tf.Example has it."""
     decoder = example_coder.ExamplesToRecordBatchDecoder()

@@ -65,6 +65,7 @@ def render(summary: dict[str, Any], config: Config, root: Path) -> str:
     status = summary["status"]
     sections = [
         _section("Metrics", _metrics(summary, config)),
+        _section("Parts of the splits", _slices(summary.get("slices", {}))),
         _section("Decision", _list(summary["reason"].split("; "))),
         _section("Training", _training(_read(root / TRAINING)) if summary["model"]["epochs"] else ""),
         _section("Pictures", _pictures(root / "pictures") if summary["model"]["epochs"] else ""),
@@ -123,6 +124,18 @@ def _metrics(summary: dict[str, Any], config: Config) -> str:
             for who, by_split in measured.items()
         ]
         parts.append(_table(head, rows))
+    return "".join(parts)
+
+
+def _slices(by_split: dict[str, Any]) -> str:
+    parts = []
+    for split, found in sorted(by_split.items()):
+        names = list(next(iter(found.values()), {}))
+        rows = [
+            [part, *(f"{values[n]:,}" if n == "rows" else _number(values.get(n)) for n in names)]
+            for part, values in found.items()
+        ]
+        parts.append(_table([split, *names], rows) if rows else "")
     return "".join(parts)
 
 

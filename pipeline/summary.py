@@ -58,6 +58,8 @@ def failed(reason: str) -> dict[str, Any]:
         "data": _data({}, {}),
         "metrics": {},
         "baselines": {},
+        "interval": {},
+        "slices": {},
         "model": _model("", {}),
     }
 
@@ -103,6 +105,8 @@ def summarize(steps: list[Step], versions_before: list[int]) -> dict[str, Any]:
         ),
         "metrics": _finite(decision.get("metrics", {})),
         "baselines": _finite(_json(outputs.get(("Baselines", "baselines")), "baselines.json")),
+        "interval": _finite(decision.get("interval", {})),
+        "slices": _finite(_json(outputs.get(("Evaluator", "evaluation")), "slices.json")),
         "model": _model(destination, training),
     }
 

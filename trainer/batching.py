@@ -30,6 +30,7 @@ def make_dataset(
     order: Order | None = None,
     parts: int = 1,
     cache: bool = False,
+    multiple: int = 1,
 ) -> tf.data.Dataset:
     """Batches for `keras.Model.fit`, `evaluate` and `predict`.
 
@@ -42,6 +43,7 @@ def make_dataset(
         parts: devices that share a batch. Its size becomes a multiple of it: of each pool up to parts - 1
             rows are left out.
         cache: keep the parsed pools in memory after the first epoch.
+        multiple: lengths are padded to multiples of it, so that there are few different ones.
 
     Returns:
         `({"ids_a": int64 [batch, length_a], "ids_b": int64 [batch, length_b]}, labels float32 [batch])`.
@@ -51,7 +53,7 @@ def make_dataset(
         pools = pools.cache()
     if order is not None:
         pools = order.dataset(lambda seed: _shuffle_pools(pools, seed, batch_size))
-    return pools.flat_map(lambda pool: _cut(pool, batch_size, parts)).prefetch(tf.data.AUTOTUNE)
+    return pools.flat_map(lambda pool: _cut(pool, batch_size, parts, multiple)).prefetch(tf.data.AUTOTUNE)
 
 
 def steps(pool_sizes: Iterable[int], batch_size: int, parts: int = 1) -> int:
@@ -88,17 +90,18 @@ def _shuffle(pool: Features, seed: tf.Tensor, batch_size: int) -> dict[str, Any]
     return {name: tf.gather(values, order) for name, values in pool.items()}
 
 
-def _cut(pool: Features, batch_size: int, parts: int) -> tf.data.Dataset:
+def _cut(pool: Features, batch_size: int, parts: int, multiple: int) -> tf.data.Dataset:
     count = tf.size(pool["label"], tf.int64) // parts * parts
 
     def batch(start: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         end = tf.minimum(start + batch_size, count)
         rows = {name: values[start:end] for name, values in pool.items()}
-        return {name: _pad(rows[name]) for name in ("ids_a", "ids_b")}, rows["label"]
+        return {name: _pad(rows[name], multiple) for name in ("ids_a", "ids_b")}, rows["label"]
 
     return tf.data.Dataset.range(0, count, batch_size).map(batch)
 
 
-def _pad(ids: tf.RaggedTensor) -> tf.Tensor:
+def _pad(ids: tf.RaggedTensor, multiple: int) -> tf.Tensor:
     """[batch, (length)] to [batch, length]: one column at least, since an LSTM cannot take no step."""
-    return ids.to_tensor(shape=tf.stack([-1, tf.maximum(ids.bounding_shape(axis=1), 1)]))
+    longest = tf.maximum(ids.bounding_shape(axis=1), 1)
+    return ids.to_tensor(shape=tf.stack([-1, -(-longest // multiple) * multiple]))

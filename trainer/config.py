@@ -77,7 +77,7 @@ class Training(Section):
     final_fraction: float = Field(0.0, ge=0, le=1, description="of the learning rate, where the cosine ends")
     weight_decay: NonNegativeFloat = Field(0.0, description="share of each weight lost a step, by the rate")
     clip_norm: NonNegativeFloat = Field(0.0, description="largest norm of all gradients together; 0: any")
-    loss: Literal["cross_entropy", "mse", "correlation", "cosent"] | None = Field(
+    loss: Literal["cross_entropy", "mse", "correlation", "cosent", "contrastive", "in_batch"] | None = Field(
         None, description="left out: cross_entropy for classes, mse for all else"
     )
     label_smoothing: float = Field(
@@ -86,6 +86,10 @@ class Training(Section):
     class_weights: Literal["none", "balanced"] = "none"
     calibrated: bool = Field(True, description="scores bent to the eval split after training, in their order")
     patience: int = Field(3, ge=0, description="epochs without a better eval metric before training stops")
+    compiled: bool = Field(
+        False,
+        description="training step compiled by XLA, once for each length of batch, in steps of 8 tokens",
+    )
     mixed_precision: bool = Field(False, description="half precision inside the model; for GPUs")
     seed: int = 1
 

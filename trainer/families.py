@@ -86,6 +86,9 @@ class Family(Protocol):
     ) -> dict[str, dict[str, dict[str, float]]]:
         """Baseline name to split to metrics."""
 
+    def slices(self, train: pa.Table, rows: pa.Table, spec: Spec) -> dict[str, np.ndarray]:
+        """Ways to divide evaluated rows: name to the part that each row belongs to, str [rows]."""
+
     def golden_requests(self, spec: Spec) -> dict[str, dict[str, list]]:
         """Signature name to inputs that the exported model must answer with finite numbers."""
 

@@ -74,7 +74,78 @@ def build_pair(model: PairModel, tower: keras.Model, classes: int = 0) -> keras.
     """
     ids = {name: keras.Input((None,), dtype="int64", name=name) for name in ("ids_a", "ids_b")}
     head = build_head(model, tower.output_shape[-1], classes)
-    return keras.Model(ids, head([tower(one) for one in ids.values()]), name="pair")
+    return keras.Model(ids, head(_embedded(model, tower, *ids.values())), name="pair")
+
+
+def _embedded(model: PairModel, tower: keras.Model, a: Any, b: Any) -> list[Any]:
+    """Both texts through the tower: in one pass, but where it compares all tokens at little cost for each."""
+    if model.encoder == "average":
+        return [tower(a), tower(b)]
+    both = tower(Stacked(name="both_texts")(a, b))
+    return [Half(second, name=name)(both) for second, name in ((False, "first"), (True, "second"))]
+
+
+@keras.saving.register_keras_serializable("kembar")
+class Stacked(keras.layers.Layer):
+    """Two batches of ids as one of twice the rows, padded on the right to the longer one."""
+
+    def call(self, a: Any, b: Any) -> Any:
+        """[batch, length_a] and [batch, length_b] to [2 batch, length]."""
+        length = ops.maximum(ops.shape(a)[1], ops.shape(b)[1])
+
+        def padded(ids: Any) -> Any:
+            rows, found = ops.shape(ids)
+            return ops.concatenate([ids, ops.zeros((rows, length - found), ids.dtype)], axis=1)
+
+        return ops.concatenate([padded(a), padded(b)], axis=0)
+
+    def compute_output_shape(self, a_shape: Any, b_shape: Any) -> Any:
+        """[2 batch, length], neither of them known."""
+        return (None, None)
+
+
+@keras.saving.register_keras_serializable("kembar")
+class Half(keras.layers.Layer):
+    """The first or the second half of the rows."""
+
+    def __init__(self, second: bool, **options: Any) -> None:
+        super().__init__(**options)
+        self.second = second
+
+    def call(self, both: Any) -> Any:
+        """[2 batch, dim] to [batch, dim]."""
+        middle = ops.shape(both)[0] // 2
+        return both[middle:] if self.second else both[:middle]
+
+    def compute_output_shape(self, shape: Any) -> Any:
+        """[batch, dim]."""
+        return (None, *shape[1:])
+
+    def get_config(self) -> dict[str, Any]:
+        """For a model that is built again."""
+        return {**super().get_config(), "second": self.second}
+
+
+@keras.saving.register_keras_serializable("kembar")
+class Cosines(keras.layers.Layer):
+    """Cosine of every first vector with every second one."""
+
+    def call(self, u: Any, v: Any) -> Any:
+        """[batch, dim] and [batch, dim] to [batch, batch]."""
+        return ops.matmul(_unit(u), ops.transpose(_unit(v)))
+
+    def compute_output_shape(self, u_shape: Any, v_shape: Any) -> Any:
+        """[batch, batch]."""
+        return (u_shape[0], v_shape[0])
+
+
+def build_in_batch(pair: keras.Model, encoder: str) -> keras.Model:
+    """From the inputs of `pair` to the cosines of all first texts with all second ones, [batch, batch].
+
+    It shares the layer `encoder` with `pair`, and not the head.
+    """
+    u, v = (pair.get_layer(encoder)(pair.input[name]) for name in ("ids_a", "ids_b"))
+    return keras.Model(pair.input, Cosines(name="cosines", dtype=EXACT)(u, v), name="in_batch")
 
 
 def build_head(model: PairModel, dim: int, classes: int = 0) -> keras.Model:

@@ -15,7 +15,8 @@ import numpy as np
 from keras import ops
 
 # 20 is the temperature of the reference implementation, made for cosines in [-1, 1].
-COSENT_SCALE = 20.0
+COSENT_SCALE = IN_BATCH_SCALE = 20.0
+_MARGIN = 0.5
 _TINY = 1e-7
 
 Loss = Callable[[Any, Any], Any]
@@ -125,7 +126,36 @@ def balanced(counts: np.ndarray) -> np.ndarray:
     return np.where(present, found.sum() / (present.sum() * np.maximum(found, 1)), 0.0)
 
 
+def contrastive(labels: Any, scores: Any) -> Any:
+    """Half of label * d^2 + (1 - label) * max(0, m - d)^2, distance d = 1 - score, margin m = 0.5.
+
+    Hadsell, Chopra, LeCun 2006, "Dimensionality Reduction by Learning an Invariant Mapping", equation 4:
+    pairs that do not match are let alone once they are far enough apart.
+    """
+    labels, scores = _flat(labels, scores)
+    distance = 1.0 - scores
+    apart = ops.maximum(_MARGIN - distance, 0.0)
+    return ops.mean(labels * ops.square(distance) + (1.0 - labels) * ops.square(apart)) / 2
+
+
+def in_batch(labels: Any, cosines: Any) -> Any:
+    """Each first text of a match has to find its second text among all second texts of the batch.
+
+    Henderson et al. 2017, "Efficient Natural Language Response Suggestion for Smart Reply", section 4.4, with
+    the cosines times 20. Rows whose label is below a half ask nothing; their texts are among the answers.
+
+    Args:
+        labels: [batch] or [batch, 1], 0 or 1.
+        cosines: [batch, batch], of each first text with each second text.
+    """
+    matches = ops.cast(ops.reshape(labels, (-1,)) >= 0.5, cosines.dtype)
+    logs = ops.log_softmax(IN_BATCH_SCALE * cosines, axis=-1)
+    return -ops.sum(matches * ops.diagonal(logs)) / ops.maximum(ops.sum(matches), 1.0)
+
+
 LOSSES: dict[str, Loss] = {
+    "contrastive": contrastive,
+    "in_batch": in_batch,
     "cross_entropy": cross_entropy,
     "mse": mean_squared_error,
     "correlation": correlation,

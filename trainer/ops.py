@@ -23,7 +23,7 @@ def load_model(path: str, tags: list[str] | None = None) -> Any:
     try:
         return tf.saved_model.load(path, tags=tags)
     # TensorFlow's loader has said it in each of these types.
-    except (tf.errors.NotFoundError, FileNotFoundError, ValueError) as error:
+    except (tf.errors.OpError, OSError, ValueError, RuntimeError) as error:
         if _UNKNOWN not in str(error):
             raise
     for library in LIBRARIES:

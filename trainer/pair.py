@@ -19,6 +19,7 @@ from trainer.features import IDS_A, IDS_B, LABEL, PRIMARY, TEXT_A, TEXT_B, Label
 from trainer.fitting import Data, TrainingLog
 from trainer.pair_fit import FIRST_ID, VOCABULARY
 from trainer.signatures import PairServing
+from trainer.slices import pair_slices
 from trainer.spec import Spec, narrow
 from trainer.text import text_features
 
@@ -98,6 +99,12 @@ def baselines(
             columns = _columns(table)
             found[name][split] = metrics(columns[LABEL], predict(columns), spec)
     return found
+
+
+def slices(train: pa.Table, rows: pa.Table, spec: Spec) -> dict[str, np.ndarray]:
+    """By length, by words in common, by words that training does not know."""
+    del spec
+    return pair_slices(tables.texts(train), tables.texts(rows))
 
 
 def golden_requests(spec: Spec) -> dict[str, dict[str, list]]:

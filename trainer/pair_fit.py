@@ -19,7 +19,7 @@ from trainer.config import PairModel, Training
 from trainer.encoders import build_tower, inverse_document_frequency
 from trainer.features import IDS_A, IDS_B, LABEL, PRIMARY, Label
 from trainer.fitting import EARLY_STOPPING, Data, EvalMetric, Progress, TrainingLog, announce
-from trainer.heads import build_head, build_pair
+from trainer.heads import build_head, build_in_batch, build_pair
 from trainer.kernels import lstm_kernels, lstms
 from trainer.losses import Loss, balanced, make_loss
 from trainer.metrics import DEFAULT_THRESHOLD, best_threshold, pair_metrics
@@ -31,6 +31,7 @@ VOCABULARY = "tokens"
 # Id 0 is padding, so what the vocabulary calls 0 is 1.
 FIRST_ID = 1
 _EVAL_ROWS = 1_024
+_XLA_MULTIPLE = 8
 # Where the rows of a batch cost more: 64 texts of 100 word pieces are 5 GB in a BERT of 12 layers.
 _EVAL_ROWS_PRETRAINED = 64
 
@@ -167,9 +168,14 @@ def _train_on_ids(
     order = Order(draws(training.seed, training.epochs, 2))
     count = steps(survey.pool_sizes, training.batch_size, parts)
     batches = Batches(
-        make_dataset(pools["train"], training.batch_size, order=order, parts=parts, cache=True).apply(
-            tf.data.experimental.assert_cardinality(count)
-        ),
+        make_dataset(
+            pools["train"],
+            training.batch_size,
+            order=order,
+            parts=parts,
+            cache=True,
+            multiple=_XLA_MULTIPLE if training.compiled else 1,
+        ).apply(tf.data.experimental.assert_cardinality(count)),
         make_dataset(pools["eval"], _EVAL_ROWS_PRETRAINED if pretrained_tower else _EVAL_ROWS, cache=True),
         order,
     )
@@ -193,25 +199,30 @@ def _train(
     with devices.precision(training.mixed_precision), devices.strategy().scope():
         model = build()
         parts = devices.replicas(model)
-        # Each length of batch would be compiled again: on a GPU Keras' own choice can be XLA.
-        loss = _share(_loss(training, label, survey), parts)
-        model.compile(make_optimizer(training, steps_per_epoch, parts), loss=loss, jit_compile=False)
+        # What is trained shares its layers with what scores.
+        in_batch = training.loss_for(label.kind) == "in_batch"
+        trained = build_in_batch(model, _encoder(model)) if in_batch else model
+        loss = _loss(training, label, survey)
+        # Each length of batch is compiled again: on a GPU Keras' own choice can be XLA.
+        trained.compile(
+            make_optimizer(training, steps_per_epoch, parts),
+            loss=_share(loss, parts),
+            jit_compile=training.compiled and parts == 1,
+        )
     devices.check_shares(training.batch_size, survey.pairs, parts)
-    metric = PRIMARY[label.kind]
-    forward = tf.function(lambda texts: model(texts, training=False), reduce_retracing=True)
-
-    def measure() -> float:
-        return pair_metrics(*_judged(forward, batches.held_out), label)[metric]
-
+    metric, measure = _watched(model, trained, loss, batches.held_out, label)
     stopping = keras.callbacks.EarlyStopping(
-        f"eval_{metric}", mode="max", patience=training.patience, restore_best_weights=True
+        f"eval_{metric}",
+        mode="min" if metric == "loss" else "max",
+        patience=training.patience,
+        restore_best_weights=True,
     )
-    kernels = lstm_kernels(model) if "tower" in {layer.name for layer in model.layers} else {}
+    kernels = lstm_kernels(model) if _encoder(model) == "tower" else {}
     details = announce({**devices.describe(model), **kernels})
     checkpoint = Checkpoint(data.checkpoints)
-    history = model.fit(
+    history = trained.fit(
         batches.train,
-        initial_epoch=checkpoint.restore(model, stopping, EARLY_STOPPING, training.epochs),
+        initial_epoch=checkpoint.restore(trained, stopping, EARLY_STOPPING, training.epochs),
         epochs=training.epochs,
         verbose=0,
         shuffle=False,
@@ -226,6 +237,34 @@ def _train(
     ).history
     details |= checkpoint.details
     return model, TrainingLog.of(model, history, survey.pairs, checkpoint.seconds, details)
+
+
+def _watched(
+    model: keras.Model, trained: keras.Model, loss: Loss, held_out: tf.data.Dataset, label: Label
+) -> tuple[str, Callable[[], float]]:
+    """The metric of the eval split that training watches, and how it is measured.
+
+    Where all labels are one, as with matches alone, no metric is defined, and it is the loss.
+    """
+
+    @tf.function(reduce_retracing=True)
+    def score(texts: Any) -> Any:
+        return model(texts, training=False)
+
+    @tf.function(reduce_retracing=True)
+    def lose(texts: Any, labels: Any) -> Any:
+        return loss(labels, trained(texts, training=False))
+
+    metric = PRIMARY[label.kind]
+    seen = np.unique(np.concatenate([labels.numpy() for _, labels in held_out]))
+    if len(seen) < 2 and label.kind != "classes":
+        return "loss", lambda: float(np.mean([lose(texts, labels).numpy() for texts, labels in held_out]))
+    return metric, lambda: pair_metrics(*_judged(score, held_out), label)[metric]
+
+
+def _encoder(model: keras.Model) -> str:
+    """The layer of a pair's model that makes vectors: the whole tower, or what is behind a frozen one."""
+    return "tower" if "tower" in {layer.name for layer in model.layers} else "top"
 
 
 def vocabulary_rows(transform: tft.TFTransformOutput, spec: Spec) -> int:

@@ -85,6 +85,8 @@ def check_training(training: AnyTraining, label: Label | None) -> None:
     classes = label.kind == "classes"
     if classes and training.loss not in (None, "cross_entropy"):
         raise ValueError(f"loss = {training.loss!r} is not for classes: use 'cross_entropy', or leave it out")
+    if training.loss == "in_batch" and label.kind != "binary":
+        raise ValueError("loss = 'in_batch' is for pairs that match: give a [data] label of kind binary")
     if training.label_smoothing and training.loss_for(label.kind) != "cross_entropy":
         raise ValueError("label_smoothing belongs to loss = 'cross_entropy': set that too")
     if training.class_weights != "none" and label.kind == "score":

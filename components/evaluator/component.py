@@ -5,6 +5,7 @@ this component calls TFMA itself.
 """
 
 import functools
+import json
 import os
 from typing import Any
 
@@ -21,12 +22,15 @@ from tfx.dsl.component.experimental.annotations import (
     Parameter,
 )
 from tfx.dsl.component.experimental.decorators import component
+from tfx.dsl.io import fileio
 from tfx.types import standard_artifacts
 from tfx.utils import io_utils, path_utils
 from tfx_bsl.tfxio import tensor_adapter
 
 from components.evaluator.metrics import FamilyMetrics
-from components.tables import split_files
+from components.evaluator.predictions import PREDICTIONS, load_predictions
+from components.tables import decode, read_table, split_files
+from trainer import tables
 from trainer.families import family_of
 from trainer.features import LABEL
 from trainer.ops import load_model
@@ -35,7 +39,7 @@ from trainer.spec import Spec
 SPLITS = ("eval", "test")
 CANDIDATE = "candidate"
 CHAMPION = "champion"
-PREDICTIONS = "predictions"
+SLICES = "slices.json"
 _SERIALIZED = "serialized"
 
 
@@ -96,6 +100,27 @@ def Evaluator(
                     tensor_adapter_config=adapter,
                 )
             )
+    write_slices(evaluation.uri, examples, parsed)
+
+
+def write_slices(uri: str, examples: Any, spec: Spec) -> None:
+    """Writes `slices.json`: split, slice, metrics of the candidate on its rows, and how many they are."""
+    family, train = family_of(spec), read_table(examples, "train")
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for split in SPLITS:
+        seen = load_predictions(uri, split)
+        rows = decode(seen[_SERIALIZED].to_pylist())
+        score = np.array(seen["score"].to_pylist(), np.float64).reshape(len(seen), -1)
+        label = tables.labels(rows) if len(seen) else np.zeros(0)
+        label = label.reshape(len(seen), -1) if len(label) else np.zeros((len(seen), 0))
+        found[split] = {}
+        for name, values in (family.slices(train, rows, spec) if len(seen) else {}).items():
+            for value in dict.fromkeys(sorted(values)):
+                at = values == value
+                measured = family.metrics(label[at], score[at], spec)
+                found[split][f"{name} {value}"] = {"rows": int(at.sum()), **measured}
+    with fileio.open(os.path.join(uri, SLICES), "w") as file:
+        file.write(json.dumps(found, indent=2))
 
 
 def eval_config(spec: Spec, models: list[str]) -> tfma.EvalConfig:
@@ -129,7 +154,7 @@ def model_loader(path: str) -> tfma.ModelLoader:
 
 
 def predictions_writer(prefix: str, output: str) -> tfma.extractors.Extractor:
-    """An extractor that passes everything on and writes the candidate's scores beside the examples."""
+    """An extractor that passes everything on and writes the models' scores beside the examples."""
     return tfma.extractors.Extractor(
         stage_name="WritePredictions", ptransform=_WritePredictions(prefix, output)
     )
@@ -143,18 +168,29 @@ class _WritePredictions(beam.PTransform):
 
     def expand(self, extracts: beam.PCollection) -> beam.PCollection:
         rows = extracts | "Rows" >> beam.FlatMap(_rows, self._output)
-        columns = pa.schema([(_SERIALIZED, pa.binary()), ("score", pa.list_(pa.float64()))])
+        scores = [(name, pa.list_(pa.float64())) for name in ("score", CHAMPION)]
+        columns = pa.schema([(_SERIALIZED, pa.binary()), *scores])
         _ = rows | "Write" >> beam.io.WriteToParquet(self._prefix, columns, file_name_suffix=".parquet")
         return extracts
 
 
 def _rows(extracts: dict[str, Any], output: str) -> list[dict[str, Any]]:
     predictions = extracts[tfma.PREDICTIONS_KEY]
-    # With one model TFMA leaves the level of the model's name out.
-    scores = predictions.get(CANDIDATE, predictions) if isinstance(predictions, dict) else predictions
-    if isinstance(scores, dict):
-        scores = scores[output]
+    examples = extracts[tfma.INPUT_KEY]
+    scores = _scores(predictions, CANDIDATE, output)
+    both = isinstance(predictions, dict) and CHAMPION in predictions
+    served = _scores(predictions, CHAMPION, output) if both else [[]] * len(examples)
     return [
-        {_SERIALIZED: bytes(serialized), "score": np.asarray(score, np.float64).ravel().tolist()}
-        for serialized, score in zip(extracts[tfma.INPUT_KEY], scores, strict=True)
+        {_SERIALIZED: bytes(serialized), "score": _numbers(score), CHAMPION: _numbers(other)}
+        for serialized, score, other in zip(examples, scores, served, strict=True)
     ]
+
+
+def _scores(predictions: Any, model: str, output: str) -> Any:
+    # With one model TFMA leaves the level of the model's name out.
+    scores = predictions.get(model, predictions) if isinstance(predictions, dict) else predictions
+    return scores[output] if isinstance(scores, dict) else scores
+
+
+def _numbers(score: Any) -> list[float]:
+    return np.asarray(score, np.float64).ravel().tolist()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-import tensorflow as tf
 import tensorflow_model_analysis as tfma
 
-from components.evaluator.component import PREDICTIONS, SPLITS
+from components.evaluator.component import SPLITS
+from components.evaluator.predictions import load_predictions
+
+__all__ = ["load_metrics", "load_predictions"]
 
 # TFMA adds these by itself, and the difference from the champion to each metric: rows are counted at
 # ingestion, and what a difference means is for the quality gate.
@@ -35,9 +35,3 @@ def load_metrics(evaluation_uri: str, model: str) -> dict[str, dict[str, float]]
                 }
                 break
     return found
-
-
-def load_predictions(evaluation_uri: str, split: str) -> pa.Table:
-    """The candidate's scores on one split: `serialized` (a tf.Example) and `score` (a list of numbers)."""
-    files = sorted(tf.io.gfile.glob(os.path.join(evaluation_uri, PREDICTIONS, f"{split}*.parquet")))
-    return pa.concat_tables([pq.read_table(file) for file in files])

@@ -4,6 +4,7 @@ import json
 import os
 from dataclasses import asdict
 
+import numpy as np
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
 from tfx.dsl.io import fileio
@@ -11,8 +12,11 @@ from tfx.types import standard_artifacts
 
 from components.baselines.component import FILE as BASELINES_FILE
 from components.evaluator.component import CANDIDATE, CHAMPION
-from components.evaluator.results import load_metrics
+from components.evaluator.results import load_metrics, load_predictions
 from components.quality_gate.decision import Gates, decide
+from components.quality_gate.noise import Noise, bootstrap
+from components.tables import decode
+from trainer import tables
 from trainer.families import family_of
 from trainer.spec import Spec
 
@@ -36,15 +40,20 @@ def QualityGate(
     with fileio.open(os.path.join(baselines.uri, BASELINES_FILE)) as file:
         others = {name: by_split[limits.split] for name, by_split in json.loads(file.read()).items()}
     measured = load_metrics(evaluation.uri, CANDIDATE)
+    metric = limits.metric or family_of(parsed).primary_metric(parsed)
+    noise = _noise(evaluation.uri, limits, metric, parsed, champion is not None)
     decision = decide(
         limits,
-        limits.metric or family_of(parsed).primary_metric(parsed),
+        metric,
         measured[limits.split],
         others,
         load_metrics(evaluation.uri, CHAMPION)[limits.split] if champion else None,
+        noise,
     )
+    interval = {metric: [noise.low, noise.high]} if noise else {}
+    said = {**asdict(decision), "reason": decision.reason, "metrics": measured, "interval": interval}
     with fileio.open(os.path.join(blessing.uri, FILE), "w") as file:
-        file.write(json.dumps({**asdict(decision), "reason": decision.reason, "metrics": measured}, indent=2))
+        file.write(json.dumps(said, indent=2))
     with fileio.open(
         os.path.join(blessing.uri, "BLESSED" if decision.blessed else "NOT_BLESSED"), "w"
     ) as file:
@@ -52,3 +61,24 @@ def QualityGate(
     blessing.set_int_custom_property("blessed", int(decision.blessed))
     blessing.set_int_custom_property("current_model_id", model.id)
     blessing.set_string_custom_property("current_model", model.uri)
+
+
+def _noise(uri: str, gates: Gates, metric: str, spec: Spec, with_champion: bool) -> Noise | None:
+    """What chance could have made of the deciding metric; None where nobody asks."""
+    if not gates.confidence:
+        return None
+    seen = load_predictions(uri, gates.split)
+    label = tables.labels(decode(seen["serialized"].to_pylist()))
+    candidate, champion = (_matrix(seen[name].to_pylist()) for name in ("score", "champion"))
+    return bootstrap(
+        metric,
+        lambda labels, scores: family_of(spec).metrics(labels, scores, spec)[metric],
+        label.reshape(len(candidate), -1) if len(label) else np.zeros((len(candidate), 0)),
+        candidate,
+        champion if with_champion and champion.shape == candidate.shape else None,
+        gates.confidence,
+    )
+
+
+def _matrix(rows: list[list[float]]) -> np.ndarray:
+    return np.array(rows, np.float64).reshape(len(rows), -1)

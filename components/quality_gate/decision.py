@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from components.quality_gate.noise import Noise
 from trainer.config import Section
 from trainer.features import LOWER_IS_BETTER
 
@@ -25,6 +26,9 @@ class Gates(Section):
     beat_baselines: bool = True
     champion_margin: float = Field(
         0.0, description="how much better than the champion; negative tolerates a loss"
+    )
+    confidence: float = Field(
+        0.95, ge=0, lt=1, description="that the margin is no chance; 0 compares the bare numbers"
     )
 
 
@@ -43,7 +47,12 @@ class Decision:
 
 
 def decide(
-    gates: Gates, metric: str, candidate: Metrics, baselines: dict[str, Metrics], champion: Metrics | None
+    gates: Gates,
+    metric: str,
+    candidate: Metrics,
+    baselines: dict[str, Metrics],
+    champion: Metrics | None,
+    noise: Noise | None = None,
 ) -> Decision:
     """Checks a candidate against floors, ceilings, baselines and champion.
 
@@ -53,13 +62,14 @@ def decide(
       candidate: Metrics of the model on the deciding split.
       baselines: The same for each baseline.
       champion: The same for the model in service, None when nothing is served.
+      noise: What chance could have made of the metric, where that is known.
     """
     checks = [*_limits(gates, candidate)]
     value = candidate.get(metric, math.nan)
     if gates.beat_baselines:
         checks += _against_baselines(metric, value, baselines)
     if champion is not None:
-        checks.append(_against_champion(gates, metric, value, champion.get(metric, math.nan)))
+        checks.append(_against_champion(gates, metric, value, champion.get(metric, math.nan), noise))
     passed = tuple(said for ok, said in checks if ok)
     failed = tuple(said for ok, said in checks if not ok)
     return Decision(not failed, passed, failed)
@@ -92,12 +102,21 @@ def _against_baselines(
         yield ok, f"{metric} {value:.4f} {said}"
 
 
-def _against_champion(gates: Gates, metric: str, value: float, other: float) -> tuple[bool, str]:
-    ok = _gain(metric, value, other) >= gates.champion_margin or (math.isnan(other) and not math.isnan(value))
+def _against_champion(
+    gates: Gates, metric: str, value: float, other: float, noise: Noise | None
+) -> tuple[bool, str]:
+    gain = _gain(metric, value, other)
+    better = gain >= gates.champion_margin or (math.isnan(other) and not math.isnan(value))
+    if better and noise is not None and noise.gain is not None and noise.gain < gates.champion_margin:
+        return False, (
+            f"{metric} {value:.4f} beats the champion {other:.4f}, but chance alone could do that: with "
+            f"confidence {gates.confidence:g} the gain is only known to be above {noise.gain:.4f} "
+            f"([gates] champion_margin = {gates.champion_margin:g}, confidence)"
+        )
     said = f"holds against the champion {other:.4f}"
-    if not ok:
+    if not better:
         said = f"loses to the champion {other:.4f} ([gates] champion_margin = {gates.champion_margin:g})"
-    return ok, f"{metric} {value:.4f} {said}"
+    return better, f"{metric} {value:.4f} {said}"
 
 
 def _gain(metric: str, value: float, other: float) -> float:

@@ -219,7 +219,7 @@ def _load_with_ops(folder: Path) -> Any:
 
     try:
         return tf.saved_model.load(str(folder))
-    except (tf.errors.NotFoundError, FileNotFoundError, ValueError) as error:
+    except (tf.errors.OpError, OSError, ValueError, RuntimeError) as error:
         if "Op type not registered" not in str(error):
             raise
         for library in _OP_LIBRARIES:

@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from components.quality_gate.decision import Gates, decide
+from components.quality_gate.noise import Noise
 
 NAN = math.nan
 BASELINES = {"tfidf_cosine": {"spearman": 0.6}, "majority": {"spearman": NAN}}
@@ -112,3 +113,31 @@ def test_a_ceiling_may_not_be_passed(value, blessed):
     assert decision.blessed is blessed
     if not blessed:
         assert decision.failed == (f"mse {value:.4f} is above the ceiling 0.5 ([gates] ceilings)",)
+
+
+@pytest.mark.parametrize(
+    ("value", "gain", "margin", "blessed"),
+    [
+        (0.72, 0.001, 0.0, True),
+        (0.72, -0.001, 0.0, False),  # better, but that may be chance
+        (0.7, 0.0, 0.0, True),  # the same predictions
+        (0.69, -0.03, 0.0, False),  # worse
+        (0.69, -0.03, -0.05, True),  # surely not worse by more than is tolerated
+        (0.69, -0.06, -0.05, False),
+        (0.72, None, 0.0, True),  # nobody knows
+    ],
+)
+def test_a_gain_must_be_more_than_chance(value, gain, margin, blessed):
+    noise = Noise(value - 0.02, value + 0.02, gain)
+    metrics = {"spearman": value}
+    decision = decide(Gates(champion_margin=margin), "spearman", metrics, {}, {"spearman": 0.7}, noise)
+    assert decision.blessed is blessed
+
+
+def test_the_reason_tells_chance_from_loss():
+    noise = Noise(0.7, 0.74, -0.001)
+    decision = decide(Gates(), "spearman", {"spearman": 0.72}, {}, {"spearman": 0.7}, noise)
+    assert decision.reason == (
+        "spearman 0.7200 beats the champion 0.7000, but chance alone could do that: with confidence 0.95 the "
+        "gain is only known to be above -0.0010 ([gates] champion_margin = 0, confidence)"
+    )

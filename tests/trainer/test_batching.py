@@ -115,3 +115,12 @@ def test_a_batch_of_empty_texts_has_one_column_of_padding() -> None:
     batches = make_dataset(tf.data.Dataset.from_tensors({**empty, "label": np.zeros(2, np.float32)}), SIZE)
     ((texts, _),) = list(batches)
     assert texts["ids_a"].numpy().tolist() == [[0], [0]]
+
+
+def test_lengths_can_be_multiples() -> None:
+    plain, padded = (list(make_dataset(pools(10, 10), 4, multiple=multiple)) for multiple in (1, 4))
+    for (texts, _), (longer, _) in zip(plain, padded, strict=True):
+        for name, ids in texts.items():
+            assert longer[name].shape[1] == -(-ids.shape[1] // 4) * 4
+            np.testing.assert_array_equal(longer[name][:, : ids.shape[1]], ids)
+            assert not longer[name][:, ids.shape[1] :].numpy().any()

@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 
@@ -66,6 +67,16 @@ def test_the_score_of_classes_is_not_symmetric_and_its_rows_are_probabilities() 
     np.testing.assert_allclose(one[2:], other[2:], atol=1e-6)  # the same text twice
 
 
+@pytest.mark.parametrize("encoder", ["lstm", "cnn"])
+def test_one_pass_for_both_texts_is_the_same_as_two(encoder: str) -> None:
+    pair = build(small(encoder=encoder))
+    tower, head = pair.get_layer("tower"), pair.get_layer("head")
+    np.testing.assert_allclose(scores(pair, A, B), head([tower(A), tower(B)]).numpy(), atol=1e-6)
+    again = keras.Model.from_config(pair.get_config())
+    again.set_weights(pair.get_weights())
+    np.testing.assert_allclose(scores(again, A, B), scores(pair, A, B), atol=1e-6)
+
+
 def test_one_cosine_tells_no_classes_apart() -> None:
     with pytest.raises(ValueError, match="cosine"):
         build(small(head="cosine"), classes=3)
@@ -112,8 +123,6 @@ def test_training_learns_the_scores() -> None:
 
 
 def test_the_model_is_rebuilt_from_its_configuration() -> None:
-    import keras
-
     pair = build(small(), ROWS, np.linspace(1, 2, ROWS))
     again = keras.Model.from_config(pair.get_config())
     again.set_weights(pair.get_weights())

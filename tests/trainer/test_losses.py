@@ -6,11 +6,14 @@ import pytest
 
 from trainer.losses import (
     COSENT_SCALE,
+    IN_BATCH_SCALE,
     LOSSES,
     balanced,
+    contrastive,
     correlation,
     cosent,
     cross_entropy,
+    in_batch,
     make_loss,
     mean_squared_error,
 )
@@ -68,7 +71,7 @@ def test_cosent_of_equal_labels_is_0() -> None:
     assert float(cosent(np.full(3, 0.5, np.float32), SCORES)) == pytest.approx(0, abs=1e-6)
 
 
-@pytest.mark.parametrize("name", sorted(LOSSES))
+@pytest.mark.parametrize("name", sorted(set(LOSSES) - {"in_batch"}))
 def test_a_column_of_scores_is_the_same_as_a_vector(name: str) -> None:
     # [batch] less [batch, 1] would silently be [batch, batch].
     vector = keras.ops.convert_to_numpy(LOSSES[name](LABELS, SCORES))
@@ -119,3 +122,19 @@ def test_balanced_weights_give_each_class_the_same_sum() -> None:
     assert balanced(counts) * counts == pytest.approx([10 / 3] * 3)
     # A class that is missing gets nothing, and the others share the rows.
     assert balanced(np.array([6, 0, 2])) == pytest.approx([8 / 12, 0, 8 / 4])
+
+
+def test_contrastive_against_its_formula() -> None:
+    # A match at distance 0.2; others at distances 0.9, far enough, and 0.4, which is 0.1 too near.
+    labels, scores = np.array([1.0, 0.0, 0.0], np.float32), np.array([0.8, 0.1, 0.6], np.float32)
+    assert float(contrastive(labels, scores)) == pytest.approx((0.2**2 + 0 + 0.1**2) / 6, rel=1e-5)
+
+
+def test_in_batch_against_its_formula() -> None:
+    cosines = np.array([[0.9, 0.2, 0.1], [0.3, 0.5, 0.6], [0.0, 0.1, 0.2]], np.float32)
+    likelihood = np.exp(IN_BATCH_SCALE * cosines)
+    likelihood /= likelihood.sum(axis=1, keepdims=True)
+    for labels, rows in (([1, 1, 1], [0, 1, 2]), ([1, 0, 1], [0, 2])):
+        expected = -np.mean([math.log(likelihood[row, row]) for row in rows])
+        assert float(in_batch(np.array(labels, np.float32), cosines)) == pytest.approx(expected, rel=1e-4)
+    assert float(in_batch(np.zeros(3, np.float32), cosines)) == 0

@@ -69,6 +69,25 @@ def test_calibration_keeps_the_order_and_lowers_the_error_on_eval(tmp_path):
     assert errors[1] < errors[0]
 
 
+def test_matches_alone_teach_to_find_the_other_text(tmp_path):
+    data = data_of("binary", tmp_path)
+    for split in ("train", "eval"):
+        data = only(data, split, 1.0, tmp_path)
+    model, log = train("binary", data, loss="in_batch", dropout=0.0)
+    assert log.history["eval_loss"][-1] < log.history["eval_loss"][0]
+    same, other = model({"ids_a": np.array([[1], [1]]), "ids_b": np.array([[1], [2]])}).numpy().ravel()
+    assert same > other
+
+
+def test_xla_gives_the_same_weights(tmp_path):
+    data = data_of("pair", tmp_path)
+    plain, compiled = (
+        train("pair", data, dropout=0.0, epochs=1, compiled=wanted)[0] for wanted in (False, True)
+    )
+    for one, other in zip(plain.get_weights(), compiled.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+
+
 def test_classes_are_told_apart(tmp_path):
     _, log = train("classes", data_of("classes", tmp_path), dropout=0.0, epochs=25, patience=25)
     assert max(log.history["eval_accuracy"]) > 0.8

@@ -12,6 +12,7 @@ from trainer.features import Label
 from trainer.heads import build_pair
 from trainer.signatures import PairServing
 from trainer.spec import Spec
+from trainer.text import text_features
 
 ROWS = 50
 TEXTS_A = ["a man plays", "the stock fell", "", "a man plays", "ひとり 🎸"]
@@ -25,7 +26,7 @@ class Hashing(tf.Module):
         outputs = {}
         for text, ids in (("text_a", "ids_a"), ("text_b", "ids_b")):
             if text in texts:
-                words = tf.strings.split(tf.reshape(texts[text], [-1])).to_sparse()
+                words = text_features(tf.reshape(texts[text], [-1]), 100).to_sparse()
                 hashed = tf.strings.to_hash_bucket_fast(words.values, ROWS - 1) + 1
                 outputs[ids] = tf.SparseTensor(words.indices, hashed, words.dense_shape)
         return outputs
@@ -38,9 +39,23 @@ class Transform:
         return Hashing()
 
 
-def serving(label: Label, threshold: float = 0.5) -> PairServing:
+EDGES = [
+    "",
+    "one",
+    "word " * 20_000,  # 100,000 characters
+    "x" * 100_000,
+    "zzzqx qqxz",
+    "🎸🎸 👩‍👩‍👧 ",
+    "رجل يعزف على الغيتار",
+    "一个男人在弹吉他",
+    b"broken \xff\xfe bytes",
+    "\x00\n\t ",
+]
+
+
+def serving(label: Label, threshold: float = 0.5, encoder: str = "average") -> PairServing:
     tf.random.set_seed(1)
-    model = PairModel(embedding_dim=8, dropout=0.5, ngrams=())
+    model = PairModel(encoder=encoder, embedding_dim=8, units=4, dropout=0.5, ngrams=())
     pair = build_pair(model, build_tower(model, ROWS), label.count)
     pair.threshold = threshold
     return PairServing(pair, Transform(), Spec(label=label, model=model, training=Training()))
@@ -161,6 +176,22 @@ def test_a_binary_label_is_decided_at_a_half():
     np.testing.assert_array_equal(again["label"].numpy(), answer["label"].numpy())
     evaluated = served["evaluate"](examples=tf.constant(rows))["evaluation"].numpy()
     np.testing.assert_array_equal(evaluated, np.stack([answer["score"], answer["label"]], axis=1))
+
+
+@pytest.mark.parametrize("encoder", ["average", "lstm", "bilstm", "cnn", "attention"])
+def test_odd_texts_have_sane_scores_alone_and_together(encoder):
+    module = serving(Label(column="y", kind="score", range=(1, 5)), encoder=encoder)
+    a, b = EDGES, [EDGES[0], *EDGES[:0:-1]]
+
+    def ask(a, b):
+        return module.score_texts(tf.constant(a), tf.constant(b))["score"].numpy()
+
+    together = ask(a, b)
+    assert np.all((together >= 1) & (together <= 5))
+    np.testing.assert_allclose(ask(a[::-1], b[::-1])[::-1], together, atol=1e-6)
+    # A row alone is padded to its own length, in a batch to the longest.
+    alone = [ask([x], [y])[0] for x, y in zip(a, b, strict=True)]
+    np.testing.assert_allclose(alone, together, atol=1e-6)
 
 
 def test_the_stored_threshold_decides():

@@ -66,6 +66,7 @@ def test_the_family_decides_what_the_model_and_its_training_are():
         ({"training": {"family": "vae"}}, "model is of family 'pair', training of 'vae'"),
         ({"label": CLASSES, "model": PairModel(head="cosine")}, "head = 'cosine' gives one number"),
         ({"label": CLASSES, "training": Training(loss="mse")}, "loss = 'mse' is not for classes"),
+        ({"training": Training(loss="in_batch")}, "loss = 'in_batch' is for pairs that match"),
         ({"training": Training(label_smoothing=0.1)}, "label_smoothing belongs to loss = 'cross_entropy'"),
         ({"training": Training(class_weights="balanced")}, "class_weights is for labels of kind"),
         (

@@ -157,6 +157,12 @@ def baselines(
     return found
 
 
+def slices(train: pa.Table, rows: pa.Table, spec: Spec) -> dict[str, np.ndarray]:
+    """By class."""
+    del train
+    return {"class": np.array(_classes(spec), object)[tables.labels(rows).astype(int)]}
+
+
 def golden_requests(spec: Spec) -> dict[str, dict[str, list]]:
     """The lowest and the highest vector, and none at all."""
     low, high = narrow(spec.vector, VectorSpec).range or (0.0, 1.0)
