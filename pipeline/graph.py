@@ -117,7 +117,9 @@ def components(config: Config, root: Path, serving: Path, find_earlier: bool = T
         spec=spec.narrowed(()),
         validation=config.validation.model_dump_json(),
         log=log_state(config.validation.serving_log),
-        code=code_fingerprint("components/data_gate", "components/tables.py", "trainer/text.py"),
+        code=code_fingerprint(
+            "components/data_gate", "components/tables.py", "trainer/text.py", "trainer/unicode.py"
+        ),
         **previous,
     )
 

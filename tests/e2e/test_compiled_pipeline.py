@@ -126,7 +126,7 @@ def summary_of(pipeline: CompiledPipeline, run: str) -> dict[str, Any]:
 
 def test_every_step_succeeds_and_a_version_is_served(pipeline, first):
     assert {name: run.statuses for name, run in first.items()} == {name: [0] for name in first}
-    assert len(first) == 15
+    assert len(first) == 16
     summary = summary_of(pipeline, "first")
     assert summary["status"] == "pushed"
     served = pipeline_root(pipeline) / "serving" / "twins" / str(summary["model"]["version"])

@@ -59,6 +59,11 @@ def test_a_schema_travels_inside(tmp_path):
     [
         (CONFIG[CONFIG.index("[kubeflow]") :], "", "is missing: add it with image and volume_claim"),
         ('path = "data/pairs.csv"', "", "the containers see only /mnt/kembar: set path in"),
+        (
+            "[kubeflow]",
+            '[validation]\nserving_log = "log/*.jsonl"\n[kubeflow]',
+            "set serving_log in",
+        ),
         ("[kubeflow]", '[kubeflow]\npipeline_root = "/srv/x"', "'/srv/x' is not below /mnt/kembar"),
         ("[data]", '[data]\nschema_file = "none.pbtxt"', "schema_file: .*No such file"),
         ('"data/pairs.csv"', '"/home/me/pairs.csv"', "'/home/me/pairs.csv'"),
@@ -177,7 +182,7 @@ def test_a_step_asks_for_what_its_section_says_and_else_for_the_default(everythi
     default = {"resourceCpuRequest": "500m", "resourceMemoryRequest": "3Gi"}
     trainer = asked.pop("trainer")
     assert trainer == {**default, "resourceCpuLimit": "8", "resourceMemoryLimit": "16Gi"}
-    assert list(asked.values()) == [default] * 14
+    assert list(asked.values()) == [default] * 15
     gpu = everything.containers["trainer"]["resources"]["accelerator"]
     assert (gpu["resourceType"], gpu["resourceCount"]) == ("nvidia.com/gpu", "2")
     assert not [name for name in asked if "accelerator" in everything.containers[name]["resources"]]
@@ -213,7 +218,7 @@ def test_every_step_has_image_volume_and_secrets(everything):
         **secrets,
         "KEMBAR_WEBHOOK_URL": ("hook", "url"),
     }
-    assert len(everything.platform) == 15
+    assert len(everything.platform) == 16
     for name, platform in everything.platform.items():
         if name != "conclude":
             assert variables(platform) == secrets, name
@@ -230,12 +235,14 @@ def test_every_step_has_image_volume_and_secrets(everything):
 def test_steps_that_do_not_need_each_other_wait_for_each_other_only_without_a_database(everything, tmp_path):
     assert everything.tasks["baselines"]["dependentTasks"] == ["data-gate", "example-gen"]
     assert everything.tasks["trainer"]["dependentTasks"] == ["transform"]
+    assert everything.tasks["accepted-resolver"]["dependentTasks"] == ["example-gen"]
+    assert "accepted-resolver" in everything.tasks["data-gate"]["dependentTasks"]
     assert "dependentTasks" not in everything.tasks["import-schema-gen"]
     (tmp_path / "twins.toml").write_text(CONFIG)
     compile_pipeline(tmp_path / "twins.toml", (), tmp_path / "pipeline.yaml")
     pipeline, _ = yaml.safe_load_all((tmp_path / "pipeline.yaml").read_text())
     tasks = pipeline["components"]["comp-exit-handler-1"]["dag"]["tasks"].values()
-    assert sorted(len(task.get("dependentTasks", [])) for task in tasks) == [0, *[1] * 13]
+    assert sorted(len(task.get("dependentTasks", [])) for task in tasks) == [0, *[1] * 14]
 
 
 @pytest.mark.parametrize(
