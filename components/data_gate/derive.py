@@ -62,11 +62,10 @@ def derive(table: pa.Table, label: Label | None, vector: VectorSpec | None) -> D
     if texts:
         _derive_words(found, texts)
     for name in (TEXT_A, TEXT_B):
-        for length in (CHARACTERS, TOKENS):
-            # Only lengths, where a log hides the texts themselves.
-            if f"{name}_{length}" in table.column_names:
-                logged = _flat(table, f"{name}_{length}").to_numpy(zero_copy_only=False)
-                found.numbers[f"{name}:{length}"] = logged.astype(np.float64)[:, None]
+        # Only the length, where a log hides the text itself.
+        if f"{name}_{CHARACTERS}" in table.column_names:
+            logged = _flat(table, f"{name}_{CHARACTERS}").to_numpy(zero_copy_only=False)
+            found.numbers[f"{name}:{CHARACTERS}"] = logged.astype(np.float64)[:, None]
     return found
 
 

@@ -389,15 +389,17 @@ def test_skew_is_a_warning_or_what_it_is_said_to_be(judge, halves, tmp_path):
 
 
 def test_hidden_texts_are_compared_by_their_lengths(judge, halves, tmp_path):
-    lines = [
-        request({"text_a_hash": "f0", "text_a_tokens": 40, "text_b_hash": "f1", "text_b_tokens": len(words)})
-        for words in (b.rstrip(".").split() for _, _, b in halves[1])
-    ]
+    def hidden(a, b):
+        return {"text_a_hash": "f0", "text_a_tokens": 1, "text_a_characters": 2 * len(a)} | {
+            "text_b_hash": "f1", "text_b_tokens": 1, "text_b_characters": len(b),
+        }  # fmt: skip
+
+    lines = [request(hidden(a, b)) for _, a, b in halves[1]]
     (tmp_path / "log.jsonl").write_text("\n".join(lines))
     found = told(judge({"train": halves[0]}, serving_log=str(tmp_path / "log.jsonl")))
     assert [(check["feature"], check["kind"], check["found"]) for check in found["checks"]] == [
-        ("text_a", "tokens", True),
-        ("text_b", "tokens", False),
+        ("text_a", "characters", True),
+        ("text_b", "characters", False),
     ]
 
 
