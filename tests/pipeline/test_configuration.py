@@ -154,7 +154,8 @@ def test_settings_have_a_section_and_a_key(write, setting):
         (
             VALID + "[serving]\nzzz = 3\n",
             "unknown key [serving] zzz: known are batch_rows, directory, gate_timeout, golden, golden_file, "
-            "keep_versions, max_batch, max_batch_p99_ms, max_body_bytes, max_memory_mb, max_p50_ms, max_p99_ms",
+            "keep_versions, max_batch, max_batch_p99_ms, max_body_bytes, max_memory_mb, max_p50_ms, "
+            "max_p99_ms, max_text_bytes, mirror, request_log",
         ),
         (
             VALID + "[serving]\nkeep_versions = 1\n",
