@@ -14,6 +14,7 @@ from trainer import checkpoint, devices
 from trainer.export import hold_variables
 from trainer.families import family_of
 from trainer.fitting import Data
+from trainer.inference import with_inference
 from trainer.spec import Spec
 from trainer.warmup import write_warmup
 
@@ -39,7 +40,7 @@ def run_fn(fn_args: Any) -> None:
     model, log = family.fit(Data(files, transform, fn_args.model_run_dir, saved), spec)
     # Never model.save: the file would hold Keras' own format and no signatures.
     module = family.export(model, transform, spec)
-    signatures = module.served()
+    signatures = with_inference(module.served())
     hold_variables(module, model)
     tf.saved_model.save(module, fn_args.serving_model_dir, signatures=signatures)
     write_warmup(fn_args.serving_model_dir, signatures, family.golden_requests(spec))

@@ -15,6 +15,7 @@ from tfx.utils import path_utils
 from components.evaluator.results import load_predictions
 from components.serving_gate.check import Serving, judge, run_probe
 from trainer.families import Signature, Tensor, family_of
+from trainer.inference import promise_inference
 from trainer.spec import Spec
 
 FILE = "serving.json"
@@ -51,7 +52,7 @@ def ServingGate(
             path_utils.serving_model_path(model.uri), requests, Path(folder), limits, timed
         )
     scores = seen["score"].to_pylist()
-    promised = family.contract(parsed)
+    promised = promise_inference(family.contract(parsed))
     evaluated = Tensor("float32", ("batch", len(scores[0])) if scores else None)
     promised.setdefault(
         family.EVALUATED, Signature({"examples": Tensor("string")}, {family.SCORE: evaluated})

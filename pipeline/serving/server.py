@@ -144,11 +144,15 @@ def _bind(host: str, port: int, option: str = "--port") -> socket.socket:
         raise ServingError(f"cannot listen on port {port}: give {option} a number from 0 to 65535")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=2048)
+        listener = socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         raise ServingError(
             f"cannot listen on {host}:{port}: {error}; choose another with {option}"
         ) from error
+    # asyncio does this to sockets that name their protocol, and this one's connections do not. Head and body
+    # of an answer are two writes, and the second would wait 40 ms for the client to acknowledge the first.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 @contextmanager
