@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 from tfx.types import Artifact, artifact_utils
@@ -35,3 +36,10 @@ def read_table(examples: Artifact, split: str) -> pa.Table:
     decoder = example_coder.ExamplesToRecordBatchDecoder()
     batches = [decoder.DecodeBatch(records) for records in read_batches(split_files(examples, split))]
     return pa.Table.from_batches(batches) if batches else pa.table({})
+
+
+def thin_out(table: pa.Table, most: int) -> pa.Table:
+    """At most `most` of its rows, at even distances."""
+    if table.num_rows <= most:
+        return table
+    return table.take(np.linspace(0, table.num_rows - 1, most).astype(np.int64))
