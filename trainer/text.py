@@ -7,6 +7,7 @@ knows Unicode classes and scripts.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 import tensorflow as tf
@@ -124,5 +125,18 @@ def text_features(
     Returns:
         string [batch, (features)], ragged.
     """
-    tokens = tokenize(texts, max_tokens, lowercase)
-    return tf.concat([tokens, character_ngrams(tokens, ngrams)], axis=1) if ngrams else tokens
+    return _features(max_tokens, tuple(ngrams), lowercase)(texts)
+
+
+@functools.cache
+def _features(
+    max_tokens: int, ngrams: tuple[int, ...], lowercase: bool
+) -> Callable[[tf.Tensor], tf.RaggedTensor]:
+    """One function for all graphs: TF Transform traces each text half a dozen times, and NFKC has many ops."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def features(texts: tf.Tensor) -> tf.RaggedTensor:
+        tokens = tokenize(texts, max_tokens, lowercase)
+        return tf.concat([tokens, character_ngrams(tokens, ngrams)], axis=1) if ngrams else tokens
+
+    return features

@@ -113,6 +113,7 @@ def test_the_summary_accounts_for_every_row(pushed, pairs):
             f"{one} and {other}": len(texts[one] & texts[other])
             for one, other in (("train", "eval"), ("train", "test"), ("eval", "test"))
         },
+        "warnings": [],
     }
     assert set(states(summary).values()) == {"ran"}
     assert list(states(summary))[-1] == "AtomicPusher"
@@ -358,10 +359,11 @@ def test_clean_up_leaves_what_is_served_and_a_cache_that_is_right(pushed):
     assert ran.status == 4, ran.err
     again = {name for name, state in states(project.summary).items() if state == "ran"}
     statistics = {"StatisticsGen", "ExampleValidator", "DataGate"}  # what no model is made from
-    assert again == {"ChampionResolver", "QualityGate", "AtomicPusher"} | statistics
+    resolvers = {"ChampionResolver", "AcceptedResolver"}
+    assert again == {"QualityGate", "AtomicPusher"} | resolvers | statistics
     assert project.kembar("run", *rejected[:2]).status == 0
     assert project.summary["status"] == "unchanged"
-    assert {name for name, state in states(project.summary).items() if state == "ran"} == {"ChampionResolver"}
+    assert {name for name, state in states(project.summary).items() if state == "ran"} == resolvers
 
 
 def checksums(project) -> dict[str, bytes]:
