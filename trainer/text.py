@@ -132,7 +132,7 @@ def text_features(
 def _features(
     max_tokens: int, ngrams: tuple[int, ...], lowercase: bool
 ) -> Callable[[tf.Tensor], tf.RaggedTensor]:
-    """One function for all graphs: TF Transform traces each text half a dozen times, and NFKC has many ops."""
+    """One function for all graphs: TF Transform traces each text many times, and NFKC has many ops."""
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
     def features(texts: tf.Tensor) -> tf.RaggedTensor:
