@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from trainer.features import LABEL, TEXT_A, TEXT_B, VECTOR, Label
 from trainer.spec import VectorSpec
-from trainer.text import tokenize
+from trainer.text import text_features
 
 CHARACTERS, TOKENS = "characters", "tokens"
 # Of each text so much is cut into tokens: more would cost time and say nothing new.
@@ -78,7 +78,7 @@ def _derive_words(found: Derived, texts: dict[str, pa.Array]) -> None:
         for start in range(0, len(column), _BATCH):
             batch = [text.decode("utf-8", "replace") for text in column.slice(start, _BATCH).to_pylist()]
             characters += map(len, batch)
-            ragged = tokenize(tf.constant([text[:_MAX_CHARACTERS] for text in batch]), _MAX_TOKENS)
+            ragged = text_features(tf.constant([text[:_MAX_CHARACTERS] for text in batch]), _MAX_TOKENS)
             tokens.append(ragged.flat_values.numpy())
             rows.append(ragged.value_rowids().numpy() + start)
         flat.append(np.concatenate(tokens))

@@ -112,7 +112,7 @@ def decide(digests: list[Digest], data: Data) -> Iterator[Order]:
         labels = np.frombuffer(b"".join(digest.labels for digest in mine), np.float32)
         if source in SPLITS:
             places = np.full(len(keys), SPLITS.index(source), np.uint8)
-            texts[source] = keys.ravel()
+            texts[source] = np.unique(keys)
         else:
             places = assign(keys, data.split or Split()).copy()
         if _has_conflicts(data):

@@ -81,21 +81,30 @@ def conflicts(keys: np.ndarray, labels: np.ndarray) -> np.ndarray:
       keys: uint64 [rows, 2].
       labels: float [rows].
     """
+    found = np.zeros(len(keys), bool)
     pairs = _mix(keys[:, 0]) + keys[:, 1]
-    _, first, places = np.unique(pairs, return_index=True, return_inverse=True)
-    return labels != labels[first[places.reshape(-1)]]
+    order = np.argsort(pairs, kind="stable")
+    again = np.zeros(len(keys), bool)
+    again[1:] = pairs[order[1:]] == pairs[order[:-1]]
+    if not again.any():
+        return found
+    # Only rows of pairs that come more than once, in their order within each pair.
+    several = again | np.append(again[1:], False)
+    order, again = order[several], again[several]
+    first = np.maximum.accumulate(np.where(again, 0, np.arange(len(order))))
+    found[order] = labels[order] != labels[order[first]]
+    return found
 
 
 def shared(texts: dict[str, np.ndarray]) -> dict[str, int]:
     """How many texts stand in two splits at once, for each two: `train and test` to a number.
 
     Args:
-      texts: Split to the hashes of its texts, uint64 [any].
+      texts: Split to the hashes of its texts, each once and in order, uint64 [texts].
     """
-    distinct = {name: np.unique(keys) for name, keys in texts.items()}
-    names = [name for name in SPLITS if name in distinct]
+    names = [name for name in SPLITS if name in texts]
     return {
-        f"{one} and {other}": int(np.intersect1d(distinct[one], distinct[other], assume_unique=True).size)
+        f"{one} and {other}": int(np.isin(texts[other], texts[one], assume_unique=True).sum())
         for at, one in enumerate(names)
         for other in names[at + 1 :]
     }

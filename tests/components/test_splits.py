@@ -112,5 +112,5 @@ def test_a_pair_that_came_with_another_label_conflicts():
 
 
 def test_texts_of_two_splits_are_counted():
-    texts = {"train": keys([(0, 1), (2, 3)]).ravel(), "test": keys([(3, 4), (3, 0)]).ravel()}
+    texts = {"train": np.unique(keys([(0, 1), (2, 3)])), "test": np.unique(keys([(3, 4), (3, 0)]))}
     assert shared(texts) == {"train and test": 2}
