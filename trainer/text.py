@@ -134,7 +134,7 @@ def _features(
 ) -> Callable[[tf.Tensor], tf.RaggedTensor]:
     """One function for all graphs: TF Transform traces each text many times, and NFKC has many ops."""
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
     def features(texts: tf.Tensor) -> tf.RaggedTensor:
         tokens = tokenize(texts, max_tokens, lowercase)
         return tf.concat([tokens, character_ngrams(tokens, ngrams)], axis=1) if ngrams else tokens

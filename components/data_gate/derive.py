@@ -97,10 +97,15 @@ def _derive_words(found: Derived, texts: dict[str, pa.Array]) -> None:
 
 def _dice(a: Words, b: Words, rows: int, size: int) -> np.ndarray:
     """Twice the tokens in both sets over the sizes of the sets, by row; 0 for two empty texts."""
-    in_a, in_b = (np.unique(words.rows * size + words.codes) for words in (a, b))
+    in_a, in_b = (distinct(words.rows * size + words.codes) for words in (a, b))
     both = np.bincount(np.intersect1d(in_a, in_b, assume_unique=True) // max(size, 1), minlength=rows)
     either = np.bincount(np.concatenate([in_a, in_b]) // max(size, 1), minlength=rows)
     return 2 * both / np.maximum(either, 1)
+
+
+def distinct(values: np.ndarray) -> np.ndarray:
+    """Each value once, in any order: by hash, where numpy sorts."""
+    return pa.array(values).unique().to_numpy()
 
 
 def _flat(table: pa.Table, name: str) -> pa.Array:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tfx.dsl.io import fileio
 
-from components.data_gate.derive import Derived
+from components.data_gate.derive import Derived, distinct
 from components.data_gate.measures import correlation, edges_of, histogram, ratio
 from trainer.features import Label
 
@@ -156,7 +156,7 @@ def _unseen(derived: Derived) -> dict[str, Unseen]:
     if not derived.words:
         return {}
     keys = np.concatenate([words.rows * size + words.codes for words in derived.words.values()])
-    once = np.bincount(np.unique(keys) % size, minlength=size) == 1
+    once = np.bincount(distinct(keys) % size, minlength=size) == 1
     found = {}
     for name, words in derived.words.items():
         lengths = np.bincount(words.rows, minlength=derived.rows)
