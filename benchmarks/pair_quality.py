@@ -34,6 +34,7 @@ from trainer.features import IDS_A, IDS_B, LABEL, PRIMARY, TEXT_A, TEXT_B, Label
 from trainer.fitting import Data
 from trainer.metrics import pair_metrics
 from trainer.spec import narrow
+from trainer.survey import FIRST_ID
 from trainer.text import text_features
 
 SPLITS = ("train", "eval", "test")
@@ -104,7 +105,7 @@ def prepared(
         tf.lookup.KeyValueTensorInitializer(known, np.arange(len(known), dtype=np.int64)), model.oov_buckets
     )
     for (split, ids), found in strings.items():
-        columns[split][ids] = table.lookup(found) + pair_fit.FIRST_ID
+        columns[split][ids] = table.lookup(found) + FIRST_ID
     return Rows({}, Vocabulary(len(known)), folder, saved, columns)
 
 

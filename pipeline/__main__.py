@@ -5,22 +5,17 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from pipeline import config as configuration
-from pipeline.commands import serving
+from pipeline.commands import kubeflow, serving
 from pipeline.commands.options import ConfigPath, Folder, Settings
-from pipeline.config import Config
 from pipeline.terminal import Terminal, progress_to_stdout
 from pipeline.workdir import Workdir
-from trainer.errors import ConfigError, KembarError
-
-if TYPE_CHECKING:
-    from pipeline.runners.client import Kfp
+from trainer.errors import KembarError
 
 app = typer.Typer(
     name="kembar",
@@ -31,6 +26,7 @@ app = typer.Typer(
 )
 
 app.add_typer(serving.app)
+app.add_typer(kubeflow.app)
 
 
 @app.command()
@@ -97,133 +93,6 @@ def report(config: ConfigPath, settings: Settings = None, workdir: Folder = None
 
         path = write_report(loaded, folder)
     terminal.result(str(path))
-
-
-class Target(StrEnum):
-    """Where a compiled pipeline runs."""
-
-    KUBEFLOW = "kubeflow"
-    VERTEX = "vertex"
-
-
-@app.command("compile")
-def compile_(
-    config: ConfigPath,
-    output: Annotated[Path, typer.Option("--output", help="the YAML file")] = Path("pipeline.yaml"),
-    target: Annotated[
-        Target, typer.Option(help="vertex: Google's managed service, by TFX's own runner")
-    ] = Target.KUBEFLOW,
-    settings: Settings = None,
-) -> None:
-    """Write the pipeline for Kubeflow Pipelines v2: IR 2.1 with the Kubernetes platform document."""
-    terminal = Terminal()
-    with terminal.noise_to(output.absolute().with_suffix(".log")):
-        if target is Target.VERTEX:
-            from pipeline.runners.vertex import compile_pipeline
-        else:
-            from pipeline.runners.kubeflow import compile_pipeline
-
-        compile_pipeline(config, settings or (), output)
-    terminal.result(f"{output}: {output.stat().st_size:,} bytes")
-
-
-Host = Annotated[str | None, typer.Option(help="address of KFP; default: [kubeflow] host")]
-
-
-@app.command()
-def submit(
-    config: ConfigPath,
-    parameters: Annotated[
-        list[str] | None,
-        typer.Option("--param", metavar="NAME=VALUE", help="data_path, epochs, settings, force; repeatable"),
-    ] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="follow the run, and fail if it fails")] = False,
-    host: Host = None,
-    settings: Settings = None,
-    workdir: Folder = None,
-) -> None:
-    """Upload a version of the pipeline to Kubeflow Pipelines, and start a run."""
-    terminal = Terminal()
-    folder = Workdir.of(configuration.load(config, settings or ()), workdir)
-    with terminal.noise_to(folder.root / "submit.log"):
-        from pipeline.runners import submit as submitting
-
-        told = submitting.parse_parameters(parameters or ())
-        package = folder.root / "pipeline.yaml"
-        loaded = submitting.prepare(config, settings or (), told, package)
-        client = _kfp(loaded, host)
-        name, run_id = submitting.submit(client, loaded, package, told, terminal.say)
-        terminal.result(f"run {name}: {run_id}")
-        if wait:
-            state = submitting.follow(client, run_id, terminal.say)
-            terminal.result(f"run {name}: {state.lower()}")
-            raise typer.Exit(0 if state == "SUCCEEDED" else 1)
-
-
-schedules_app = typer.Typer(
-    help="The recurring run of the pipeline on Kubeflow Pipelines.", no_args_is_help=True
-)
-app.add_typer(schedules_app, name="schedule")
-
-
-@schedules_app.command("apply")
-def apply_schedule(
-    config: ConfigPath, host: Host = None, settings: Settings = None, workdir: Folder = None
-) -> None:
-    """Make the schedule what [schedule] says; nothing happens if it is so already."""
-    terminal = Terminal()
-    loaded = configuration.load(config, settings or ())
-    folder = Workdir.of(loaded, workdir)
-    with terminal.noise_to(folder.root / "schedule.log"):
-        from pipeline.runners import schedules
-        from pipeline.runners import submit as submitting
-
-        section = schedules.section_of(loaded)
-        told = submitting.check_parameters(section.parameters, f"{config}: [schedule.parameters]")
-        package = folder.root / "pipeline.yaml"
-        submitting.prepare(config, settings or (), told, package)
-        client = _kfp(loaded, host)
-        version = submitting.upload(client, submitting.pipeline_name(loaded), package)
-        done = schedules.apply(client, loaded, section, told, version)
-    terminal.result(f"schedule {version.pipeline}: {done}: cron {section.cron}, version {version.version}")
-
-
-@schedules_app.command("list")
-def list_schedules(
-    config: ConfigPath, host: Host = None, settings: Settings = None, workdir: Folder = None
-) -> None:
-    """List the schedules in the configuration's namespace."""
-    terminal = Terminal()
-    loaded = configuration.load(config, settings or ())
-    with terminal.noise_to(Workdir.of(loaded, workdir).root / "schedule.log"):
-        from pipeline.runners import schedules
-
-        table = schedules.listing(_kfp(loaded, host))
-    terminal.table(table)
-
-
-@schedules_app.command("delete")
-def delete_schedule(
-    config: ConfigPath, host: Host = None, settings: Settings = None, workdir: Folder = None
-) -> None:
-    """Delete the pipeline's schedule; none is no error."""
-    terminal = Terminal()
-    loaded = configuration.load(config, settings or ())
-    with terminal.noise_to(Workdir.of(loaded, workdir).root / "schedule.log"):
-        from pipeline.runners import schedules
-
-        gone = schedules.delete(_kfp(loaded, host), loaded)
-    terminal.result(
-        f"schedule {loaded.pipeline.name.replace('_', '-')}: {'deleted' if gone else 'there was none'}"
-    )
-
-
-def _kfp(config: Config, host: str | None) -> Kfp:
-    from pipeline.runners.client import Kfp
-
-    if config.kubeflow is None:
-        raise ConfigError("[kubeflow] is missing: add it with image and volume_claim")
-    return Kfp(config.kubeflow.model_copy(update={"host": host}) if host else config.kubeflow)
 
 
 schema_app = typer.Typer(help="The schema that the data has to fit.", no_args_is_help=True)

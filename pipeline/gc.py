@@ -13,6 +13,7 @@ from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from rich.table import Table
 
+from components.atomic_pusher.files import last_change
 from components.atomic_pusher.versions import removable, remove
 from components.champion import MODEL_ID, PUSHED_DESTINATION
 from pipeline.lock import lock
@@ -159,7 +160,7 @@ def _plan_old(plan: Plan, workdir: Workdir, runs: list[Any], fresh: list[Any]) -
     """Checkpoints that the kept runs have not touched, and records of runs that are not kept."""
     since = fresh[0].create_time_since_epoch / 1_000 if fresh else float("inf")
     for folder in (workdir.artifacts / CHECKPOINTS).glob("*"):
-        if folder.is_dir() and max(path.lstat().st_mtime for path in [folder, *folder.rglob("*")]) < since:
+        if folder.is_dir() and last_change(folder) < since:
             plan.folders[CHECKPOINTS].append(folder)
     names = {run.name for run in runs} - {run.name for run in fresh}
     plan.folders[RECORDS] += [f for f in (workdir.root / RECORDS).glob("*") if f.name in names]

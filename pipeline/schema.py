@@ -11,11 +11,12 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from tfx.types import artifact_utils
 
+from components.atomic_pusher.files import replace_file
 from components.schema_gen.infer import Splits, infer_schema
 from pipeline import graph
 from pipeline.config import Config
 from pipeline.run import preflight
-from pipeline.runners.launch import FAILED, Launcher, Step
+from pipeline.runners.launch import FAILED, Launcher
 from trainer.errors import ConfigError
 
 _DESCRIBES = "StatisticsGen"
@@ -39,9 +40,7 @@ def infer(source: str, config: Config, output: Path | None) -> str:
     text_format.Parse(text, schema_pb2.Schema())
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)
-        fresh = output.with_name(output.name + ".new")
-        fresh.write_text(text, encoding="utf-8")
-        fresh.replace(output)
+        replace_file(output, text)
     return text
 
 
@@ -49,22 +48,13 @@ def _describe(config: Config, folder: Path) -> Splits:
     """The statistics of each split, by the pipeline's own first steps in a folder of their own."""
     metadata = sqlite_metadata_connection_config(str(folder / "metadata.sqlite"))
     launcher = Launcher(graph.build(config, folder / "artifacts", metadata, folder / "serving"), "schema")
-    needed = _before(launcher, _DESCRIBES)
-    last: Step | None = None
-    for node in launcher.node_ids:
-        if node in needed:
-            last = launcher.launch(node)
-            if last.state == FAILED and last.error is not None:
-                raise last.error
-    if last is None or last.id != _DESCRIBES:
-        raise AssertionError(f"{_DESCRIBES} is not the last of {sorted(needed)}")
+    for node in launcher.up_to(_DESCRIBES):
+        last = launcher.launch(node)
+        if last.state == FAILED and last.error is not None:
+            raise last.error
     found = last.outputs["statistics"]
     splits = artifact_utils.decode_split_names(found.properties["split_names"].string_value)
     return {
         split: tfdv.load_stats_binary(str(Path(found.uri, f"Split-{split}", "FeatureStats.pb")))
         for split in splits
     }
-
-
-def _before(launcher: Launcher, node: str) -> set[str]:
-    return {node}.union(*(_before(launcher, upstream) for upstream in launcher.upstream(node)))

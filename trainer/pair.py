@@ -17,10 +17,10 @@ from trainer.config import PairModel
 from trainer.families import BATCH, Signature, Tensor
 from trainer.features import IDS_A, IDS_B, LABEL, PRIMARY, TEXT_A, TEXT_B, Label
 from trainer.fitting import Data, TrainingLog
-from trainer.pair_fit import FIRST_ID, VOCABULARY
 from trainer.signatures import PairServing
 from trainer.slices import pair_slices
 from trainer.spec import Spec, narrow
+from trainer.survey import FIRST_ID, VOCABULARY
 from trainer.text import text_features
 
 EVALUATED = "evaluate"

@@ -9,14 +9,13 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-import tensorflow_transform as tft
 
 from trainer import devices, pretrained
 from trainer.batching import POOL_ROWS, make_dataset, steps
 from trainer.calibration import calibrate
 from trainer.checkpoint import Checkpoint
 from trainer.config import PairModel, Training
-from trainer.encoders import build_tower, inverse_document_frequency
+from trainer.encoders import build_tower
 from trainer.features import IDS_A, IDS_B, LABEL, PRIMARY, Label
 from trainer.fitting import EARLY_STOPPING, Data, EvalMetric, Progress, TrainingLog, announce
 from trainer.heads import build_head, build_in_batch, build_pair
@@ -26,36 +25,14 @@ from trainer.metrics import DEFAULT_THRESHOLD, best_threshold, pair_metrics
 from trainer.optimizers import make_optimizer
 from trainer.order import HOST, Order, draws, row_batches
 from trainer.spec import Spec, narrow
+from trainer.survey import Survey, take_survey, vocabulary_rows
 
-VOCABULARY = "tokens"
-# Id 0 is padding, so what the vocabulary calls 0 is 1.
-FIRST_ID = 1
 _EVAL_ROWS = 1_024
 _XLA_MULTIPLE = 8
 # Where the rows of a batch cost more: 64 texts of 100 word pieces are 5 GB in a BERT of 12 layers.
 _EVAL_ROWS_PRETRAINED = 64
 
 Pools = dict[str, tf.data.Dataset]
-
-
-@dataclass(frozen=True)
-class Survey:
-    """What is known of the training split before training.
-
-    Attributes:
-      pool_sizes: Pairs in each pool.
-      class_counts: Pairs of each class, or of label 0 and 1; meaningless for scores.
-      token_weights: Inverse document frequency of every id, float32 [rows].
-    """
-
-    pool_sizes: list[int]
-    class_counts: np.ndarray
-    token_weights: np.ndarray
-
-    @property
-    def pairs(self) -> int:
-        """Pairs of the whole split."""
-        return sum(self.pool_sizes)
 
 
 @dataclass(frozen=True)
@@ -265,28 +242,6 @@ def _watched(
 def _encoder(model: keras.Model) -> str:
     """The layer of a pair's model that makes vectors: the whole tower, or what is behind a frozen one."""
     return "tower" if "tower" in {layer.name for layer in model.layers} else "top"
-
-
-def vocabulary_rows(transform: tft.TFTransformOutput, spec: Spec) -> int:
-    """Number of ids: padding, the vocabulary, and the buckets of words that are not in it."""
-    return (
-        FIRST_ID + transform.vocabulary_size_by_name(VOCABULARY) + narrow(spec.model, PairModel).oov_buckets
-    )
-
-
-def take_survey(pools: tf.data.Dataset, rows: int, label: Label) -> Survey:
-    """One pass over the training split; `rows` is the number of ids, or 0 where nobody counts them."""
-    frequencies = np.zeros(rows, np.int64)
-    counts = np.zeros(label.count or 2, np.int64)
-    pairs = []
-    for pool in pools:
-        pairs.append(int(pool[LABEL].shape[0]))
-        if label.kind != "score":
-            counts += np.bincount(pool[LABEL].numpy().ravel().astype(int), minlength=len(counts))
-        for name in (IDS_A, IDS_B) if rows else ():
-            once = np.unique(np.stack([pool[name].indices[:, 0], pool[name].values], axis=1), axis=0)
-            frequencies += np.bincount(once[:, 1], minlength=rows)
-    return Survey(pairs, counts, inverse_document_frequency(frequencies, 2 * sum(pairs)))
 
 
 def _rows(pools: tf.data.Dataset) -> tuple[tf.RaggedTensor, tf.RaggedTensor, np.ndarray]:

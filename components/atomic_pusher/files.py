@@ -31,6 +31,11 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
+def last_change(folder: Path) -> float:
+    """Unix time of the last change of a folder or anything in it."""
+    return max(path.lstat().st_mtime for path in [folder, *folder.rglob("*")])
+
+
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
     """Waits until no other process holds the folder, and holds it while the block runs.

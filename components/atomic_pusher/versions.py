@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from components.atomic_pusher.files import exclusive, replace_file, sync
+from components.atomic_pusher.files import exclusive, last_change, replace_file, sync
 from components.atomic_pusher.pins import STABLE, read_pins
 from trainer.errors import ServingError
 
@@ -240,7 +240,7 @@ def _clean(base: Path) -> None:
     # not reach other machines, one may be there.
     here = f"{INCOMING}{socket.gethostname()}-"
     for leftover in base.glob(f"{INCOMING}*"):
-        if leftover.name.startswith(here) or time.time() - _last_change(leftover) > _DEAD_SECONDS:
+        if leftover.name.startswith(here) or time.time() - last_change(leftover) > _DEAD_SECONDS:
             shutil.rmtree(leftover, ignore_errors=True)
     pending = base / PENDING
     if pending.is_file():
@@ -249,10 +249,6 @@ def _clean(base: Path) -> None:
         if appeared and all(logged["version"] != entry["version"] for logged in read_log(base)):
             _log(base, entry)
         pending.unlink()
-
-
-def _last_change(folder: Path) -> float:
-    return max(path.lstat().st_mtime for path in [folder, *folder.rglob("*")])
 
 
 def _log(base: Path, entry: dict[str, Any]) -> None:

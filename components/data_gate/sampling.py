@@ -8,9 +8,8 @@ import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 from tfx.types import Artifact
-from tfx_bsl.coders import example_coder
 
-from components.tables import split_files
+from components.tables import decode, split_files
 
 _BATCH = 8_192
 _HASHES = 2**62
@@ -55,13 +54,6 @@ def sample_split(examples: Artifact, split: str, rows: int) -> tuple[pa.Table, i
     for hashes, serialized in dataset.as_numpy_iterator():
         kept.add(hashes, serialized)
     return decode(kept.items), kept.seen
-
-
-def decode(serialized: list[bytes]) -> pa.Table:
-    """tf.Examples as a table of list columns."""
-    if not serialized:
-        return pa.table({})
-    return pa.Table.from_batches([example_coder.ExamplesToRecordBatchDecoder().DecodeBatch(serialized)])
 
 
 def sample_lines(lines: Iterable[bytes], rows: int) -> tuple[list[bytes], int]:

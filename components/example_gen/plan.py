@@ -21,7 +21,6 @@ from components.example_gen.splits import JOINS, assign, conflicts, shared
 
 # In place of a split.
 CONFLICTS = JOINS + 1
-_REASONS = {JOINS: Reason.JOINS_SPLITS, CONFLICTS: Reason.CONFLICTING_LABEL}
 
 
 @dataclass(frozen=True)
@@ -148,7 +147,5 @@ def misplaced(place: int, data: Data) -> tuple[Reason, str]:
     """Reason and detail for a usable row that goes to no split."""
     if place == JOINS:
         return Reason.JOINS_SPLITS, "its texts stand in two splits already"
-    label = data.label
-    return _REASONS[
-        place
-    ], f"column {label.column if label else ''!r}: the same pair came before with another label"
+    column = data.label.column if data.label is not None else ""
+    return Reason.CONFLICTING_LABEL, f"column {column!r}: the same pair came before with another label"

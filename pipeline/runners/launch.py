@@ -78,6 +78,14 @@ class Launcher:
                 f"({' '.join(str(error).split())})"
             ) from None
 
+    def up_to(self, node_id: str) -> list[str]:
+        """The node and all that it needs, in an order in which they can run."""
+        needed = {node_id}
+        for node in reversed(self.node_ids):
+            if node in needed:
+                needed.update(self.upstream(node))
+        return [node for node in self.node_ids if node in needed]
+
     def launch(self, node_id: str) -> Step:
         """Runs one node, or finds what it made before. Its exception is in the step, not raised."""
         step = Step(node_id, RAN)

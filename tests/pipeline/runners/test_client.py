@@ -11,8 +11,8 @@ from pathlib import Path
 import kfp_stub
 import pytest
 
-from pipeline import __main__ as commands
 from pipeline.__main__ import app
+from pipeline.commands import kubeflow as commands
 from pipeline.runners import schedules, submit
 from pipeline.runners.client import Kfp, KubeflowError
 from pipeline.runners.config import Kubeflow

@@ -1,0 +1,60 @@
+"""What is known of the training pairs before training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from trainer.config import PairModel
+from trainer.encoders import inverse_document_frequency
+from trainer.features import IDS_A, IDS_B, LABEL, Label
+from trainer.spec import Spec, narrow
+
+VOCABULARY = "tokens"
+# Id 0 is padding, so what the vocabulary calls 0 is 1.
+FIRST_ID = 1
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What is known of the training split before training.
+
+    Attributes:
+      pool_sizes: Pairs in each pool.
+      class_counts: Pairs of each class, or of label 0 and 1; meaningless for scores.
+      token_weights: Inverse document frequency of every id, float32 [rows].
+    """
+
+    pool_sizes: list[int]
+    class_counts: np.ndarray
+    token_weights: np.ndarray
+
+    @property
+    def pairs(self) -> int:
+        """Pairs of the whole split."""
+        return sum(self.pool_sizes)
+
+
+def vocabulary_rows(transform: tft.TFTransformOutput, spec: Spec) -> int:
+    """Number of ids: padding, the vocabulary, and the buckets of words that are not in it."""
+    return (
+        FIRST_ID + transform.vocabulary_size_by_name(VOCABULARY) + narrow(spec.model, PairModel).oov_buckets
+    )
+
+
+def take_survey(pools: tf.data.Dataset, rows: int, label: Label) -> Survey:
+    """One pass over the training split; `rows` is the number of ids, or 0 where nobody counts them."""
+    frequencies = np.zeros(rows, np.int64)
+    counts = np.zeros(label.count or 2, np.int64)
+    pairs = []
+    for pool in pools:
+        pairs.append(int(pool[LABEL].shape[0]))
+        if label.kind != "score":
+            counts += np.bincount(pool[LABEL].numpy().ravel().astype(int), minlength=len(counts))
+        for name in (IDS_A, IDS_B) if rows else ():
+            once = np.unique(np.stack([pool[name].indices[:, 0], pool[name].values], axis=1), axis=0)
+            frequencies += np.bincount(once[:, 1], minlength=rows)
+    return Survey(pairs, counts, inverse_document_frequency(frequencies, 2 * sum(pairs)))
