@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError, model_validator
 from components.data_gate.config import Validation
 from components.example_gen.config import Data
 from components.quality_gate.decision import Gates
+from pipeline.retraining.config import Retraining
 from pipeline.runners.config import Kubeflow, Schedule, Vertex
 from pipeline.serving.config import Serving
 from trainer.config import PairModel, Section, Training
@@ -32,6 +33,8 @@ PATH_KEYS = (
     ("data", "eval"),
     ("data", "test"),
     ("data", "path"),
+    ("data", "pattern"),
+    ("data.spans", "marker"),
     ("data", "schema_file"),
     ("model", "weights"),
     ("validation", "serving_log"),
@@ -69,6 +72,7 @@ class Config(Section):
     gates: Gates = Gates()
     serving: Serving = Serving()
     beam: Beam = Beam()
+    retraining: Retraining | None = None
     kubeflow: Kubeflow | None = None
     schedule: Schedule | None = None
     vertex: Vertex | None = None
@@ -206,13 +210,15 @@ def make_absolute(values: dict[str, Any], base: Path) -> None:
 def change_paths(values: dict[str, Any], change: Callable[[str, str], str]) -> None:
     """Puts `change(path, "[section] key")` in place of every path that is there, in a list too."""
     for section, key in PATH_KEYS:
-        table = values.get(section)
+        table: Any = values
+        for part in section.split("."):
+            table = table.get(part) if isinstance(table, dict) else None
         written = table.get(key) if isinstance(table, dict) else None
         place = f"[{section}] {key}"
         if isinstance(written, str):
-            values[section][key] = change(written, place)
+            table[key] = change(written, place)
         elif isinstance(written, list):
-            values[section][key] = [change(one, place) if isinstance(one, str) else one for one in written]
+            table[key] = [change(one, place) if isinstance(one, str) else one for one in written]
 
 
 def _unpacked(written: str, key: str) -> str:

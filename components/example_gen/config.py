@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
+from components.example_gen.spans import Pattern, Spans
 from trainer.config import Section
 from trainer.features import LABEL, TEXT_A, TEXT_B, VECTOR, Label
 
@@ -89,6 +90,10 @@ class Data(Section):
     eval: Source | None = None
     test: Source | None = None
     path: Source | None = None
+    pattern: Pattern | None = Field(
+        None, description="files of each span, by {SPAN}, or of each day, by {YYYY}, {MM} and {DD}"
+    )
+    spans: Spans | None = None
     split: Split | None = None
     header: bool = True
     columns: Names | None = Field(None, description="the columns' names, where header = false")
@@ -113,13 +118,22 @@ class Data(Section):
     @model_validator(mode="after")
     def _files_are_given(self) -> Self:
         given = [split for split in SPLITS if getattr(self, split) is not None]
-        if self.path is not None and given:
-            raise ValueError(f"path is divided into splits by split; {', '.join(given)} cannot be given too")
-        if self.path is None and len(given) < len(SPLITS):
+        whole = [key for key in ("path", "pattern") if getattr(self, key) is not None]
+        if len(whole) > 1:
+            raise ValueError("path is all of the data, pattern one span of it: remove one of the two")
+        if whole and given:
+            raise ValueError(
+                f"{whole[0]} is divided into splits by split; {', '.join(given)} cannot be given too"
+            )
+        if not whole and len(given) < len(SPLITS):
             missing = ", ".join(split for split in SPLITS if split not in given)
             raise ValueError(f"{missing} missing: give one file a split, or path for one source of all")
-        if self.path is None and self.split is not None:
-            raise ValueError("split divides path, which is not given")
+        if not whole and self.split is not None:
+            raise ValueError("split divides path or pattern, and neither is given")
+        if self.pattern is None and self.spans is not None:
+            raise ValueError("spans is about the files of pattern, which is not given")
+        if self.pattern is not None and self.split is not None and self.split.groups == "whole":
+            raise ValueError("groups = 'whole' moves rows of earlier spans: use 'growing', or leave it out")
         if self.schema_file is not None and self.schema_text is not None:
             raise ValueError("schema_text stands in place of schema_file: remove one of the two")
         return self
@@ -178,6 +192,10 @@ class Data(Section):
     def sources(self) -> dict[str, tuple[Path, ...]]:
         """The key of the configuration to the files and patterns that it names."""
         return {key: files for key in (*SPLITS, "path") if (files := getattr(self, key)) is not None}
+
+    def of_span(self, files: tuple[Path, ...]) -> Data:
+        """The same data where the files of one span are all."""
+        return self.model_copy(update={"path": files, "pattern": None, "spans": None})
 
     def files(self) -> dict[str, list[Path]]:
         """The key of the configuration to the files that are there, each source's in order of their names."""

@@ -1,0 +1,170 @@
+"""Data that comes in spans: one file, or several, for each number or each day."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveFloat, PositiveInt
+
+from trainer.config import Section
+from trainer.errors import ConfigError
+
+SPAN = "{SPAN}"
+DAY = ("{YYYY}", "{MM}", "{DD}")
+_EPOCH = date(1970, 1, 1)
+_FIELDS = {SPAN: "[0-9]+", "{YYYY}": "[0-9]{4}", "{MM}": "[0-9]{2}", "{DD}": "[0-9]{2}"}
+_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+def _seconds(written: object) -> object:
+    """`"90m"` as a timedelta."""
+    if not isinstance(written, str):
+        return written
+    found = re.fullmatch(r"(\d+)\s*([smhd])", written.strip())
+    if found is None:
+        raise ValueError("write a duration as a number and s, m, h or d, such as '90m' or '30d'")
+    return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
+
+
+Duration = Annotated[timedelta, BeforeValidator(_seconds)]
+
+
+def check_pattern(pattern: str) -> str:
+    """The pattern itself.
+
+    Raises:
+      ValueError: it names neither a number nor a day.
+    """
+    days = [name in pattern for name in DAY]
+    if any(days) and not all(days):
+        raise ValueError(f"a day has {', '.join(DAY)}: name all three, or {SPAN}")
+    if any(days) == (SPAN in pattern):
+        raise ValueError(f"name the span by {SPAN}, or the day by {', '.join(DAY)}")
+    return pattern
+
+
+Pattern = Annotated[str, AfterValidator(check_pattern)]
+
+
+class Spans(Section):
+    """The `[data.spans]` section: which spans are trained on together, and when one is complete."""
+
+    window: PositiveInt | Literal["all"] = Field(
+        "all", description="the newest spans that a model is trained and evaluated on"
+    )
+    half_life: PositiveFloat | None = Field(
+        None, description="spans back at which a row counts half in training; none: all count the same"
+    )
+    marker: Pattern | None = Field(
+        None, description="a file that says that a span is complete, such as 'data/{SPAN}.done'"
+    )
+    min_age: Duration = Field(timedelta(0), description="time since a span's files were changed last")
+
+
+@dataclass(frozen=True)
+class Span:
+    """One span as it lies on disk."""
+
+    number: int
+    """as in the file's name; of a day, the days since 1970-01-01"""
+    files: tuple[Path, ...]
+    fingerprint: str
+    """names, sizes and times of the files: what changes with the data"""
+    waiting: str = ""
+    """why it is not complete yet, or nothing"""
+
+
+def name(number: int, pattern: str) -> str:
+    """What a person calls the span: the number, or the day."""
+    return str(number) if SPAN in pattern else (_EPOCH + timedelta(number)).isoformat()
+
+
+def find(pattern: str, spans: Spans, now: float | None = None) -> list[Span]:
+    """All spans that are on disk, by number.
+
+    Raises:
+      ConfigError: a file has the form of a day that no calendar has.
+    """
+    at = time.time() if now is None else now
+    files: dict[int, list[Path]] = {}
+    for path in glob.glob(_for_glob(pattern)):
+        found = _regex(pattern).fullmatch(path)
+        if found is not None and os.path.isfile(path):
+            files.setdefault(_number(found, path), []).append(Path(path))
+    return [
+        Span(number, tuple(sorted(paths)), fingerprint(paths), _waiting(number, paths, spans, at))
+        for number, paths in sorted(files.items())
+    ]
+
+
+def fingerprint(files: Iterable[Path]) -> str:
+    """Name, size and time of the last change of each file, as text."""
+    told = []
+    for path in sorted(files):
+        state = path.stat()
+        told.append(f"{path.name}:{state.st_size}:{state.st_mtime_ns}")
+    return ",".join(told)
+
+
+def missing(numbers: Iterable[int]) -> list[int]:
+    """The numbers that lack between the first and the last."""
+    present = sorted(set(numbers))
+    return [] if not present else sorted(set(range(present[0], present[-1] + 1)) - set(present))
+
+
+def _for_glob(pattern: str) -> str:
+    for field_name in _FIELDS:
+        pattern = pattern.replace(field_name, "*")
+    return pattern
+
+
+def _regex(pattern: str) -> re.Pattern[str]:
+    """The pattern's own `*` and `?` stand for what they stand for in a shell."""
+    parts, seen = [], set()
+    for part in re.split(r"(\{[A-Z]+\}|[*?])", pattern):
+        if part in _FIELDS:
+            key = part.strip("{}")
+            parts.append(f"(?P={key})" if key in seen else f"(?P<{key}>{_FIELDS[part]})")
+            seen.add(key)
+        else:
+            parts.append({"*": "[^/]*", "?": "[^/]"}.get(part, re.escape(part)))
+    return re.compile("".join(parts))
+
+
+def _number(found: re.Match[str], path: str) -> int:
+    told = found.groupdict()
+    if "SPAN" in told:
+        return int(told["SPAN"])
+    try:
+        return (date(int(told["YYYY"]), int(told["MM"]), int(told["DD"])) - _EPOCH).days
+    except ValueError as error:
+        raise ConfigError(f"{path}: the name of the file is no day: {error}: rename or remove it") from None
+
+
+def _waiting(number: int, files: list[Path], spans: Spans, now: float) -> str:
+    if spans.marker is not None:
+        marker = _fill(spans.marker, number)
+        if not os.path.exists(marker):
+            return f"{marker} is not there"
+    if spans.min_age:
+        ready = max(path.stat().st_mtime for path in files) + spans.min_age.total_seconds()
+        if now < ready:
+            at = f"{datetime.fromtimestamp(ready, UTC):%Y-%m-%d %H:%M} UTC"
+            return f"changed less than {spans.min_age} ago, complete at {at}"
+    return ""
+
+
+def _fill(pattern: str, number: int) -> str:
+    day = _EPOCH + timedelta(number) if SPAN not in pattern else _EPOCH
+    values = dict(zip((SPAN, *DAY), (number, f"{day:%Y}", f"{day:%m}", f"{day:%d}"), strict=True))
+    for key, value in values.items():
+        pattern = pattern.replace(key, str(value))
+    return pattern

@@ -1,0 +1,1 @@
+"""Scheduled retraining: which data is new, whether to train, what is remembered of it."""
