@@ -1,8 +1,10 @@
-"""Splits of an Examples artifact as Arrow tables."""
+"""Splits of Examples artifacts as Arrow tables."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -12,13 +14,17 @@ from tfx_bsl.coders import example_coder
 
 from components.tfrecords import read_batches
 
-
-def split_files(examples: Artifact, split: str) -> list[str]:
-    """The TFRecord files of one split, in order."""
-    return sorted(tf.io.gfile.glob(os.path.join(artifact_utils.get_split_uri([examples], split), "*.gz")))
+Examples: TypeAlias = Artifact | Sequence[Artifact]
 
 
-def read_serialized(examples: Artifact, split: str, limit: int = -1) -> list[bytes]:
+def split_files(examples: Examples, split: str) -> list[str]:
+    """The TFRecord files of one split, in order; of several artifacts one after the other."""
+    artifacts = [examples] if isinstance(examples, Artifact) else list(examples)
+    folders = [artifact_utils.get_split_uri([artifact], split) for artifact in artifacts]
+    return [file for folder in folders for file in sorted(tf.io.gfile.glob(os.path.join(folder, "*.gz")))]
+
+
+def read_serialized(examples: Examples, split: str, limit: int = -1) -> list[bytes]:
     """Serialized tf.Examples of one split, at most `limit` of them."""
     dataset = tf.data.TFRecordDataset(split_files(examples, split), compression_type="GZIP").take(limit)
     return list(dataset.as_numpy_iterator())
@@ -31,7 +37,7 @@ def decode(examples: list[bytes]) -> pa.Table:
     return pa.Table.from_batches([example_coder.ExamplesToRecordBatchDecoder().DecodeBatch(examples)])
 
 
-def read_table(examples: Artifact, split: str) -> pa.Table:
+def read_table(examples: Examples, split: str) -> pa.Table:
     """One split as a table; every feature is a list column, as tf.Example has it."""
     decoder = example_coder.ExamplesToRecordBatchDecoder()
     batches = [decoder.DecodeBatch(records) for records in read_batches(split_files(examples, split))]

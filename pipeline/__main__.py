@@ -39,6 +39,20 @@ def run(config: ConfigPath, settings: Settings = None, workdir: Folder = None) -
 
 
 @app.command()
+def retrain(
+    config: ConfigPath,
+    force: Annotated[bool, typer.Option("--force", help="train without a reason")] = False,
+    settings: Settings = None,
+    workdir: Folder = None,
+) -> None:
+    """One scheduled step: look for a reason to train, train where there is one, say why."""
+    from pipeline.run import retrain as retrain_model
+
+    loaded = configuration.load(config, settings or ())
+    raise typer.Exit(retrain_model(config, loaded, Workdir.of(loaded, workdir), Terminal(), force))
+
+
+@app.command()
 def versions(config: ConfigPath, settings: Settings = None, workdir: Folder = None) -> None:
     """List the versions that were pushed, and which one is in service."""
     from pipeline.versions import show

@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, model_validator
 from components.data_gate.config import Validation
 from components.example_gen.config import Data
 from components.quality_gate.decision import Gates
-from pipeline.retraining.config import Retraining
+from components.retraining_gate.config import Retraining
 from pipeline.runners.config import Kubeflow, Schedule, Vertex
 from pipeline.serving.config import Serving
 from trainer.config import PairModel, Section, Training

@@ -213,7 +213,10 @@ def _in_batches(ids: list[int], ask: Callable[[list[int]], list[Any]]) -> Iterat
 
 def _place(uri: str) -> str:
     """NODE/OUTPUT/EXECUTION, wherever the folder was when the run took place."""
-    return "/".join(uri.rstrip("/").split("/")[-3:])
+    parts = uri.rstrip("/").split("/")
+    if parts[-1].isdigit() and parts[-2].isdigit():  # one of several artifacts of the same output
+        parts.pop()
+    return "/".join(parts[-3:])
 
 
 def _artifact_folders(root: Path) -> Iterator[Path]:

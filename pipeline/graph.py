@@ -5,6 +5,7 @@ Nothing in here asks which model family is served: `trainer/families.py` is the 
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -24,14 +25,18 @@ from components.data_gate.component import DataGate, RowGate
 from components.data_gate.requests import log_state
 from components.evaluator.component import Evaluator
 from components.example_gen.component import ExampleGen
+from components.live_metrics.component import LiveMetrics
 from components.quality_gate.component import QualityGate
+from components.retraining_gate.component import RetrainingGate
 from components.schema_gen.component import ImportSchemaGen
 from components.schema_gen.default import default_schema
 from components.serving_gate.component import ServingGate
 from components.statistics_gen.component import StatisticsGen
 from components.transform.component import Transform
+from components.window.strategy import CacheStrategy, WindowStrategy
 from pipeline.config import Config
 from pipeline.fingerprint import code_fingerprint
+from pipeline.retraining.plan import Plan
 from trainer.errors import ConfigError
 from trainer.families import family_of
 
@@ -40,7 +45,12 @@ _READING = ("components/tables.py", "components/tfrecords.py")
 
 
 def build(
-    config: Config, root: Path, metadata: ConnectionConfig, serving: Path, cached: bool = True
+    config: Config,
+    root: Path,
+    metadata: ConnectionConfig,
+    serving: Path,
+    cached: bool = True,
+    plan: Plan | None = None,
 ) -> Pipeline:
     """The graph of one configuration.
 
@@ -50,18 +60,21 @@ def build(
       metadata: The database of ML Metadata.
       serving: The folder that TF Serving watches.
       cached: Whether a step may reuse what it made before from the same inputs.
+      plan: Which span is read and which are trained on; of data without spans, why it is trained.
     """
     return Pipeline(
         pipeline_name=config.pipeline.name,
         pipeline_root=str(root),
-        components=components(config, root, serving),
+        components=components(config, root, serving, plan or Plan()),
         enable_cache=cached,
         metadata_connection_config=metadata,
         beam_pipeline_args=list(config.beam.options),
     )
 
 
-def components(config: Config, root: Path, serving: Path, find_earlier: bool = True) -> list[BaseNode]:
+def components(
+    config: Config, root: Path, serving: Path, plan: Plan, find_earlier: bool = True
+) -> list[BaseNode]:
     """All nodes. `code` makes a change of our own source a change of the cache key.
 
     Where no resolver of ours can run, `find_earlier` is false, and nothing is compared with a
@@ -74,12 +87,14 @@ def components(config: Config, root: Path, serving: Path, find_earlier: bool = T
     judged = spec.narrowed(family.EVALUATION)
 
     # Rows into tf.Examples, one split each; rows that cannot be used into quarantine.
-    example_gen = ExampleGen(data=config.data, code=code_fingerprint("components/example_gen"))
+    data = config.data if config.data.pattern is None else config.data.of_span(plan.files)
+    example_gen = ExampleGen(data=data, code=code_fingerprint("components/example_gen"), carry=plan.carry)
 
     # Too many of those, and the run ends here.
     row_gate = RowGate(
         examples=example_gen.outputs["examples"],
-        data=config.data.model_dump_json(exclude={"schema_file", "schema_text"}),
+        data=data.model_dump_json(exclude={"schema_file", "schema_text"}),
+        alone=int(config.data.pattern is None),
         code=code_fingerprint("components/data_gate", "components/example_gen/counts.py"),
     )
 
@@ -123,9 +138,16 @@ def components(config: Config, root: Path, serving: Path, find_earlier: bool = T
         **previous,
     )
 
+    # How the model in service does on it, and whether that is a reason to train.
+    decision = _decision(config, plan, judged, learned, example_gen, data_gate)
+
+    # From here on, all spans that are trained on together.
+    window = _window(plan, example_gen, data_gate) if config.data.pattern is not None else []
+    examples = window[0].outputs["examples"] if window else example_gen.outputs["examples"]
+
     # Tokenization and vocabulary, as a graph that is served with the model.
     transform = Transform(
-        examples=example_gen.outputs["examples"],
+        examples=examples,
         schema=schema_gen.outputs["schema"],
         preprocessing_fn="trainer.preprocessing.preprocessing_fn",
         custom_config={
@@ -135,16 +157,19 @@ def components(config: Config, root: Path, serving: Path, find_earlier: bool = T
         splits_config=transform_pb2.SplitsConfig(analyze=[TRAIN], transform=[TRAIN, EVAL]),
         # Statistics of raw examples are what the gates look at.
         disable_statistics=True,
+        # What was counted in a span is not counted again; of data that is read as a whole nothing is kept.
+        analyzer_cache=window[1].outputs["cache"] if window else None,
+        disable_analyzer_cache=not window,
     )
-    transform.add_upstream_node(data_gate)
+    transform.add_upstream_node(decision[-1] if decision else data_gate)
 
     # What simple methods reach on the same splits.
     baselines = Baselines(
-        examples=example_gen.outputs["examples"],
+        examples=examples,
         spec=judged,
         code=learned + code_fingerprint("components/baselines", *_READING),
     )
-    baselines.add_upstream_node(data_gate)
+    baselines.add_upstream_node(decision[-1] if decision else data_gate)
 
     # The model, exported with its signatures.
     trainer = Trainer(
@@ -175,7 +200,7 @@ def components(config: Config, root: Path, serving: Path, find_earlier: bool = T
 
     # Candidate and champion on raw examples, through the signature that is served.
     evaluator = Evaluator(
-        examples=example_gen.outputs["examples"],
+        examples=examples,
         schema=schema_gen.outputs["schema"],
         model=trainer.outputs["model"],
         spec=judged,
@@ -206,7 +231,7 @@ def components(config: Config, root: Path, serving: Path, find_earlier: bool = T
     # Then it becomes the newest version, by one rename.
     pusher = AtomicPusher(
         model=trainer.outputs["model"],
-        examples=example_gen.outputs["examples"],
+        examples=examples,
         model_blessing=quality_gate.outputs["blessing"],
         infra_blessing=serving_gate.outputs["blessing"],
         directory=str(serving),
@@ -216,9 +241,54 @@ def components(config: Config, root: Path, serving: Path, find_earlier: bool = T
     )
     return [
         example_gen, row_gate, statistics_gen, schema_gen, example_validator, *accepted, data_gate,
-        transform,
+        *decision, *window, transform,
         baselines, trainer, *champions, evaluator, quality_gate, serving_gate, pusher,
     ]  # fmt: skip
+
+
+def _decision(
+    config: Config, plan: Plan, spec: str, learned: str, example_gen: ExampleGen, data_gate: BaseNode
+) -> list[BaseNode]:
+    """Where `[retraining]` asks for it: the model in service on the new data, and the decision to train."""
+    if config.retraining is None:
+        return []
+    served = Resolver(
+        strategy_class=ChampionStrategy,
+        champion=Channel(type=standard_artifacts.Model),
+        pushed=Channel(type=standard_artifacts.PushedModel),
+    ).with_id("ServedResolver")
+    served.add_upstream_node(data_gate)
+    live = LiveMetrics(
+        examples=example_gen.outputs["examples"],
+        spec=spec,
+        code=learned + code_fingerprint("components/live_metrics", *_READING),
+        served=served.outputs["champion"],
+    )
+    gate = RetrainingGate(
+        verdict=data_gate.outputs["verdict"],
+        live=live.outputs["evaluation"],
+        retraining=config.retraining.model_dump_json(),
+        asked=plan.asked,
+        code=code_fingerprint("components/retraining_gate"),
+    )
+    return [served, live, gate]
+
+
+def _window(plan: Plan, example_gen: ExampleGen, data_gate: BaseNode) -> list[BaseNode]:
+    """The accepted examples of the window's spans, and what Transform counted in them before."""
+    spans = Resolver(
+        strategy_class=WindowStrategy,
+        config={"window": json.dumps(plan.window)},
+        examples=Channel(type=standard_artifacts.Examples),
+        verdicts=Channel(type=DataVerdict),
+    ).with_id("WindowResolver")
+    spans.add_upstream_nodes([example_gen, data_gate])
+    cache = Resolver(
+        strategy_class=CacheStrategy,
+        cache=Channel(type=standard_artifacts.TransformCache),
+        examples=spans.outputs["examples"],
+    ).with_id("CacheResolver")
+    return [spans, cache]
 
 
 def check_metrics(config: Config) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from components.data_gate.config import VERDICT
 from components.example_gen.counts import QUARANTINE
 from pipeline.config import Config
-from pipeline.summary import FILE as SUMMARY
+from pipeline.outcome import FILE as SUMMARY
 from pipeline.summary import TRAINING
 from pipeline.workdir import Workdir
 from trainer.errors import ServingError

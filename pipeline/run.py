@@ -14,17 +14,24 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from components.atomic_pusher.pins import read_pins
-from components.atomic_pusher.versions import versions
+from components.atomic_pusher.versions import age_of, in_service, versions
 from components.example_gen.config import matching
 from components.example_gen.reader import check_columns
 from pipeline.config import Config
 from pipeline.lock import lock
+from pipeline.outcome import EXIT_CODES, FILE, failure, unchanged, write
+from pipeline.retraining.ledger import Ledger
+from pipeline.retraining.reasons import find_reason
+from pipeline.retraining.survey import look
+from pipeline.retraining.work import Work, entry_of, says_no
 from pipeline.terminal import Terminal
 from pipeline.workdir import Workdir
 from trainer.config import PairModel
 from trainer.errors import ConfigError, KembarError
 
 if TYPE_CHECKING:
+    from components.example_gen.spans import Span
+    from pipeline.retraining.plan import Plan
     from pipeline.runners.launch import Step
 
 
@@ -70,58 +77,116 @@ def _check_files(source: str, config: Config) -> None:
 
 def run(path: Path, config: Config, workdir: Workdir, terminal: Terminal) -> int:
     """Runs the pipeline and returns the exit code; `summary.json` says the rest."""
+    return _locked(path, config, workdir, terminal, "asked for by kembar run")
+
+
+def retrain(path: Path, config: Config, workdir: Workdir, terminal: Terminal, force: bool = False) -> int:
+    """Runs the pipeline where there is a reason, and returns the exit code.
+
+    It can be called at any time and any number of times: what was done is not done again.
+    """
+    return _locked(path, config, workdir, terminal, "asked for by --force" if force else None)
+
+
+def _locked(path: Path, config: Config, workdir: Workdir, terminal: Terminal, asked: str | None) -> int:
     preflight(str(path), config)
     # Whether these can be read is better known before hours of work.
     config.serving.for_gate()
     read_pins(workdir.serving)
     with lock(workdir.root), terminal.noise_to(workdir.log):
-        return _run(config, workdir, terminal)
+        return _run(config, workdir, terminal, asked)
 
 
-def _run(config: Config, workdir: Workdir, terminal: Terminal) -> int:
+def _run(config: Config, workdir: Workdir, terminal: Terminal, asked: str | None) -> int:
     started, clock = datetime.now(UTC), time.monotonic()
-    name = config.pipeline.name
+    begun = {
+        "pipeline": config.pipeline.name,
+        "run_id": started.strftime("%Y%m%dT%H%M%S.%fZ"),
+        "started": started.isoformat(timespec="seconds"),
+    }
+    # Whoever reads the summary of a run that was killed must not take it for the one before.
+    (workdir.root / FILE).unlink(missing_ok=True)
+    ledger = Ledger.local(workdir, config.pipeline.name)
+    entries, before = ledger.entries(), versions(workdir.serving)
+    survey = look(config, entries, ledger.examples(), again=asked is not None)
+    version = in_service(workdir.serving)
+    reason = find_reason(config, survey, entries, version, age_of(workdir.serving, version))
+    if asked is None and not reason.work:
+        found = {**begun, **unchanged(reason.figures), "retraining": {"spans": survey.to_json()}}
+        found["seconds"] = round(time.monotonic() - clock, 2)
+        write(workdir.root, found)
+        ledger.append(entry_of(found, config, None))
+        terminal.result(f"{config.pipeline.name}: unchanged: {reason.figures} ({found['seconds']:.0f} s)")
+        return 0
+    if not survey.ready:
+        raise ConfigError(f"[data] pattern = {survey.pattern!r}: no span is complete: {reason.figures}")
+    from pipeline.report import write_report
+
+    work = Work(config, survey, reason.asked if asked is None else asked, ledger, version)
+    found = _work_off(work, workdir, terminal, begun, clock, before)
+    write(workdir.root, found)
+    ledger.append(entry_of(found, config, work))
+    write_report(config, workdir)
+    _conclude(found, config, workdir, terminal)
+    return EXIT_CODES[found["status"]]
+
+
+def _work_off(
+    work: Work, workdir: Workdir, terminal: Terminal, begun: dict[str, Any], clock: float, before: list[int]
+) -> dict[str, Any]:
+    """Carries it out, and returns the summary."""
+    config = work.config
     terminal.say(
-        f"{name}: {_shown(workdir.root)}, everything else that is printed goes to {_shown(workdir.log)}"
+        f"{config.pipeline.name}: {_shown(workdir.root)}, "
+        f"everything else that is printed goes to {_shown(workdir.log)}"
     )
     # Here and not above: it takes seconds, and its noise belongs into the log.
     from absl import logging
     from tfx.orchestration.metadata import sqlite_metadata_connection_config
 
     from pipeline import graph, summary
-    from pipeline.report import write_report
     from pipeline.runners.local import LocalRunner
 
     logging.set_verbosity(logging.INFO)
-    begun = {"pipeline": name, "run_id": None, "started": started.isoformat(timespec="seconds")}
-    # Whoever reads the summary of a run that was killed must not take it for the one before.
-    (workdir.root / summary.FILE).unlink(missing_ok=True)
-    try:
-        before = versions(workdir.serving)
-        metadata = sqlite_metadata_connection_config(str(workdir.metadata))
-        runner = LocalRunner(graph.build(config, workdir.artifacts, metadata, workdir.serving))
+    metadata = sqlite_metadata_connection_config(str(workdir.metadata))
+
+    def runner_of(plan: Plan, name: str = "") -> LocalRunner:
+        built = graph.build(config, workdir.artifacts, metadata, workdir.serving, plan=plan)
+        return LocalRunner(built, begun["run_id"] + name)
+
+    def read(span: Span, plan: Plan, last: str) -> list[Step]:
+        at = time.monotonic()
+        steps = runner_of(plan, f"-{work.survey.name(span.number)}").run(up_to=last)
+        terminal.say(f"  {work.survey.name(span.number)} read in {time.monotonic() - at:.1f} s")
+        return steps
+
+    def finish(plan: Plan) -> list[Step]:
+        name = f"-{work.survey.name(plan.carry.span)}-again" if work.steps and plan.carry else ""
+        runner = runner_of(plan, name)
         report = _Report(terminal, len(runner.node_ids))
-        steps = runner.run(report.start, report.end)
+        return runner.run(report.start, report.end, says_no)
+
+    try:
+        if work.read_backlog(read):
+            work.finish(finish)
+        steps = work.steps
         for step in steps:
             if step.error is not None:
                 traceback.print_exception(step.error, file=sys.stderr)
         found: dict[str, Any] = {
             **begun,
-            "run_id": runner.run_id,
             "seconds": round(time.monotonic() - clock, 2),
             "peak_memory_mb": max(step.peak_memory_mb for step in steps),
             **summary.summarize(steps, before),
+            **work.to_json(),
         }
         summary.show_files(steps, workdir.root)
     except KembarError:
         raise
     except Exception as error:  # noqa: BLE001 - outside of any component: the summary says so too
         traceback.print_exc(file=sys.stderr)
-        found = {**begun, "seconds": round(time.monotonic() - clock, 2), **summary.failure(error)}
-    summary.write(workdir.root, found)
-    write_report(config, workdir)
-    _conclude(found, config, workdir, terminal)
-    return summary.EXIT_CODES[found["status"]]
+        found = {**begun, "seconds": round(time.monotonic() - clock, 2), **failure(error)}
+    return found
 
 
 class _Report:

@@ -1,12 +1,10 @@
-"""`DIR/summary.json`: all that a script needs to know of a run. docs/operations.md lists the keys."""
+"""What the steps of a run come to: the keys of summary.json, and the files that people look for."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
-from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,53 +13,24 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from components.atomic_pusher.versions import in_service
 from components.champion import PUSHED_DESTINATION
 from components.data_gate.config import VERDICT
-from components.example_gen.counts import KEPT, QUARANTINE
+from components.example_gen.counts import QUARANTINE
+from pipeline.outcome import (
+    DATA_REJECTED,
+    FAILURE,
+    LONGEST,
+    NOT_BLESSED,
+    PUSHED,
+    SERVING_REJECTED,
+    UNCHANGED,
+    Outcome,
+    data_facts,
+    model_facts,
+)
+from pipeline.retraining.work import decision_of
 from pipeline.runners.launch import CACHED, FAILED, Step
 from trainer.errors import DataRejected, KembarError
 
-FILE = "summary.json"
 TRAINING = "training.json"
-PUSHED, UNCHANGED, DATA_REJECTED = "pushed", "unchanged", "data_rejected"
-NOT_BLESSED, SERVING_REJECTED, FAILURE = "not_blessed", "serving_rejected", "failed"
-# Characters of an error of which all is shown.
-_LONGEST = 300
-EXIT_CODES = {PUSHED: 0, UNCHANGED: 0, FAILURE: 1, DATA_REJECTED: 3, NOT_BLESSED: 4, SERVING_REJECTED: 4}
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a run ended, and one sentence why."""
-
-    status: str
-    reason: str
-
-
-def write(workdir: Path, summary: dict[str, Any]) -> None:
-    """Replaces the last run's summary in one step."""
-    fresh = workdir / (FILE + ".new")
-    fresh.write_text(json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False))
-    fresh.replace(workdir / FILE)
-
-
-def failure(error: BaseException) -> dict[str, Any]:
-    """The keys of a run that failed outside of any component."""
-    return failed(f"{type(error).__name__}: {' '.join(str(error).split())[:_LONGEST]}")
-
-
-def failed(reason: str) -> dict[str, Any]:
-    """The keys of a run of which no more is known than why it failed."""
-    return {
-        "status": FAILURE,
-        "reason": reason,
-        "peak_memory_mb": 0,
-        "components": [],
-        "data": _data({}, {}),
-        "metrics": {},
-        "baselines": {},
-        "interval": {},
-        "slices": {},
-        "model": _model("", {}),
-    }
 
 
 def show_files(steps: list[Step], root: Path) -> None:
@@ -99,7 +68,7 @@ def summarize(steps: list[Step], versions_before: list[int]) -> dict[str, Any]:
             {"id": s.id, "state": s.state, "seconds": round(s.seconds, 2), "peak_memory_mb": s.peak_memory_mb}
             for s in steps
         ],
-        "data": _data(
+        "data": data_facts(
             _json(outputs.get(("ExampleGen", "examples")), "counts.json"),
             _json(outputs.get(("DataGate", "verdict")), VERDICT),
         ),
@@ -107,17 +76,7 @@ def summarize(steps: list[Step], versions_before: list[int]) -> dict[str, Any]:
         "baselines": _finite(_json(outputs.get(("Baselines", "baselines")), "baselines.json")),
         "interval": _finite(decision.get("interval", {})),
         "slices": _finite(_json(outputs.get(("Evaluator", "evaluation")), "slices.json")),
-        "model": _model(destination, training),
-    }
-
-
-def _model(destination: str, training: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "version": int(os.path.basename(destination)) if destination else None,
-        "path": destination or None,
-        "parameters": training.get("parameters"),
-        "examples_per_second": training.get("examples_per_second"),
-        "epochs": training.get("epochs"),
+        "model": model_facts(destination, training),
     }
 
 
@@ -127,6 +86,9 @@ def _outcome(
     for step in steps:
         if step.state == FAILED:
             return step_failure(step)
+    told = decision_of(steps)
+    if told and not told["train"]:
+        return Outcome(UNCHANGED, str(told["reason"]))
     if not decision["blessed"]:
         return Outcome(NOT_BLESSED, decision["reason"])
     if not serving["blessed"]:
@@ -152,28 +114,11 @@ def step_failure(step: Step) -> Outcome:
     rejected = isinstance(step.error, DataRejected)
     lines = str(step.error).strip().splitlines() or [type(step.error).__name__]
     said = " ".join(" ".join(lines).split())
-    if len(said) > _LONGEST:  # the last line of such an error says what is wrong, the others where
+    if len(said) > LONGEST:  # the last line of such an error says what is wrong, the others where
         said = lines[-1].strip()
     said = said.split(" [while running '")[0]  # where in the graph: Beam's business
     reason = said if isinstance(step.error, KembarError) else f"{step.id}: {said}"
     return Outcome(DATA_REJECTED if rejected else FAILURE, reason)
-
-
-def _data(counts: dict[str, Any], verdict: dict[str, Any]) -> dict[str, Any]:
-    total: Counter[str] = Counter()
-    for source in counts.get("sources", {}).values():
-        total.update(source)
-    splits = {key.removeprefix(KEPT): n for key, n in total.items() if key.startswith(KEPT)}
-    reasons = Counter({key: n for key, n in total.items() if key != "read" and not key.startswith(KEPT)})
-    return {
-        "rows_read": total["read"],
-        "rows_kept": sum(splits.values()),
-        "rows_quarantined": reasons.total(),
-        "quarantine_reasons": dict(reasons.most_common()),
-        "splits": dict(sorted(splits.items())),
-        "shared_texts": counts.get("shared_texts", {}),
-        "warnings": verdict.get("warnings", []),
-    }
 
 
 def _finite(value: Any) -> Any:

@@ -31,7 +31,7 @@ class Executor(pusher_executor.Executor):
         if not self.CheckBlessing(input_dict):
             return
         model = artifact_utils.get_single_instance(input_dict["model"])
-        examples = artifact_utils.get_single_instance(input_dict["examples"])
+        examples = input_dict["examples"]
         blessing = artifact_utils.get_single_uri(input_dict["model_blessing"])
         with fileio.open(os.path.join(blessing, DECISION)) as file:
             decision = json.loads(file.read())
@@ -42,9 +42,9 @@ class Executor(pusher_executor.Executor):
                 "run_id": self._context.pipeline_run_id if self._context is not None else None,
                 "model": model.uri,
                 "data": {
-                    "examples": examples.uri,
-                    "span": examples.span,
-                    "fingerprint": examples.get_string_custom_property("input_fingerprint"),
+                    "examples": [one.uri for one in examples],
+                    "spans": [one.span for one in examples],
+                    "fingerprint": [one.get_string_custom_property("input_fingerprint") for one in examples],
                 },
                 "metrics": decision["metrics"],
                 "reason": decision["reason"],

@@ -15,6 +15,7 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,12 @@ def in_service(base: Path) -> int | None:
         return pins.labels[STABLE]
     pinned = [version for version in present if pins is None or not pins.versions or version in pins.versions]
     return pinned[-1] if pinned else None
+
+
+def age_of(base: Path, version: int | None, now: float | None = None) -> timedelta | None:
+    """How long ago a version was pushed, by the log; None where the log does not say."""
+    pushed = [entry["pushed"] for entry in read_log(base) if entry["version"] == version]
+    return timedelta(seconds=(time.time() if now is None else now) - pushed[-1]) if pushed else None
 
 
 def next_version(base: Path, now: float) -> int:

@@ -19,7 +19,7 @@ MOST_ROWS = 100_000
 
 @component
 def Baselines(
-    examples: InputArtifact[standard_artifacts.Examples],
+    examples: InputArtifact[list[standard_artifacts.Examples]],
     baselines: OutputArtifact[standard_artifacts.ModelEvaluation],
     spec: Parameter[str],
     code: Parameter[str],

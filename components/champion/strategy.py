@@ -19,11 +19,11 @@ Artifacts = list[types.Artifact]
 
 
 class ChampionStrategy(resolver.ResolverStrategy):
-    """From `champion` (all models), `pushed` (all pushed models) and `candidate`, keeps the one in service.
+    """From `champion` (all models) and `pushed` (all pushed models), keeps the one in service.
 
-    A candidate that is in service itself is compared with the model before it: when nothing has changed
-    and the candidate comes out of the cache, its champion is the same as the first time, and the
-    comparison comes out of the cache too.
+    A `candidate`, where there is one, that is in service itself is compared with the model before it: when
+    nothing has changed and the candidate comes out of the cache, its champion is the same as the first time,
+    and the comparison comes out of the cache too.
 
     Where an older version is pinned, it is as if nothing had been pushed since.
     """
@@ -31,7 +31,7 @@ class ChampionStrategy(resolver.ResolverStrategy):
     def resolve_artifacts(self, store: Any, input_dict: dict[str, Artifacts]) -> dict[str, Artifacts]:
         """The same keys; `champion` holds one model, or none when nothing has been pushed yet."""
         del store
-        candidates = {artifact.id for artifact in input_dict["candidate"]}
+        candidates = {artifact.id for artifact in input_dict.get("candidate", [])}
         pushed = sorted(
             (a for a in input_dict["pushed"] if a.get_int_custom_property("pushed") == 1), key=lambda a: a.id
         )

@@ -9,10 +9,7 @@ from tfx.dsl.components.common import resolver
 from tfx.dsl.io import fileio
 from tfx.types import Artifact
 
-from components.data_gate.config import VERDICT
-
-# Custom property by which the gate tells which Examples artifact a verdict is on.
-EXAMPLES_ID = "examples_id"
+from components.data_gate.config import EXAMPLES_ID, VERDICT
 
 
 class DataVerdict(Artifact):

@@ -10,9 +10,9 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import io_utils
 
-from components.data_gate.accepted import EXAMPLES_ID, DataVerdict
+from components.data_gate.accepted import DataVerdict
 from components.data_gate.anomalies import read
-from components.data_gate.config import VERDICT, Validation
+from components.data_gate.config import EXAMPLES_ID, VERDICT, Validation
 from components.data_gate.gate import TRAIN, Gate
 from components.data_gate.sampling import sample_split
 from components.data_gate.verdict import Verdict
@@ -26,15 +26,16 @@ from trainer.spec import Spec
 def RowGate(
     examples: InputArtifact[standard_artifacts.Examples],
     data: Parameter[str],
+    alone: Parameter[int],
     code: Parameter[str],
 ) -> None:
-    """Fails the run when too many rows had to be quarantined, or a split has none.
+    """Fails the run when too many rows had to be quarantined, or a split of data that is `alone` has none.
 
     Raises:
       DataRejected: naming the file, the counts, the commonest reasons and the first row.
     """
     del code  # part of the cache key
-    check_counts(examples.uri, Data.model_validate_json(data))
+    check_counts(examples.uri, Data.model_validate_json(data), bool(alone))
 
 
 @component
@@ -70,6 +71,9 @@ def DataGate(
     splits = artifact_utils.decode_split_names(examples.split_names)
     for split in sorted(splits, key=lambda name: name != TRAIN):
         table, total = sample_split(examples, split, told.sample_rows)
+        if not total:
+            result.notes.append(f"{split}: no rows")
+            continue
         gate.look_at_split(split, table, total, previous.uri if previous is not None else None)
     gate.look_at_log(io_utils.parse_pbtxt_file(os.path.join(schema.uri, "schema.pbtxt"), schema_pb2.Schema()))
     if result.rejection is not None:

@@ -14,6 +14,8 @@ from trainer.features import LABEL, TEXT_A, TEXT_B, VECTOR
 
 # What the gate leaves: every check that it made.
 VERDICT = "verdict.json"
+# Custom property by which the gate tells which Examples artifact a verdict is on.
+EXAMPLES_ID = "examples_id"
 Severity = Literal["reject", "warn", "ignore"]
 REJECT, WARN, IGNORE = "reject", "warn", "ignore"
 

@@ -45,7 +45,7 @@ _SERIALIZED = "serialized"
 
 @component(use_beam=True)
 def Evaluator(
-    examples: InputArtifact[standard_artifacts.Examples],
+    examples: InputArtifact[list[standard_artifacts.Examples]],
     schema: InputArtifact[standard_artifacts.Schema],
     model: InputArtifact[standard_artifacts.Model],
     evaluation: OutputArtifact[standard_artifacts.ModelEvaluation],
@@ -71,7 +71,7 @@ def Evaluator(
     ]
     schema_proto = io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(schema.uri))
     factory = tfxio_utils.get_tfxio_factory_from_artifact(
-        examples=[examples],
+        examples=examples,
         telemetry_descriptors=["Evaluator"],
         schema=schema_proto,
         raw_record_column_name=tfma.ARROW_INPUT_COLUMN,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 from google.protobuf import wrappers_pb2
@@ -13,6 +14,7 @@ from tfx.proto import example_gen_pb2
 
 from components.example_gen.config import SPLITS, Data
 from components.example_gen.executor import Executor
+from components.example_gen.spans import Carry
 
 
 class ExampleGen(FileBasedExampleGen):
@@ -20,8 +22,10 @@ class ExampleGen(FileBasedExampleGen):
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
 
-    def __init__(self, data: Data, code: str) -> None:
-        """Args: `data`, the section of the configuration; `code`, the fingerprint of our source."""
+    def __init__(self, data: Data, code: str, carry: Carry | None = None) -> None:
+        """Args: `data`, the section of the configuration, its files those of one span where `carry` says so;
+        `code`, the fingerprint of our source.
+        """
         # TFX knows one pattern a source. The executor reads all of them.
         first = {key: os.path.abspath(names[0]) for key, names in data.sources().items()}
         base = os.path.commonpath([os.path.dirname(path) for path in first.values()])
@@ -30,7 +34,8 @@ class ExampleGen(FileBasedExampleGen):
         changed = {key: [[str(path), *_state(path)] for path in paths] for key, paths in data.files().items()}
         # A new schema makes no new examples.
         rows = data.model_dump(mode="json", exclude={"schema_file", "schema_text"})
-        text = json.dumps({"data": rows, "code": code, "changed": changed}, sort_keys=True)
+        told = None if carry is None else asdict(carry)
+        text = json.dumps({"data": rows, "code": code, "changed": changed, "carry": told}, sort_keys=True)
         config = example_gen_pb2.CustomConfig()
         config.custom_config.Pack(wrappers_pb2.StringValue(value=text))
         super().__init__(

@@ -10,15 +10,13 @@ from typing import Any
 
 from tfx.dsl.io import fileio
 
-from components.example_gen.batch import NO_FAULT_OF_THE_ROW
+from components.example_gen.batch import KEPT, NO_FAULT_OF_THE_ROW
 from components.example_gen.config import SPLITS, Data
 from trainer.errors import DataRejected
 
 QUARANTINE = "quarantine"
 COUNTS = "counts.json"
 READ = "read"
-# This stands before the name of the split that rows were kept for.
-KEPT = "kept in "
 # Nothing varies in fewer.
 MIN_TRAIN_ROWS = 2
 # Reasons that a message tells, with the first row of each.
@@ -37,8 +35,11 @@ def merge(parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
     return {"sources": {source: dict(counts) for source, counts in sources.items()}, "shared_texts": shared}
 
 
-def check_counts(examples_uri: str, data: Data) -> None:
-    """Raises unless every row is accounted for and enough of them can be used."""
+def check_counts(examples_uri: str, data: Data, alone: bool = True) -> None:
+    """Raises unless every row is accounted for and enough of them can be used.
+
+    Where the data is not `alone`, but trained on with other spans, a split may have no row.
+    """
     with fileio.open(os.path.join(examples_uri, COUNTS)) as file:
         by_source: dict[str, dict[str, int]] = json.loads(file.read())["sources"]
     for source, names in data.sources().items():
@@ -59,6 +60,8 @@ def check_counts(examples_uri: str, data: Data) -> None:
                 f"{int(data.max_quarantined * read)}: {common or 'no rows'}"
                 f"{_first_of_each(examples_uri, source, told)}"
             )
+        if not alone:
+            continue
         if kept.get("train", MIN_TRAIN_ROWS) < MIN_TRAIN_ROWS:
             raise DataRejected(f"{path}: {kept['train']} row to train on: give more")
         empty = [split for split in SPLITS if source not in SPLITS and split not in kept]

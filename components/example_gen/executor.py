@@ -29,6 +29,7 @@ from components.example_gen.config import SPLITS, Data
 from components.example_gen.counts import COUNTS, KEPT, QUARANTINE, READ, merge
 from components.example_gen.plan import Item, Order, decide, digest, misplaced, plan
 from components.example_gen.reader import read
+from components.example_gen.spans import FILES, Carry
 from components.tfrecords import open_writer
 from trainer.errors import DataRejected
 from trainer.features import LABEL, TEXT_A, TEXT_B, VECTOR
@@ -50,29 +51,33 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         self._log_startup(input_dict, output_dict, exec_properties)
         examples = artifact_utils.get_single_instance(output_dict["examples"])
         examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
-        data = data_of(exec_properties)
+        data, carry = data_of(exec_properties), carry_of(exec_properties)
+        if carry is not None:
+            examples.span = carry.span
+            examples.set_string_custom_property(FILES, carry.fingerprint)
         # Rows are many small lists. Each collection of garbage would look at all that has been imported, a
         # million objects, which took as long as reading.
         gc.freeze()
         try:
             with self._make_beam_pipeline() as pipeline:
-                _ = pipeline | write_examples(data, examples.uri)
+                _ = pipeline | write_examples(data, examples.uri, carry)
         finally:
             gc.unfreeze()
         fileio.rmtree(os.path.join(examples.uri, _UNFINISHED))
 
 
-def write_examples(data: Data, uri: str) -> beam.PTransform:
+def write_examples(data: Data, uri: str, carry: Carry | None = None) -> beam.PTransform:
     """All files of the configuration to everything that the artifact at `uri` holds."""
-    return _WriteExamples(data, uri, plan(data, data.files()))
+    return _WriteExamples(data, uri, plan(data, data.files()), carry)
 
 
 class _WriteExamples(beam.PTransform):
-    def __init__(self, data: Data, uri: str, items: list[Item]) -> None:
+    def __init__(self, data: Data, uri: str, items: list[Item], carry: Carry | None) -> None:
         super().__init__()
         self._data = data
         self._uri = uri
         self._items = items
+        self._carry = carry
 
     def expand(self, pipeline: beam.Pipeline) -> Any:
         for folder in (*map("Split-{}".format, SPLITS), QUARANTINE, _UNFINISHED):
@@ -83,7 +88,7 @@ class _WriteExamples(beam.PTransform):
             | "Digest" >> beam.Map(digest, self._data)
             # Where a row goes can depend on all others: one worker decides.
             | "AllDigests" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
-            | "Decide" >> beam.FlatMap(decide, self._data)
+            | "Decide" >> beam.FlatMap(decide, self._data, self._carry, self._uri)
             | "Spread" >> beam.Reshuffle()
             | "Write" >> beam.Map(_write, self._data, self._uri, len(self._items))
             | "AllCounts" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
@@ -171,11 +176,21 @@ def _lists(values: pa.Array, length: int) -> pa.ListArray:
 
 def data_of(exec_properties: dict[str, Any]) -> Data:
     """The `[data]` section that the component was built with."""
+    return Data.model_validate(_told(exec_properties)["data"])
+
+
+def carry_of(exec_properties: dict[str, Any]) -> Carry | None:
+    """What is said of the span, where the data is one."""
+    told = _told(exec_properties)["carry"]
+    return None if told is None else Carry(**told)
+
+
+def _told(exec_properties: dict[str, Any]) -> dict[str, Any]:
     config = example_gen_pb2.CustomConfig()
     proto_utils.json_to_proto(exec_properties["custom_config"], config)
     text = wrappers_pb2.StringValue()
     config.custom_config.Unpack(text)
-    return Data.model_validate(json.loads(text.value)["data"])
+    return json.loads(text.value)
 
 
 def _write_counts(parts: list[dict[str, Any]], path: str) -> None:

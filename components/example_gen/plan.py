@@ -17,7 +17,9 @@ from components.example_gen.batch import Reason
 from components.example_gen.check import check
 from components.example_gen.config import SPLITS, Data, Split
 from components.example_gen.reader import PIECE_BYTES, Piece, pieces, read
+from components.example_gen.spans import Carry
 from components.example_gen.splits import JOINS, assign, conflicts, shared
+from components.example_gen.texts import Texts
 
 # In place of a split.
 CONFLICTS = JOINS + 1
@@ -99,8 +101,8 @@ def _line_ends(piece: Piece, last: int) -> int:
         return file.read(piece.end - piece.start).count(b"\n")
 
 
-def decide(digests: list[Digest], data: Data) -> Iterator[Order]:
-    """Where each row of each item goes."""
+def decide(digests: list[Digest], data: Data, carry: Carry | None = None, uri: str = "") -> Iterator[Order]:
+    """Where each row of each item goes; of a span, the artifact at `uri` gets the texts and their splits."""
     digests = sorted(digests, key=lambda digest: digest.item.number)
     sources = list(dict.fromkeys(digest.item.source for digest in digests))
     texts: dict[str, np.ndarray] = {}
@@ -113,9 +115,12 @@ def decide(digests: list[Digest], data: Data) -> Iterator[Order]:
             places = np.full(len(keys), SPLITS.index(source), np.uint8)
             texts[source] = np.unique(keys)
         else:
-            places = assign(keys, data.split or Split()).copy()
+            earlier = Texts.load(carry.earlier) if carry is not None else Texts.none()
+            places = assign(keys, data.split or Split(), earlier).copy()
         if _has_conflicts(data):
             places[conflicts(keys, labels)] = CONFLICTS
+        if carry is not None:
+            earlier.with_span(keys, places, carry).save(uri)
         before: Counter[Path] = Counter()
         at = 0
         for digest in mine:

@@ -19,6 +19,8 @@ from trainer.errors import ConfigError
 
 SPAN = "{SPAN}"
 DAY = ("{YYYY}", "{MM}", "{DD}")
+# Custom property by which the examples of a span tell which files they are of.
+FILES = "files"
 _EPOCH = date(1970, 1, 1)
 _FIELDS = {SPAN: "[0-9]+", "{YYYY}": "[0-9]{4}", "{MM}": "[0-9]{2}", "{DD}": "[0-9]{2}"}
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
@@ -67,6 +69,19 @@ class Spans(Section):
         None, description="a file that says that a span is complete, such as 'data/{SPAN}.done'"
     )
     min_age: Duration = Field(timedelta(0), description="time since a span's files were changed last")
+
+
+@dataclass(frozen=True)
+class Carry:
+    """What ties the examples of one span to those of others."""
+
+    span: int
+    fingerprint: str
+    """of the span's files"""
+    oldest: int
+    """texts that were seen last in a span before this one are forgotten"""
+    earlier: str
+    """the artifact of the span that was accepted before, or nothing"""
 
 
 @dataclass(frozen=True)

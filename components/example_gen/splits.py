@@ -10,18 +10,20 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from components.example_gen.config import SPLITS, Split
+from components.example_gen.texts import Texts
 
 # In place of a split: the texts of the row stand in two.
 JOINS = len(SPLITS)
 _NOWHERE = JOINS + 1
 
 
-def assign(keys: np.ndarray, split: Split) -> np.ndarray:
+def assign(keys: np.ndarray, split: Split, earlier: Texts | None = None) -> np.ndarray:
     """Places in SPLITS, or JOINS: uint8 [rows].
 
     Args:
       keys: uint64 [rows, 2], hashes of the row's texts; in the order of the rows.
       split: Shares, and how rows are grouped.
+      earlier: Texts that have a split already, where rows are grouped as `growing`.
     """
     if not len(keys):
         return np.zeros(0, np.uint8)
@@ -30,16 +32,22 @@ def assign(keys: np.ndarray, split: Split) -> np.ndarray:
     bounds = np.cumsum([getattr(split, name) for name in SPLITS])
     # The hash, hashed again: keys that stand together must not fall together.
     wishes = np.searchsorted(bounds, _mix(distinct) % np.uint64(bounds[-1]), side="right").astype(np.uint8)
-    return _by_groups(places, wishes) if split.groups == "whole" else _by_order(places, wishes)
+    if split.groups == "whole":
+        return _by_groups(places, wishes)
+    seen = np.full(len(distinct), _NOWHERE, np.uint8)
+    if earlier is not None and len(earlier.hashes):
+        at = np.searchsorted(earlier.hashes, distinct).clip(max=len(earlier.hashes) - 1)
+        seen = np.where(earlier.hashes[at] == distinct, earlier.splits[at], seen)
+    return _by_order(places, wishes, seen)
 
 
-def _by_order(places: np.ndarray, wishes: np.ndarray) -> np.ndarray:
+def _by_order(places: np.ndarray, wishes: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """A text goes where the first row with it goes; rows behind change nothing of that.
 
     A row of two new texts goes where its first text wishes, a row with a text that has been seen follows it.
     """
     found = bytearray(len(places))
-    of_text = bytearray([_NOWHERE]) * len(wishes)
+    of_text = bytearray(seen.astype(np.uint8).tobytes())
     wished = wishes.tobytes()
     for row, (a, b) in enumerate(zip(places[:, 0].tolist(), places[:, 1].tolist(), strict=True)):
         seen_a, seen_b = of_text[a], of_text[b]

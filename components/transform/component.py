@@ -18,6 +18,7 @@ from tfx.dsl.components.base import executor_spec
 from tfx_bsl.coders import example_coder
 
 from components.tfrecords import BatchedExamples, write_batches
+from components.window.strategy import EXAMPLES_IDS, ids_of
 
 
 class _Processor(executor.TransformProcessor):
@@ -64,6 +65,8 @@ class Executor(executor.Executor):
             super().Do(input_dict, output_dict, exec_properties)
         finally:
             executor.TransformProcessor = own
+        for cache in output_dict.get("updated_analyzer_cache", []):
+            cache.set_string_custom_property(EXAMPLES_IDS, ids_of(input_dict["examples"]))
 
 
 class Transform(tfx_components.Transform):

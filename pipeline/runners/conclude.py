@@ -12,7 +12,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from pipeline import summary
+from pipeline import outcome, summary
 from pipeline.config import Config
 from pipeline.report import write_report
 from pipeline.runners import user_interface
@@ -44,7 +44,7 @@ def conclude(
     }
     records.folder.mkdir(parents=True, exist_ok=True)
     for folder in (records.folder, workdir.root):
-        summary.write(folder, found)
+        outcome.write(folder, found)
     summary.show_files(steps, workdir.root)
     report = write_report(config, workdir)
     shutil.copyfile(report, records.folder / report.name)
@@ -65,7 +65,7 @@ def tell_failure(pipeline: str, run_id: str, reason: str) -> None:
     url = os.environ.get(WEBHOOK)
     if url:
         found = {"pipeline": pipeline, "run_id": run_id, "started": None, "seconds": 0.0}
-        notify(url, message({**found, **summary.failed(reason)}, None))
+        notify(url, message({**found, **outcome.failed(reason)}, None))
 
 
 def name_unstarted(steps: list[Step], launcher: Launcher, told: dict[str, Any]) -> list[Step]:

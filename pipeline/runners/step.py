@@ -219,7 +219,8 @@ def connection(database: Database | None, workdir: Workdir) -> Any:
 
 
 def _failed(step: Step) -> int:
-    from pipeline.summary import EXIT_CODES, step_failure
+    from pipeline.outcome import EXIT_CODES
+    from pipeline.summary import step_failure
 
     outcome = step_failure(step)
     _say_why(outcome.reason)
@@ -228,7 +229,8 @@ def _failed(step: Step) -> int:
 
 def _verdict(launcher: Launcher, records: Any) -> int:
     """The last step fails when nothing was pushed, so that the run shows it."""
-    from pipeline.summary import EXIT_CODES, summarize
+    from pipeline.outcome import EXIT_CODES
+    from pipeline.summary import summarize
 
     found = summarize(records.steps(launcher), (records.read("run") or {}).get("before", []))
     if EXIT_CODES[found["status"]]:

@@ -21,6 +21,7 @@ from tfx.orchestration.pipeline import Pipeline
 
 from pipeline import config as configuration
 from pipeline import graph
+from pipeline.retraining.plan import Plan
 from pipeline.runners.config import Vertex
 from pipeline.runners.kubeflow import check_step_names, move_inside
 from trainer.errors import ConfigError
@@ -51,7 +52,12 @@ def compile_pipeline(path: Path, settings: Sequence[str], output: Path) -> None:
     config = configuration.validate(values, str(path))
     name = config.pipeline.name
     serving = config.serving.directory or root / "serving" / name
-    nodes = graph.components(config, root, serving, find_earlier=False)
+    if config.data.pattern is not None or config.retraining is not None:
+        raise ConfigError(
+            f"{path}: [data] pattern and [retraining] need resolvers, which the managed service has not: "
+            "compile for Kubeflow, or leave them out"
+        )
+    nodes = graph.components(config, root, serving, Plan(), find_earlier=False)
     check_step_names("vertex", vertex.steps, [node.id for node in nodes])
     for node in nodes:
         if node.id in vertex.steps:

@@ -1,0 +1,1 @@
+"""What the model in service reaches on data that is new to it."""

@@ -1,0 +1,1 @@
+"""Whether new data is a reason to train again."""

@@ -1,0 +1,52 @@
+"""TFX wiring of the decision to train."""
+
+import json
+import os
+from dataclasses import asdict
+
+from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
+from tfx.dsl.io import fileio
+from tfx.types import Artifact, standard_artifacts
+
+from components.data_gate.accepted import DataVerdict
+from components.data_gate.config import DRIFT, SKEW, VERDICT, WARN
+from components.data_gate.verdict import Check
+from components.live_metrics.component import FILE as LIVE
+from components.retraining_gate.config import Retraining
+from components.retraining_gate.decision import decide
+
+FILE = "decision.json"
+
+
+class RetrainingDecision(Artifact):
+    """`decision.json`: whether to train, reasons and figures."""
+
+    TYPE_NAME = "kembar.RetrainingDecision"
+
+
+@component
+def RetrainingGate(
+    verdict: InputArtifact[DataVerdict],
+    live: InputArtifact[standard_artifacts.ModelEvaluation],
+    decision: OutputArtifact[RetrainingDecision],
+    retraining: Parameter[str],
+    asked: Parameter[str],
+    code: Parameter[str],
+) -> None:
+    """Writes `decision.json`. Whoever runs the pipeline leaves out what is behind this when it says no."""
+    del code  # part of the cache key
+    with fileio.open(os.path.join(verdict.uri, VERDICT)) as file:
+        checks = [Check(**check) for check in json.loads(file.read())["checks"]]
+    with fileio.open(os.path.join(live.uri, LIVE)) as file:
+        seen = json.loads(file.read())
+    drift = [
+        check.sentence
+        for check in checks
+        if check.found and check.severity == WARN and check.subject in (DRIFT, SKEW)
+    ]
+    metrics = seen["metrics"] if seen["model"] is not None else None
+    decided = decide(Retraining.model_validate_json(retraining), asked, metrics, seen["rows"], drift)
+    said = {"train": decided.train, "reason": decided.reason, **asdict(decided)}
+    with fileio.open(os.path.join(decision.uri, FILE), "w") as file:
+        file.write(json.dumps(said, indent=2))

@@ -1,0 +1,71 @@
+"""Whether to train, and why. Plain numbers in, no TFX."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from components.retraining_gate.config import Retraining
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What speaks for a training, and the figures that were looked at."""
+
+    reasons: tuple[str, ...]
+    figures: tuple[str, ...]
+
+    @property
+    def train(self) -> bool:
+        """Whether there is a reason."""
+        return bool(self.reasons)
+
+    @property
+    def reason(self) -> str:
+        """One line: why it is trained, or what was looked at and is no reason."""
+        return "; ".join(self.reasons or self.figures)
+
+
+def decide(
+    retraining: Retraining, asked: str, live: dict[str, float] | None, rows: int, drift: list[str]
+) -> Decision:
+    """Puts together what was known before the data was looked at, and what it shows.
+
+    Args:
+      retraining: What is reason enough.
+      asked: A reason that was known before, or nothing.
+      live: Metrics of the model in service on the new data; None without a model.
+      rows: Rows of the new data.
+      drift: Changes that the data gate warned of, a sentence each.
+    """
+    reasons = [asked] if asked else []
+    figures: list[str] = []
+    if live is None:
+        reasons += [] if asked else ["nothing is in service yet"]
+    else:
+        for broken, said in _limits(retraining, live, rows):
+            (reasons if broken else figures).append(said)
+        if not retraining.floors and not retraining.ceilings:
+            told = ", ".join(f"{name} {value:.4f}" for name, value in sorted(live.items()))
+            figures.append(f"the model in service has {told} on {rows} new rows")
+    if drift and retraining.drift:
+        reasons.append(f"the data has changed: {'; '.join(drift)}")
+    else:
+        figures.append("the data has not changed" if not drift else "changes of the data are no reason")
+    return Decision(tuple(reasons), tuple(figures))
+
+
+def _limits(retraining: Retraining, live: dict[str, float], rows: int) -> Iterator[tuple[bool, str]]:
+    for key, limits, sign in (("floors", retraining.floors, 1), ("ceilings", retraining.ceilings, -1)):
+        for name, limit in limits.items():
+            value = live.get(name, math.nan)
+            broken = not sign * value >= sign * limit
+            side = {1: ("below", "at least"), -1: ("above", "at most")}[sign]
+            said = f"the model in service has {name} {value:.4f} on {rows} new rows"
+            yield (
+                broken,
+                f"{said}, {side[0]} {limit:g} ([retraining] {key})"
+                if broken
+                else f"{said} ({side[1]} {limit:g})",
+            )

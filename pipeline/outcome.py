@@ -1,0 +1,93 @@
+"""How a run ended: `DIR/summary.json` and its status. docs/operations.md lists the keys."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.example_gen.batch import KEPT
+
+FILE = "summary.json"
+PUSHED, UNCHANGED, DATA_REJECTED = "pushed", "unchanged", "data_rejected"
+NOT_BLESSED, SERVING_REJECTED, FAILURE = "not_blessed", "serving_rejected", "failed"
+# Characters of an error of which all is shown.
+LONGEST = 300
+EXIT_CODES = {PUSHED: 0, UNCHANGED: 0, FAILURE: 1, DATA_REJECTED: 3, NOT_BLESSED: 4, SERVING_REJECTED: 4}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended, and one sentence why."""
+
+    status: str
+    reason: str
+
+
+def write(workdir: Path, summary: dict[str, Any]) -> None:
+    """Replaces the last run's summary in one step."""
+    fresh = workdir / (FILE + ".new")
+    fresh.write_text(json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False))
+    fresh.replace(workdir / FILE)
+
+
+def failure(error: BaseException) -> dict[str, Any]:
+    """The keys of a run that failed outside of any component."""
+    return failed(f"{type(error).__name__}: {' '.join(str(error).split())[:LONGEST]}")
+
+
+def failed(reason: str) -> dict[str, Any]:
+    """The keys of a run of which no more is known than why it failed."""
+    return _empty(FAILURE, reason)
+
+
+def unchanged(reason: str) -> dict[str, Any]:
+    """The keys where there was nothing to do."""
+    return _empty(UNCHANGED, reason)
+
+
+def _empty(status: str, reason: str) -> dict[str, Any]:
+    return {
+        "status": status,
+        "reason": reason,
+        "peak_memory_mb": 0,
+        "components": [],
+        "data": data_facts({}, {}),
+        "metrics": {},
+        "baselines": {},
+        "interval": {},
+        "slices": {},
+        "model": model_facts("", {}),
+    }
+
+
+def model_facts(destination: str, training: dict[str, Any]) -> dict[str, Any]:
+    """Key `model`: where the served version is, and what its training's log says."""
+    return {
+        "version": int(os.path.basename(destination)) if destination else None,
+        "path": destination or None,
+        "parameters": training.get("parameters"),
+        "examples_per_second": training.get("examples_per_second"),
+        "epochs": training.get("epochs"),
+    }
+
+
+def data_facts(counts: dict[str, Any], verdict: dict[str, Any]) -> dict[str, Any]:
+    """Key `data`: counts of rows, and what the data gate warned of."""
+    total: Counter[str] = Counter()
+    for source in counts.get("sources", {}).values():
+        total.update(source)
+    splits = {key.removeprefix(KEPT): n for key, n in total.items() if key.startswith(KEPT)}
+    reasons = Counter({key: n for key, n in total.items() if key != "read" and not key.startswith(KEPT)})
+    return {
+        "rows_read": total["read"],
+        "rows_kept": sum(splits.values()),
+        "rows_quarantined": reasons.total(),
+        "quarantine_reasons": dict(reasons.most_common()),
+        "splits": dict(sorted(splits.items())),
+        "shared_texts": counts.get("shared_texts", {}),
+        "warnings": verdict.get("warnings", []),
+    }

@@ -1,0 +1,174 @@
+"""What was decided, in ML Metadata: one execution of type `kembar.Retraining` for each time."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ml_metadata.metadata_store import MetadataStore
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from components.data_gate.config import EXAMPLES_ID
+from components.example_gen.spans import FILES
+from pipeline.workdir import Workdir
+
+TYPE = "kembar.Retraining"
+ACCEPTED, REJECTED = "accepted", "rejected"
+_ENTRY, _PIPELINE = "entry", "pipeline"
+_EXAMPLES, _VERDICT = "Examples", "kembar.DataVerdict"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What became of one span when it was read."""
+
+    files: str
+    """fingerprint"""
+    outcome: str
+    reason: str = ""
+    rules: str = ""
+    """digest of what it was judged by"""
+
+
+@dataclass(frozen=True)
+class Served:
+    """The model in service on a span that was new to it."""
+
+    version: int
+    rows: int
+    metrics: dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One decision: what was seen, what was done and why."""
+
+    at: str
+    """ISO 8601, UTC"""
+    status: str
+    """as in summary.json"""
+    reason: str
+    seconds: float
+    run_id: str | None = None
+    span: int | None = None
+    """the newest that was looked at"""
+    spans: dict[int, Seen] = field(default_factory=dict)
+    served: dict[int, Served] = field(default_factory=dict)
+    trained: dict[int, str] = field(default_factory=dict)
+    """span to fingerprint of its files, where a model was trained"""
+    config: str = ""
+    """digest of what the model depends on besides data and code"""
+    why: str = ""
+    """what made it train"""
+    version: int | None = None
+    metrics: dict[str, dict[str, float | None]] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, told: dict[str, Any]) -> Entry:
+        """As it was written; what a later version of this program has added is left out."""
+        known = {key: value for key, value in told.items() if key in cls.__dataclass_fields__}
+        for key, kind in (("spans", Seen), ("served", Served)):
+            known[key] = {int(number): kind(**values) for number, values in told.get(key, {}).items()}
+        known["trained"] = {int(number): files for number, files in told.get("trained", {}).items()}
+        return cls(**known)
+
+
+@dataclass(frozen=True)
+class SpanExamples:
+    """An Examples artifact of one span."""
+
+    id: int
+    uri: str
+    span: int
+    files: str
+    accepted: int | None
+    """the id of the verdict on it"""
+
+
+class Ledger:
+    """The entries of one pipeline, oldest first, and the examples that they speak of."""
+
+    def __init__(self, connection: mlmd.ConnectionConfig, pipeline: str) -> None:
+        self._store = MetadataStore(connection)
+        self._pipeline = pipeline
+
+    @classmethod
+    def local(cls, workdir: Workdir, pipeline: str) -> Ledger:
+        """In the SQLite file of a work folder, which is made when missing."""
+        workdir.root.mkdir(parents=True, exist_ok=True)
+        connection = mlmd.ConnectionConfig()
+        connection.sqlite.filename_uri = str(workdir.metadata)
+        connection.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
+        return cls(connection, pipeline)
+
+    def entries(self) -> list[Entry]:
+        """All entries, oldest first."""
+        if TYPE not in {kind.name for kind in self._store.get_execution_types()}:
+            return []
+        return [
+            Entry.from_json(json.loads(execution.custom_properties[_ENTRY].string_value))
+            for execution in sorted(self._store.get_executions_by_type(TYPE), key=lambda one: one.id)
+            if execution.custom_properties[_PIPELINE].string_value == self._pipeline
+        ]
+
+    def append(self, entry: Entry) -> None:
+        """Adds one entry, at once and as a whole."""
+        kind = mlmd.ExecutionType(name=TYPE)
+        execution = mlmd.Execution(
+            type_id=self._store.put_execution_type(kind), last_known_state=mlmd.Execution.COMPLETE
+        )
+        # The whole as JSON, and beside it what somebody would ask the database for.
+        shown = {"status": entry.status, "reason": entry.reason, "run_id": entry.run_id or ""}
+        text = json.dumps(asdict(entry), ensure_ascii=False, sort_keys=True)
+        for name, value in {_PIPELINE: self._pipeline, _ENTRY: text, **shown}.items():
+            execution.custom_properties[name].string_value = value
+        self._store.put_executions([execution])
+
+    def examples(self) -> list[SpanExamples]:
+        """All examples of spans that are still there, oldest first."""
+        context = self._store.get_context_by_type_and_name("pipeline", self._pipeline)
+        if context is None:
+            return []
+        kinds = {kind.id: kind.name for kind in self._store.get_artifact_types()}
+        live = [
+            artifact
+            for artifact in self._store.get_artifacts_by_context(context.id)
+            if artifact.state == mlmd.Artifact.LIVE
+        ]
+        verdicts = {
+            artifact.custom_properties[EXAMPLES_ID].int_value: artifact.id
+            for artifact in live
+            if kinds[artifact.type_id] == _VERDICT
+        }
+        return sorted(
+            (
+                SpanExamples(
+                    artifact.id,
+                    artifact.uri,
+                    artifact.properties["span"].int_value,
+                    artifact.custom_properties[FILES].string_value,
+                    verdicts.get(artifact.id),
+                )
+                for artifact in live
+                if kinds[artifact.type_id] == _EXAMPLES
+                and FILES in artifact.custom_properties
+                and os.path.isdir(artifact.uri)
+            ),
+            key=lambda one: one.id,
+        )
+
+
+def seen_spans(entries: Iterable[Entry]) -> dict[int, Seen]:
+    """What became of each span when it was looked at last."""
+    found: dict[int, Seen] = {}
+    for entry in entries:
+        found |= entry.spans
+    return found
+
+
+def trained_spans(entries: Iterable[Entry]) -> set[tuple[int, str]]:
+    """Spans that a model was trained on, with the fingerprint of their files."""
+    return {pair for entry in entries for pair in entry.trained.items()}

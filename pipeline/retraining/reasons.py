@@ -1,0 +1,85 @@
+"""Why to train, as far as it is known before any data is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from components.retraining_gate.config import Retraining
+from pipeline.config import Config
+from pipeline.retraining.ledger import Entry
+from pipeline.retraining.survey import Survey, model_config
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Whether there is something to do, and one line why or why not."""
+
+    work: bool
+    asked: str
+    """reason enough to train; where there is none, and work, the new data decides"""
+    figures: str
+
+
+def find_reason(
+    config: Config,
+    survey: Survey,
+    entries: Sequence[Entry],
+    version: int | None,
+    age: timedelta | None,
+) -> Reason:
+    """What speaks for a training now.
+
+    Args:
+      config: The configuration.
+      survey: What lies on disk.
+      entries: What was decided before.
+      version: The version in service.
+      age: How long it has been there.
+    """
+    told = config.retraining or Retraining()
+    new = [span.number for span in survey.pending]
+    lacking = [*survey.untrained, *new]
+    trained = [entry for entry in entries if entry.trained]
+    reasons = []
+    if version is None:
+        reasons.append("nothing is in service yet")
+    if new and told.every_span:
+        reasons.append(f"{survey.names(new)} {'is' if len(new) == 1 else 'are'} new")
+    elif lacking and told.every_span:
+        reasons.append(f"no model was trained on {survey.names(lacking)} yet")
+    if trained and trained[-1].config != model_config(config):
+        reasons.append("the configuration of the model has changed")
+    if lacking and told.max_age is not None and age is not None and age > told.max_age:
+        limit = f"([retraining] max_age = {_days(told.max_age)})"
+        reasons.append(f"version {version} is {_days(age)} old {limit}")
+    if version is None and not survey.ready:
+        reasons = []
+    return Reason(bool(reasons or new), "; ".join(reasons), _figures(survey, told, version, age))
+
+
+def _figures(survey: Survey, told: Retraining, version: int | None, age: timedelta | None) -> str:
+    parts = []
+    if version is None:
+        parts.append("nothing is in service")
+    elif age is not None:
+        limit = f" of at most {_days(told.max_age)}" if told.max_age is not None else ""
+        parts.append(f"version {version} is {_days(age)} old{limit}")
+    newest = f"up to {survey.name(max(survey.ready))}" if survey.ready and survey.pattern is not None else ""
+    parts.append(f"no new data {newest}".rstrip())
+    if survey.untrained:
+        parts.append(f"not trained on: {survey.names(survey.untrained)}")
+    if survey.waiting:
+        told_waiting = [f"{survey.name(number)} ({why})" for number, why in sorted(survey.waiting.items())]
+        parts.append(f"not complete: {', '.join(told_waiting[:3])}")
+    if survey.missing:
+        parts.append(f"missing: {survey.names(survey.missing)}")
+    if survey.rejected:
+        parts.append(f"rejected before: {survey.names(sorted(survey.rejected))}")
+    return "; ".join(parts)
+
+
+def _days(length: timedelta) -> str:
+    hours = length.total_seconds() / 3_600
+    return f"{hours / 24:.1f} days" if hours >= 48 else f"{hours:.1f} hours"
