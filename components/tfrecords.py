@@ -6,6 +6,7 @@ included. TensorFlow reads and writes the same files in C++.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -27,28 +28,39 @@ _COMPRESSION_LEVEL = 1
 class BatchedExamples(tf_example_record.TFExampleRecord):
     """TFX's source of serialized tf.Examples in gzipped TFRecords, read in batches."""
 
+    shares: dict[str, float] = {}  # noqa: RUF012 - replaced, never changed
+    """folder to the share of its records that is read, where that is not all"""
+
     def BeamSource(self, batch_size: int | None = None) -> beam.PTransform:
         """Pipeline to RecordBatches of `batch_size` rows; a file is read by one worker."""
         return _ReadExamples(
-            self._file_pattern, self._schema, self.raw_record_column_name, batch_size or BATCH_ROWS
+            self._file_pattern,
+            self._schema,
+            self.raw_record_column_name,
+            batch_size or BATCH_ROWS,
+            self.shares,
         )
 
     def _ProjectImpl(self, tensor_names: list[str]) -> BatchedExamples:
         projected = super()._ProjectImpl(tensor_names)
-        return BatchedExamples(
+        found = BatchedExamples(
             self._file_pattern,
             schema=projected._schema,
             raw_record_column_name=self.raw_record_column_name,
             telemetry_descriptors=self.telemetry_descriptors,
         )
+        found.shares = self.shares
+        return found
 
 
 class _ReadExamples(beam.PTransform):
-    def __init__(self, patterns: list[str], schema: Any, raw_column: str | None, rows: int) -> None:
+    def __init__(
+        self, patterns: list[str], schema: Any, raw_column: str | None, rows: int, shares: dict[str, float]
+    ) -> None:
         super().__init__()
         self._files = sorted(file for pattern in patterns for file in fileio.glob(pattern))
         self._decoding = _DecodeFile(
-            None if schema is None else schema.SerializeToString(), raw_column, rows
+            None if schema is None else schema.SerializeToString(), raw_column, rows, shares
         ).with_output_types(pa.RecordBatch)
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
@@ -56,21 +68,39 @@ class _ReadExamples(beam.PTransform):
 
 
 class _DecodeFile(beam.DoFn):
-    def __init__(self, schema: bytes | None, raw_column: str | None, rows: int) -> None:
+    def __init__(
+        self, schema: bytes | None, raw_column: str | None, rows: int, shares: dict[str, float]
+    ) -> None:
         self._schema = schema
         self._raw_column = raw_column
         self._rows = rows
+        self._shares = shares
 
     def setup(self) -> None:
         known = [] if self._schema is None else [self._schema]
         self._decoder = example_coder.ExamplesToRecordBatchDecoder(*known)
 
     def process(self, path: str) -> Iterator[pa.RecordBatch]:
+        share = self._shares.get(os.path.dirname(path), 1.0)
+        seen = 0
         for records in read_batches([path], self._rows):
+            if share < 1:
+                seen, records = seen + len(records), spread(records, seen, share)
+                if not records:
+                    continue
             batch = self._decoder.DecodeBatch(records)
             if self._raw_column is not None:
                 batch = record_based_tfxio.AppendRawRecordColumn(batch, self._raw_column, records)
             yield batch
+
+
+def spread(records: list[bytes], before: int, share: float) -> list[bytes]:
+    """A share of the records, at even distances; `before` is how many came before them."""
+    return [
+        record
+        for at, record in enumerate(records, before)
+        if math.floor((at + 1) * share) > math.floor(at * share)
+    ]
 
 
 def read_batches(files: list[str], rows: int = BATCH_ROWS) -> Iterator[list[bytes]]:

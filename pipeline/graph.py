@@ -153,6 +153,7 @@ def components(
         custom_config={
             "spec": spec.narrowed(family.PREPROCESSING),
             "code": learned + code_fingerprint("components/transform", *_READING),
+            "half_life": config.data.spans.half_life if config.data.spans is not None else None,
         },
         splits_config=transform_pb2.SplitsConfig(analyze=[TRAIN], transform=[TRAIN, EVAL]),
         # Statistics of raw examples are what the gates look at.

@@ -6,24 +6,81 @@ TFX's, but not part of its public interface; its version is pinned.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
+import tensorflow as tf
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx import components as tfx_components
 from tfx.components.transform import executor
 from tfx.dsl.components.base import executor_spec
+from tfx.dsl.io import fileio
+from tfx.types import Artifact, artifact_utils
 from tfx_bsl.coders import example_coder
 
 from components.tfrecords import BatchedExamples, write_batches
 from components.window.strategy import EXAMPLES_IDS, ids_of
 
+TRAIN = "train"
+# Compressed examples of a training split, on average, from which on spans are worth a part of their own.
+CACHED_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class Window:
+    """The examples of one call, and how they are read.
+
+    TFX gives each artifact a part of the Beam graph of its own, for analysis and for each split, and can keep
+    what it counted in one. That is worth it where the artifacts are large: those of small spans are read as
+    one.
+    """
+
+    uris: tuple[str, ...]
+    """by span"""
+    together: bool
+    shares: dict[str, float]
+    """of the rows of each training split, by its folder"""
+
+    @classmethod
+    def of(cls, examples: Sequence[Artifact], half_life: float | None) -> Window:
+        """What the artifacts come to, which are in order of their spans."""
+        folders = [artifact_utils.get_split_uri([one], TRAIN) for one in examples]
+        shares = {}
+        if half_life is not None:
+            newest = examples[-1].span
+            shares = {
+                folder: 0.5 ** ((newest - one.span) / half_life)
+                for folder, one in zip(folders, examples, strict=True)
+                if one.span < newest
+            }
+        size = sum(
+            tf.io.gfile.stat(file).length
+            for folder in folders
+            for file in fileio.glob(os.path.join(folder, "*.gz"))
+        )
+        # What was counted in rows that are fewer each time is of no use the next time.
+        together = half_life is not None or size < CACHED_BYTES * len(examples)
+        return cls(tuple(one.uri for one in examples), together, shares)
+
 
 class _Processor(executor.TransformProcessor):
+    def __init__(self, window: Window) -> None:
+        super().__init__()
+        self._window = window
+
     def _CreateTFXIO(self, dataset: Any, schema: schema_pb2.Schema) -> BatchedExamples:
-        return BatchedExamples(dataset.file_pattern, schema=schema, telemetry_descriptors=["Transform"])
+        # All that TFX was told of is the first.
+        first, others = self._window.uris[0], self._window.uris if self._window.together else ()
+        patterns = [dataset.file_pattern.replace(first, uri, 1) for uri in others] or [dataset.file_pattern]
+        found = BatchedExamples(patterns, schema=schema, telemetry_descriptors=["Transform"])
+        found.shares = self._window.shares
+        return found
 
     @staticmethod
     def _EncodeAndWrite(schema: schema_pb2.Schema, file_format: str, output_path: str) -> beam.PTransform:
@@ -59,14 +116,23 @@ class Executor(executor.Executor):
 
     def Do(self, input_dict: dict, output_dict: dict, exec_properties: dict[str, Any]) -> None:
         """What TFX's own executor does, which names its processor itself."""
+        examples = sorted(input_dict["examples"], key=lambda artifact: artifact.span)
+        told = json.loads(exec_properties["custom_config"])
+        window = Window.of(examples, told.get("half_life"))
+        if window.together:
+            input_dict = {**input_dict, "examples": examples[:1], "analyzer_cache": []}
+            outputs = {key: value for key, value in output_dict.items() if key != "updated_analyzer_cache"}
+        else:
+            input_dict, outputs = {**input_dict, "examples": examples}, output_dict
         own = executor.TransformProcessor
-        executor.TransformProcessor = _Processor
+        executor.TransformProcessor = functools.partial(_Processor, window)
         try:
-            super().Do(input_dict, output_dict, exec_properties)
+            super().Do(input_dict, outputs, exec_properties)
         finally:
             executor.TransformProcessor = own
+        output_dict["transformed_examples"] = outputs["transformed_examples"]
         for cache in output_dict.get("updated_analyzer_cache", []):
-            cache.set_string_custom_property(EXAMPLES_IDS, ids_of(input_dict["examples"]))
+            cache.set_string_custom_property(EXAMPLES_IDS, ids_of(examples))
 
 
 class Transform(tfx_components.Transform):
