@@ -53,6 +53,23 @@ def retrain(
 
 
 @app.command()
+def history(
+    config: ConfigPath,
+    last: Annotated[int, typer.Option(min=1, help="decisions shown, the newest")] = 30,
+    settings: Settings = None,
+    workdir: Folder = None,
+) -> None:
+    """List what was decided when and why: runs, retrainings, and days with nothing to do."""
+    terminal = Terminal()
+    loaded = configuration.load(config, settings or ())
+    folder = Workdir.of(loaded, workdir)
+    with terminal.noise_to(folder.root / "history.log"):
+        from pipeline.history import show
+
+        show(loaded, folder, last, terminal)
+
+
+@app.command()
 def versions(config: ConfigPath, settings: Settings = None, workdir: Folder = None) -> None:
     """List the versions that were pushed, and which one is in service."""
     from pipeline.versions import show
@@ -93,7 +110,7 @@ def gc(
     from pipeline.gc import collect
 
     loaded = configuration.load(config, settings or ())
-    collect(Workdir.of(loaded, workdir), keep, loaded.serving.keep_versions, dry_run, Terminal())
+    collect(loaded, Workdir.of(loaded, workdir), keep, dry_run, Terminal())
 
 
 @app.command()

@@ -16,7 +16,10 @@ from rich.table import Table
 from components.atomic_pusher.files import last_change
 from components.atomic_pusher.versions import removable, remove
 from components.champion import MODEL_ID, PUSHED_DESTINATION
+from pipeline.config import Config
 from pipeline.lock import lock
+from pipeline.retraining.ledger import Ledger
+from pipeline.retraining.survey import look
 from pipeline.terminal import Terminal
 from pipeline.workdir import Workdir
 from trainer.errors import ConfigError
@@ -41,15 +44,13 @@ class Plan:
     versions: list[int] = field(default_factory=list)
 
 
-def collect(
-    workdir: Workdir, keep: int, keep_versions: int | None, dry_run: bool, terminal: Terminal
-) -> None:
+def collect(config: Config, workdir: Workdir, keep: int, dry_run: bool, terminal: Terminal) -> None:
     """Removes, or only prints, what is not needed; no run can be at work meanwhile.
 
     Args:
+      config: Says how many versions stay, and which spans are trained on.
       workdir: The pipeline's folder, with its metadata in SQLite.
       keep: How many of the newest runs keep all that they read and wrote.
-      keep_versions: How many of the newest versions stay; None for all.
       dry_run: Whether nothing is to be removed.
       terminal: Where the table goes.
 
@@ -61,21 +62,45 @@ def collect(
         raise ConfigError(f"{workdir.metadata}: no such file: nothing was run in {workdir.root}")
     with lock(workdir.root):
         store = _connect(workdir.metadata)
-        versions = [] if keep_versions is None else removable(workdir.serving, keep_versions)
-        plan = make_plan(store, workdir, keep, versions)
+        plan = _plan_for(config, workdir, store, keep)
         _show(plan, workdir, dry_run, terminal)
         if not dry_run:
             _carry_out(plan, store, workdir)
 
 
-def make_plan(store: MetadataStore, workdir: Workdir, keep: int, versions: Sequence[int] = ()) -> Plan:
-    """What can go when the newest `keep` runs stay, and `versions` are removed."""
+def tidy(config: Config, workdir: Workdir, keep: int) -> int:
+    """The same behind a run that still holds the lock, in silence; how many folders it removed."""
+    store = _connect(workdir.metadata)
+    plan = _plan_for(config, workdir, store, keep)
+    _carry_out(plan, store, workdir)
+    return sum(map(len, plan.folders.values())) + len(plan.versions)
+
+
+def _plan_for(config: Config, workdir: Workdir, store: MetadataStore, keep: int) -> Plan:
+    kept = config.serving.keep_versions
+    versions = [] if kept is None else removable(workdir.serving, kept)
+    ledger = Ledger.local(workdir, config.pipeline.name)
+    examples = ledger.examples()
+    window = {(s.number, s.fingerprint) for s in look(config, ledger.entries(), examples).ready.values()}
+    needed = [one for one in examples if (one.span, one.files) in window]
+    ids = {id_ for one in needed for id_ in (one.id, one.accepted) if id_ is not None}
+    return make_plan(store, workdir, keep, versions, ids)
+
+
+def make_plan(
+    store: MetadataStore,
+    workdir: Workdir,
+    keep: int,
+    versions: Sequence[int] = (),
+    needed: Iterable[int] = (),
+) -> Plan:
+    """What can go when the newest `keep` runs stay, `versions` are removed, and artifacts are `needed`."""
     lineage = Lineage(store)
     runs = sorted(_contexts(store, "pipeline_run"), key=lambda run: run.id)
     fresh = runs[len(runs) - keep :] if keep else []
     executions = {execution.id for run in fresh for execution in store.get_executions_by_context(run.id)}
     gone = {str(workdir.serving / str(version)) for version in versions}
-    needed = lineage.touched(executions) | lineage.ancestors(_wanted(lineage, gone))
+    needed = lineage.touched(executions) | lineage.ancestors([*_wanted(lineage, gone), *needed])
     plan = Plan(versions=list(versions))
     live = set()
     for artifact in lineage.artifacts.values():

@@ -6,6 +6,7 @@ import base64
 import json
 import mimetypes
 from collections import Counter
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from typing import Any
 from components.data_gate.config import VERDICT
 from components.example_gen.counts import QUARANTINE
 from pipeline.config import Config
+from pipeline.history import metric_of, series, table
 from pipeline.outcome import FILE as SUMMARY
+from pipeline.retraining.ledger import Entry, Ledger
 from pipeline.summary import TRAINING
 from pipeline.workdir import Workdir
 from trainer.errors import ServingError
@@ -24,6 +27,8 @@ from trainer.vae.charts import line_chart
 FILE = "report.html"
 # Quarantined rows shown of each reason, and characters of each.
 _EXAMPLES, _LONGEST = 5, 200
+# Decisions shown, the newest.
+_DECISIONS = 60
 _MEANING = {
     "pushed": "a new version is served (exit code 0)",
     "unchanged": "nothing new to serve (exit code 0)",
@@ -54,14 +59,15 @@ def write_report(config: Config, workdir: Workdir) -> Path:
     path = workdir.root / SUMMARY
     if not path.is_file():
         raise ServingError(f"{path}: no run to report on: kembar run CONFIG first")
-    page = render(json.loads(path.read_text()), config, workdir.root)
+    entries = Ledger.local(workdir, config.pipeline.name).entries() if workdir.metadata.is_file() else []
+    page = render(json.loads(path.read_text()), config, workdir.root, entries)
     fresh = workdir.root / (FILE + ".new")
     fresh.write_text(page, encoding="utf-8")
     return fresh.replace(workdir.root / FILE)
 
 
-def render(summary: dict[str, Any], config: Config, root: Path) -> str:
-    """The page of a run whose files are in `root`."""
+def render(summary: dict[str, Any], config: Config, root: Path, entries: Sequence[Entry] = ()) -> str:
+    """The page of a run whose files are in `root`, and of the decisions before it."""
     status = summary["status"]
     sections = [
         _section("Metrics", _metrics(summary, config)),
@@ -71,6 +77,7 @@ def render(summary: dict[str, Any], config: Config, root: Path) -> str:
         _section("Pictures", _pictures(root / "pictures") if summary["model"]["epochs"] else ""),
         _section("Data", _data(summary["data"], root / QUARANTINE)),
         _section("Data compared", _checks(_read(root / VERDICT))),
+        _section("History", _history(entries, config) if len(entries) > 1 else ""),
         _section("Steps", _steps(summary["components"])),
         _section("Model", _facts(summary["model"])),
         _section(
@@ -157,6 +164,20 @@ def _training(log: dict[str, Any]) -> str:
     return "".join(
         f"<figure>{line_chart(lines, name, 'epoch', name)}</figure>" for name, lines in charts.items()
     )
+
+
+def _history(entries: Sequence[Entry], config: Config) -> str:
+    """The decisions of late, and the deciding metric from span to span."""
+    told = table(entries[-_DECISIONS:], config)
+    columns = [[str(cell) for cell in column.cells] for column in told.columns]
+    head = [str(column.header) for column in told.columns]
+    charts = [
+        f"<figure>{line_chart({name: [value for _, value in points]}, name, 'decision', metric_of(config))}"
+        "</figure>"
+        for name, points in series(entries, config).items()
+        if len(points) > 1
+    ]
+    return "".join(charts) + _table(head, [list(row) for row in zip(*columns, strict=True)])
 
 
 def _pictures(folder: Path) -> str:

@@ -120,12 +120,15 @@ def _run(config: Config, workdir: Workdir, terminal: Terminal, asked: str | None
         return 0
     if not survey.ready:
         raise ConfigError(f"[data] pattern = {survey.pattern!r}: no span is complete: {reason.figures}")
+    from pipeline.gc import tidy
     from pipeline.report import write_report
 
     work = Work(config, survey, reason.asked if asked is None else asked, ledger, version)
     found = _work_off(work, workdir, terminal, begun, clock, before)
     write(workdir.root, found)
     ledger.append(entry_of(found, config, work))
+    if config.retraining is not None and config.retraining.keep_runs and EXIT_CODES[found["status"]] == 0:
+        tidy(config, workdir, config.retraining.keep_runs)
     write_report(config, workdir)
     _conclude(found, config, workdir, terminal)
     return EXIT_CODES[found["status"]]

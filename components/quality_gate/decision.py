@@ -61,7 +61,8 @@ def decide(
       metric: The metric that baselines and champion are compared by.
       candidate: Metrics of the model on the deciding split.
       baselines: The same for each baseline.
-      champion: The same for the model in service, None when nothing is served.
+      champion: The same for the model in service, None when nothing is served. One that does not reach what
+        is asked of a candidate need not be beaten.
       noise: What chance could have made of the metric, where that is known.
     """
     checks = [*_limits(gates, candidate)]
@@ -69,10 +70,23 @@ def decide(
     if gates.beat_baselines:
         checks += _against_baselines(metric, value, baselines)
     if champion is not None:
-        checks.append(_against_champion(gates, metric, value, champion.get(metric, math.nan), noise))
+        broken = [said for ok, said in _limits(_known(gates, champion), champion) if not ok]
+        if broken:
+            checks.append((True, f"the champion fails its own limits: {', '.join(broken)}"))
+        else:
+            checks.append(_against_champion(gates, metric, value, champion.get(metric, math.nan), noise))
     passed = tuple(said for ok, said in checks if ok)
     failed = tuple(said for ok, said in checks if not ok)
     return Decision(not failed, passed, failed)
+
+
+def _known(gates: Gates, measured: Metrics) -> Gates:
+    """The gates without limits of what was not measured, or is not defined."""
+
+    def keep(limits: dict[str, float]) -> dict[str, float]:
+        return {name: limit for name, limit in limits.items() if math.isfinite(measured.get(name, math.nan))}
+
+    return gates.model_copy(update={"floors": keep(gates.floors), "ceilings": keep(gates.ceilings)})
 
 
 def _limits(gates: Gates, candidate: Metrics) -> Iterator[tuple[bool, str]]:

@@ -15,7 +15,10 @@ from typing import Any
 from pipeline import outcome, summary
 from pipeline.config import Config
 from pipeline.report import write_report
+from pipeline.retraining.ledger import Ledger
+from pipeline.retraining.work import entry_of, says_no
 from pipeline.runners import user_interface
+from pipeline.runners.beginning import unchanged_of, work_of
 from pipeline.runners.launch import FAILED, SKIPPED, Launcher, Step
 from pipeline.runners.records import Records, StepDied
 from pipeline.workdir import Workdir
@@ -28,20 +31,31 @@ _LOG = logging.getLogger(__name__)
 
 
 def conclude(
-    config: Config, workdir: Workdir, launcher: Launcher, records: Records, executor_input: str | None
+    config: Config,
+    workdir: Workdir,
+    launcher: Launcher,
+    records: Records,
+    ledger: Ledger,
+    executor_input: str | None,
 ) -> int:
     """Writes summary and report of the run, shows and posts them; the webhook can never fail the run."""
     told = json.loads(executor_input) if executor_input else {}
-    steps = name_unstarted(records.steps(launcher), launcher, told)
+    unchanged = unchanged_of(records)
+    steps = records.steps(launcher)
+    if unchanged is None and not any(says_no(step) for step in steps):
+        steps = name_unstarted(steps, launcher, told)
     begun = records.read("run") or {}
-    found = {
+    work = work_of(config, ledger, records, steps)
+    found: dict[str, Any] = {
         "pipeline": config.pipeline.name,
         "run_id": launcher.run_id,
         "started": begun.get("started"),
         "seconds": round(time.time() - begun["clock"], 2) if begun else 0.0,
-        "peak_memory_mb": max(step.peak_memory_mb for step in steps),
-        **summary.summarize(steps, begun.get("before", [])),
+        **(_end(steps, begun) if unchanged is None else outcome.unchanged(unchanged)),
+        **work.to_json(),
     }
+    if begun:
+        ledger.append(entry_of(found, config, work if unchanged is None else None))
     records.folder.mkdir(parents=True, exist_ok=True)
     for folder in (records.folder, workdir.root):
         outcome.write(folder, found)
@@ -58,6 +72,11 @@ def conclude(
     if url:
         notify(url, message(found, records.folder / report.name))
     return 0
+
+
+def _end(steps: list[Step], begun: dict[str, Any]) -> dict[str, Any]:
+    peak = max(step.peak_memory_mb for step in steps)
+    return {**summary.summarize(steps, begun.get("before", [])), "peak_memory_mb": peak}
 
 
 def tell_failure(pipeline: str, run_id: str, reason: str) -> None:

@@ -69,9 +69,10 @@ class Records:
 
     def steps(self, launcher: Launcher) -> list[Step]:
         """All steps in the order of the graph; what was never started is skipped."""
-        return [self._step(node, launcher) for node in launcher.node_ids]
+        return [self.step(node, launcher) for node in launcher.node_ids]
 
-    def _step(self, node: str, launcher: Launcher) -> Step:
+    def step(self, node: str, launcher: Launcher) -> Step:
+        """What became of one step so far."""
         record = self.read(node)
         if record is None:
             return Step(node, SKIPPED)

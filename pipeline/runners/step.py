@@ -11,14 +11,11 @@ import errno
 import json
 import os
 import sys
-import time
 import traceback
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from components.atomic_pusher.versions import versions
 from pipeline import config as configuration
 from pipeline.config import Config
 from pipeline.run import preflight
@@ -28,7 +25,9 @@ from trainer.errors import ConfigError, KembarError
 from trainer.spec import narrow
 
 if TYPE_CHECKING:
+    from pipeline.retraining.plan import Plan
     from pipeline.runners.launch import Launcher, Step
+    from pipeline.runners.records import Records
 
 CONCLUDE = "Conclude"
 # Where the containers find the metadata database's account.
@@ -121,34 +120,39 @@ def _run_step(
 ) -> int:
     # Here and not above: it takes seconds, and a wrong parameter should not.
     from pipeline import graph
+    from pipeline.retraining.ledger import Ledger
     from pipeline.runners import user_interface
-    from pipeline.runners.launch import FAILED, Launcher, Step
+    from pipeline.runners.beginning import begin, plan_of
+    from pipeline.runners.launch import FAILED, SKIPPED, Launcher, Step
     from pipeline.runners.records import RUNNING, Records
-    from trainer.devices import require_gpus
 
     cluster = narrow(config.kubeflow, Kubeflow)
     workdir = Workdir.of(config, root_of(config))
     records = Records.of(workdir.root, run_id)
     _check_volume(workdir.root)
-    pipeline = graph.build(
-        config, workdir.artifacts, connection(cluster.database, workdir), workdir.serving, cached=not force
-    )
-    launcher = Launcher(pipeline, run_id)
+    database = connection(cluster.database, workdir)
+
+    def launcher_of(plan: Plan, name: str = "") -> Launcher:
+        built = graph.build(config, workdir.artifacts, database, workdir.serving, cached=not force, plan=plan)
+        return Launcher(built, f"{run_id}-{name}" if name else run_id)
+
+    launcher = launcher_of(plan_of(records))
     launcher.check_database()
+    ledger = Ledger(database, config.pipeline.name)
     if node == CONCLUDE:
         from pipeline.runners.conclude import conclude
 
-        return conclude(config, workdir, launcher, records, executor_input)
+        return conclude(config, workdir, launcher, records, ledger, executor_input)
     if node not in launcher.node_ids:
         raise ConfigError(f"--node {node}: there are {', '.join([*launcher.node_ids, CONCLUDE])}")
     records.write(node, {"state": RUNNING, "host": os.uname().nodename})
     try:
         if node == launcher.node_ids[0]:
-            begin(config, workdir, launcher, records)
-        if gpus:
-            require_gpus(gpus)
-        launcher.clear_leftovers(node)
-        step = launcher.launch(node)
+            preflight("[kubeflow] or this run's parameters", config)
+            launcher.forget_vanished_versions()
+            begin(config, workdir, ledger, records, force, launcher_of)
+            launcher = launcher_of(plan_of(records))
+        step = _launch(node, launcher, records, gpus)
     except KembarError as error:
         step = Step(node, FAILED, error=error)
     if step.error is not None:
@@ -157,9 +161,25 @@ def _run_step(
     print(f"{node}: {step.state} in {step.seconds:.1f} s, {step.peak_memory_mb} MB", flush=True)  # noqa: T201
     if step.state == FAILED:
         return _failed(step)
-    if executor_input is not None:
+    if executor_input is not None and step.state != SKIPPED:
         user_interface.write(json.loads(executor_input), user_interface.of_step(step, config))
-    return _verdict(launcher, records) if node == launcher.node_ids[-1] else 0
+    return _verdict(launcher, records) if node == launcher.node_ids[-1] and step.state != SKIPPED else 0
+
+
+def _launch(node: str, launcher: Launcher, records: Records, gpus: int) -> Step:
+    """The node, or nothing where it was decided that nothing is to be trained."""
+    from pipeline.retraining.work import GATE, says_no
+    from pipeline.runners.beginning import unchanged_of
+    from pipeline.runners.launch import SKIPPED, Step
+    from trainer.devices import require_gpus
+
+    declined = GATE in launcher.node_ids and says_no(records.step(GATE, launcher))
+    if declined or unchanged_of(records) is not None:
+        return Step(node, SKIPPED)
+    if gpus:
+        require_gpus(gpus)
+    launcher.clear_leftovers(node)
+    return launcher.launch(node)
 
 
 def _check_volume(root: Path) -> None:
@@ -177,19 +197,6 @@ def _check_volume(root: Path) -> None:
             f"[kubeflow] cannot write in {root}: {error.strerror}: user {os.getuid()} of the image has to be "
             "able to write in the volume"
         ) from None
-
-
-def begin(config: Config, workdir: Workdir, launcher: Launcher, records: Any) -> None:
-    """What the first step does for the whole run: looks at the files, and remembers how things stand.
-
-    Raises:
-      ConfigError: a file of the data is missing, or has not the columns that are configured.
-    """
-    preflight("[kubeflow] or this run's parameters", config)
-    launcher.forget_vanished_versions()
-    if records.read("run") is None:  # else this is a second try
-        started = datetime.now(UTC).isoformat(timespec="seconds")
-        records.write("run", {"started": started, "clock": time.time(), "before": versions(workdir.serving)})
 
 
 def root_of(config: Config) -> Path:

@@ -141,3 +141,14 @@ def test_the_reason_tells_chance_from_loss():
         "spearman 0.7200 beats the champion 0.7000, but chance alone could do that: with confidence 0.95 the "
         "gain is only known to be above -0.0010 ([gates] champion_margin = 0, confidence)"
     )
+
+
+def test_a_champion_below_its_floor_need_not_be_beaten():
+    gates = Gates(floors={"spearman": 0.4, "mse": 0.5})
+    decision = judge(0.5, gates, champion=0.39)
+    assert decision.blessed
+    assert decision.reason.endswith(
+        "the champion fails its own limits: spearman 0.3900 is below the floor 0.4 ([gates] floors)"
+    )
+    assert not judge(0.39, gates, champion=0.3).blessed
+    assert not judge(0.41, gates, champion=0.42).blessed

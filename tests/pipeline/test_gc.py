@@ -12,11 +12,19 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.atomic_pusher.pins import Pins, write_pins
 from components.atomic_pusher.versions import push, versions
+from pipeline import config as configuration
 from pipeline import gc
 from pipeline.lock import lock
 from pipeline.workdir import Workdir
 from trainer.errors import ConfigError, Locked
 
+DATA = {
+    "format": "csv",
+    "pattern": "/nowhere/{SPAN}.csv",
+    "text_a": "a",
+    "text_b": "b",
+    "label": {"column": "score", "kind": "score", "range": [0, 5]},
+}
 KINDS = {
     "Examples": {},
     "Model": {},
@@ -97,12 +105,19 @@ def history(tmp_path):
     return History(tmp_path / "work")
 
 
+def configure(keep_versions=None):
+    serving = {} if keep_versions is None else {"keep_versions": keep_versions}
+    return configuration.validate(
+        {"data": DATA, "pipeline": {"name": "twins"}, "serving": serving}, "twins.toml"
+    )
+
+
 @pytest.fixture
 def collect(history, new_terminal, capfd):
     """Runs `gc` and gives the table's rows without their heading."""
 
     def call(keep, keep_versions=None, dry_run=False):
-        gc.collect(history.workdir, keep, keep_versions, dry_run, new_terminal())
+        gc.collect(configure(keep_versions), history.workdir, keep, dry_run, new_terminal())
         lines = capfd.readouterr().out.splitlines()[1:]
         return [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in lines]
 
@@ -158,11 +173,12 @@ def test_a_model_goes_with_its_version(history, collect):
 
 
 def test_a_pinned_version_stays_with_its_model(history, collect):
-    first, second, third = (history.train(history.run()) for _ in range(3))
+    first, second, *others = (history.train(history.run()) for _ in range(4))
     write_pins(history.workdir.serving, "twins", Pins((1002,), {"stable": 1002}))
-    collect(0, keep_versions=1)
-    assert versions(history.workdir.serving) == [1002, 1006]
-    assert [history.state(artifact) for artifact in (*first, *third)] == [LIVE] * 6
+    collect(0, keep_versions=2)
+    assert versions(history.workdir.serving) == [1002, 1006, 1008]
+    kept = [artifact for train in (first, *others) for artifact in train]
+    assert [history.state(artifact) for artifact in kept] == [LIVE] * 9
     assert [history.state(artifact) for artifact in second] == [DELETED] * 3
 
 
@@ -215,7 +231,7 @@ def test_a_folder_that_has_moved_is_known_by_its_place(history, new_terminal):
         history.train(history.run(), blessed=False, pushed=False)
     moved = history.workdir.root.with_name("moved")
     history.workdir.root.rename(moved)
-    gc.collect(Workdir(moved, moved / "serving" / "twins"), 1, None, False, new_terminal())
+    gc.collect(configure(), Workdir(moved, moved / "serving" / "twins"), 1, False, new_terminal())
     assert sorted(path.parent.name for path in (moved / "artifacts").glob("[!.]*/[!.]*/*")) == [
         "blessing", "examples", "model", "model_run",
     ]  # fmt: skip
@@ -228,5 +244,5 @@ def test_a_run_at_work_is_left_alone(history, collect):
 
 def test_without_metadata_there_is_nothing_to_clean(tmp_path, new_terminal):
     with pytest.raises(ConfigError, match=r"metadata\.sqlite: no such file: nothing was run in"):
-        gc.collect(Workdir(tmp_path, tmp_path / "serving"), 1, None, False, new_terminal())
+        gc.collect(configure(), Workdir(tmp_path, tmp_path / "serving"), 1, False, new_terminal())
     assert not (tmp_path / "lock").exists()

@@ -1,0 +1,87 @@
+"""`kembar history`: what was decided when and why, and the metrics as series. ML Metadata is the source."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from components.example_gen import spans
+from pipeline.config import Config
+from pipeline.retraining.ledger import Entry, Ledger
+from pipeline.terminal import Terminal
+from pipeline.workdir import Workdir
+from trainer.errors import ConfigError
+from trainer.families import family_of
+
+# Characters of a reason that a table shows.
+_LONGEST = 90
+
+
+def show(config: Config, workdir: Workdir, last: int, terminal: Terminal) -> None:
+    """Prints one line a decision, newest last.
+
+    Raises:
+      ConfigError: nothing was run in the folder.
+    """
+    if not workdir.metadata.is_file():
+        raise ConfigError(f"{workdir.metadata}: no such file: nothing was run in {workdir.root}")
+    entries = Ledger.local(workdir, config.pipeline.name).entries()
+    terminal.table(table(entries[-last:], config))
+
+
+def table(entries: Sequence[Entry], config: Config) -> Table:
+    """When, span, decision, the deciding metric of the new model and of the one in service, and why."""
+    metric = metric_of(config)
+    found = Table(
+        "when", "span", "decision", f"new {metric}", f"served {metric}", "seconds", "version", "reason",
+        box=None, pad_edge=False,
+    )  # fmt: skip
+    for entry in entries:
+        served = entry.served.get(entry.span) if entry.span is not None else None
+        why = f"{entry.why}: {entry.reason}" if entry.why else entry.reason
+        found.add_row(
+            entry.at[:16].replace("T", " "),
+            name_of(entry.span, config),
+            entry.status,
+            _number(entry.metrics.get(config.gates.split, {}).get(metric)),
+            _number(served.metrics.get(metric) if served is not None else None),
+            f"{entry.seconds:.0f}",
+            "" if entry.version is None else str(entry.version),
+            why if len(why) <= _LONGEST else f"{why[: _LONGEST - 1]}…",
+        )
+    return found
+
+
+def series(entries: Sequence[Entry], config: Config) -> dict[str, list[tuple[int, float]]]:
+    """The deciding metric over spans: of the model in service when the span was new, and of trained models.
+
+    Returns:
+      Name to pairs of span and value, in order of time.
+    """
+    metric = metric_of(config)
+    live: list[tuple[int, float]] = []
+    trained: list[tuple[int, float]] = []
+    for entry in entries:
+        for number, served in sorted(entry.served.items()):
+            value = served.metrics.get(metric)
+            if value is not None:
+                live.append((number, value))
+        value = entry.metrics.get(config.gates.split, {}).get(metric)
+        if value is not None and entry.span is not None and entry.trained:
+            trained.append((entry.span, value))
+    return {"in service, on new data": live, "trained, on its test split": trained}
+
+
+def metric_of(config: Config) -> str:
+    """What decides between two models."""
+    return config.gates.metric or family_of(config.spec).primary_metric(config.spec)
+
+
+def name_of(span: int | None, config: Config) -> str:
+    """What a person calls a span; of data without spans, nothing."""
+    return "" if span is None or config.data.pattern is None else spans.name(span, config.data.pattern)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"

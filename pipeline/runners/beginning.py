@@ -1,0 +1,125 @@
+"""What the first step of a run in a cluster does for all others: it makes the plan that all of them read."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from components.atomic_pusher.versions import age_of, in_service, versions
+from components.example_gen.spans import Span
+from pipeline.config import Config
+from pipeline.retraining.ledger import Ledger, Seen, Served
+from pipeline.retraining.plan import Plan
+from pipeline.retraining.reasons import find_reason
+from pipeline.retraining.survey import look
+from pipeline.retraining.work import Work
+from pipeline.runners.records import RUN, Records
+from pipeline.workdir import Workdir
+from trainer.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pipeline.runners.launch import Launcher, Step
+
+_PLAN, _ASKED, _SEEN, _SERVED, _VERSION, _UNCHANGED = (
+    "plan",
+    "asked",
+    "seen",
+    "served",
+    "version",
+    "unchanged",
+)
+_BY_HAND = "a run was asked for"
+
+
+def begin(
+    config: Config,
+    workdir: Workdir,
+    ledger: Ledger,
+    records: Records,
+    force: bool,
+    launcher_of: Callable[[Plan, str], Launcher],
+) -> None:
+    """Decides what the run does, reads all new spans but the newest, and writes it down.
+
+    A second try finds the record and changes nothing.
+
+    Raises:
+      ConfigError: no span is complete.
+      KembarError: a span that came before could not be read.
+    """
+    if records.read(RUN) is not None:
+        return
+    begun = {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "clock": time.time(),
+        "before": versions(workdir.serving),
+    }
+    work, unchanged = _look(config, workdir, ledger, force)
+    if unchanged is not None:
+        records.write(RUN, {**begun, _UNCHANGED: unchanged})
+        return
+    if not work.survey.ready:
+        raise ConfigError(f"[data] pattern = {work.survey.pattern!r}: no span is complete")
+
+    def read(span: Span, plan: Plan, last: str) -> list[Step]:
+        launcher = launcher_of(plan, work.survey.name(span.number))
+        steps: list[Step] = []
+        for node in launcher.up_to(last):
+            steps.append(launcher.launch(node))
+            if steps[-1].error is not None:
+                break
+        return steps
+
+    if not work.read_backlog(read):
+        failed = next(step.error for step in work.steps if step.error is not None)
+        raise failed
+    pending = work.survey.pending
+    newest = pending[-1] if pending else work.survey.ready[max(work.survey.ready)]
+    told = {
+        _PLAN: work.make_plan(newest).to_json(),
+        _ASKED: work.asked,
+        _SEEN: {number: asdict(seen) for number, seen in work.seen.items()},
+        _SERVED: {number: asdict(served) for number, served in work.served.items()},
+        _VERSION: work.version,
+    }
+    records.write(RUN, {**begun, **told})
+
+
+def plan_of(records: Records) -> Plan:
+    """The run's plan; one that says nothing where it has none."""
+    told = (records.read(RUN) or {}).get(_PLAN)
+    return Plan() if told is None else Plan.from_json(told)
+
+
+def unchanged_of(records: Records) -> str | None:
+    """Why there is nothing to do in this run, where that is so."""
+    return (records.read(RUN) or {}).get(_UNCHANGED)
+
+
+def work_of(config: Config, ledger: Ledger, records: Records, steps: list[Step]) -> Work:
+    """The whole run, once its steps are over."""
+    told = records.read(RUN) or {}
+    survey = look(config, ledger.entries(), ledger.examples(), again=True)
+    work = Work(config, survey, told.get(_ASKED, ""), ledger, told.get(_VERSION))
+    work.plan, work.steps = plan_of(records), steps
+    work.seen = {int(number): Seen(**seen) for number, seen in told.get(_SEEN, {}).items()}
+    work.served = {int(number): Served(**served) for number, served in told.get(_SERVED, {}).items()}
+    if _PLAN in told:
+        number = work.plan.carry.span if work.plan.carry is not None else 0
+        if number in survey.ready:
+            work.note(survey.ready[number], steps)
+    return work
+
+
+def _look(config: Config, workdir: Workdir, ledger: Ledger, force: bool) -> tuple[Work, str | None]:
+    entries = ledger.entries()
+    by_hand = config.retraining is None or force
+    survey = look(config, entries, ledger.examples(), again=by_hand)
+    version = in_service(workdir.serving)
+    reason = find_reason(config, survey, entries, version, age_of(workdir.serving, version))
+    asked = _BY_HAND if by_hand else reason.asked
+    nothing = reason.figures if not by_hand and not reason.work else None
+    return Work(config, survey, asked, ledger, version), nothing

@@ -1,0 +1,53 @@
+"""What is reason enough to train, and what is said where nothing is."""
+
+from __future__ import annotations
+
+import pytest
+
+from components.retraining_gate.config import Retraining
+from components.retraining_gate.decision import decide
+
+LIVE = {"spearman": 0.71, "mse": 1.2}
+
+
+def test_a_reason_known_before_is_enough():
+    decision = decide(Retraining(), "3 is new", LIVE, 300, [])
+    assert decision.train
+    assert decision.reason == "3 is new"
+
+
+def test_without_a_model_in_service_there_is_a_reason():
+    assert decide(Retraining(), "", None, 0, []).reason == "nothing is in service yet"
+
+
+def test_the_figures_are_told_where_nothing_is_a_reason():
+    decision = decide(Retraining(floors={"spearman": 0.7}, ceilings={"mse": 1.5}), "", LIVE, 300, [])
+    assert not decision.train
+    assert decision.reason == (
+        "the model in service has spearman 0.7100 on 300 new rows (at least 0.7); "
+        "the model in service has mse 1.2000 on 300 new rows (at most 1.5); the data has not changed"
+    )
+    assert decide(Retraining(), "", LIVE, 300, []).reason == (
+        "the model in service has mse 1.2000, spearman 0.7100 on 300 new rows; the data has not changed"
+    )
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ({"floors": {"spearman": 0.72}}, "spearman 0.7100 on 300 new rows, below 0.72 ([retraining] floors)"),
+        ({"ceilings": {"mse": 1.1}}, "mse 1.2000 on 300 new rows, above 1.1 ([retraining] ceilings)"),
+        ({"floors": {"auc": 0.5}}, "auc nan on 300 new rows, below 0.5 ([retraining] floors)"),
+    ],
+)
+def test_a_model_below_its_floor_is_a_reason(limits, said):
+    decision = decide(Retraining(**limits), "", LIVE, 300, [])
+    assert decision.train
+    assert decision.reason == f"the model in service has {said}"
+
+
+def test_drift_is_a_reason_unless_it_is_told_not_to_be():
+    assert (
+        decide(Retraining(), "", LIVE, 300, ["longer texts"]).reason == "the data has changed: longer texts"
+    )
+    assert not decide(Retraining(drift=False), "", LIVE, 300, ["longer texts"]).train
