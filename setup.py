@@ -7,6 +7,7 @@ RUNTIME = [
     "tensorflow==2.21.*",
     "tensorflow-transform==1.21.*",
     "apache-beam==2.77.*",
+    "apscheduler>=3.11,<4",
     "keras==3.15.*",
     "kfp==2.16.1",
     "kfp-kubernetes==2.16.1",
@@ -19,6 +20,7 @@ RUNTIME = [
     "tensorboard>=2.20,<3",
     "tensorflow-serving-api>=2.19,<3",
     "typer>=0.29,<1",
+    "tzdata",
     "usearch>=2.26,<3",
     "uvicorn>=0.54,<1",
 ]
