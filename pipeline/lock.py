@@ -6,12 +6,17 @@ import fcntl
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from trainer.errors import Locked
+
+# How long a holder may take to write its name. It takes microseconds, on a machine that is not swamped.
+_NAME_SECONDS = 1.0
 
 
 @contextmanager
@@ -23,25 +28,52 @@ def lock(workdir: Path) -> Iterator[None]:
     """
     workdir.mkdir(parents=True, exist_ok=True)
     path = workdir / "lock"
-    with path.open("a+") as file:
+    # Not buffered: nothing is left to be written when the file is closed, by which the lock is let go of.
+    with path.open("a+b", buffering=0) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            file.seek(0)
-            raise Locked(
-                f"{path}: another run is at work: {_holder(file.read())}: wait for it to end"
-            ) from None
-        file.seek(0)
-        file.truncate()
+            raise Locked(f"{path}: another run is at work: {_holder(path)}: wait for it to end") from None
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        json.dump({"pid": os.getpid(), "host": socket.gethostname(), "since": now}, file)
-        file.flush()
-        yield
+        with suppress(OSError):  # on a full disk the lock holds without a name
+            file.truncate(0)
+            file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": now}).encode())
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                file.truncate(0)  # whoever looks next must not take this name for its successor's
 
 
-def _holder(text: str) -> str:
-    try:
-        holder = json.loads(text)
-    except json.JSONDecodeError:
-        return "it has not written its name yet"
+def _holder(path: Path) -> str:
+    """Who holds the lock, in words; waits while the name there is none or that of a dead process."""
+    until = time.monotonic() + _NAME_SECONDS
+    holder = _read(path)
+    while (holder is None or _is_dead(holder)) and time.monotonic() < until:
+        time.sleep(0.01)
+        holder = _read(path)
+    if holder is None or _is_dead(holder):
+        return "it has not written its name"
     return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        with path.open("rb") as file:
+            holder = json.loads(file.read(1_000))
+    except (OSError, ValueError):
+        return None
+    return holder if isinstance(holder, dict) and {"pid", "host", "since"} <= holder.keys() else None
+
+
+def _is_dead(holder: dict[str, Any]) -> bool:
+    """Whether it was a process of this machine that is no more: killed, it left its name behind."""
+    if holder["host"] != socket.gethostname():
+        return False
+    try:
+        os.kill(int(holder["pid"]), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, ValueError, OverflowError):  # another user's
+        return False
+    return False

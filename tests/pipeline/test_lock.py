@@ -4,10 +4,12 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
+from pipeline import lock as locking
 from pipeline.lock import lock
 from trainer.errors import Locked
 
@@ -60,8 +62,109 @@ def test_the_lock_is_let_go_of_when_the_block_ends_or_fails(tmp_path):
         pytest.fail("two hold the lock")
 
 
-def test_a_holder_that_has_not_written_its_name(tmp_path):
+@pytest.mark.parametrize("text", ["", "{", "7", '{"pid": 1}'])
+def test_a_holder_that_has_not_written_its_name(tmp_path, monkeypatch, text):
+    monkeypatch.setattr(locking, "_NAME_SECONDS", 0.05)
     with lock(tmp_path):
-        (tmp_path / "lock").write_text("")
-        with pytest.raises(Locked, match="it has not written its name yet"), lock(tmp_path):
+        (tmp_path / "lock").write_text(text)
+        with pytest.raises(Locked, match="it has not written its name: wait"), lock(tmp_path):
             pytest.fail("two hold the lock")
+
+
+def test_a_name_that_comes_late_is_waited_for(tmp_path, holder):
+    written = (tmp_path / "lock").read_text()
+    (tmp_path / "lock").write_text("")
+    late = threading.Timer(0.2, lambda: (tmp_path / "lock").write_text(written))
+    late.start()
+    with pytest.raises(Locked, match=f"process {holder.pid} on "), lock(tmp_path):
+        pytest.fail("two hold the lock")
+    late.join()
+
+
+def test_the_name_of_a_dead_holder_is_not_given_for_that_of_the_next(tmp_path, monkeypatch):
+    monkeypatch.setattr(locking, "_NAME_SECONDS", 0.05)
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True)
+    with lock(tmp_path):
+        name = json.loads((tmp_path / "lock").read_text())
+        (tmp_path / "lock").write_text(json.dumps({**name, "pid": int(dead.stdout)}))
+        with pytest.raises(Locked, match="it has not written its name"), lock(tmp_path):
+            pytest.fail("two hold the lock")
+        # On another machine nobody can tell.
+        (tmp_path / "lock").write_text(json.dumps({**name, "pid": int(dead.stdout), "host": "elsewhere"}))
+        with pytest.raises(Locked, match="on elsewhere since"), lock(tmp_path):
+            pytest.fail("two hold the lock")
+
+
+FULL = """
+import pathlib, resource, sys
+from pipeline.lock import lock
+from trainer.errors import Locked
+folder = pathlib.Path(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+with lock(folder):
+    try:
+        with lock(folder):
+            print("two hold the lock")
+    except Locked as error:
+        print(error)
+"""
+
+
+def test_a_full_disk_does_not_break_the_lock(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, cwd=ROOT, timeout=60
+    )
+    assert done.stdout.endswith("another run is at work: it has not written its name: wait for it to end\n")
+    assert done.stderr == ""
+
+
+RACE = r"""
+import os, pathlib, sys
+from pipeline.lock import lock
+from trainer.errors import Locked
+
+def contend(folder, start, done, out):
+    os.read(start, 1)  # both wait for the same end of the same pipe
+    try:
+        with lock(folder):
+            os.write(out, b"held %d\n" % os.getpid())
+            os.read(done, 1)
+    except Locked as error:
+        os.write(out, f"{error.exit_code} {error}\n".encode())
+    os._exit(0)
+
+for number in range(int(sys.argv[2])):
+    folder = pathlib.Path(sys.argv[1], str(number // 10))  # the lock file is there, or it is not
+    (start, go), (done, finish), (answers, out) = os.pipe(), os.pipe(), os.pipe()
+    children = []
+    for _ in range(2):
+        child = os.fork()
+        if not child:
+            os.close(go), os.close(finish)
+            contend(folder, start, done, out)
+        children.append(child)
+    os.close(out), os.close(go)
+    reader = os.fdopen(answers)
+    said = sorted([reader.readline(), reader.readline()])
+    os.close(finish)
+    for child in children:
+        os.waitpid(child, 0)
+    winner = int(said[1].removeprefix("held "))
+    assert winner in children, said
+    assert said[0].startswith(f"5 {folder}/lock: another run is at work: process {winner} on "), said
+    reader.close()
+    os.close(start), os.close(done)
+print("done", flush=True)
+os._exit(0)
+"""
+
+
+def test_of_two_that_start_at_the_same_moment_one_runs_and_one_names_it_fifty_times(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", RACE, str(tmp_path), "50"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=60,
+    )
+    assert (done.stdout, done.stderr) == ("done\n", "")
