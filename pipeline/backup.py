@@ -1,4 +1,4 @@
-"""The metadata database is checked and copied before each run, and restored from the copy when it is damaged."""
+"""The metadata database: checked and copied before each run, restored from the copy when it is damaged."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def protect(workdir: Workdir, say: Callable[[str], None]) -> None:
     if damage:
         if not backup.exists():
             raise KembarError(
-                f"{database}: {damage}, and there is no backup: put a copy of yours in its place, or delete it "
-                "to begin anew, without cache and with no model to compare with"
+                f"{database}: {damage}, and there is no backup: put a copy of yours in its place, or delete "
+                "it to begin anew, without cache and with no model to compare with"
             )
         worse = check(backup)
         if worse:

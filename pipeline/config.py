@@ -18,6 +18,7 @@ from components.data_gate.config import Validation
 from components.example_gen.config import Data
 from components.quality_gate.decision import Gates
 from components.retraining_gate.config import Retraining
+from pipeline.notify import Notify
 from pipeline.runners.config import Kubeflow, Schedule, Vertex
 from pipeline.serving.config import Serving
 from trainer.config import PairModel, Section, Training
@@ -72,6 +73,7 @@ class Config(Section):
     gates: Gates = Gates()
     serving: Serving = Serving()
     beam: Beam = Beam()
+    notify: Notify = Notify()
     retraining: Retraining | None = None
     kubeflow: Kubeflow | None = None
     schedule: Schedule | None = None

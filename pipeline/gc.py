@@ -17,6 +17,7 @@ from components.atomic_pusher.files import last_change
 from components.atomic_pusher.versions import removable, remove
 from components.champion import MODEL_ID, PUSHED_DESTINATION
 from pipeline.config import Config
+from pipeline.backup import back_up
 from pipeline.lock import lock
 from pipeline.retraining.ledger import Ledger
 from pipeline.retraining.survey import look
@@ -66,6 +67,7 @@ def collect(config: Config, workdir: Workdir, keep: int, dry_run: bool, terminal
         _show(plan, workdir, dry_run, terminal)
         if not dry_run:
             _carry_out(plan, store, workdir)
+            back_up(workdir, terminal.say)
 
 
 def tidy(config: Config, workdir: Workdir, keep: int) -> int:

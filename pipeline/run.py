@@ -17,9 +17,11 @@ from components.atomic_pusher.pins import read_pins
 from components.atomic_pusher.versions import age_of, in_service, versions
 from components.example_gen.config import matching
 from components.example_gen.reader import check_columns
+from pipeline.backup import back_up, protect
 from pipeline.config import Config
 from pipeline.lock import lock
-from pipeline.outcome import EXIT_CODES, FILE, failure, unchanged, write
+from pipeline.notify import notify, notify_error
+from pipeline.outcome import EXIT_CODES, FILE, failed, failure, unchanged, write
 from pipeline.retraining.ledger import Ledger
 from pipeline.retraining.reasons import find_reason
 from pipeline.retraining.survey import look
@@ -27,7 +29,7 @@ from pipeline.retraining.work import Work, entry_of, says_no
 from pipeline.terminal import Terminal
 from pipeline.workdir import Workdir
 from trainer.config import PairModel
-from trainer.errors import ConfigError, KembarError
+from trainer.errors import ConfigError, KembarError, Locked
 
 if TYPE_CHECKING:
     from components.example_gen.spans import Span
@@ -53,7 +55,7 @@ def preflight(source: str, config: Config) -> None:
         text_format.Parse(
             written or (schema.read_text(encoding="utf-8") if schema else ""), schema_pb2.Schema()
         )
-    except (text_format.ParseError, UnicodeDecodeError) as error:
+    except (text_format.ParseError, UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"{source}: {place}: {error}") from None
     _check_files(source, config)
 
@@ -89,12 +91,18 @@ def retrain(path: Path, config: Config, workdir: Workdir, terminal: Terminal, fo
 
 
 def _locked(path: Path, config: Config, workdir: Workdir, terminal: Terminal, asked: str | None) -> int:
-    preflight(str(path), config)
-    # Whether these can be read is better known before hours of work.
-    config.serving.for_gate()
-    read_pins(workdir.serving)
-    with lock(workdir.root), terminal.noise_to(workdir.log):
-        return _run(config, workdir, terminal, asked)
+    try:
+        preflight(str(path), config)
+        # Whether these can be read is better known before hours of work.
+        config.serving.for_gate()
+        read_pins(workdir.serving)
+        with lock(workdir.root), terminal.noise_to(workdir.log):
+            return _run(config, workdir, terminal, asked)
+    except Locked:
+        raise
+    except KembarError as error:
+        notify_error(config.notify, config.pipeline.name, error)
+        raise
 
 
 def _run(config: Config, workdir: Workdir, terminal: Terminal, asked: str | None) -> int:
@@ -106,6 +114,11 @@ def _run(config: Config, workdir: Workdir, terminal: Terminal, asked: str | None
     }
     # Whoever reads the summary of a run that was killed must not take it for the one before.
     (workdir.root / FILE).unlink(missing_ok=True)
+    try:
+        protect(workdir, terminal.say)
+    except KembarError as error:
+        write(workdir.root, {**begun, "seconds": 0.0, **failed(str(error))})
+        raise
     ledger = Ledger.local(workdir, config.pipeline.name)
     entries, before = ledger.entries(), versions(workdir.serving)
     survey = look(config, entries, ledger.examples(), again=asked is not None)
@@ -116,6 +129,8 @@ def _run(config: Config, workdir: Workdir, terminal: Terminal, asked: str | None
         found["seconds"] = round(time.monotonic() - clock, 2)
         write(workdir.root, found)
         ledger.append(entry_of(found, config, None))
+        back_up(workdir, terminal.say)
+        notify(config.notify, found)
         terminal.result(f"{config.pipeline.name}: unchanged: {reason.figures} ({found['seconds']:.0f} s)")
         return 0
     if not survey.ready:
@@ -125,11 +140,19 @@ def _run(config: Config, workdir: Workdir, terminal: Terminal, asked: str | None
 
     work = Work(config, survey, reason.asked if asked is None else asked, ledger, version)
     found = _work_off(work, workdir, terminal, begun, clock, before)
-    write(workdir.root, found)
-    ledger.append(entry_of(found, config, work))
-    if config.retraining is not None and config.retraining.keep_runs and EXIT_CODES[found["status"]] == 0:
-        tidy(config, workdir, config.retraining.keep_runs)
-    write_report(config, workdir)
+    try:
+        write(workdir.root, found)
+        ledger.append(entry_of(found, config, work))
+        if config.retraining is not None and config.retraining.keep_runs and EXIT_CODES[found["status"]] == 0:
+            tidy(config, workdir, config.retraining.keep_runs)
+        page = write_report(config, workdir)
+    except OSError as error:
+        raise KembarError(
+            f"{found['status']}: {found['reason']}; and what there is to say of it could not be written in "
+            f"{workdir.root}: {error.strerror}: make room"
+        ) from None
+    back_up(workdir, terminal.say)
+    notify(config.notify, found, page)
     _conclude(found, config, workdir, terminal)
     return EXIT_CODES[found["status"]]
 

@@ -13,8 +13,8 @@ from typing import TextIO
 from rich.console import Console
 from rich.table import Table
 
-# What these say is shown: training by epoch, versions that come and go.
-_SHOWN = ("kembar.progress", "pipeline.serving")
+# What these say is shown: training by epoch, versions that come and go, a webhook that does not answer.
+_SHOWN = ("kembar.progress", "pipeline.serving", "pipeline.notify")
 # Rich wraps at the width of the terminal; a log file must not be wrapped.
 _WIDE = 200
 

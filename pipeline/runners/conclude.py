@@ -1,19 +1,17 @@
-"""The last task of a run in a cluster, which runs however the others ended: summary, report, webhook."""
+"""The last task of a run in a cluster, which runs however the others ended: summary, report, notification."""
 
 from __future__ import annotations
 
 import json
-import logging
-import os
 import shutil
 import time
-import urllib.error
-import urllib.request
-from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from pipeline import outcome, summary
 from pipeline.config import Config
+from pipeline.notify import Notify, notify
 from pipeline.report import write_report
 from pipeline.retraining.ledger import Ledger
 from pipeline.retraining.work import entry_of, says_no
@@ -22,12 +20,6 @@ from pipeline.runners.beginning import unchanged_of, work_of
 from pipeline.runners.launch import FAILED, SKIPPED, Launcher, Step
 from pipeline.runners.records import Records, StepDied
 from pipeline.workdir import Workdir
-
-# The variable that holds the URL, out of a secret.
-WEBHOOK = "KEMBAR_WEBHOOK_URL"
-_TRIES = 3
-_TIMEOUT_SECONDS = 10
-_LOG = logging.getLogger(__name__)
 
 
 def conclude(
@@ -38,7 +30,7 @@ def conclude(
     ledger: Ledger,
     executor_input: str | None,
 ) -> int:
-    """Writes summary and report of the run, shows and posts them; the webhook can never fail the run."""
+    """Writes summary and report of the run, shows them, and tells who is to hear of it."""
     told = json.loads(executor_input) if executor_input else {}
     unchanged = unchanged_of(records)
     steps = records.steps(launcher)
@@ -68,9 +60,7 @@ def conclude(
         shutil.copyfile(report, page)
     user_interface.write(told, {})
     print(f"{found['pipeline']}: {found['status']}: {found['reason']}", flush=True)  # noqa: T201
-    url = os.environ.get(WEBHOOK)
-    if url:
-        notify(url, message(found, records.folder / report.name))
+    notify(config.notify, found, records.folder / report.name)
     return 0
 
 
@@ -79,12 +69,20 @@ def _end(steps: list[Step], begun: dict[str, Any]) -> dict[str, Any]:
     return {**summary.summarize(steps, begun.get("before", [])), "peak_memory_mb": peak}
 
 
-def tell_failure(pipeline: str, run_id: str, reason: str) -> None:
-    """Tells the webhook of a run that this task cannot sum up, such as one with a wrong parameter."""
-    url = os.environ.get(WEBHOOK)
-    if url:
-        found = {"pipeline": pipeline, "run_id": run_id, "started": None, "seconds": 0.0}
-        notify(url, message({**found, **outcome.failed(reason)}, None))
+def tell_failure(values: dict[str, Any], run_id: str, reason: str) -> None:
+    """Tells of a run that this task cannot sum up, such as one with a wrong parameter.
+
+    Args:
+      values: The compiled configuration, which may be what is wrong.
+      run_id: The run.
+      reason: Why.
+    """
+    try:
+        section = Notify.model_validate(values.get("notify", {}))
+    except ValidationError:
+        section = Notify()
+    begun = {"pipeline": values["pipeline"]["name"], "run_id": run_id, "seconds": 0.0}
+    notify(section, {**begun, **outcome.failed(reason)})
 
 
 def name_unstarted(steps: list[Step], launcher: Launcher, told: dict[str, Any]) -> list[Step]:
@@ -98,39 +96,3 @@ def name_unstarted(steps: list[Step], launcher: Launcher, told: dict[str, Any]) 
         missing.state = FAILED
         missing.error = StepDied(f"{missing.id}: its container never started: {said}")
     return steps
-
-
-def message(found: dict[str, Any], report: Path | None) -> dict[str, Any]:
-    """What the webhook is sent; `text` alone is what chat services show."""
-    return {
-        "text": f"{found['pipeline']}: {found['status']}: {found['reason']}",
-        **{key: found[key] for key in ("pipeline", "run_id", "status", "reason", "started", "seconds")},
-        "version": found["model"]["version"],
-        "metrics": found["metrics"],
-        "report": None if report is None else str(report),
-    }
-
-
-def notify(url: str, body: dict[str, Any]) -> bool:
-    """Posts JSON; whether it arrived. What goes wrong is logged without the URL, which is a secret."""
-    if not url.startswith(("https://", "http://")):
-        _LOG.error("webhook: the URL in %s begins neither with https:// nor with http://", WEBHOOK)
-        return False
-    request = urllib.request.Request(  # noqa: S310 - the scheme is checked above
-        url, json.dumps(body).encode(), {"Content-Type": "application/json"}, method="POST"
-    )
-    for left in reversed(range(_TRIES)):
-        try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS):  # noqa: S310
-                return True
-        except urllib.error.HTTPError as error:
-            why = f"answered {error.code}"
-            if error.code < 500:  # it will not like it better the next time
-                left = 0
-        except (OSError, ValueError) as error:
-            why = type(error).__name__
-        if not left:
-            break
-        time.sleep(2.0 ** (_TRIES - left))
-    _LOG.error("webhook: not delivered: %s", why)
-    return False

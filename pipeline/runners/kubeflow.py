@@ -25,7 +25,6 @@ from pipeline import config as configuration
 from pipeline import graph
 from pipeline.config import PACKAGE, Config
 from pipeline.runners import check_ir, user_interface
-from pipeline.runners.conclude import WEBHOOK
 from pipeline.runners.config import Kubeflow, StepResources
 from pipeline.runners.launch import Launcher
 from pipeline.runners.step import CONCLUDE, PASSWORD, USER, Parameters, configure, root_of
@@ -197,7 +196,7 @@ def _equip(task: PipelineTask, node: str, config: Config) -> None:
         keys = {database.user_key: USER, database.password_key: PASSWORD}
         secrets += [(database.secret, key, name) for key, name in keys.items()]
     if cluster.webhook is not None and node == CONCLUDE:
-        secrets.append((cluster.webhook.secret, cluster.webhook.key, WEBHOOK))
+        secrets.append((cluster.webhook.secret, cluster.webhook.key, config.notify.webhook))
     for secret, key, variable in secrets:
         # One at a time: two variables may want the same key.
         kubernetes.use_secret_as_env(task, secret_name=secret, secret_key_to_env={key: variable})

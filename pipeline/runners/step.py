@@ -111,7 +111,7 @@ def run_step(
     if node == CONCLUDE:
         from pipeline.runners.conclude import tell_failure
 
-        tell_failure(values["pipeline"]["name"], run_id, reason)
+        tell_failure(values, run_id, reason)
     return status
 
 

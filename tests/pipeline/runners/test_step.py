@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from pipeline import config as configuration
-from pipeline.runners.conclude import WEBHOOK
+from pipeline.notify import WEBHOOK
 from pipeline.runners.kubeflow import cluster_values
 from pipeline.runners.step import CONCLUDE, PASSWORD, USER, Parameters, run_step
 

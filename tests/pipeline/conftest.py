@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from pipeline.runners import conclude
+from pipeline import notify
 
 
 class Listener(HTTPServer):
@@ -42,7 +42,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def listen(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Listener]]:
-    monkeypatch.setattr(conclude.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(notify.time, "sleep", lambda seconds: None)
     servers = []
 
     def start(*statuses: int) -> Listener:
