@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from pipeline import config as configuration
-from pipeline.commands import kubeflow, serving
+from pipeline.commands import kubeflow, schedule, serving
 from pipeline.commands.options import ConfigPath, Folder, Settings
 from pipeline.terminal import Terminal, progress_to_stdout
 from pipeline.workdir import Workdir
@@ -27,6 +27,7 @@ app = typer.Typer(
 
 app.add_typer(serving.app)
 app.add_typer(kubeflow.app)
+app.add_typer(schedule.app, name="schedule")
 
 
 @app.command()

@@ -1,7 +1,8 @@
-"""Commands for Kubeflow Pipelines: compile, submit, schedule."""
+"""Commands for Kubeflow Pipelines: compile and submit, and what `kembar schedule` does there."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline import config as configuration
-from pipeline.commands.options import ConfigPath, Folder, Settings
+from pipeline.commands.options import ConfigPath, Folder, Host, Settings
 from pipeline.config import Config
+from pipeline.scheduling.job import section_of
 from pipeline.terminal import Terminal
 from pipeline.workdir import Workdir
 from trainer.errors import ConfigError
@@ -49,9 +51,6 @@ def compile_(
     terminal.result(f"{output}: {output.stat().st_size:,} bytes")
 
 
-Host = Annotated[str | None, typer.Option(help="address of KFP; default: [kubeflow] host")]
-
-
 @app.command()
 def submit(
     config: ConfigPath,
@@ -82,61 +81,46 @@ def submit(
             raise typer.Exit(0 if state == "SUCCEEDED" else 1)
 
 
-schedules_app = typer.Typer(
-    help="The recurring run of the pipeline on Kubeflow Pipelines.", no_args_is_help=True
-)
-app.add_typer(schedules_app, name="schedule")
-
-
-@schedules_app.command("apply")
 def apply_schedule(
-    config: ConfigPath, host: Host = None, settings: Settings = None, workdir: Folder = None
+    path: Path, config: Config, settings: Sequence[str], folder: Workdir, host: str | None, terminal: Terminal
 ) -> None:
-    """Make the schedule what [schedule] says; nothing happens if it is so already."""
-    terminal = Terminal()
-    loaded = configuration.load(config, settings or ())
-    folder = Workdir.of(loaded, workdir)
+    """Makes the recurring run in the cluster what [schedule] says."""
     with terminal.noise_to(folder.root / "schedule.log"):
         from pipeline.runners import schedules
         from pipeline.runners import submit as submitting
 
-        section = schedules.section_of(loaded)
-        told = submitting.check_parameters(section.parameters, f"{config}: [schedule.parameters]")
+        section = section_of(config)
+        told = submitting.check_parameters(section.parameters, f"{path}: [schedule.parameters]")
         package = folder.root / "pipeline.yaml"
-        submitting.prepare(config, settings or (), told, package)
-        client = _kfp(loaded, host)
-        version = submitting.upload(client, submitting.pipeline_name(loaded), package)
-        done = schedules.apply(client, loaded, section, told, version)
+        submitting.prepare(path, settings, told, package)
+        client = _kfp(config, host)
+        version = submitting.upload(client, submitting.pipeline_name(config), package)
+        done = schedules.apply(client, config, section, told, version)
+    if section.timezone != "UTC":
+        terminal.say(
+            "  KFP goes by the time zone of its controller: CRON_SCHEDULE_TIMEZONE there has to be "
+            f"{section.timezone}"
+        )
     terminal.result(f"schedule {version.pipeline}: {done}: cron {section.cron}, version {version.version}")
 
 
-@schedules_app.command("list")
-def list_schedules(
-    config: ConfigPath, host: Host = None, settings: Settings = None, workdir: Folder = None
-) -> None:
-    """List the schedules in the configuration's namespace."""
-    terminal = Terminal()
-    loaded = configuration.load(config, settings or ())
-    with terminal.noise_to(Workdir.of(loaded, workdir).root / "schedule.log"):
+def list_schedules(config: Config, folder: Workdir, host: str | None, terminal: Terminal) -> None:
+    """Lists the recurring runs in the configuration's namespace."""
+    with terminal.noise_to(folder.root / "schedule.log"):
         from pipeline.runners import schedules
 
-        table = schedules.listing(_kfp(loaded, host))
+        table = schedules.listing(_kfp(config, host))
     terminal.table(table)
 
 
-@schedules_app.command("delete")
-def delete_schedule(
-    config: ConfigPath, host: Host = None, settings: Settings = None, workdir: Folder = None
-) -> None:
-    """Delete the pipeline's schedule; none is no error."""
-    terminal = Terminal()
-    loaded = configuration.load(config, settings or ())
-    with terminal.noise_to(Workdir.of(loaded, workdir).root / "schedule.log"):
+def delete_schedule(config: Config, folder: Workdir, host: str | None, terminal: Terminal) -> None:
+    """Deletes the pipeline's recurring run."""
+    with terminal.noise_to(folder.root / "schedule.log"):
         from pipeline.runners import schedules
 
-        gone = schedules.delete(_kfp(loaded, host), loaded)
+        gone = schedules.delete(_kfp(config, host), config)
     terminal.result(
-        f"schedule {loaded.pipeline.name.replace('_', '-')}: {'deleted' if gone else 'there was none'}"
+        f"schedule {config.pipeline.name.replace('_', '-')}: {'deleted' if gone else 'there was none'}"
     )
 
 

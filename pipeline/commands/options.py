@@ -13,3 +13,4 @@ Settings = Annotated[
     typer.Option("--set", metavar="SECTION.KEY=VALUE", help="overrides the file; repeatable"),
 ]
 Folder = Annotated[Path | None, typer.Option("--workdir", help="where runs are kept; default: runs/NAME")]
+Host = Annotated[str | None, typer.Option(help="address of KFP; default: [kubeflow] host")]

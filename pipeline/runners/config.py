@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from pipeline.scheduling.cron import Cron
 from trainer.config import Section
 
 # What both kfp and Kubernetes take: kfp knows no fractions of memory, Kubernetes no "K".
@@ -120,12 +122,16 @@ class Kubeflow(Section):
 
 
 def _check_cron(cron: str) -> str:
-    fields = cron.split()
-    if len(fields) not in (5, 6):
-        raise ValueError(
-            "a cron expression has 5 fields (minute hour day month weekday), or 6 with seconds first"
-        )
-    return " ".join(fields)
+    Cron.parse(cron)
+    return " ".join(cron.split())
+
+
+def _check_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("no such time zone: take a name such as UTC or Europe/Berlin") from None
+    return name
 
 
 class Schedule(Section):
@@ -134,8 +140,14 @@ class Schedule(Section):
     cron: Annotated[str, AfterValidator(_check_cron)] = Field(
         description="minute hour day month weekday, or 6 fields with seconds first"
     )
+    timezone: Annotated[str, AfterValidator(_check_zone)] = Field(
+        "UTC", description="the time zone of cron, by its name in the IANA's database"
+    )
+    by: Literal["systemd", "cron", "kubeflow"] | None = Field(
+        None, description="left out: kubeflow where there is a section [kubeflow], else systemd"
+    )
     enabled: bool = True
-    parameters: dict[str, Any] = Field({}, description="run parameters, as --param of submit")
+    parameters: dict[str, Any] = Field({}, description="run parameters, as --param of submit; Kubeflow only")
 
 
 class VertexStep(Section):

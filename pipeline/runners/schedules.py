@@ -11,7 +11,7 @@ from pipeline.config import Config
 from pipeline.runners.client import Kfp
 from pipeline.runners.config import Kubeflow, Schedule
 from pipeline.runners.submit import Version, digest_of, experiment_id, pipeline_name
-from trainer.errors import ConfigError
+from pipeline.scheduling.cron import Cron
 from trainer.spec import narrow
 
 # Schedules of ours say so first in their description, with a digest of all that they were made from: KFP
@@ -34,22 +34,6 @@ class _Wanted:
         return f"{_OURS} {digest_of(asdict(self))}: version {version}"
 
 
-def section_of(config: Config) -> Schedule:
-    """The `[schedule]` section.
-
-    Raises:
-      ConfigError: there is none.
-    """
-    if config.schedule is None:
-        raise ConfigError('[schedule] is missing: add it with cron, such as cron = "0 3 * * *"')
-    return config.schedule
-
-
-def six_fields(cron: str) -> str:
-    """KFP wants seconds first."""
-    return cron if len(cron.split()) == 6 else f"0 {cron}"
-
-
 def apply(
     client: Kfp, config: Config, schedule: Schedule, parameters: dict[str, Any], version: Version
 ) -> str:
@@ -62,7 +46,11 @@ def apply(
     name = pipeline_name(config)
     experiment = experiment_id(client, cluster)
     wanted = _Wanted(
-        six_fields(schedule.cron), parameters, version.version_id, experiment, cluster.service_account
+        Cron.parse(schedule.cron).six_fields(),
+        parameters,
+        version.version_id,
+        experiment,
+        cluster.service_account,
     )
     mode = _ENABLE if schedule.enabled else _DISABLE
     with client.explained(f"schedule {name}"):

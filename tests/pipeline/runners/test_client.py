@@ -13,9 +13,10 @@ import pytest
 
 from pipeline.__main__ import app
 from pipeline.commands import kubeflow as commands
+from pipeline.commands import schedule as schedule_commands
 from pipeline.runners import schedules, submit
 from pipeline.runners.client import Kfp, KubeflowError
-from pipeline.runners.config import Kubeflow
+from pipeline.runners.config import Kubeflow, Schedule
 from trainer.errors import ConfigError
 
 ROOT = Path(__file__).parents[3]
@@ -142,7 +143,7 @@ def test_follow_gives_up_when_kfp_is_gone_for_good_and_at_once_for_a_wrong_run(k
 def apply(kfp: kfp_stub.Kfp, package, **changes: object) -> str:
     config, yaml = package
     client = connect(kfp)
-    section = config.schedule or schedules.Schedule(cron="0 3 * * *", parameters={"epochs": 3})
+    section = config.schedule or Schedule(cron="0 3 * * *", parameters={"epochs": 3})
     section = section.model_copy(update=changes)
     version = submit.upload(client, "twin-questions", yaml)
     return schedules.apply(client, config, section, section.parameters, version)
@@ -344,7 +345,8 @@ def invoke(*arguments: object) -> int:
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch, new_terminal):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(commands, "Terminal", new_terminal)
+    for module in (commands, schedule_commands):
+        monkeypatch.setattr(module, "Terminal", new_terminal)
     monkeypatch.setattr(submit, "POLL_SECONDS", 0)
     path = tmp_path / "twins.toml"
     path.write_text(CONFIG)

@@ -1,0 +1,118 @@
+"""`kembar schedule`: when the pipeline runs by itself, on this machine or in a cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from pipeline import config as configuration
+from pipeline.commands import kubeflow
+from pipeline.commands.options import ConfigPath, Folder, Host, Settings
+from pipeline.scheduling import job as jobs
+from pipeline.terminal import Terminal
+from pipeline.workdir import Workdir
+from trainer.errors import ConfigError
+
+app = typer.Typer(help="When the pipeline runs by itself: what [schedule] says.", no_args_is_help=True)
+
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", help="a folder to write the files for systemd or cron to, and do nothing else"),
+]
+
+
+@app.command("apply")
+def apply_schedule(
+    config: ConfigPath,
+    host: Host = None,
+    output: Output = None,
+    settings: Settings = None,
+    workdir: Folder = None,
+) -> None:
+    """Make the schedule what [schedule] says; nothing happens if it is so already."""
+    terminal = Terminal()
+    loaded = configuration.load(config, settings or ())
+    folder = Workdir.of(loaded, workdir)
+    by = jobs.scheduler_of(loaded)
+    if by == "kubeflow":
+        kubeflow.apply_schedule(config, loaded, settings or (), folder, host, terminal)
+        return
+    from pipeline.scheduling import crontab, systemd
+
+    job = jobs.Job.of(config, loaded, tuple(settings or ()), folder)
+    here, there = (systemd, crontab) if by == "systemd" else (crontab, systemd)
+    done = here.apply(job, output, terminal.say)
+    if output is None and there.delete(job.name, None):
+        terminal.say(
+            f"  the one by {'cron' if by == 'systemd' else 'systemd'} was deleted: two must never run"
+        )
+    terminal.result(f"schedule {job.name}: {done}: {by}, {job.shown}")
+
+
+@app.command("list")
+def list_schedules(
+    config: ConfigPath,
+    host: Host = None,
+    output: Output = None,
+    settings: Settings = None,
+    workdir: Folder = None,
+) -> None:
+    """List the schedules of this machine, or of the configuration's namespace in a cluster."""
+    terminal = Terminal()
+    loaded = configuration.load(config, settings or ())
+    if jobs.scheduler_of(loaded) == "kubeflow":
+        kubeflow.list_schedules(loaded, Workdir.of(loaded, workdir), host, terminal)
+        return
+    from pipeline.scheduling import crontab, systemd
+
+    table = Table("Schedule", "By", "Cron", "Time zone", "State", "Next", "Configuration", box=None)
+    for row in (*systemd.rows(output), *crontab.rows(output)):
+        table.add_row(*row)
+    terminal.table(table)
+
+
+@app.command("delete")
+def delete_schedule(
+    config: ConfigPath,
+    host: Host = None,
+    output: Output = None,
+    settings: Settings = None,
+    workdir: Folder = None,
+) -> None:
+    """Delete the pipeline's schedule; none is no error."""
+    terminal = Terminal()
+    loaded = configuration.load(config, settings or ())
+    if jobs.scheduler_of(loaded) == "kubeflow":
+        kubeflow.delete_schedule(loaded, Workdir.of(loaded, workdir), host, terminal)
+        return
+    from pipeline.scheduling import crontab, systemd
+
+    name = jobs.name_of(loaded)
+    found = [systemd.delete(name, output), crontab.delete(name, output)]
+    terminal.result(f"schedule {name}: {'deleted' if any(found) else 'there was none'}")
+
+
+@app.command("run")
+def run_schedule(config: ConfigPath, settings: Settings = None, workdir: Folder = None) -> None:
+    """Keep the schedule in the foreground, for a container: `kembar retrain` at each of its times."""
+    from pipeline.scheduling.loop import STATE, Loop, say, signals_stop
+
+    loaded = configuration.load(config, settings or ())
+    section = jobs.section_of(loaded)
+    if jobs.scheduler_of(loaded) == "kubeflow":
+        raise ConfigError(
+            f'{config}: [schedule] by: the cluster keeps this schedule: set by = "cron" to do it here'
+        )
+    if not section.enabled:
+        raise ConfigError(
+            f"{config}: [schedule] enabled = false: there is nothing to wait for: set it to true"
+        )
+    folder = Workdir.of(loaded, workdir)
+    command = (*jobs.program(), *jobs.retrain(config, tuple(settings or ()), folder))
+    loop = Loop(command, section.cron, section.timezone, folder.root / STATE, say)
+    with signals_stop(loop):
+        loop.run()
+    say("ended")

@@ -1,0 +1,1 @@
+"""`kembar schedule` on this machine: one cron expression for systemd, cron and a loop."""
