@@ -97,14 +97,22 @@ def name_of(config: Config) -> str:
 
 
 def scheduler_of(config: Config) -> str:
-    """Who keeps the schedule: what `[schedule] by` says, or the cluster where there is one, or systemd."""
-    if config.schedule is not None and config.schedule.by is not None:
-        return config.schedule.by
+    """Who keeps the schedule: what `[schedule] by` says, or the cluster where there is one, or systemd.
+
+    Raises:
+      ConfigError: it is a cluster of which nothing is known.
+    """
+    by = None if config.schedule is None else config.schedule.by
+    if by == "kubeflow" and config.kubeflow is None:
+        raise ConfigError('[schedule] by = "kubeflow", and [kubeflow] is missing: add it, or change by')
+    if by is not None:
+        return by
     return "systemd" if config.kubeflow is None else "kubeflow"
 
 
 def retrain(path: Path, settings: tuple[str, ...], workdir: Workdir) -> tuple[str, ...]:
-    """The arguments of `kembar`."""
+    """The arguments of `kembar`; settings of the schedule have done their work."""
+    settings = tuple(setting for setting in settings if not setting.strip().startswith("schedule."))
     told = [argument for setting in settings for argument in ("--set", setting)]
     return ("retrain", str(path.absolute()), "--workdir", str(workdir.root), *told)
 
@@ -166,7 +174,7 @@ def read(path: Path) -> str | None:
     """
     try:
         text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from None

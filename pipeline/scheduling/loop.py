@@ -19,7 +19,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from pipeline.scheduling.cron import Cron
 from trainer.errors import ConfigError
 
-# When the loop last called, for the one that comes after it.
+# When the last call ended, for the loop that comes after this one.
 STATE = "schedule.json"
 # What a run that is told to end is waited for; a cluster kills all after 30 s unless told otherwise.
 _GRACE_SECONDS = 20
@@ -89,7 +89,6 @@ class Loop:
 
     def _call(self) -> None:
         started = time.monotonic()
-        self._remember(datetime.now(UTC))
         try:
             with self._lock:
                 if self._stopped.is_set():
@@ -101,6 +100,8 @@ class Loop:
             return
         finally:
             self._child = None
+            if not self._stopped.is_set():  # else the call was cut short: the next loop makes up for it
+                self._remember(datetime.now(UTC))
         meaning = f"signal {-status}" if status < 0 else _MEANING.get(status, "not known")
         upcoming = self._trigger.get_next_fire_time(None, datetime.now(UTC))
         self._say(
@@ -123,9 +124,10 @@ class Loop:
 
     def _last_call(self) -> datetime | None:
         try:
-            return datetime.fromisoformat(json.loads(self._state.read_text())["called"])
+            moment = datetime.fromisoformat(json.loads(self._state.read_text())["called"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
+        return None if moment.tzinfo is None else min(moment, datetime.now(UTC))
 
     def _remember(self, moment: datetime) -> None:
         fresh = self._state.with_suffix(".new")

@@ -1,0 +1,220 @@
+"""`kembar schedule run`: the loop in the foreground, with real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from pipeline.__main__ import app
+from pipeline.scheduling.loop import Loop
+from trainer.errors import ConfigError
+
+ROOT = Path(__file__).parents[3]
+# Notes when it was called, says so, and ends as it is told.
+CALL = """
+import pathlib, sys, time
+with pathlib.Path(sys.argv[1]).open("a") as file:
+    file.write(f"{time.time()}\\n")
+print("of the run", flush=True)
+time.sleep(float(sys.argv[2]))
+sys.exit(int(sys.argv[3]))
+"""
+EVERY_SECOND = "* * * * * *"
+NEVER_SOON = "0 3 1 1 *"
+
+
+class Running:
+    """A loop in a thread, and what it says."""
+
+    def __init__(self, folder: Path, cron: str, seconds: float = 0, status: int = 0) -> None:
+        self.calls_file = folder / "calls"
+        self.said: list[str] = []
+        command = (sys.executable, "-c", CALL, str(self.calls_file), str(seconds), str(status))
+        self.loop = Loop(command, cron, "UTC", folder / "schedule.json", self.said.append)
+        self.thread = threading.Thread(target=self.loop.run)
+
+    def __enter__(self) -> Running:
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.loop.stop()
+        self.thread.join(60)
+
+    @property
+    def calls(self) -> list[float]:
+        return (
+            [float(line) for line in self.calls_file.read_text().split()] if self.calls_file.exists() else []
+        )
+
+    def wait(self, calls: int) -> None:
+        until = time.monotonic() + 60
+        while len(self.calls) < calls:
+            assert time.monotonic() < until, self.said
+            time.sleep(0.02)
+
+
+def called(folder: Path, ago: timedelta) -> None:
+    moment = datetime.now(UTC) - ago
+    (folder / "schedule.json").write_text(json.dumps({"called": moment.isoformat()}))
+
+
+def test_it_calls_again_and_again_whatever_became_of_the_call_before(tmp_path, capfd):
+    with Running(tmp_path, EVERY_SECOND, status=3) as running:
+        running.wait(3)
+        time.sleep(0.3)
+    assert [line.split(" after")[0] for line in running.said[1:4]] == ["exit code 3 (data rejected)"] * 3
+    assert capfd.readouterr().out.count("of the run\n") == len(running.calls)
+
+
+def test_a_program_that_is_not_there_does_not_end_it(tmp_path):
+    said: list[str] = []
+    loop = Loop(("/no/such/program",), EVERY_SECOND, "UTC", tmp_path / "schedule.json", said.append)
+    thread = threading.Thread(target=loop.run)
+    thread.start()
+    until = time.monotonic() + 60
+    while sum("could not be started" in line for line in said) < 2 and time.monotonic() < until:
+        time.sleep(0.02)
+    loop.stop()
+    thread.join(60)
+    assert sum("/no/such/program could not be started: " in line for line in said) >= 2
+
+
+def test_two_calls_are_never_at_work_together(tmp_path):
+    """A call of more than two seconds, at every second: those that come meanwhile are passed over."""
+    with Running(tmp_path, EVERY_SECOND, seconds=2.2) as running:
+        running.wait(3)
+    starts = running.calls[:3]
+    assert min(later - earlier for earlier, later in pairwise(starts)) > 2.2
+
+
+def test_the_first_loop_of_all_waits_for_its_time(tmp_path):
+    with Running(tmp_path, NEVER_SOON) as running:
+        time.sleep(0.5)
+    assert running.calls == []
+    assert running.said[0].startswith("first at ")
+
+
+def test_times_that_were_missed_are_made_up_for_once(tmp_path):
+    """Nobody was there for three years, in which 1 January came three times."""
+    called(tmp_path, timedelta(days=3 * 366))
+    with Running(tmp_path, NEVER_SOON) as running:
+        running.wait(1)
+        time.sleep(0.5)
+    assert len(running.calls) == 1
+    assert running.said[0].startswith("missed ")
+    # And the loop after this one knows of it.
+    with Running(tmp_path, NEVER_SOON) as running:
+        time.sleep(0.5)
+    assert len(running.calls) == 1
+
+
+def test_a_call_that_was_cut_short_is_made_up_for(tmp_path):
+    called(tmp_path, timedelta(days=366))
+    with Running(tmp_path, NEVER_SOON, seconds=50) as running:
+        running.wait(1)
+    assert "at work" in running.said[1]
+    with Running(tmp_path, NEVER_SOON) as running:
+        running.wait(2)
+    assert running.said[0].startswith("missed ")
+
+
+def test_a_clock_that_was_put_back_makes_no_loop_wait(tmp_path):
+    called(tmp_path, -timedelta(days=3 * 366))
+    with Running(tmp_path, EVERY_SECOND) as running:
+        running.wait(1)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"called": 7}', '{"called": "yesterday"}', '{"called": "2020-01-01"}']
+)
+def test_a_note_that_cannot_be_read_is_no_missed_time(tmp_path, text):
+    (tmp_path / "schedule.json").write_text(text)
+    with Running(tmp_path, NEVER_SOON) as running:
+        time.sleep(0.2)
+    assert running.said[0].startswith("first at ")
+    assert datetime.fromisoformat(json.loads((tmp_path / "schedule.json").read_text())["called"]).tzinfo
+
+
+CONFIG = """
+[pipeline]
+name = "twins"
+[data]
+format = "csv"
+train = "train.csv"
+eval = "eval.csv"
+test = "test.csv"
+text_a = "a"
+text_b = "b"
+label = { column = "score", kind = "score", range = [0, 5] }
+[schedule]
+cron = "* * * * * *"
+by = "cron"
+"""
+# `kembar schedule run`, whose `kembar` is a program that writes down its arguments and waits to be ended.
+MAIN = """
+import sys
+from pipeline.__main__ import main
+from pipeline.scheduling import job
+job.program = lambda: (sys.executable, "-c", '''
+import json, os, signal, sys, time
+def end(*_):
+    print("ended in order", flush=True)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, end)
+print(json.dumps([os.getpid(), *sys.argv[1:]]), flush=True)
+time.sleep(60)
+''')
+main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_loop_and_the_call_that_is_at_work(tmp_path, number):
+    config = tmp_path / "twins.toml"
+    config.write_text(CONFIG)
+    with subprocess.Popen(
+        [sys.executable, "-c", MAIN, "schedule", "run", str(config), "--set", "training.epochs=3"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    ) as process:  # fmt: skip
+        pid, *arguments = json.loads(process.stdout.readline())
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+    assert arguments == [
+        "retrain", str(config), "--workdir", str(tmp_path / "runs" / "twins"), "--set", "training.epochs=3",
+    ]  # fmt: skip
+    assert process.returncode == 0, err
+    assert out == "ended in order\n"
+    assert f"kembar schedule: ends process {pid}, which is at work\n" in err
+    assert err.endswith("kembar schedule: ended\n")
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [("schedule.enabled=false", "enabled = false: there is nothing to wait for")],
+)
+def test_what_there_is_nothing_to_wait_for_ends_at_once(tmp_path, setting, message):
+    config = tmp_path / "twins.toml"
+    config.write_text(CONFIG)
+    with pytest.raises(ConfigError, match=message):
+        app(["schedule", "run", str(config), "--set", setting], standalone_mode=False)
+
+
+def test_a_schedule_of_a_cluster_is_not_kept_twice(tmp_path):
+    config = tmp_path / "twins.toml"
+    config.write_text(CONFIG.replace('by = "cron"', '[kubeflow]\nimage = "i"\nvolume_claim = "c"'))
+    with pytest.raises(ConfigError, match=r"the cluster keeps this schedule: set by = \"cron\""):
+        app(["schedule", "run", str(config)], standalone_mode=False)
