@@ -16,8 +16,8 @@ from rich.table import Table
 from components.atomic_pusher.files import last_change
 from components.atomic_pusher.versions import removable, remove
 from components.champion import MODEL_ID, PUSHED_DESTINATION
-from pipeline.config import Config
 from pipeline.backup import back_up
+from pipeline.config import Config
 from pipeline.lock import lock
 from pipeline.retraining.ledger import Ledger
 from pipeline.retraining.survey import look

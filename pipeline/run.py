@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf import text_format
+from ml_metadata.errors import StatusError
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from components.atomic_pusher.pins import read_pins
@@ -146,10 +147,10 @@ def _run(config: Config, workdir: Workdir, terminal: Terminal, asked: str | None
         if config.retraining is not None and config.retraining.keep_runs and EXIT_CODES[found["status"]] == 0:
             tidy(config, workdir, config.retraining.keep_runs)
         page = write_report(config, workdir)
-    except OSError as error:
+    except (OSError, StatusError) as error:
         raise KembarError(
             f"{found['status']}: {found['reason']}; and what there is to say of it could not be written in "
-            f"{workdir.root}: {error.strerror}: make room"
+            f"{workdir.root}: {' '.join(str(error).split())}: make room"
         ) from None
     back_up(workdir, terminal.say)
     notify(config.notify, found, page)
