@@ -126,7 +126,8 @@ def _run(config: Config, workdir: Workdir, terminal: Terminal, asked: str | None
     version = in_service(workdir.serving)
     reason = find_reason(config, survey, entries, version, age_of(workdir.serving, version))
     if asked is None and not reason.work:
-        found = {**begun, **unchanged(reason.figures), "retraining": {"spans": survey.to_json()}}
+        told = Work(config, survey, "", ledger, version).to_json()
+        found = {**begun, **unchanged(reason.figures), "retraining": told}
         found["seconds"] = round(time.monotonic() - clock, 2)
         write(workdir.root, found)
         ledger.append(entry_of(found, config, None))
@@ -205,7 +206,7 @@ def _work_off(
             "seconds": round(time.monotonic() - clock, 2),
             "peak_memory_mb": max(step.peak_memory_mb for step in steps),
             **summary.summarize(steps, before),
-            **work.to_json(),
+            "retraining": work.to_json(),
         }
         summary.show_files(steps, workdir.root)
     except KembarError:

