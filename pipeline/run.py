@@ -35,7 +35,7 @@ from trainer.errors import ConfigError, KembarError, Locked
 if TYPE_CHECKING:
     from components.example_gen.spans import Span
     from pipeline.retraining.plan import Plan
-    from pipeline.runners.launch import Step
+    from pipeline.runners.steps import Step
 
 
 def preflight(source: str, config: Config) -> None:

@@ -16,7 +16,8 @@ from components.schema_gen.infer import Splits, infer_schema
 from pipeline import graph
 from pipeline.config import Config
 from pipeline.run import preflight
-from pipeline.runners.launch import FAILED, Launcher
+from pipeline.runners.launch import Launcher
+from pipeline.runners.steps import FAILED
 from trainer.errors import ConfigError
 
 _DESCRIBES = "StatisticsGen"

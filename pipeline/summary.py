@@ -27,7 +27,7 @@ from pipeline.outcome import (
     model_facts,
 )
 from pipeline.retraining.work import decision_of
-from pipeline.runners.launch import CACHED, FAILED, Step
+from pipeline.runners.steps import CACHED, FAILED, Step
 from trainer.errors import DataRejected, KembarError
 
 TRAINING = "training.json"

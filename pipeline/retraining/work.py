@@ -20,7 +20,7 @@ from pipeline.retraining.survey import Survey, model_config, plan_for, rules_of
 from trainer.errors import DataRejected, KembarError
 
 if TYPE_CHECKING:
-    from pipeline.runners.launch import Step
+    from pipeline.runners.steps import Step
 
 GATE = "RetrainingGate"
 _READER, _JUDGE, _LIVE = "ExampleGen", "DataGate", "LiveMetrics"
@@ -136,7 +136,7 @@ class Work:
 
     def note(self, span: Span, steps: list[Step]) -> bool:
         """Keeps what became of a span; False where that is not known, because something failed."""
-        from pipeline.runners.launch import FAILED, SKIPPED
+        from pipeline.runners.steps import FAILED, SKIPPED
 
         by_id = {step.id: step for step in steps}
         rules = rules_of(self.config)
@@ -188,7 +188,7 @@ class Work:
     def _broken(self, span: Span) -> list[Step]:
         """A failed step, where the span's files have not the columns that are wanted."""
         from components.example_gen.reader import check_columns
-        from pipeline.runners.launch import FAILED, Step
+        from pipeline.runners.steps import FAILED, Step
 
         if self.survey.pattern is None:
             return []

@@ -21,16 +21,11 @@ from pipeline.workdir import Workdir
 from trainer.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pipeline.runners.launch import Launcher, Step
+    from pipeline.runners.launch import Launcher
+    from pipeline.runners.steps import Step
 
-_PLAN, _ASKED, _SEEN, _SERVED, _VERSION, _UNCHANGED = (
-    "plan",
-    "asked",
-    "seen",
-    "served",
-    "version",
-    "unchanged",
-)
+_PLAN, _ASKED, _SEEN, _SERVED = "plan", "asked", "seen", "served"
+_VERSION, _UNCHANGED, _DECLINED = "version", "unchanged", "declined"
 _BY_HAND = "a run was asked for"
 
 
@@ -92,6 +87,17 @@ def plan_of(records: Records) -> Plan:
     """The run's plan; one that says nothing where it has none."""
     told = (records.read(RUN) or {}).get(_PLAN)
     return Plan() if told is None else Plan.from_json(told)
+
+
+def decline(records: Records) -> None:
+    """Notes the decision that nothing is to be trained, for the steps that follow."""
+    records.write(RUN, {**(records.read(RUN) or {}), _DECLINED: True})
+
+
+def is_over(records: Records) -> bool:
+    """Whether it was decided that there is nothing to do, or nothing to train."""
+    told = records.read(RUN) or {}
+    return _UNCHANGED in told or _DECLINED in told
 
 
 def unchanged_of(records: Records) -> str | None:

@@ -17,8 +17,9 @@ from pipeline.retraining.ledger import Ledger
 from pipeline.retraining.work import entry_of, says_no
 from pipeline.runners import user_interface
 from pipeline.runners.beginning import unchanged_of, work_of
-from pipeline.runners.launch import FAILED, SKIPPED, Launcher, Step
+from pipeline.runners.launch import Launcher
 from pipeline.runners.records import Records, StepDied
+from pipeline.runners.steps import FAILED, SKIPPED, Step
 from pipeline.workdir import Workdir
 
 

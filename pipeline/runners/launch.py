@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from ml_metadata.proto import metadata_store_pb2 as mlmd
@@ -15,22 +14,8 @@ from tfx.orchestration.pipeline import Pipeline
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
 
 from components.champion import PUSHED_DESTINATION
+from pipeline.runners.steps import CACHED, FAILED, RAN, Step
 from trainer.errors import KembarError
-
-RAN, CACHED, SKIPPED, FAILED = "ran", "cached", "skipped", "failed"
-
-
-@dataclass
-class Step:
-    """What became of one node."""
-
-    id: str
-    state: str
-    seconds: float = 0.0
-    peak_memory_mb: int = 0
-    outputs: dict[str, mlmd.Artifact] = field(default_factory=dict)
-    error: BaseException | None = None
-    execution: int | None = None
 
 
 class Launcher:

@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 from tfx.orchestration.pipeline import Pipeline
 
-from pipeline.runners.launch import FAILED, SKIPPED, Launcher, Step
+from pipeline.runners.launch import Launcher
+from pipeline.runners.steps import FAILED, SKIPPED, Step
 
 
 class LocalRunner:

@@ -9,11 +9,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pipeline.runners.launch import FAILED, SKIPPED, Launcher, Step
+from pipeline.runners.steps import FAILED, SKIPPED, Step
 from trainer import errors
 from trainer.errors import ConfigError, KembarError
+
+if TYPE_CHECKING:
+    from pipeline.runners.launch import Launcher
 
 RUNNING = "running"
 RUN = "run"

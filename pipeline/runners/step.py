@@ -18,16 +18,19 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import config as configuration
 from pipeline.config import Config
+from pipeline.retraining.work import says_no
 from pipeline.run import preflight
+from pipeline.runners.beginning import begin, decline, is_over, plan_of
 from pipeline.runners.config import Database, Kubeflow
+from pipeline.runners.records import RUNNING, Records
+from pipeline.runners.steps import FAILED, SKIPPED, Step
 from pipeline.workdir import Workdir
 from trainer.errors import ConfigError, KembarError
 from trainer.spec import narrow
 
 if TYPE_CHECKING:
     from pipeline.retraining.plan import Plan
-    from pipeline.runners.launch import Launcher, Step
-    from pipeline.runners.records import Records
+    from pipeline.runners.launch import Launcher
 
 CONCLUDE = "Conclude"
 # Where the containers find the metadata database's account.
@@ -118,18 +121,19 @@ def run_step(
 def _run_step(
     node: str, config: Config, run_id: str, force: bool, executor_input: str | None, gpus: int
 ) -> int:
-    # Here and not above: it takes seconds, and a wrong parameter should not.
-    from pipeline import graph
-    from pipeline.retraining.ledger import Ledger
-    from pipeline.runners import user_interface
-    from pipeline.runners.beginning import begin, plan_of
-    from pipeline.runners.launch import FAILED, SKIPPED, Launcher, Step
-    from pipeline.runners.records import RUNNING, Records
-
     cluster = narrow(config.kubeflow, Kubeflow)
     workdir = Workdir.of(config, root_of(config))
     records = Records.of(workdir.root, run_id)
     _check_volume(workdir.root)
+    if node != CONCLUDE and is_over(records):
+        records.write_step(Step(node, SKIPPED))
+        print(f"{node}: left out: nothing is to be trained", flush=True)  # noqa: T201
+        return 0
+    # Here and not above: it takes seconds, and a wrong parameter should not.
+    from pipeline import graph
+    from pipeline.retraining.ledger import Ledger
+    from pipeline.runners.launch import Launcher
+
     database = connection(cluster.database, workdir)
 
     def launcher_of(plan: Plan, name: str = "") -> Launcher:
@@ -155,26 +159,33 @@ def _run_step(
         step = _launch(node, launcher, records, gpus)
     except KembarError as error:
         step = Step(node, FAILED, error=error)
+    return _end(step, config, launcher, records, executor_input)
+
+
+def _end(step: Step, config: Config, launcher: Launcher, records: Records, executor_input: str | None) -> int:
+    """Keeps what became of a step and shows it; the exit code."""
+    from pipeline.runners import user_interface
+
     if step.error is not None:
         traceback.print_exception(step.error)
     records.write_step(step)
-    print(f"{node}: {step.state} in {step.seconds:.1f} s, {step.peak_memory_mb} MB", flush=True)  # noqa: T201
+    print(f"{step.id}: {step.state} in {step.seconds:.1f} s, {step.peak_memory_mb} MB", flush=True)  # noqa: T201
     if step.state == FAILED:
         return _failed(step)
-    if executor_input is not None and step.state != SKIPPED:
+    if step.state == SKIPPED:
+        return 0
+    if says_no(step):
+        decline(records)
+    if executor_input is not None:
         user_interface.write(json.loads(executor_input), user_interface.of_step(step, config))
-    return _verdict(launcher, records) if node == launcher.node_ids[-1] and step.state != SKIPPED else 0
+    return _verdict(launcher, records) if step.id == launcher.node_ids[-1] else 0
 
 
 def _launch(node: str, launcher: Launcher, records: Records, gpus: int) -> Step:
-    """The node, or nothing where it was decided that nothing is to be trained."""
-    from pipeline.retraining.work import GATE, says_no
-    from pipeline.runners.beginning import unchanged_of
-    from pipeline.runners.launch import SKIPPED, Step
+    """The node, or nothing where the first step has found that there is nothing to do."""
     from trainer.devices import require_gpus
 
-    declined = GATE in launcher.node_ids and says_no(records.step(GATE, launcher))
-    if declined or unchanged_of(records) is not None:
+    if is_over(records):
         return Step(node, SKIPPED)
     if gpus:
         require_gpus(gpus)

@@ -15,7 +15,7 @@ import numpy as np
 from kfp import dsl
 
 from pipeline.config import Config
-from pipeline.runners.launch import Step
+from pipeline.runners.steps import Step
 from trainer.families import family_of
 from trainer.features import Label
 

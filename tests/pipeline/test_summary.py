@@ -9,7 +9,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.atomic_pusher.pins import Pins, write_pins
 from pipeline.outcome import EXIT_CODES, write
-from pipeline.runners.launch import CACHED, FAILED, RAN, SKIPPED, Step
+from pipeline.runners.steps import CACHED, FAILED, RAN, SKIPPED, Step
 from pipeline.summary import summarize
 from trainer.errors import ConfigError, DataRejected, KembarError
 

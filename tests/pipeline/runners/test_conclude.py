@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from pipeline.runners import conclude
-from pipeline.runners.launch import FAILED, SKIPPED, Step
+from pipeline.runners.steps import FAILED, SKIPPED, Step
 
 
 class Graph:

@@ -14,7 +14,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from components.evaluator.component import PREDICTIONS
 from pipeline import config as configuration
 from pipeline.runners import user_interface
-from pipeline.runners.launch import RAN, Step
+from pipeline.runners.steps import RAN, Step
 from trainer.features import LABEL, Label
 
 BINARY = Label(column="same", kind="binary")
