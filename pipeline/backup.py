@@ -144,7 +144,8 @@ def _artifact_folders(workdir: Workdir) -> Iterator[Path]:
     """COMPONENT/OUTPUT/EXECUTION, and what TFX keeps of an execution, COMPONENT/.system/KIND/EXECUTION."""
     for pattern in ("*/[!.]*/*", "*/.system/*/*"):
         for folder in workdir.artifacts.glob(pattern):
-            if folder.name.isdecimal() and folder.is_dir() and not folder.is_symlink():
+            number = folder.name.isdecimal() and folder.is_dir() and not folder.is_symlink()
+            if number and folder.relative_to(workdir.artifacts).parts[0] != "checkpoints":
                 yield folder
 
 

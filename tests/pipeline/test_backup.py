@@ -190,7 +190,10 @@ def test_what_was_made_after_the_backup_is_not_mixed_with_what_comes(workdir):
 
 def test_who_deletes_database_and_backup_begins_anew(workdir):
     workdir.metadata.unlink()
+    kept = workdir.artifacts / "checkpoints" / "5f3a" / "41"
+    kept.mkdir(parents=True)
     protect(workdir, pytest.fail)
+    assert kept.is_dir()
     assert not workdir.metadata.exists()
     assert not (workdir.artifacts / "Trainer" / "model" / "40").exists()
 
