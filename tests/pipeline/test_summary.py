@@ -194,7 +194,9 @@ def test_a_run_that_failed_early_has_all_keys():
         "warnings": [],
     }
     assert (found["metrics"], found["baselines"]) == ({}, {})
-    assert found["model"] == dict.fromkeys(("version", "path", "parameters", "examples_per_second", "epochs"))
+    assert found["model"] == dict.fromkeys(
+        ("version", "path", "parameters", "examples_per_second", "epochs", "tuned")
+    )
 
 
 def test_every_status_has_its_exit_code():
