@@ -30,8 +30,8 @@ def run_fn(fn_args: Any) -> None:
 
     Args:
       fn_args: TFX's FnArgs; `custom_config["spec"]` is a trainer.spec.Spec as JSON. `hyperparameters`, where
-        there was a search, are laid over it. Where there are "checkpoints", a folder that outlives this step's
-        outputs, and "code", its fingerprint.
+        there was a search, are laid over it. Where there are "checkpoints", a folder that outlives this
+        step's outputs, and "code", its fingerprint.
     """
     devices.grow_memory()
     spec = Spec.model_validate_json(fn_args.custom_config["spec"])
