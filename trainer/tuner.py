@@ -133,8 +133,10 @@ class Search(keras_tuner.engine.base_tuner.BaseTuner):
 
     def _kept(self, log: TrainingLog) -> float:
         if self._place not in log.history:
+            # Where all labels of eval are one, a pair's training watches the loss, and else the metric.
+            measured = [name.removeprefix("eval_") for name in log.history if name.startswith("eval_")]
             raise KembarError(
-                f"{self.metric} is not defined on the eval split: set [tuning] objective = 'loss'"
+                f"{self.metric} is not measured on the eval split: set [tuning] objective = {measured[0]!r}"
             )
         return log.history[self._place][-1 if log.kept_epoch is None else log.kept_epoch]
 
