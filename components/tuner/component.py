@@ -15,7 +15,8 @@ from tfx.types import standard_component_specs as keys
 from tfx.types.component_spec import ChannelParameter
 from tfx.utils import io_utils, json_utils
 
-from components.tuner.strategy import ASKED, EXAMPLES_ID, ORIGIN, PURPOSE
+from components.tuner.strategy import ASKED, ORIGIN, PURPOSE
+from components.window.strategy import EXAMPLES_IDS, ids_of
 from trainer import checkpoint
 from trainer.fitting import PROGRESS
 from trainer.tuning import found_values
@@ -52,8 +53,7 @@ class Executor(executor.Executor):
         results = artifact_utils.get_single_uri(output_dict[keys.TUNER_RESULTS_KEY])
         best.set_string_custom_property(PURPOSE, config["purpose"])
         best.set_string_custom_property(ASKED, asked(config))
-        [examples] = input_dict[keys.EXAMPLES_KEY]
-        best.set_int_custom_property(EXAMPLES_ID, examples.id)
+        best.set_string_custom_property(EXAMPLES_IDS, ids_of(input_dict[keys.EXAMPLES_KEY]))
         kept = input_dict.get(KEPT)
         if kept:
             best.set_int_custom_property(ORIGIN, _origin(kept[0]))

@@ -7,9 +7,11 @@ from typing import Any
 from tfx.dsl.components.common import resolver
 from tfx.types import Artifact
 
-# Custom properties of a HyperParameters artifact: what was searched for, what exactly was asked, on which
-# examples, and the artifact that the values were first found in (0: this one).
-PURPOSE, ASKED, EXAMPLES_ID, ORIGIN = "purpose", "asked", "examples_id", "origin"
+from components.window.strategy import EXAMPLES_IDS, ids_of
+
+# Custom properties of a HyperParameters artifact, with EXAMPLES_IDS: what was searched for, what exactly was
+# asked, and the artifact that the values were first found in (0: this one).
+PURPOSE, ASKED, ORIGIN = "purpose", "asked", "origin"
 
 
 class KeptStrategy(resolver.ResolverStrategy):
@@ -29,7 +31,7 @@ class KeptStrategy(resolver.ResolverStrategy):
     ) -> dict[str, list[Artifact]]:
         """The same keys; `kept` holds one artifact, or none where a search has to be made."""
         del store
-        examples = {artifact.id for artifact in input_dict["examples"]}
+        examples = ids_of(input_dict["examples"])
         known = {
             a.id: a for a in input_dict["kept"] if a.get_string_custom_property(PURPOSE) == self._purpose
         }
@@ -37,7 +39,7 @@ class KeptStrategy(resolver.ResolverStrategy):
         for number in sorted(known, reverse=True):
             artifact = known[number]
             same = artifact.get_string_custom_property(ASKED) == self._asked
-            if same and artifact.get_int_custom_property(EXAMPLES_ID) in examples:
+            if same and artifact.get_string_custom_property(EXAMPLES_IDS) == examples:
                 if not artifact.get_int_custom_property(ORIGIN):
                     return {**input_dict, "kept": []}
                 last = number

@@ -10,7 +10,8 @@ from tfx.types import standard_artifacts
 from tfx.utils import json_utils
 
 from components.tuner.component import REPORT, Executor, asked
-from components.tuner.strategy import ASKED, EXAMPLES_ID, ORIGIN, PURPOSE, KeptStrategy
+from components.tuner.strategy import ASKED, ORIGIN, PURPOSE, KeptStrategy
+from components.window.strategy import EXAMPLES_IDS
 
 FILE = "best_hyperparameters.txt"
 CONFIG = {"purpose": "p", "spec": "{}", "tuning": "{}", "code": "c0de"}
@@ -21,7 +22,7 @@ def hyperparameters(number, examples, origin=0, purpose="p", told="now"):
     artifact.id = number
     artifact.set_string_custom_property(PURPOSE, purpose)
     artifact.set_string_custom_property(ASKED, told)
-    artifact.set_int_custom_property(EXAMPLES_ID, examples)
+    artifact.set_string_custom_property(EXAMPLES_IDS, str(examples))
     if origin:
         artifact.set_int_custom_property(ORIGIN, origin)
     return artifact
@@ -90,6 +91,6 @@ def test_kept_values_are_copied_and_nothing_is_searched(tmp_path, origin):
     assert report["best"] == {"values": {"training.learning_rate": 0.5, "model.hidden": [7, 3]}}
     assert (report["kept"], report["from"]) == (True, kept.uri)
     assert best.get_int_custom_property(ORIGIN) == (origin or 9)
-    assert best.get_int_custom_property(EXAMPLES_ID) == 20
+    assert best.get_string_custom_property(EXAMPLES_IDS) == "20"
     assert best.get_string_custom_property(PURPOSE) == "p"
     assert best.get_string_custom_property(ASKED) == asked(CONFIG)
