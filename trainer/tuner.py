@@ -116,6 +116,8 @@ class Search(keras_tuner.engine.base_tuner.BaseTuner):
         trials = list(self.oracle.trials.values())
         if not any(trial.status == TrialStatus.COMPLETED for trial in trials):
             last = _reason(trials[-1]) if trials else "the space is empty"
+            # Or else the next run would find them all failed, whatever was mended since.
+            tf.io.gfile.rmtree(self.project_dir)
             raise KembarError(f"[tuning] all {len(trials)} trials failed, the last one with: {last}")
 
     def report(self) -> dict[str, Any]:

@@ -117,6 +117,7 @@ def test_nothing_but_failed_trials_is_an_error(tmp_path):
         KembarError, match=r"^\[tuning\] all 2 trials failed, the last one with: the loss became"
     ):
         searched("pair", tmp_path, told)
+    assert list((tmp_path / "search").iterdir()) == []  # the next run tries again
 
 
 def test_an_objective_that_is_not_measured_is_said(tmp_path):
