@@ -24,6 +24,7 @@ from pipeline.serving.config import Serving
 from trainer.config import PairModel, Section, Training
 from trainer.errors import ConfigError
 from trainer.spec import AnyModel, AnyTraining, Spec, VectorSpec, check_parts, check_training, narrow
+from trainer.tuning import Tuning, check_space
 
 # `[training] family` is not written in the file: it is that of `[model]`.
 _HIDDEN = {"family"}
@@ -70,6 +71,7 @@ class Config(Section):
     validation: Validation = Validation()
     model: AnyModel = PairModel()
     training: AnyTraining = Training()
+    tuning: Tuning | None = None
     gates: Gates = Gates()
     serving: Serving = Serving()
     beam: Beam = Beam()
@@ -83,10 +85,8 @@ class Config(Section):
     def _parts_fit(self) -> Self:
         check_parts(self.model, self.data.label, self.data.vector is not None)
         check_training(self.training, self.data.label)
-        if isinstance(self.model, PairModel) and self.model.weights and self.model.encoder != "pretrained":
-            raise ValueError(
-                f"weights is for encoder = 'pretrained', not for {self.model.encoder!r}: remove it"
-            )
+        if self.tuning is not None:
+            check_space(self.tuning, self.spec)
         return self
 
     @property
@@ -258,6 +258,8 @@ def _sentence(error: ValidationError) -> str:
             "" if isinstance(value, dict) else f" = {json.dumps(value, default=str, ensure_ascii=False)[:80]}"
         )
         said = f"{key}{shown}: {message[:1].lower()}{message[1:]}"
+        if not place and message.startswith("["):  # it names the place itself
+            said = message
     return " ".join(said.split()) + (f" (and {len(others)} more)" if others else "")
 
 

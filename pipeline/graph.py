@@ -34,6 +34,7 @@ from components.serving_gate.component import ServingGate
 from components.statistics_gen.component import StatisticsGen
 from components.transform.component import Transform
 from components.window.strategy import CacheStrategy, WindowStrategy
+from pipeline import tuning
 from pipeline.config import Config
 from pipeline.fingerprint import code_fingerprint
 from pipeline.retraining.plan import Plan
@@ -65,7 +66,7 @@ def build(
     return Pipeline(
         pipeline_name=config.pipeline.name,
         pipeline_root=str(root),
-        components=components(config, root, serving, plan or Plan()),
+        components=components(config, root, serving, plan or Plan(), cached=cached),
         enable_cache=cached,
         metadata_connection_config=metadata,
         beam_pipeline_args=list(config.beam.options),
@@ -73,7 +74,7 @@ def build(
 
 
 def components(
-    config: Config, root: Path, serving: Path, plan: Plan, find_earlier: bool = True
+    config: Config, root: Path, serving: Path, plan: Plan, find_earlier: bool = True, cached: bool = True
 ) -> list[BaseNode]:
     """All nodes. `code` makes a change of our own source a change of the cache key.
 
@@ -172,6 +173,9 @@ def components(
     )
     baselines.add_upstream_node(decision[-1] if decision else data_gate)
 
+    # Where [tuning] asks for it, the best values of some keys: found by trying, or kept from before.
+    tuners, best = tuning.nodes(config, transform, root, learned, find_earlier, cached)
+
     # The model, exported with its signatures.
     trainer = Trainer(
         run_fn="trainer.run_fn.run_fn",
@@ -184,6 +188,7 @@ def components(
             "code": learned,
             "checkpoints": str(root / "checkpoints"),
         },
+        **best,
     )
 
     # The model in service, if there is one.
@@ -242,8 +247,8 @@ def components(
     )
     return [
         example_gen, row_gate, statistics_gen, schema_gen, example_validator, *accepted, data_gate,
-        *decision, *window, transform,
-        baselines, trainer, *champions, evaluator, quality_gate, serving_gate, pusher,
+        *decision, *window, transform, baselines,
+        *tuners, trainer, *champions, evaluator, quality_gate, serving_gate, pusher,
     ]  # fmt: skip
 
 
@@ -293,7 +298,7 @@ def _window(plan: Plan, example_gen: ExampleGen, data_gate: BaseNode) -> list[Ba
 
 
 def check_metrics(config: Config) -> None:
-    """Raises ConfigError where `[gates]` names a metric that the family does not measure."""
+    """Raises ConfigError where `[gates]` or `[tuning]` names a metric that is not measured there."""
     nothing = np.zeros((0, 1))
     known = family_of(config.spec).metrics(nothing, nothing, config.spec)
     gates = config.gates
@@ -301,6 +306,7 @@ def check_metrics(config: Config) -> None:
         for name in names:
             if name is not None and name not in known:
                 raise ConfigError(f"[gates] {key}: no metric {name!r}: there are {', '.join(sorted(known))}")
+    tuning.check_objective(config)
 
 
 def schema_text(config: Config) -> str:

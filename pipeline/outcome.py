@@ -72,6 +72,7 @@ def model_facts(destination: str, training: dict[str, Any]) -> dict[str, Any]:
         "parameters": training.get("parameters"),
         "examples_per_second": training.get("examples_per_second"),
         "epochs": training.get("epochs"),
+        "tuned": training.get("details", {}).get("tuned"),
     }
 
 

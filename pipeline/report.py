@@ -17,7 +17,7 @@ from pipeline.config import Config
 from pipeline.history import metric_of, series, table
 from pipeline.outcome import FILE as SUMMARY
 from pipeline.retraining.ledger import Entry, Ledger
-from pipeline.summary import TRAINING
+from pipeline.summary import TRAINING, TUNING
 from pipeline.workdir import Workdir
 from trainer.errors import ServingError
 from trainer.families import family_of
@@ -73,6 +73,7 @@ def render(summary: dict[str, Any], config: Config, root: Path, entries: Sequenc
         _section("Metrics", _metrics(summary, config)),
         _section("Parts of the splits", _slices(summary.get("slices", {}))),
         _section("Decision", _list(summary["reason"].split("; "))),
+        _section("Tuning", _tuning(_read(root / TUNING)) if summary["model"].get("tuned") else ""),
         _section("Training", _training(_read(root / TRAINING)) if summary["model"]["epochs"] else ""),
         _section("Pictures", _pictures(root / "pictures") if summary["model"]["epochs"] else ""),
         _section("Data", _data(summary["data"], root / QUARANTINE)),
@@ -178,6 +179,26 @@ def _history(entries: Sequence[Entry], config: Config) -> str:
         if len(points) > 1
     ]
     return "".join(charts) + _table(head, [list(row) for row in zip(*columns, strict=True)])
+
+
+def _tuning(found: dict[str, Any]) -> str:
+    """All trials, in order, the best one marked; or where the values were kept from."""
+    if not found:
+        return ""
+    best = found["best"]
+    if found["kept"]:
+        kept = [f"{key} = {json.dumps(value)}" for key, value in best["values"].items()]
+        return "<p>Values of an earlier search:</p>" + _list(kept)
+    head = ["trial", *best["values"], found["objective"], "epochs", "seconds", ""]
+    rows = []
+    for number, trial in enumerate(found["trials"], 1):
+        outcome = trial["error"] or ("best" if number == best["trial"] else "")
+        values = [f"{value:.4g}" if isinstance(value, float) else value for value in trial["values"].values()]
+        rows.append(
+            [number, *values, _number(trial["score"]), trial["epochs"] or "",
+             "" if trial["seconds"] is None else f"{trial['seconds']:.1f}", outcome]
+        )  # fmt: skip
+    return _table(head, rows)
 
 
 def _pictures(folder: Path) -> str:

@@ -30,7 +30,7 @@ from pipeline.retraining.work import decision_of
 from pipeline.runners.steps import CACHED, FAILED, Step
 from trainer.errors import DataRejected, KembarError
 
-TRAINING = "training.json"
+TRAINING, TUNING = "training.json", "tuning.json"
 
 
 def show_files(steps: list[Step], root: Path) -> None:
@@ -48,6 +48,9 @@ def show_files(steps: list[Step], root: Path) -> None:
     (root / VERDICT).unlink(missing_ok=True)
     if ("DataGate", "verdict") in found:
         shutil.copyfile(found["DataGate", "verdict"] / VERDICT, root / VERDICT)
+    (root / TUNING).unlink(missing_ok=True)
+    if ("Tuner", "tuner_results") in found:
+        shutil.copyfile(found["Tuner", "tuner_results"] / TUNING, root / TUNING)
     if ("Trainer", "model_run") in found:
         shutil.copyfile(found["Trainer", "model_run"] / TRAINING, root / TRAINING)
 

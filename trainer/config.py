@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -24,6 +24,18 @@ class Section(BaseModel):
 
 class PairModel(Section):
     """A tower shared by both texts, and a head that compares what it makes of them."""
+
+    # As `PREPROCESSING` and `EVALUATION` of trainer.families.Family, for those who import no TensorFlow.
+    PREPROCESSING: ClassVar[tuple[str, ...]] = (
+        "weights",
+        "lowercase",
+        "max_tokens",
+        "ngrams",
+        "vocabulary_size",
+        "min_frequency",
+        "oov_buckets",
+    )
+    EVALUATION: ClassVar[tuple[str, ...]] = ()
 
     family: Literal["pair"] = "pair"
     encoder: Literal["average", "lstm", "bilstm", "cnn", "attention", "pretrained"] = "average"

@@ -72,6 +72,12 @@ class Family(Protocol):
     def export(self, model: keras.Model, transform: tft.TFTransformOutput, spec: Spec) -> Served:
         """The module to save, with every signature of the served model."""
 
+    def objectives(self, spec: Spec) -> dict[str, str]:
+        """What training measures on the eval split in every epoch: metric to its name in the log's history.
+
+        The first is the primary metric.
+        """
+
     def metrics(self, label: np.ndarray, score: np.ndarray, spec: Spec) -> dict[str, float]:
         """Name to value on one split.
 

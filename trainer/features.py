@@ -21,7 +21,7 @@ LABEL = "label"
 PRIMARY = {"score": "spearman", "binary": "average_precision", "classes": "accuracy"}
 # Of all other metrics more is better.
 LOWER_IS_BETTER = frozenset(
-    {"mse", "cross_entropy", "calibration_error", "negative_elbo", "nll", "reconstruction", "kl"}
+    {"loss", "mse", "cross_entropy", "calibration_error", "negative_elbo", "nll", "reconstruction", "kl"}
 )
 
 # Transformed features; the label keeps its name and is scaled to 0..1.

@@ -27,15 +27,30 @@ class Data:
 
     files: dict[str, list[str]]
     transform: tft.TFTransformOutput
-    log_dir: str
+    log_dir: str | None
+    """Where curves and pictures go; None where nobody will look at them."""
     checkpoints: str | None = None
     """Where this training, and no other, may save what it needs to go on after its process was killed."""
+    share: tuple[int, int] | None = None
+    """Rows of `train` that are used, and rows that there are; None for all. They are spread evenly."""
 
     def pools(self, split: str, rows: int) -> tf.data.Dataset:
         """Parsed examples of one split, in order, `rows` at a time: dicts of tensors [rows, ...]."""
         spec = self.transform.transformed_feature_spec()
-        records = tf.data.TFRecordDataset(self.files[split], compression_type="GZIP")
+        records = self.records(split)
+        if split == "train" and self.share is not None:
+            used, there = self.share
+            records = records.enumerate().filter(lambda at, _: at * used % there < used)
+            records = records.map(lambda _, record: record)
         return records.batch(rows).map(lambda batch: tf.io.parse_example(batch, spec))
+
+    def watchers(self) -> list[keras.callbacks.Callback]:
+        """The callbacks that write into `log_dir`."""
+        return [] if self.log_dir is None else [keras.callbacks.TensorBoard(self.log_dir)]
+
+    def records(self, split: str) -> tf.data.Dataset:
+        """Serialized examples of one split, in order."""
+        return tf.data.TFRecordDataset(self.files[split], compression_type="GZIP")
 
 
 @dataclass
@@ -46,6 +61,8 @@ class TrainingLog:
     parameters: int = 0
     examples_per_second: float = 0.0
     seconds: float = 0.0
+    kept_epoch: int | None = None
+    """The place in `history` of the epoch whose weights were kept."""
     history: dict[str, list[float]] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
 
@@ -57,6 +74,8 @@ class TrainingLog:
         rows: int,
         seconds: float,
         details: dict[str, Any] | None = None,
+        *,
+        kept_epoch: int | None,
     ) -> TrainingLog:
         """The log of a training that saw `rows` examples in each epoch."""
         epochs = len(history["loss"])
@@ -65,9 +84,15 @@ class TrainingLog:
             parameters=model.count_params(),
             examples_per_second=rows * epochs / seconds,
             seconds=seconds,
+            kept_epoch=kept_epoch,
             history={name: [float(value) for value in values] for name, values in history.items()},
             details=details or {},
         )
+
+
+def file_names(patterns: list[str]) -> list[str]:
+    """All files of some patterns, in order."""
+    return sorted(path for pattern in patterns for path in tf.io.gfile.glob(pattern))
 
 
 def announce(details: dict[str, Any]) -> dict[str, Any]:

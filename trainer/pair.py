@@ -25,17 +25,8 @@ from trainer.text import text_features
 
 EVALUATED = "evaluate"
 SCORE = "evaluation"
-# What `preprocess` reads of the model.
-EVALUATION: tuple[str, ...] = ()
-PREPROCESSING = (
-    "weights",
-    "lowercase",
-    "max_tokens",
-    "ngrams",
-    "vocabulary_size",
-    "min_frequency",
-    "oov_buckets",
-)
+PREPROCESSING = PairModel.PREPROCESSING
+EVALUATION = PairModel.EVALUATION
 
 
 def preprocess(inputs: dict[str, Any], spec: Spec) -> dict[str, Any]:
@@ -75,6 +66,11 @@ def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
 def export(model: keras.Model, transform: tft.TFTransformOutput, spec: Spec) -> PairServing:
     """The served module, with `serving_default`, `embed`, `serve_examples` and `evaluate`."""
     return PairServing(model, transform, spec)
+
+
+def objectives(spec: Spec) -> dict[str, str]:
+    """The primary metric; the loss, which is measured in its place where all eval labels are one."""
+    return {primary_metric(spec): f"eval_{primary_metric(spec)}", "loss": "eval_loss"}
 
 
 def metrics(label: np.ndarray, score: np.ndarray, spec: Spec) -> dict[str, float]:

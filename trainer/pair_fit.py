@@ -207,13 +207,16 @@ def _train(
             batches.order,
             EvalMetric(metric, measure),
             stopping,
-            keras.callbacks.TensorBoard(data.log_dir),
+            *data.watchers(),
             Progress(training.epochs),
             checkpoint,
         ],
     ).history
     details |= checkpoint.details
-    return model, TrainingLog.of(model, history, survey.pairs, checkpoint.seconds, details)
+    log = TrainingLog.of(
+        model, history, survey.pairs, checkpoint.seconds, details, kept_epoch=stopping.best_epoch
+    )
+    return model, log
 
 
 def _watched(

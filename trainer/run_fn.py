@@ -13,9 +13,10 @@ import tensorflow_transform as tft
 from trainer import checkpoint, devices
 from trainer.export import hold_variables
 from trainer.families import family_of
-from trainer.fitting import Data
+from trainer.fitting import Data, file_names
 from trainer.inference import with_inference
 from trainer.spec import Spec
+from trainer.tuning import found_values, laid_over
 from trainer.warmup import write_warmup
 
 LOG = "training.json"
@@ -28,16 +29,22 @@ def run_fn(fn_args: Any) -> None:
     data, transform, configuration and code.
 
     Args:
-      fn_args: TFX's FnArgs; `custom_config["spec"]` is a trainer.spec.Spec as JSON. Where there are
-        "checkpoints", a folder that outlives this step's outputs, and "code", its fingerprint.
+      fn_args: TFX's FnArgs; `custom_config["spec"]` is a trainer.spec.Spec as JSON. `hyperparameters`, where
+        there was a search, are laid over it. Where there are "checkpoints", a folder that outlives this
+        step's outputs, and "code", its fingerprint.
     """
     devices.grow_memory()
     spec = Spec.model_validate_json(fn_args.custom_config["spec"])
+    tuned = found_values(fn_args.hyperparameters)
+    if tuned:
+        spec = laid_over(spec, tuned)
     family = family_of(spec)
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
-    files = {"train": _files(fn_args.train_files), "eval": _files(fn_args.eval_files)}
-    saved = _checkpoints(fn_args, files)
+    files = {"train": file_names(fn_args.train_files), "eval": file_names(fn_args.eval_files)}
+    saved = _checkpoints(fn_args, spec.model_dump_json(), files)
     model, log = family.fit(Data(files, transform, fn_args.model_run_dir, saved), spec)
+    if tuned:
+        log.details["tuned"] = tuned
     # Never model.save: the file would hold Keras' own format and no signatures.
     module = family.export(model, transform, spec)
     signatures = with_inference(module.served())
@@ -49,15 +56,11 @@ def run_fn(fn_args: Any) -> None:
     checkpoint.remove(saved)
 
 
-def _checkpoints(fn_args: Any, files: dict[str, list[str]]) -> str | None:
+def _checkpoints(fn_args: Any, spec: str, files: dict[str, list[str]]) -> str | None:
     """The folder of just this training: the spec holds seed and sizes, the rest says of what it learns."""
     config = fn_args.custom_config
     names = [name for split in sorted(files) for name in (split, *files[split])]
     return checkpoint.folder_of(
         config.get("checkpoints"),
-        [config["spec"], config.get("code", ""), fn_args.transform_graph_path, *names],
+        [spec, config.get("code", ""), fn_args.transform_graph_path, *names],
     )
-
-
-def _files(patterns: list[str]) -> list[str]:
-    return sorted(path for pattern in patterns for path in tf.io.gfile.glob(pattern))

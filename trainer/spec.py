@@ -76,6 +76,8 @@ def check_parts(model: AnyModel, label: Label | None, has_vector: bool) -> None:
         )
     if isinstance(model, PairModel) and model.head == "cosine" and label is not None and label.classes:
         raise ValueError("head = 'cosine' gives one number, not classes: use 'interaction', or leave it out")
+    if isinstance(model, PairModel) and model.weights and model.encoder != "pretrained":
+        raise ValueError(f"weights is for encoder = 'pretrained', not for {model.encoder!r}: remove it")
 
 
 def check_training(training: AnyTraining, label: Label | None) -> None:

@@ -27,7 +27,13 @@ COUNTS = {
     "shared_texts": {"train and test": 2},
 }
 BASELINES = {"majority": {"test": {"spearman": math.nan, "mse": 2.0}}}
-TRAINING = {"parameters": 1234, "examples_per_second": 567.8, "epochs": 3, "history": {"loss": [1.0]}}
+TRAINING = {
+    "parameters": 1234,
+    "examples_per_second": 567.8,
+    "epochs": 3,
+    "history": {"loss": [1.0]},
+    "details": {"tuned": {"training.epochs": 3}},
+}
 VERDICT = {"warnings": ["eval, feature 'text_a': shorter"], "notes": [], "checks": []}
 NODES = [
     "ExampleGen",
@@ -106,6 +112,7 @@ def test_a_pushed_model(make_steps):
         "parameters": 1234,
         "examples_per_second": 567.8,
         "epochs": 3,
+        "tuned": {"training.epochs": 3},
     }
 
 
@@ -194,7 +201,9 @@ def test_a_run_that_failed_early_has_all_keys():
         "warnings": [],
     }
     assert (found["metrics"], found["baselines"]) == ({}, {})
-    assert found["model"] == dict.fromkeys(("version", "path", "parameters", "examples_per_second", "epochs"))
+    assert found["model"] == dict.fromkeys(
+        ("version", "path", "parameters", "examples_per_second", "epochs", "tuned")
+    )
 
 
 def test_every_status_has_its_exit_code():

@@ -13,7 +13,8 @@ FILES = {"train": ["/t/a.gz", "/t/b.gz"], "eval": ["/e/a.gz"]}
 
 def folder(files=FILES, transform="/transform/7", **config):
     given = {"spec": "{}", "code": "c0de", "checkpoints": "/root/checkpoints", **config}
-    return _checkpoints(SimpleNamespace(custom_config=given, transform_graph_path=transform), files)
+    given_to = SimpleNamespace(custom_config=given, transform_graph_path=transform)
+    return _checkpoints(given_to, given["spec"], files)
 
 
 def test_the_same_training_finds_its_folder_again():
@@ -37,4 +38,4 @@ def test_another_training_has_another_folder(change):
 
 def test_no_folder_no_checkpoints():
     given = SimpleNamespace(custom_config={"spec": "{}"}, transform_graph_path="/transform/7")
-    assert _checkpoints(given, FILES) is None
+    assert _checkpoints(given, "{}", FILES) is None

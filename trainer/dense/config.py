@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -11,6 +11,9 @@ from trainer.config import Section
 
 class Dense(Section):
     """Fully connected layers and a softmax."""
+
+    PREPROCESSING: ClassVar[tuple[str, ...]] = ()
+    EVALUATION: ClassVar[tuple[str, ...]] = ()
 
     family: Literal["dense"] = "dense"
     hidden: tuple[PositiveInt, ...] = Field((64, 32), min_length=1, description="units of the hidden layers")

@@ -27,8 +27,8 @@ from trainer.spec import Spec, VectorSpec, narrow
 
 EVALUATED = "serve_examples"
 SCORE = "probabilities"
-PREPROCESSING: tuple[str, ...] = ()
-EVALUATION: tuple[str, ...] = ()
+PREPROCESSING = Dense.PREPROCESSING
+EVALUATION = Dense.EVALUATION
 _POOL_ROWS = 8_192
 
 
@@ -68,7 +68,7 @@ def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
         callbacks=[
             order,
             stopping,
-            keras.callbacks.TensorBoard(data.log_dir),
+            *data.watchers(),
             Progress(training.epochs),
             checkpoint,
         ],
@@ -76,7 +76,14 @@ def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
     # Served in float32 and on any machine, whatever it was trained in and on.
     served = _build(spec, training)
     served.set_weights(model.get_weights())
-    log = TrainingLog.of(served, history, len(vectors), checkpoint.seconds, {**details, **checkpoint.details})
+    log = TrainingLog.of(
+        served,
+        history,
+        len(vectors),
+        checkpoint.seconds,
+        {**details, **checkpoint.details},
+        kept_epoch=stopping.best_epoch,
+    )
     return served, log
 
 
@@ -123,6 +130,11 @@ class DenseServing(tf.Module):
         """examples: serialized tf.Example [batch]."""
         spec = {VECTOR: tf.io.FixedLenFeature([self._dimension], tf.float32)}
         return self.classify(tf.io.parse_example(examples, spec)[VECTOR])
+
+
+def objectives(spec: Spec) -> dict[str, str]:
+    """Accuracy, and the cross-entropy that decides which epoch is kept."""
+    return {primary_metric(spec): "val_accuracy", "loss": "val_loss"}
 
 
 def metrics(label: np.ndarray, score: np.ndarray, spec: Spec) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
@@ -11,6 +11,9 @@ from trainer.config import Section
 
 class Vae(Section):
     """A variational autoencoder (Kingma & Welling 2014) over vectors of one length."""
+
+    PREPROCESSING: ClassVar[tuple[str, ...]] = ("likelihood",)
+    EVALUATION: ClassVar[tuple[str, ...]] = ("likelihood", "binarization", "latent")
 
     family: Literal["vae"] = "vae"
     encoder: tuple[PositiveInt, ...] = Field(

@@ -24,12 +24,12 @@ from trainer.vae.config import Vae, VaeTraining
 from trainer.vae.evaluation import evaluate
 from trainer.vae.serving import VaeServing
 from trainer.vae.signatures import anomaly_threshold
-from trainer.vae.training import evaluation_vectors, train
+from trainer.vae.training import evaluation_vectors, kept_epoch, train
 
 EVALUATED = "evaluate"
 SCORE = "evaluation"
-PREPROCESSING = ("likelihood",)
-EVALUATION = ("likelihood", "binarization", "latent")
+PREPROCESSING = Vae.PREPROCESSING
+EVALUATION = Vae.EVALUATION
 # What `evaluate` gives for each row, in this order.
 COLUMNS = ("elbo", "negative_elbo", "nll", "reconstruction", "kl")
 _POOL_ROWS = 8_192
@@ -53,7 +53,7 @@ def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
     held_out, labels = _load(data, "eval")
     if config.likelihood == "gaussian":
         check_varied(rows, narrow(spec.vector, VectorSpec))
-    callbacks = [keras.callbacks.TensorBoard(data.log_dir), Progress(training.epochs)]
+    callbacks = [*data.watchers(), Progress(training.epochs)]
     checkpoint = Checkpoint(data.checkpoints)
     trained, history = train(config, training, rows, held_out, callbacks, checkpoint=checkpoint)
     seconds = checkpoint.seconds
@@ -63,11 +63,12 @@ def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
     judged = evaluation_vectors(config, held_out)
     model.anomaly_threshold = anomaly_threshold(model, judged)
     quality = evaluate(model, judged[:_LOG_ROWS], _LOG_SAMPLES)
-    pictures.write_all(
-        Path(data.log_dir, "pictures"), model, judged[:_LOG_ROWS], quality.kl_by_dimension, history,
-        None if labels is None else list(labels[:_LOG_ROWS]),
-    )  # fmt: skip
-    log = TrainingLog.of(model, history, len(rows), seconds)
+    if data.log_dir is not None:
+        pictures.write_all(
+            Path(data.log_dir, "pictures"), model, judged[:_LOG_ROWS], quality.kl_by_dimension, history,
+            None if labels is None else list(labels[:_LOG_ROWS]),
+        )  # fmt: skip
+    log = TrainingLog.of(model, history, len(rows), seconds, kept_epoch=kept_epoch(history, config))
     log.details = {
         **devices.describe(trained),
         **checkpoint.details,
@@ -83,6 +84,11 @@ def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
 def export(model: keras.Model, transform: tft.TFTransformOutput, spec: Spec) -> VaeServing:
     """The served module: `serving_default` = `score`, `encode`, `decode`, `reconstruct`, `sample`, ..."""
     return VaeServing(model, model.anomaly_threshold, transform, narrow(spec.vector, VectorSpec).dimension)
+
+
+def objectives(spec: Spec) -> dict[str, str]:
+    """The bound and its first part; the loss would be of another objective with every `beta`."""
+    return {primary_metric(spec): "val_negative_elbo", "reconstruction": "val_reconstruction"}
 
 
 def metrics(label: np.ndarray, score: np.ndarray, spec: Spec) -> dict[str, float]:

@@ -149,6 +149,14 @@ class KeepBest(keras.callbacks.Callback):
             self.model.set_weights(self.best_weights)
 
 
+def kept_epoch(history: dict[str, list[float]], config: Vae) -> int:
+    """The epoch, from 0, whose weights `KeepBest` puts back; the last one where none counts."""
+    losses = np.array(history["val_loss"])
+    losses[: config.kl_warmup_epochs] = np.inf
+    losses[~np.isfinite(losses)] = np.inf
+    return int(losses.argmin()) if np.isfinite(losses).any() else len(losses) - 1
+
+
 def train(
     config: Vae,
     training: VaeTraining,

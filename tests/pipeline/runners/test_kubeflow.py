@@ -277,3 +277,24 @@ def test_records_tell_how_each_step_ended(tmp_path):
 def test_a_run_id_cannot_leave_its_folder(tmp_path, run_id):
     with pytest.raises(ConfigError, match="letters, digits"):
         Records.of(tmp_path, run_id)
+
+
+def test_a_search_becomes_two_steps_with_resources_of_their_own(tmp_path):
+    tuning = (
+        "\n[tuning.space]\ntraining.learning_rate = [0.1, 0.2]\n[kubeflow.steps.Tuner]\naccelerators = 1\n"
+    )
+    config = tmp_path / "twins.toml"
+    config.write_text(CONFIG + tuning)
+    compile_pipeline(config, (), tmp_path / "out.yaml")
+    documents = list(yaml.safe_load_all((tmp_path / "out.yaml").read_text()))
+    ir = documents[0]
+    tasks = next(
+        component["dag"]["tasks"]
+        for component in ir["components"].values()
+        if "tuner" in component.get("dag", {}).get("tasks", {})
+    )
+    assert {"tunedresolver", "tuner", "trainer"} <= {name.replace("-", "") for name in tasks}
+    executors = ir["deploymentSpec"]["executors"]
+    [container] = [one["container"] for one in executors.values() if "Tuner" in one["container"]["args"]]
+    assert container["resources"]["accelerator"]["resourceCount"] == "1"
+    assert "--gpus" in container["args"]

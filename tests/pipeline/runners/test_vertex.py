@@ -105,3 +105,33 @@ def test_mistakes_are_one_line(tmp_path, old, new, said):
         compiled(tmp_path, CONFIG.replace(old, new))
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out" / "pipeline.yaml").exists()
+
+
+TUNING = """
+[tuning]
+every_run = true
+
+[tuning.space]
+model.dropout = [0.1, 0.3]
+
+[vertex.steps.Tuner]
+cpu = 4
+"""
+
+
+def test_a_search_is_a_step_of_the_service(tmp_path):
+    path = compiled(tmp_path, CONFIG + TUNING)
+    load_component_from_file(str(path))
+    document = yaml.safe_load(path.read_text())
+    tasks = document["root"]["dag"]["tasks"]
+    assert "TunedResolver" not in tasks
+    assert set(tasks["Tuner"]["inputs"]["artifacts"]) == {"examples", "transform_graph"}
+    taken = tasks["Trainer"]["inputs"]["artifacts"]["hyperparameters"]["taskOutputArtifact"]
+    assert taken == {"producerTask": "Tuner", "outputArtifactKey": "best_hyperparameters"}
+    resources = document["deploymentSpec"]["executors"]["Tuner_executor"]["container"]["resources"]
+    assert resources["cpuLimit"] == 4.0
+
+
+def test_values_of_an_earlier_run_cannot_be_found_there(tmp_path):
+    with pytest.raises(ConfigError, match=r"\[tuning\] every_run = false: .* set every_run = true"):
+        compiled(tmp_path, CONFIG + TUNING.replace("true", "false"))

@@ -1,0 +1,251 @@
+"""The tuner_fn that TFX Tuner calls, by dotted path: a search whose trials are the trainings of `run_fn`."""
+
+from __future__ import annotations
+
+import gc
+import json
+import logging
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import keras
+import keras_tuner
+import tensorflow as tf
+import tensorflow_transform as tft
+from keras_tuner.engine.trial import Trial, TrialStatus
+from keras_tuner.errors import FailedTrialError
+from tfx.components.tuner.component import TunerFnResult
+
+from trainer import devices
+from trainer.checkpoint import folder_of
+from trainer.errors import KembarError
+from trainer.families import family_of
+from trainer.features import LOWER_IS_BETTER
+from trainer.fitting import PROGRESS, Data, TrainingLog, file_names
+from trainer.spec import Spec
+from trainer.tuning import Tuning, decoded, encoded, is_whole, laid_over
+
+_PROJECT = "search"
+_SECONDS, _EPOCHS = "seconds", "epochs"
+
+
+def tuner_fn(fn_args: Any) -> TunerFnResult:
+    """The search that the configuration asks for.
+
+    One whose process was killed goes on behind its last finished trial, if it is started again on the same
+    data, transform, configuration and code.
+
+    Args:
+      fn_args: TFX's FnArgs; `custom_config` holds "spec" and "tuning" as JSON. Where there are "checkpoints",
+        a folder that outlives this step's outputs, and "code", its fingerprint.
+    """
+    devices.grow_memory()
+    config = fn_args.custom_config
+    spec, tuning = Spec.model_validate_json(config["spec"]), Tuning.model_validate_json(config["tuning"])
+    files = {"train": file_names(fn_args.train_files), "eval": file_names(fn_args.eval_files)}
+    parts = [config["spec"], config["tuning"], config.get("code", ""), fn_args.transform_graph_path]
+    saved = folder_of(
+        config.get("checkpoints"), [*parts, *(name for split in sorted(files) for name in files[split])]
+    )
+    data = Data(files, tft.TFTransformOutput(fn_args.transform_graph_path), log_dir=None)
+    if tuning.rows is not None:
+        there = int(data.records("train").reduce(tf.constant(0, tf.int64), lambda n, _: n + 1))
+        data = replace(data, share=(tuning.rows, there) if tuning.rows < there else None)
+    return TunerFnResult(make_search(data, spec, tuning, saved or fn_args.working_dir), {})
+
+
+def make_search(data: Data, spec: Spec, tuning: Tuning, folder: str) -> Search:
+    """A search that keeps its trials in `folder`, and goes on with those that are there."""
+    try:
+        return Search(data, spec, tuning, folder)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:  # cut off while it was written
+        PROGRESS.info("search in %s cannot be used, starting anew: %s", folder, " ".join(str(error).split()))
+        return Search(data, spec, tuning, folder, overwrite=True)
+
+
+class Search(keras_tuner.engine.base_tuner.BaseTuner):
+    """Trains the family's model once for each set of values, and keeps no model."""
+
+    def __init__(self, data: Data, spec: Spec, tuning: Tuning, folder: str, overwrite: bool = False) -> None:
+        """Trials that `folder` holds are not run again, unless `overwrite`."""
+        self.tuning = tuning
+        self.folder = folder
+        self.metric = tuning.objective or next(iter(family_of(spec).objectives(spec)))
+        self._data = data
+        self._spec = tuning.capped(spec)
+        self._place = family_of(spec).objectives(spec)[self.metric]
+        super().__init__(
+            _oracle(tuning, self._spec, self.metric),
+            directory=folder,
+            project_name=_PROJECT,
+            overwrite=overwrite,
+        )
+        self.oracle.verbose = 0  # it prints tables
+        if self.oracle.end_order:
+            PROGRESS.info("resumed after trial %d", len(self.oracle.end_order))
+
+    def run_trial(self, trial: Trial) -> dict[str, float]:
+        """The objective on the eval split in the epoch that is kept.
+
+        Raises:
+          FailedTrialError: the training ended with an error, such as a loss that is no number.
+        """
+        values = {key: decoded(value) for key, value in trial.hyperparameters.values.items()}
+        started = time.monotonic()
+        try:
+            with _quiet():
+                _, log = family_of(self._spec).fit(self._data, laid_over(self._spec, values))
+            found = self._kept(log)
+            if not math.isfinite(found):
+                raise KembarError(f"{self.metric} is {found}")
+        except Exception as error:
+            self._tell(trial, f"failed: {_line(error)}", values, started)
+            raise FailedTrialError(_line(error)) from error
+        finally:
+            keras.backend.clear_session()
+            gc.collect()
+        self._tell(trial, f"{self.metric} {found:.4f}", values, started)
+        return {self.metric: found, _SECONDS: time.monotonic() - started, _EPOCHS: log.epochs}
+
+    def on_search_end(self) -> None:
+        """Raises KembarError where no trial came to its end."""
+        trials = list(self.oracle.trials.values())
+        if not any(trial.status == TrialStatus.COMPLETED for trial in trials):
+            last = _reason(trials[-1]) if trials else "the space is empty"
+            # Or else the next run would find them all failed, whatever was mended since.
+            tf.io.gfile.rmtree(self.project_dir)
+            raise KembarError(f"[tuning] all {len(trials)} trials failed, the last one with: {last}")
+
+    def report(self) -> dict[str, Any]:
+        """All trials, and the best one, as `tuning.json` has them."""
+        trials = [self.oracle.trials[name] for name in self.oracle.start_order]
+        best = self.oracle.get_best_trials()[0]
+        return {
+            "objective": self.metric,
+            "direction": self.oracle.objective.direction,
+            "search": self.tuning.search,
+            "kept": False,
+            "best": {"trial": trials.index(best) + 1, "score": best.score, "values": _values(best)},
+            "trials": [_row(trial) for trial in trials],
+        }
+
+    def _kept(self, log: TrainingLog) -> float:
+        if self._place not in log.history:
+            # Where all labels of eval are one, a pair's training watches the loss, and else the metric.
+            measured = [name.removeprefix("eval_") for name in log.history if name.startswith("eval_")]
+            raise KembarError(
+                f"{self.metric} is not measured on the eval split: set [tuning] objective = {measured[0]!r}"
+            )
+        return log.history[self._place][-1 if log.kept_epoch is None else log.kept_epoch]
+
+    def _tell(self, trial: Trial, outcome: str, values: dict[str, Any], started: float) -> None:
+        shown = "  ".join(f"{key}={_shown(value)}" for key, value in values.items())
+        at = self.oracle.start_order.index(trial.trial_id) + 1
+        PROGRESS.info(
+            "trial %d/%d  %s  %s  %.1f s",
+            at, self.tuning.trials, outcome, shown, time.monotonic() - started,
+        )  # fmt: skip
+
+
+class _OwnFirst:
+    """For an oracle: where the space holds all of the file's own values, they are the first trial."""
+
+    own: dict[str, Any] | None = None
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        if self.own is not None and len(self.start_order) == 0:  # type: ignore[attr-defined]
+            return {"status": TrialStatus.RUNNING, "values": dict(self.own)}
+        return super().populate_space(trial_id)  # type: ignore[misc]
+
+
+class _Random(_OwnFirst, keras_tuner.oracles.RandomSearchOracle):
+    pass
+
+
+class _Bayesian(_OwnFirst, keras_tuner.oracles.BayesianOptimizationOracle):
+    pass
+
+
+_ORACLES = {"random": _Random, "bayesian": _Bayesian, "grid": keras_tuner.oracles.GridSearchOracle}
+
+
+def _oracle(tuning: Tuning, spec: Spec, metric: str) -> Any:
+    space, own = keras_tuner.HyperParameters(), {}
+    for key, wanted in tuning.space.items():
+        section, _, name = key.partition(".")
+        value = encoded(getattr(spec, section).model_dump(mode="json")[name])
+        if isinstance(wanted, dict):
+            here = not isinstance(value, str) and wanted["min"] <= value <= wanted["max"]
+            make = space.Int if is_whole(key, spec) else space.Float
+            sampling = "log" if wanted.get("log") else "linear"
+            make(key, wanted["min"], wanted["max"], sampling=sampling, default=value if here else None)
+        else:
+            choices = _choices(wanted)
+            here = value in choices
+            value = choices[choices.index(value)] if here else value  # 1.0 for 1
+            space.Choice(key, choices, default=value if here else None)
+        if here:
+            own[key] = value
+    oracle = _ORACLES[tuning.search](
+        objective=keras_tuner.Objective(metric, "min" if metric in LOWER_IS_BETTER else "max"),
+        max_trials=tuning.trials,
+        seed=tuning.seed,
+        hyperparameters=space,
+        # That all fail is told when all have been tried.
+        max_consecutive_failed_trials=tuning.trials + 1,
+    )
+    if len(own) == len(tuning.space):
+        oracle.own = own
+    return oracle
+
+
+def _choices(wanted: list[Any]) -> list[Any]:
+    """As keras-tuner wants them: all of one type, numbers in their order."""
+    values = [encoded(value) for value in wanted]
+    if any(isinstance(value, str) for value in values):
+        return [value if isinstance(value, str) else json.dumps(value) for value in values]
+    return sorted(map(float, values) if any(isinstance(value, float) for value in values) else values)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """A trial is one line of progress, and not one an epoch."""
+
+    def drop(record: logging.LogRecord) -> bool:
+        del record
+        return False
+
+    PROGRESS.addFilter(drop)
+    try:
+        yield
+    finally:
+        PROGRESS.removeFilter(drop)
+
+
+def _row(trial: Trial) -> dict[str, Any]:
+    done = trial.status == TrialStatus.COMPLETED
+    row = {"values": _values(trial), "score": trial.score if done else None}
+    for name in (_SECONDS, _EPOCHS):
+        row[name] = trial.metrics.get_last_value(name) if done else None
+    return {**row, "error": None if done else _reason(trial)}
+
+
+def _values(trial: Trial) -> dict[str, Any]:
+    return {key: decoded(value) for key, value in trial.hyperparameters.values.items()}
+
+
+def _reason(trial: Trial) -> str:
+    """The last line of the traceback that keras-tuner keeps, without the exception's name."""
+    return (trial.message or "not finished").strip().splitlines()[-1].split(": ", 1)[-1]
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else json.dumps(value)
