@@ -14,6 +14,7 @@ from typing import Any, Self, get_args
 
 from pydantic import Field, ValidationError, model_validator
 
+from components.bulk_inferrer.config import Bulk
 from components.data_gate.config import Validation
 from components.example_gen.config import Data
 from components.quality_gate.decision import Gates
@@ -36,6 +37,7 @@ PATH_KEYS = (
     ("data", "pattern"),
     ("data.spans", "marker"),
     ("data", "schema_file"),
+    ("bulk", "input"),
     ("model", "weights"),
     ("validation", "serving_log"),
     ("serving", "directory"),
@@ -71,6 +73,7 @@ class Config(Section):
     training: AnyTraining = Training()
     gates: Gates = Gates()
     serving: Serving = Serving()
+    bulk: Bulk | None = None
     beam: Beam = Beam()
     retraining: Retraining | None = None
     kubeflow: Kubeflow | None = None
