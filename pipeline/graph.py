@@ -236,6 +236,7 @@ def components(
         examples=examples,
         model_blessing=quality_gate.outputs["blessing"],
         infra_blessing=serving_gate.outputs["blessing"],
+        name=config.pipeline.name,
         directory=str(serving),
         keep_versions=config.serving.keep_versions or 0,
         mirror=config.serving.mirror or "",
