@@ -84,6 +84,8 @@ class Config(Section):
     def _parts_fit(self) -> Self:
         check_parts(self.model, self.data.label, self.data.vector is not None)
         check_training(self.training, self.data.label)
+        if self.bulk is not None:
+            self.bulk.data(self.data)
         if isinstance(self.model, PairModel) and self.model.weights and self.model.encoder != "pretrained":
             raise ValueError(
                 f"weights is for encoder = 'pretrained', not for {self.model.encoder!r}: remove it"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from components.example_gen.config import Data, Names, Source
 from trainer.config import Section
@@ -27,9 +27,17 @@ class Bulk(Section):
     )
 
     def data(self, data: Data) -> Data:
-        """How the rows are read: `data` with other files and no label."""
+        """How the rows are read: `data` with other files and no label.
+
+        Raises:
+          ValueError: `columns` does not fit `data`.
+        """
         others = ("train", "eval", "test", "pattern", "spans", "split", "label")
         own: dict[str, Any] = {"path": self.input, **dict.fromkeys(others)}
         if self.columns is not None:
             own["columns"] = self.columns
-        return Data.model_validate({**data.model_dump(), **own})
+        try:
+            return Data.model_validate({**data.model_dump(), **own})
+        except ValidationError as error:
+            said = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+            raise ValueError(f"[bulk] does not fit [data]: {said}") from None

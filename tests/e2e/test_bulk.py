@@ -60,7 +60,7 @@ def test_each_usable_row_is_answered_as_the_served_version_answers_it(pushed, qu
     np.testing.assert_allclose(table["score"].to_numpy(), served, atol=1e-5)
     assert served.std() > 0.01
     assert table.schema.metadata[b"version"] == str(summary["model"]["version"]).encode()
-    assert f"  bulk: 298 of 300 rows scored: {project.workdir}/bulk.parquet\n" in ran.err
+    assert "  bulk: 298 of 300 rows scored: work/bulk.parquet\n" in ran.err
 
 
 def test_the_summary_and_the_quarantine_account_for_every_row(pushed):
