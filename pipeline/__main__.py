@@ -94,7 +94,8 @@ def rollback(
     from pipeline.versions import rollback as roll_back
 
     loaded = configuration.load(config, settings or ())
-    roll_back(Workdir.of(loaded, workdir), loaded.pipeline.name, to, canary, Terminal())
+    folder, mirror = Workdir.of(loaded, workdir), loaded.serving.mirror
+    roll_back(folder, loaded.pipeline.name, to, canary, Terminal(), mirror)
 
 
 @app.command()

@@ -14,6 +14,7 @@ from typing import Any, Self, get_args
 
 from pydantic import Field, ValidationError, model_validator
 
+from components.bulk_inferrer.config import Bulk
 from components.data_gate.config import Validation
 from components.example_gen.config import Data
 from components.quality_gate.decision import Gates
@@ -38,6 +39,7 @@ PATH_KEYS = (
     ("data", "pattern"),
     ("data.spans", "marker"),
     ("data", "schema_file"),
+    ("bulk", "input"),
     ("model", "weights"),
     ("validation", "serving_log"),
     ("serving", "directory"),
@@ -74,6 +76,7 @@ class Config(Section):
     tuning: Tuning | None = None
     gates: Gates = Gates()
     serving: Serving = Serving()
+    bulk: Bulk | None = None
     beam: Beam = Beam()
     notify: Notify = Notify()
     retraining: Retraining | None = None
@@ -87,6 +90,8 @@ class Config(Section):
         check_training(self.training, self.data.label)
         if self.tuning is not None:
             check_space(self.tuning, self.spec)
+        if self.bulk is not None:
+            self.bulk.data(self.data)
         return self
 
     @property

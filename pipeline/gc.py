@@ -1,4 +1,4 @@
-"""`kembar gc`: removes what no run, no served version and no blessed model needs any more."""
+"""`kembar gc`: removes what no run, no served version, no blessed model and no comparison needs any more."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from rich.table import Table
 from components.atomic_pusher.files import last_change
 from components.atomic_pusher.versions import removable, remove
 from components.champion import MODEL_ID, PUSHED_DESTINATION
+from components.data_gate.config import VERDICT_TYPE
 from pipeline.backup import back_up
 from pipeline.config import Config
 from pipeline.lock import lock
@@ -26,6 +27,8 @@ from pipeline.workdir import Workdir
 from trainer.errors import ConfigError
 
 CHECKPOINTS, RECORDS, SYSTEM = "checkpoints", "runs", ".system"
+# Inputs that were only compared with: of what they were made, nothing was made here.
+_COMPARED = {"champion", "previous"}
 # Ids in one question to the database: SQLite takes no more than 32,766.
 _BATCH = 1_000
 
@@ -130,11 +133,14 @@ class Lineage:
         self.artifacts = {artifact.id: artifact for artifact in store.get_artifacts()}
         self.types = {kind.id: kind.name for kind in store.get_artifact_types()}
         self._inputs: dict[int, set[int]] = defaultdict(set)
+        self._compared: dict[int, set[int]] = defaultdict(set)
         self._outputs: dict[int, set[int]] = defaultdict(set)
         self._makers: dict[int, set[int]] = defaultdict(set)
         for event in _in_batches(list(self.artifacts), store.get_events_by_artifact_ids):
             if event.type in (mlmd.Event.INPUT, mlmd.Event.DECLARED_INPUT, mlmd.Event.INTERNAL_INPUT):
                 self._inputs[event.execution_id].add(event.artifact_id)
+                if event.path.steps and event.path.steps[0].key in _COMPARED:
+                    self._compared[event.execution_id].add(event.artifact_id)
             else:
                 self._outputs[event.execution_id].add(event.artifact_id)
                 if event.type in (mlmd.Event.OUTPUT, mlmd.Event.DECLARED_OUTPUT):
@@ -149,21 +155,28 @@ class Lineage:
         return {execution for artifact in artifacts for execution in self._makers[artifact]}
 
     def ancestors(self, artifacts: Iterable[int]) -> set[int]:
-        """The artifacts, all they were made from, and what was made in the same breath.
+        """The artifacts, all they were made from or compared with, and what was made in the same breath.
 
-        The cache takes the outputs of an execution all together or not at all.
+        The cache takes the outputs of an execution all together or not at all. What was compared with was
+        compared with something in its turn, back to the first run: it is kept, and its ancestors are not.
         """
         found: set[int] = set()
+        compared: set[int] = set()
         open_ = set(artifacts)
         while open_:
             found |= open_
             makers = self.makers(open_)
-            open_ = self.touched(makers) - found
-        return found
+            others = {artifact for one in makers for artifact in self._compared[one]}
+            compared |= others
+            open_ = self.touched(makers) - others - found
+        return found | compared
 
 
 def _wanted(lineage: Lineage, gone: set[str]) -> Iterator[int]:
-    """Pushed models whose version is there, and blessed ones that were never pushed."""
+    """Pushed models whose version is there, blessed ones that were never pushed, the last verdict on data.
+
+    With that the next data is compared.
+    """
     pushed = set()
     for artifact in lineage.artifacts.values():
         properties = artifact.custom_properties
@@ -181,6 +194,12 @@ def _wanted(lineage: Lineage, gone: set[str]) -> Iterator[int]:
             and properties["current_model_id"].int_value not in pushed
         ):
             yield artifact.id
+    accepted = (
+        artifact.id
+        for artifact in lineage.artifacts.values()
+        if lineage.types[artifact.type_id] == VERDICT_TYPE and artifact.state == mlmd.Artifact.LIVE
+    )
+    yield from sorted(accepted)[-1:]
 
 
 def _plan_old(plan: Plan, workdir: Workdir, runs: list[Any], fresh: list[Any]) -> None:

@@ -19,12 +19,13 @@ from tfx.types import BaseChannel, Channel, standard_artifacts
 
 from components.atomic_pusher.component import AtomicPusher
 from components.baselines.component import Baselines
+from components.bulk_inferrer.component import BulkExampleGen, BulkInferrer
 from components.champion.strategy import ChampionStrategy
 from components.data_gate.accepted import AcceptedStrategy, DataVerdict
 from components.data_gate.component import DataGate, RowGate
 from components.data_gate.requests import log_state
 from components.evaluator.component import Evaluator
-from components.example_gen.component import ExampleGen
+from components.example_gen.component import ExampleGen, states
 from components.live_metrics.component import LiveMetrics
 from components.quality_gate.component import QualityGate
 from components.retraining_gate.component import RetrainingGate
@@ -240,15 +241,34 @@ def components(
         examples=examples,
         model_blessing=quality_gate.outputs["blessing"],
         infra_blessing=serving_gate.outputs["blessing"],
+        name=config.pipeline.name,
         directory=str(serving),
         keep_versions=config.serving.keep_versions or 0,
         mirror=config.serving.mirror or "",
         code=code_fingerprint("components/atomic_pusher", "components/serving_gate/probe.py"),
     )
+
+    # Rows that nobody has labelled yet, answered by what was pushed.
+    bulk: list[BaseNode] = []
+    if config.bulk is not None:
+        unlabelled = config.bulk.data(config.data)
+        rows = BulkExampleGen(
+            data=unlabelled.model_dump_json(exclude={"schema_file", "schema_text"}),
+            changed=json.dumps(states(unlabelled)),
+            code=code_fingerprint("components/bulk_inferrer", "components/example_gen", *_READING),
+        )
+        rows.add_upstream_node(pusher)
+        inferrer = BulkInferrer(
+            examples=rows.outputs["examples"],
+            model=trainer.outputs["model"],
+            pushed_model=pusher.outputs["pushed_model"],
+            code=learned + code_fingerprint("components/bulk_inferrer", *_READING),
+        )
+        bulk += [rows, inferrer]
     return [
         example_gen, row_gate, statistics_gen, schema_gen, example_validator, *accepted, data_gate,
         *decision, *window, transform, baselines,
-        *tuners, trainer, *champions, evaluator, quality_gate, serving_gate, pusher,
+        *tuners, trainer, *champions, evaluator, quality_gate, serving_gate, pusher, *bulk,
     ]  # fmt: skip
 
 

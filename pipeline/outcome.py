@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.example_gen.batch import KEPT
+from components.bulk_inferrer.config import KEPT_ROWS
+from components.example_gen.batch import KEPT, READ
 
 FILE = "summary.json"
 PUSHED, UNCHANGED, DATA_REJECTED = "pushed", "unchanged", "data_rejected"
@@ -91,4 +92,17 @@ def data_facts(counts: dict[str, Any], verdict: dict[str, Any]) -> dict[str, Any
         "splits": dict(sorted(splits.items())),
         "shared_texts": counts.get("shared_texts", {}),
         "warnings": verdict.get("warnings", []),
+    }
+
+
+def bulk_facts(counts: dict[str, int], path: Path | None) -> dict[str, Any]:
+    """Key `bulk`: what became of the rows without a label, and where the answers are, if anywhere."""
+    reasons = Counter(counts)
+    kept, read = reasons.pop(KEPT_ROWS), reasons.pop(READ)
+    return {
+        "rows_read": read,
+        "rows_scored": 0 if path is None else kept,
+        "rows_quarantined": read - kept,
+        "quarantine_reasons": dict(reasons.most_common()),
+        "path": None if path is None else str(path),
     }

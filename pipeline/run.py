@@ -16,6 +16,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 
 from components.atomic_pusher.pins import read_pins
 from components.atomic_pusher.versions import age_of, in_service, versions
+from components.bulk_inferrer.config import RESULT
 from components.example_gen.config import matching
 from components.example_gen.reader import check_columns
 from pipeline.backup import back_up, protect
@@ -47,10 +48,13 @@ def preflight(source: str, config: Config) -> None:
     schema, written = config.data.schema_file, config.data.schema_text
     if schema is not None and not schema.is_file():
         raise ConfigError(f"{source}: [data] schema_file = {str(schema)!r}: no such file: correct the path")
-    for key, names in config.data.sources().items():
+    sources = {f"[data] {key}": names for key, names in config.data.sources().items()}
+    if config.bulk is not None:
+        sources["[bulk] input"] = config.bulk.input
+    for key, names in sources.items():
         for name in names:
             if not matching(name):
-                raise ConfigError(f"{source}: [data] {key} = {str(name)!r}: no such file: correct the path")
+                raise ConfigError(f"{source}: {key} = {str(name)!r}: no such file: correct the path")
     place = f"[data] schema_file: {schema}" if schema is not None else "[data] schema_text"
     try:
         text_format.Parse(
@@ -70,12 +74,16 @@ def _check_files(source: str, config: Config) -> None:
             check_folder(config.model.weights)
         except ConfigError as error:
             raise ConfigError(f"{source}: {error}") from None
-    for key, files in config.data.files().items():
+    read = [(f"[data] {key}", files, config.data) for key, files in config.data.files().items()]
+    if config.bulk is not None:
+        unlabelled = config.bulk.data(config.data)
+        read.append(("[bulk] input", unlabelled.files()["path"], unlabelled))
+    for key, files, data in read:
         for file in files:
             try:
-                check_columns(file, config.data)
+                check_columns(file, data)
             except KembarError as error:
-                raise type(error)(f"{source}: [data] {key}: {error}") from None
+                raise type(error)(f"{source}: {key}: {error}") from None
 
 
 def run(path: Path, config: Config, workdir: Workdir, terminal: Terminal) -> int:
@@ -255,6 +263,12 @@ def _conclude(found: dict[str, Any], config: Config, workdir: Workdir, terminal:
     if data["rows_quarantined"]:
         reasons = ", ".join(f"{reason} ({n})" for reason, n in data["quarantine_reasons"].items())
         terminal.say(f"  {data['rows_quarantined']} of {data['rows_read']} rows quarantined: {reasons}")
+    bulk = found.get("bulk")
+    if bulk is not None:
+        scored, place = bulk["rows_scored"], _shown(workdir.root / RESULT)
+        terminal.say(
+            f"  bulk: {scored} of {bulk['rows_read']} rows scored" + (f": {place}" if scored else "")
+        )
     for warning in data["warnings"]:
         terminal.say(f"  warning: {warning}")
     if found["status"] == "failed":

@@ -11,9 +11,10 @@ from typing import Any
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.atomic_pusher.versions import in_service
+from components.bulk_inferrer.config import BULK_QUARANTINE, PREDICTIONS, RESULT
 from components.champion import PUSHED_DESTINATION
 from components.data_gate.config import VERDICT
-from components.example_gen.counts import QUARANTINE
+from components.example_gen.counts import COUNTS, QUARANTINE
 from pipeline.outcome import (
     DATA_REJECTED,
     FAILURE,
@@ -23,6 +24,7 @@ from pipeline.outcome import (
     SERVING_REJECTED,
     UNCHANGED,
     Outcome,
+    bulk_facts,
     data_facts,
     model_facts,
 )
@@ -36,7 +38,11 @@ TRAINING, TUNING = "training.json", "tuning.json"
 def show_files(steps: list[Step], root: Path) -> None:
     """Copies what people look for from deep inside the artifacts to the top of the work folder."""
     found = {(step.id, key): Path(artifact.uri) for step in steps for key, artifact in step.outputs.items()}
-    for node, key, folder in (("ExampleGen", "examples", QUARANTINE), ("Trainer", "model_run", "pictures")):
+    for node, key, folder in (
+        ("ExampleGen", "examples", QUARANTINE),
+        ("Trainer", "model_run", "pictures"),
+        ("BulkExampleGen", "examples", BULK_QUARANTINE),
+    ):
         if (node, key) not in found or not (found[node, key] / folder).is_dir():
             continue
         fresh = root / f".{folder}.new"
@@ -44,13 +50,17 @@ def show_files(steps: list[Step], root: Path) -> None:
         shutil.copytree(found[node, key] / folder, fresh)
         shutil.rmtree(root / folder, ignore_errors=True)
         fresh.rename(root / folder)
-    # Of a run that came not so far, the last run's verdict would say nothing.
-    (root / VERDICT).unlink(missing_ok=True)
-    if ("DataGate", "verdict") in found:
-        shutil.copyfile(found["DataGate", "verdict"] / VERDICT, root / VERDICT)
-    (root / TUNING).unlink(missing_ok=True)
-    if ("Tuner", "tuner_results") in found:
-        shutil.copyfile(found["Tuner", "tuner_results"] / TUNING, root / TUNING)
+    for place, name, shown in (
+        (found.get(("DataGate", "verdict")), VERDICT, VERDICT),
+        (found.get(("Tuner", "tuner_results")), TUNING, TUNING),
+        (found.get(("BulkInferrer", "predictions")), PREDICTIONS, RESULT),
+    ):
+        # Of a run that came not so far, what the last run left would say nothing.
+        (root / shown).unlink(missing_ok=True)
+        if place is not None and (place / name).is_file():
+            fresh = root / f".{shown}.new"
+            shutil.copyfile(place / name, fresh)
+            fresh.rename(root / shown)
     if ("Trainer", "model_run") in found:
         shutil.copyfile(found["Trainer", "model_run"] / TRAINING, root / TRAINING)
 
@@ -80,7 +90,18 @@ def summarize(steps: list[Step], versions_before: list[int]) -> dict[str, Any]:
         "interval": _finite(decision.get("interval", {})),
         "slices": _finite(_json(outputs.get(("Evaluator", "evaluation")), "slices.json")),
         "model": model_facts(destination, training),
+        **_bulk(outputs),
     }
+
+
+def _bulk(outputs: dict[tuple[str, str], mlmd.Artifact]) -> dict[str, Any]:
+    """The key `bulk`, where that step has begun."""
+    counts = _json(outputs.get(("BulkExampleGen", "examples")), COUNTS)
+    if not counts:
+        return {}
+    answered = outputs.get(("BulkInferrer", "predictions"))
+    path = None if answered is None else Path(answered.uri, PREDICTIONS)
+    return {"bulk": bulk_facts(counts, path if path is not None and path.is_file() else None)}
 
 
 def _outcome(

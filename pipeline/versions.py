@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from rich.table import Table
 
-from components.atomic_pusher.pins import CANARY, STABLE, Pins, read_pins, write_pins
+from components.atomic_pusher.pins import CANARY, FILE, STABLE, Pins, read_pins, write_pins
 from components.atomic_pusher.versions import checksum, digests, in_service, read_log, versions
 from pipeline.terminal import Terminal
 from pipeline.workdir import Workdir
@@ -42,18 +42,28 @@ def show(workdir: Workdir, terminal: Terminal) -> None:
     terminal.table(table)
 
 
-def rollback(workdir: Workdir, name: str, to: str | None, canary: int | None, terminal: Terminal) -> None:
-    """Pins a version in TF Serving's model config file, or lifts the pin.
+def rollback(
+    workdir: Workdir,
+    name: str,
+    to: str | None,
+    canary: int | None,
+    terminal: Terminal,
+    mirror: str | None = None,
+) -> None:
+    """Pins a version in TF Serving's model config file, or lifts the pin; then in the mirror's too.
 
     Args:
       workdir: Where the versions are.
       name: The served model's name.
       to: A version; "latest" for no pin; None for the one before the version in service.
       canary: A version that is loaded beside it, for clients that ask for the label.
+      terminal: Where the result goes.
+      mirror: `[serving] mirror`.
 
     Raises:
       ConfigError: `to` or `canary` is no version that is there.
-      ServingError: there is nothing to go back to, or its files have changed since the push.
+      ServingError: there is nothing to go back to, its files have changed since the push, or the mirror
+        cannot be written.
     """
     base = workdir.serving
     present = versions(base)
@@ -62,8 +72,8 @@ def rollback(workdir: Workdir, name: str, to: str | None, canary: int | None, te
     if to == LATEST:
         if canary is not None:
             raise ConfigError("--canary: there is none beside --to latest: the newest version serves alone")
-        file = write_pins(base, name, None)
-        terminal.result(f"{name}: version {present[-1]} in service, and every newer one: {file}")
+        files = _pin(workdir, name, None, mirror, terminal)
+        terminal.result(f"{name}: version {present[-1]} in service, and every newer one: {files}")
         return
     target = _before(workdir, present) if to is None else _known(workdir, "--to", to, present)
     labels = {STABLE: target}
@@ -73,9 +83,25 @@ def rollback(workdir: Workdir, name: str, to: str | None, canary: int | None, te
             raise ConfigError(f"--canary {canary}: is the stable version: name another")
     for version in labels.values():
         _check(workdir, version)
-    file = write_pins(base, name, Pins(tuple(sorted(labels.values())), labels))
+    files = _pin(workdir, name, Pins(tuple(sorted(labels.values())), labels), mirror, terminal)
     beside = f", version {canary} as canary" if canary is not None else ""
-    terminal.result(f"{name}: version {target} in service{beside}, until `--to latest`: {file}")
+    terminal.result(f"{name}: version {target} in service{beside}, until `--to latest`: {files}")
+
+
+def _pin(workdir: Workdir, name: str, pins: Pins | None, mirror: str | None, terminal: Terminal) -> str:
+    """Writes the pins here and in the mirror; the files that say them."""
+    file = write_pins(workdir.serving, name, pins)
+    if mirror is None:
+        return str(file)
+    with terminal.noise_to(workdir.root / "rollback.log"):
+        from components.atomic_pusher.mirror import mirror as copy  # brings TFX
+
+        try:
+            copy(workdir.serving, mirror, name)
+        except Exception as error:  # whatever the file system's library raises
+            said = " ".join(str(error).split())
+            raise ServingError(f"{mirror}: pinned in {file}, but not there: {said}: run it again") from error
+    return f"{file}, {mirror.rstrip('/')}/{FILE}"
 
 
 def _before(workdir: Workdir, present: list[int]) -> int:

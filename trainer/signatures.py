@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from trainer.bags import Bags
 from trainer.config import PairModel
 from trainer.features import IDS_A, IDS_B, TEXT_A, TEXT_B, Label
 from trainer.metrics import DEFAULT_THRESHOLD
@@ -42,6 +43,7 @@ class PairServing(tf.Module):
             self._piece = WordPiece(folder_of(config), config.max_tokens)
         else:
             self._transform = transform.transform_features_layer()
+        self._bags = Bags(self._tower) if config.encoder == "average" else None
         self._label = narrow(spec.label, Label)
 
     def served(self) -> dict[str, Any]:
@@ -57,7 +59,7 @@ class PairServing(tf.Module):
         }
 
     def _score(self, text_a: tf.Tensor, text_b: tf.Tensor) -> dict[str, tf.Tensor]:
-        answers = self._model({IDS_A: self._ids(text_a), IDS_B: self._ids(text_b)}, training=False)
+        answers = self._answers(text_a, text_b)
         if self._label.classes is not None:
             names = tf.constant(self._label.classes)
             return {"probabilities": answers, "label": tf.gather(names, tf.argmax(answers, axis=-1))}
@@ -67,6 +69,11 @@ class PairServing(tf.Module):
         if self._label.kind == "binary":
             outputs["label"] = tf.cast(scaled >= self._threshold, tf.int64)
         return outputs
+
+    def _answers(self, text_a: tf.Tensor, text_b: tf.Tensor) -> tf.Tensor:
+        if self._bags is None:
+            return self._model({IDS_A: self._ids(text_a), IDS_B: self._ids(text_b)}, training=False)
+        return self._model.get_layer("head")([self._embed(text_a), self._embed(text_b)], training=False)
 
     @tf.function
     def score_texts(self, text_a: tf.Tensor, text_b: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -94,13 +101,20 @@ class PairServing(tf.Module):
     @tf.function
     def embed(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """text: string [batch]."""
-        return {"embedding": self._tower(self._ids(text), training=False)}
+        return {"embedding": self._embed(text)}
+
+    def _embed(self, texts: tf.Tensor) -> tf.Tensor:
+        """String [batch] to float [batch, dim]."""
+        if self._bags is None:
+            return self._tower(self._ids(texts), training=False)
+        return self._bags(self._sparse_ids(texts))
 
     def _ids(self, texts: tf.Tensor) -> tf.Tensor:
         """String [batch] to int64 [batch, length]; both texts have one vocabulary."""
-        if self._piece is not None:
-            return self._piece(texts).to_tensor()
-        return _dense(self._transform({TEXT_A: texts[:, tf.newaxis]})[IDS_A])
+        return _dense(self._sparse_ids(texts)) if self._piece is None else self._piece(texts).to_tensor()
+
+    def _sparse_ids(self, texts: tf.Tensor) -> tf.SparseTensor:
+        return self._transform({TEXT_A: texts[:, tf.newaxis]})[IDS_A]
 
 
 def _dense(ids: Any) -> tf.Tensor:

@@ -53,7 +53,7 @@ class Executor(pusher_executor.Executor):
             keep=exec_properties["keep_versions"] or None,
         )
         if exec_properties["mirror"]:
-            mirror(target.parent, exec_properties["mirror"])
+            mirror(target.parent, exec_properties["mirror"], exec_properties["name"])
         pushed.set_int_custom_property("pushed", 1)
         pushed.set_int_custom_property(MODEL_ID, model.id)
         pushed.set_string_custom_property(PUSHED_DESTINATION, str(target))
@@ -81,6 +81,7 @@ class AtomicPusherSpec(component_spec.ComponentSpec):
     """TFX's PusherSpec, and the examples that the log of versions tells of."""
 
     PARAMETERS: ClassVar = {
+        "name": component_spec.ExecutionParameter(type=str),
         "directory": component_spec.ExecutionParameter(type=str),
         "keep_versions": component_spec.ExecutionParameter(type=int),
         "mirror": component_spec.ExecutionParameter(type=str),
@@ -103,6 +104,7 @@ class AtomicPusher(base_component.BaseComponent):
       examples: What it learned from.
       model_blessing: The quality gate's.
       infra_blessing: The serving gate's.
+      name: The model's name in requests.
       directory: The folder that TF Serving watches.
       keep_versions: How many of the newest versions stay; 0 for all.
       mirror: The same folder in an object store; empty for none.
@@ -118,6 +120,7 @@ class AtomicPusher(base_component.BaseComponent):
         examples: types.BaseChannel,
         model_blessing: types.BaseChannel,
         infra_blessing: types.BaseChannel,
+        name: str,
         directory: str,
         keep_versions: int,
         mirror: str,
@@ -129,6 +132,7 @@ class AtomicPusher(base_component.BaseComponent):
                 examples=examples,
                 model_blessing=model_blessing,
                 infra_blessing=infra_blessing,
+                name=name,
                 directory=directory,
                 keep_versions=keep_versions,
                 mirror=mirror,

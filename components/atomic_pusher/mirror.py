@@ -1,4 +1,4 @@
-"""The versions once more in an object store, which has no rename and no folders.
+"""The versions and the pins once more in an object store, which has no rename and no folders.
 
 There a version shows while it is copied. `saved_model.pb` comes last and goes first: a version without it
 cannot be loaded, and one that has it has all that belongs to it.
@@ -13,18 +13,24 @@ from typing import Any
 
 from tfx.dsl.io import fileio
 
+from components.atomic_pusher.files import exclusive
+from components.atomic_pusher.pins import FILE, pins_elsewhere
 from components.atomic_pusher.versions import LARGEST, digests, read_log, versions
 from trainer.errors import ServingError
 
 MARKER = "saved_model.pb"
 
 
-def mirror(base: Path, remote: str) -> list[int]:
+def mirror(base: Path, remote: str, name: str) -> list[int]:
     """Makes `remote` hold the versions of `base`, complete ones untouched; what killed copies left is mended.
+
+    Then `remote/models.config` says what is pinned: after a version that it names is there, and before one
+    that it named goes. It is inside the model's folder, so that no other model's pusher writes it.
 
     Args:
       base: A folder of versions with their log.
       remote: The same in any file system that TFX knows, such as `gs://bucket/models/sts`.
+      name: The model's name in requests.
 
     Returns:
       The versions that were copied.
@@ -32,6 +38,19 @@ def mirror(base: Path, remote: str) -> list[int]:
       ServingError: what was written does not come back.
     """
     remote = remote.rstrip("/")
+    with exclusive(base):  # a push and a rollback of this machine
+        copied = _copy_versions(base, remote)
+        _copy_pins(pins_elsewhere(base, name, remote), f"{remote}/{FILE}")
+        removed = {entry["version"] for entry in read_log(base)} - set(versions(base))
+        for version in sorted(removed & _remote_versions(remote)):
+            marker = f"{remote}/{version}/{MARKER}"
+            if fileio.exists(marker):
+                fileio.remove(marker)
+            fileio.rmtree(f"{remote}/{version}")
+    return copied
+
+
+def _copy_versions(base: Path, remote: str) -> list[int]:
     copied = []
     for version in versions(base):
         files = digests(base / str(version))
@@ -42,13 +61,16 @@ def mirror(base: Path, remote: str) -> list[int]:
         for name in sorted(files, key=lambda name: (name == MARKER, name)):
             _upload(base / str(version) / name, f"{remote}/{version}/{name}", files[name])
         copied.append(version)
-    removed = {entry["version"] for entry in read_log(base)} - set(versions(base))
-    for version in sorted(removed & _remote_versions(remote)):
-        marker = f"{remote}/{version}/{MARKER}"
-        if fileio.exists(marker):
-            fileio.remove(marker)
-        fileio.rmtree(f"{remote}/{version}")
     return copied
+
+
+def _copy_pins(text: str, target: str) -> None:
+    """One write, which an object store shows whole or not at all."""
+    content = text.encode()
+    if fileio.exists(target) and _digest(target) == hashlib.sha256(content).hexdigest():
+        return
+    with fileio.open(target, "wb") as file:
+        file.write(content)
 
 
 def _upload(source: Path, target: str, expected: str) -> None:

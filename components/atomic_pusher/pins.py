@@ -82,6 +82,23 @@ def write_pins(serving: Path, name: str, pins: Pins | None) -> Path:
     return path
 
 
+def pins_elsewhere(serving: Path, name: str, base_path: str) -> str:
+    """What a model config file says of this model alone, for a TF Serving that sees it under `base_path`.
+
+    Raises:
+      ServingError: the file that is here is no ModelServerConfig.
+    """
+    entry = _entry_of(_read(config_file(serving)), serving)
+    config = model_server_config_pb2.ModelServerConfig()
+    copy = config.model_config_list.config.add()
+    if entry is not None:
+        copy.CopyFrom(entry)
+    else:
+        copy.model_version_policy.latest.num_versions = 1
+    copy.name, copy.base_path, copy.model_platform = name, base_path, "tensorflow"
+    return text_format.MessageToString(config)
+
+
 def _write(path: Path, serving: Path, name: str, pins: Pins | None) -> None:
     with exclusive(path.parent):  # other models may be in the same file
         config = _read(path)

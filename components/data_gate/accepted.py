@@ -9,13 +9,13 @@ from tfx.dsl.components.common import resolver
 from tfx.dsl.io import fileio
 from tfx.types import Artifact
 
-from components.data_gate.config import EXAMPLES_ID, VERDICT
+from components.data_gate.config import EXAMPLES_ID, VERDICT, VERDICT_TYPE
 
 
 class DataVerdict(Artifact):
     """`verdict.json`, and a profile of each split. TFX keeps it only where the data was accepted."""
 
-    TYPE_NAME = "kembar.DataVerdict"  # Kubeflow wants names of this form
+    TYPE_NAME = VERDICT_TYPE
 
 
 class AcceptedStrategy(resolver.ResolverStrategy):

@@ -12,7 +12,8 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2
 from trainer.config import Section
 from trainer.features import LABEL, TEXT_A, TEXT_B, VECTOR
 
-# What the gate leaves: every check that it made.
+# What the gate leaves, every check that it made; its type's name has the form that Kubeflow wants.
+VERDICT_TYPE = "kembar.DataVerdict"
 VERDICT = "verdict.json"
 # Custom property by which the gate tells which Examples artifact a verdict is on.
 EXAMPLES_ID = "examples_id"

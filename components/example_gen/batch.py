@@ -10,8 +10,8 @@ from typing import Any
 # Rows handled together: large enough to amortize a call, small against the memory of a worker.
 BATCH_ROWS = 8_192
 
-# In counts of rows, this stands before the name of the split that rows were kept for.
-KEPT = "kept in "
+# In counts of rows: all of them, and what stands before the name of the split that rows were kept for.
+READ, KEPT = "read", "kept in "
 
 
 class Reason(StrEnum):

@@ -31,7 +31,7 @@ class ExampleGen(FileBasedExampleGen):
         base = os.path.commonpath([os.path.dirname(path) for path in first.values()])
         # TFX's fingerprint of a file knows its size and the second of its last change; this knows more, and
         # every file. Where the pipeline is compiled for another machine there is no file to look at.
-        changed = {key: [[str(path), *_state(path)] for path in paths] for key, paths in data.files().items()}
+        changed = states(data)
         # A new schema makes no new examples.
         rows = data.model_dump(mode="json", exclude={"schema_file", "schema_text"})
         told = None if carry is None else asdict(carry)
@@ -58,6 +58,11 @@ class ExampleGen(FileBasedExampleGen):
         )
 
 
-def _state(path: Path) -> tuple[int, int]:
+def states(data: Data) -> dict[str, list[tuple[str, int, int]]]:
+    """Path, size in bytes and time of the last change in nanoseconds of every file of each source."""
+    return {key: [_state(path) for path in paths] for key, paths in data.files().items()}
+
+
+def _state(path: Path) -> tuple[str, int, int]:
     found = path.stat()
-    return found.st_size, found.st_mtime_ns
+    return str(path), found.st_size, found.st_mtime_ns

@@ -10,13 +10,12 @@ from typing import Any
 
 from tfx.dsl.io import fileio
 
-from components.example_gen.batch import KEPT, NO_FAULT_OF_THE_ROW
+from components.example_gen.batch import KEPT, NO_FAULT_OF_THE_ROW, READ
 from components.example_gen.config import SPLITS, Data
 from trainer.errors import DataRejected
 
 QUARANTINE = "quarantine"
 COUNTS = "counts.json"
-READ = "read"
 # Nothing varies in fewer.
 MIN_TRAIN_ROWS = 2
 # Reasons that a message tells, with the first row of each.

@@ -6,7 +6,7 @@ import json
 import os
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -133,7 +133,7 @@ def _batches(order: Order, data: Data, counts: Counter[str]) -> Iterator[tuple[d
             yield (
                 kept,
                 [
-                    _quarantine_line(str(piece.path), before + batch.positions[at], faults[at], batch.raw(at))
+                    quarantine_line(str(piece.path), before + batch.positions[at], faults[at], batch.raw(at))
                     for at in sorted(faults)
                 ],
             )
@@ -141,16 +141,16 @@ def _batches(order: Order, data: Data, counts: Counter[str]) -> Iterator[tuple[d
         raise DataRejected(f"{order.item.pieces[0].path}: changed while it was read: run again")
 
 
-def _quarantine_line(file: str, line: int, fault: Fault, raw: str) -> str:
+def quarantine_line(file: str, line: int, fault: Fault, raw: str) -> str:
     """One JSON line; bytes that the encoding does not allow are kept as escapes."""
     kept = raw.encode("utf-8", "backslashreplace").decode()
     row = {"file": file, "line": line, "reason": fault.reason, "detail": fault.detail, "raw": kept}
     return json.dumps(row, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
 
 
-def encode(rows: Rows, data: Data) -> list[bytes]:
-    """Serialized tf.Examples of rows, in their order."""
-    columns: dict[str, pa.Array] = {}
+def encode(rows: Rows, data: Data, more: Mapping[str, pa.Array] | None = None) -> list[bytes]:
+    """Serialized tf.Examples of rows, in their order; `more` are features with a value for each row."""
+    columns: dict[str, pa.Array] = {name: _lists(values, 1) for name, values in (more or {}).items()}
     for name, texts in ((TEXT_A, rows.text_a), (TEXT_B, rows.text_b)):
         if texts is not None:
             columns[name] = _lists(pa.array(texts, pa.binary()), 1)

@@ -51,6 +51,11 @@ def pieces(path: Path, data: Data) -> list[Piece]:
     return [Piece(path, start, end) for start, end in zip(cuts, [*cuts[1:], size], strict=True)]
 
 
+def whole(path: Path, data: Data) -> Piece:
+    """All of a file: positions are those in it."""
+    return Piece(path, 0, open_parquet(path).metadata.num_row_groups if data.format == "parquet" else None)
+
+
 def _row_groups(path: Path) -> list[Piece]:
     meta = open_parquet(path).metadata
     found, start, size = [], 0, 0

@@ -9,7 +9,6 @@ What is linked here is what TF Serving links: the ops of TensorFlow itself and o
 from __future__ import annotations
 
 import base64
-import importlib
 import importlib.util
 import json
 import os
@@ -17,6 +16,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -144,16 +144,25 @@ def warm_up(model: Model, path: str) -> int:
     count = 0
     if os.path.isfile(file):
         for record in tf.data.TFRecordDataset(file).as_numpy_iterator():
-            request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
-            name = request.model_spec.signature_name or "serving_default"
+            name, inputs = _asked(prediction_log_pb2.PredictionLog.FromString(record))
             try:
-                model.ask(name, {key: tf.make_ndarray(value) for key, value in request.inputs.items()})
+                model.ask(name, inputs)
             except (tf.errors.OpError, TypeError, ValueError) as error:
                 raise ValueError(f"warm-up request {count + 1}, {name!r}: {_end(error)}") from None
             count += 1
     if not count:
         raise ValueError(f"no warm-up requests in {WARMUP}: the first client would wait for the graph")
     return count
+
+
+def _asked(log: Any) -> tuple[str, dict[str, Any]]:
+    """The signature of a recorded request, and its inputs."""
+    kind = log.WhichOneof("log_type")
+    request = getattr(log, kind).request
+    name = request.model_spec.signature_name or "serving_default"
+    if kind == "predict_log":
+        return name, {key: tf.make_ndarray(value) for key, value in request.inputs.items()}
+    return name, {"inputs": [row.SerializeToString() for row in request.input.example_list.examples]}
 
 
 def main(model: str, requests: str, answers: str) -> None:
@@ -215,10 +224,8 @@ def _latency(
     for kind, requests in (("single", singles), ("batch", [batch])):
         model.ask(signature, requests[0])
         seconds: list[float] = []
-        began = time.perf_counter()
-        while len(seconds) < _FEWEST or (
-            len(seconds) < _MOST and time.perf_counter() - began < _LATENCY_SECONDS
-        ):
+        end = time.perf_counter() + _LATENCY_SECONDS
+        while len(seconds) < _FEWEST or (len(seconds) < _MOST and time.perf_counter() < end):
             request = requests[len(seconds) % len(requests)]
             started = time.perf_counter()
             model.ask(signature, request)
@@ -264,10 +271,8 @@ def _end(error: Exception) -> str:
 
 def _die_first() -> None:
     """Where memory runs out, the kernel ends this process and not the one that waits for it."""
-    try:
+    with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
-    except OSError:
-        return
 
 
 def _limit_address_space(megabytes: float) -> None:
@@ -280,10 +285,8 @@ def _limit_address_space(megabytes: float) -> None:
 
 def _forget_peak() -> None:
     """Linux forgets the process's peak when told so; elsewhere that of the import stays in."""
-    try:
+    with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return
 
 
 def _peak_mb() -> float:

@@ -2,11 +2,12 @@
 
     server.serve          what `kembar serve` runs in the foreground
     app.create_app        REST as an ASGI application
-    rpc.start_grpc        gRPC in the same event loop
+    rpc.start_grpc        gRPC in the same event loop; prediction.Api answers it
     service.Service       what both have in common: versions, limits, batching, request log
     versions.ModelStore   follows the version directories and pins, and swaps in versions that answer
     versions.load_served  the version in service, for `kembar predict`
-    model.LoadedModel     one SavedModel: its signatures and `predict`
+    model.LoadedModel     one SavedModel and `predict`
+    signatures.Signature  what it takes and gives
 
 Nothing is imported here, and TensorFlow only when a model is loaded, so that `kembar --help` stays fast.
 """

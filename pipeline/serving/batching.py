@@ -20,7 +20,8 @@ import numpy as np
 
 from pipeline.serving.errors import RequestError
 from pipeline.serving.limits import Limits
-from pipeline.serving.model import LoadedModel, Signature
+from pipeline.serving.model import LoadedModel
+from pipeline.serving.signatures import Signature
 
 Arrays = Mapping[str, np.ndarray]
 

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.serving.errors import RequestError
-from pipeline.serving.model import LoadedModel, Signature, TensorSpec
+from pipeline.serving.model import LoadedModel
+from pipeline.serving.signatures import Signature, TensorSpec
 
 _KNOWN_KEYS = {"signature_name", "instances", "inputs"}
 _INTEGERS = {"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"}

@@ -18,7 +18,7 @@ import numpy as np
 
 from pipeline.serving.decoding import parse_document
 from pipeline.serving.errors import RequestError
-from pipeline.serving.model import Signature
+from pipeline.serving.signatures import Signature
 
 INPUTS, OUTPUTS, CLASSES, SCORES = "inputs", "outputs", "classes", "scores"
 CLASSIFY, REGRESS = "classify", "regress"

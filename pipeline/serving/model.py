@@ -1,8 +1,7 @@
-"""One SavedModel in memory: what its signatures take and give, and `predict` on numpy arrays."""
+"""One SavedModel in memory, and `predict` on numpy arrays."""
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,8 +11,14 @@ from typing import Any
 import numpy as np
 
 from pipeline.serving.errors import RequestError, ServingError, one_line
+from pipeline.serving.signatures import (
+    DEFAULT_SIGNATURE,
+    Signature,
+    check_names,
+    checked,
+    signature_of,
+)
 
-DEFAULT_SIGNATURE = "serving_default"
 SAVED_MODEL_FILE = "saved_model.pb"
 
 # TensorFlow's errors as TF Serving answers them over REST and gRPC; anything else is 500, INTERNAL.
@@ -28,49 +33,6 @@ _STATUS = {
 }
 
 _ROWS_IN_A_CALL = 256
-
-# Packages whose custom ops a graph may hold: TF Serving links them, here they are imported when missed.
-_OP_LIBRARIES = ("tensorflow_text",)
-
-
-@dataclass(frozen=True)
-class TensorSpec:
-    """Name, type and shape of a tensor; `None` is a free dimension, a shape of `None` a free rank."""
-
-    name: str
-    dtype: str
-    shape: tuple[int | None, ...] | None
-
-    def accepts(self, shape: tuple[int, ...]) -> bool:
-        """Whether a tensor of `shape` fits."""
-        if self.shape is None:
-            return True
-        return len(shape) == len(self.shape) and all(
-            want is None or want == got for want, got in zip(self.shape, shape, strict=True)
-        )
-
-    @property
-    def batched(self) -> bool:
-        """Whether the first dimension is free, which in all our signatures is the batch."""
-        return bool(self.shape) and self.shape is not None and self.shape[0] is None
-
-    def describe_shape(self) -> str:
-        """The shape for an error message: `[?, 784]`."""
-        return "[...]" if self.shape is None else _shape_text(self.shape)
-
-
-@dataclass(frozen=True)
-class Signature:
-    """One entry point of a model: the tensors it takes and gives, by name."""
-
-    name: str
-    inputs: Mapping[str, TensorSpec]
-    outputs: Mapping[str, TensorSpec]
-
-    @property
-    def batched(self) -> bool:
-        """Whether all tensors have rows, so that the rows of several requests can be answered in one call."""
-        return all(spec.batched for spec in (*self.inputs.values(), *self.outputs.values()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,9 +66,13 @@ class LoadedModel:
         folder = Path(path)
         if not (folder / SAVED_MODEL_FILE).is_file():
             raise ServingError(f"{folder}: no {SAVED_MODEL_FILE}; is this a version directory?")
+        from trainer.ops import load_model  # brings TensorFlow
+
         try:
-            owner = _load_with_ops(folder)
+            owner = load_model(str(folder))
             protos = _read_signature_def(folder)
+        except ServingError:
+            raise
         # The loader raises whatever it trips over in a damaged file: a dozen types, none of them documented.
         except Exception as error:
             raise ServingError(one_line(f"{folder}: cannot be loaded: {error}")) from error
@@ -116,7 +82,7 @@ class LoadedModel:
         return cls(
             path=folder,
             version=int(folder.name) if folder.name.isdecimal() else 0,
-            signatures={name: _signature(name, function) for name, function in functions.items()},
+            signatures={name: signature_of(name, function) for name, function in functions.items()},
             signature_def={name: _as_json(proto) for name, proto in protos.items()},
             signature_protos=protos,
             _functions=functions,
@@ -157,14 +123,14 @@ class LoadedModel:
         Raises:
             RequestError: other inputs than it takes, or wrong shapes or types.
         """
-        _check_names(signature, inputs)
-        return {name: _checked(spec, np.asarray(inputs[name])) for name, spec in signature.inputs.items()}
+        check_names(signature, inputs)
+        return {name: checked(spec, np.asarray(inputs[name])) for name, spec in signature.inputs.items()}
 
     def run(self, signature: Signature, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Runs a signature on inputs that were checked.
 
-        Many rows go in several calls, texts of like length together: the graph pads texts to the longest of
-        a call, and what it makes of them should stay in the caches.
+        Many rows go in several calls, texts of like length together: encoders that read them in order pad
+        to the longest of a call, and what a graph makes of them should stay in the caches.
 
         Raises:
             RequestError: values that the graph refuses.
@@ -213,23 +179,6 @@ def _lengths(arrays: Mapping[str, np.ndarray], rows: int) -> np.ndarray:
     return lengths
 
 
-def _load_with_ops(folder: Path) -> Any:
-    """Loads a SavedModel, importing the libraries of custom ops only when the graph asks for one."""
-    import tensorflow as tf
-
-    try:
-        return tf.saved_model.load(str(folder))
-    except (tf.errors.OpError, OSError, ValueError, RuntimeError) as error:
-        if "Op type not registered" not in str(error):
-            raise
-        for library in _OP_LIBRARIES:
-            try:
-                importlib.import_module(library)
-            except ImportError as missing:
-                raise ServingError(f"the graph needs custom ops; install {library}: {error}") from missing
-        return tf.saved_model.load(str(folder))
-
-
 def _read_signature_def(folder: Path) -> dict[str, Any]:
     """The SignatureDef messages of the first meta graph, by name."""
     from tensorflow.core.protobuf import saved_model_pb2
@@ -249,64 +198,12 @@ def _as_json(definition: Any) -> Any:
     )
 
 
-def _signature(name: str, function: Any) -> Signature:
-    """The specs of a loaded signature function."""
-    _, inputs = function.structured_input_signature
-    return Signature(
-        name=name,
-        inputs={key: _spec(key, value) for key, value in sorted(inputs.items())},
-        outputs={key: _spec(key, value) for key, value in sorted(function.structured_outputs.items())},
-    )
-
-
-def _spec(name: str, spec: Any) -> TensorSpec:
-    shape = None if spec.shape.rank is None else tuple(spec.shape.as_list())
-    return TensorSpec(name=name, dtype=spec.dtype.name, shape=shape)
-
-
-def _check_names(signature: Signature, inputs: Mapping[str, np.ndarray]) -> None:
-    """Exactly the signature's inputs, and the batched ones equally long."""
-    if inputs.keys() != signature.inputs.keys():
-        takes, got = ", ".join(sorted(signature.inputs)), ", ".join(sorted(inputs)) or "nothing"
-        raise RequestError(f"Signature '{signature.name}' takes {takes}, but got: {got}")
-    lengths = {
-        name: np.shape(inputs[name])[0]
-        for name, spec in signature.inputs.items()
-        if spec.batched and np.ndim(inputs[name]) > 0
-    }
-    if len(set(lengths.values())) > 1:
-        listed = ", ".join(f"{name}: {length}" for name, length in lengths.items())
-        raise RequestError(f"Inputs must be equally long, but have lengths {listed}")
-
-
-def _checked(spec: TensorSpec, array: np.ndarray) -> np.ndarray:
-    """`array` in the type of `spec`, if it fits: numbers never become strings, nor floats integers."""
-    if not spec.accepts(array.shape):
-        shape = _shape_text(array.shape)
-        raise RequestError(f"Input '{spec.name}' must have shape {spec.describe_shape()}, but got: {shape}")
-    if spec.dtype == "string":
-        if array.dtype.kind in "OSU" or array.size == 0:
-            return array.astype(object)
-    elif array.dtype.name == spec.dtype or array.size == 0:
-        return array.astype(spec.dtype)
-    # Python's numbers arrive as int64 and float64 and may be narrowed; bools are not numbers.
-    elif array.dtype.kind in "iuf" and np.can_cast(array.dtype, spec.dtype, "same_kind"):
-        narrowed = array.astype(spec.dtype)
-        if narrowed.dtype.kind not in "iu" or np.array_equal(narrowed, array):
-            return narrowed
-    raise RequestError(f"Input '{spec.name}' must be {spec.dtype}, but got: {array.dtype.name}")
-
-
 def _to_numpy(tensor: Any) -> np.ndarray:
     """The tensor's values; for a scalar too an array, which never cuts a string at its last NUL."""
     dtype = object if tensor.dtype.name == "string" else tensor.dtype.as_numpy_dtype
     array = np.empty(tensor.shape, dtype)
     array[...] = tensor.numpy()
     return array
-
-
-def _shape_text(shape: tuple[int | None, ...]) -> str:
-    return "[" + ", ".join("?" if size is None else str(size) for size in shape) + "]"
 
 
 def _reason(text: str) -> str:

@@ -13,8 +13,9 @@ from pipeline.serving.batching import Batcher
 from pipeline.serving.errors import RequestError
 from pipeline.serving.limits import Limits
 from pipeline.serving.metrics import RequestMetrics
-from pipeline.serving.model import LoadedModel, Signature
+from pipeline.serving.model import LoadedModel
 from pipeline.serving.request_log import RequestLog
+from pipeline.serving.signatures import Signature
 from pipeline.serving.versions import LARGEST_VERSION, ModelStore, VersionStatus
 
 Answer = TypeVar("Answer")

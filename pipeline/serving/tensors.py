@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.serving.errors import RequestError
-from pipeline.serving.model import TensorSpec
+from pipeline.serving.signatures import TensorSpec
 
 _FIELDS = {
     "float32": "float_val",

@@ -9,7 +9,11 @@ from __future__ import annotations
 import logging
 import time
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from pipeline.serving import examples
 from pipeline.serving.errors import ServingError, one_line
 from pipeline.serving.model import LoadedModel
 
@@ -19,11 +23,12 @@ WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 
 # TF Serving refuses files of more; here the rest is left out, because a slow start helps nobody.
 _MOST_REQUESTS = 1000
+_KINDS = ("predict_log", "regress_log", "classify_log")
 _MORE_ROUNDS, _MORE_SECONDS = 10, 1.0
 
 
 def warm_up(model: LoadedModel) -> int:
-    """Replays the version's recorded predict requests and returns how many there were.
+    """Replays the version's recorded requests to Predict, Regress and Classify; returns how many there were.
 
     Raises:
         ServingError: the file cannot be read, or the model fails on one of its own requests.
@@ -42,11 +47,10 @@ def warm_up(model: LoadedModel) -> int:
     try:
         for record in tf.data.TFRecordDataset(str(path)).take(_MOST_REQUESTS):
             log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
-            if log.WhichOneof("log_type") != "predict_log":
-                continue  # ours are all of this kind
-            request = log.predict_log.request
-            inputs = {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()}
-            requests.append((request.model_spec.signature_name, inputs))
+            kind = log.WhichOneof("log_type")
+            if kind not in _KINDS:
+                continue  # what others may record: sessions, several inferences at once
+            requests.append(_asked(getattr(log, kind).request))
             model.predict(*requests[-1])
         # The kernels choose their ways, and find their memory, in the first few calls.
         end = time.monotonic() + _MORE_SECONDS
@@ -60,3 +64,14 @@ def warm_up(model: LoadedModel) -> int:
             one_line(f"{path}: warm-up request {len(requests) or 1} failed: {error}")
         ) from error
     return len(requests)
+
+
+def _asked(request: Any) -> tuple[str, dict[str, np.ndarray]]:
+    """Signature and inputs of a recorded request."""
+    import tensorflow as tf
+
+    name = request.model_spec.signature_name
+    if hasattr(request, "inputs"):
+        return name, {key: tf.make_ndarray(tensor) for key, tensor in request.inputs.items()}
+    rows = request.input.example_list.examples
+    return name, {examples.INPUTS: examples.as_array([row.SerializeToString() for row in rows])}

@@ -6,10 +6,15 @@ import io
 from pathlib import Path
 
 import pytest
+from google.protobuf import text_format
+from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 from tfx.dsl.io import filesystem, filesystem_registry
 
 from components.atomic_pusher.mirror import mirror
+from components.atomic_pusher.pins import Pins, read_pins, write_pins
 from components.atomic_pusher.versions import push, remove
+from pipeline.versions import rollback
+from pipeline.workdir import Workdir
 from trainer.errors import ServingError
 
 REMOTE = "fake://bucket/models/twins"
@@ -89,31 +94,33 @@ def push_version(tmp_path):
 
 def test_the_marker_comes_last(store, push_version):
     base = push_version(1)
-    assert mirror(base, REMOTE) == [1]
+    assert mirror(base, REMOTE, "twins") == [1]
     assert store.done == [
         "write /1/assets/tokens",
         "write /1/variables/variables.index",
         "write /1/zzz",
         "write /1/saved_model.pb",
+        "write /models.config",
     ]
     assert store.objects[f"{REMOTE}/1/assets/tokens"] == b"1 of assets/tokens"
 
 
 def test_only_what_is_missing_is_copied(store, push_version):
-    mirror(push_version(1), REMOTE)
+    mirror(push_version(1), REMOTE, "twins")
     base = push_version(2)
     store.done.clear()
-    assert mirror(base, f"{REMOTE}/") == [2]
+    assert mirror(base, f"{REMOTE}/", "twins") == [2]
+    assert len(store.done) == 4
     assert all(done.startswith("write /2/") for done in store.done)
-    assert mirror(base, REMOTE) == []
+    assert mirror(base, REMOTE, "twins") == []
 
 
 def test_a_copy_that_was_killed_is_done_again(store, push_version):
     base = push_version(1)
-    mirror(base, REMOTE)
+    mirror(base, REMOTE, "twins")
     del store.objects[f"{REMOTE}/1/saved_model.pb"]
     store.objects[f"{REMOTE}/1/zzz"] = b"ha"
-    assert mirror(base, REMOTE) == [1]
+    assert mirror(base, REMOTE, "twins") == [1]
     assert store.objects[f"{REMOTE}/1/zzz"] == b"1 of zzz"
     assert store.done[-1] == "write /1/saved_model.pb"
 
@@ -121,13 +128,69 @@ def test_a_copy_that_was_killed_is_done_again(store, push_version):
 def test_a_version_that_was_removed_here_goes_there_marker_first(store, push_version):
     for version in (1, 2, 3):
         base = push_version(version)
-    mirror(base, REMOTE)
+    mirror(base, REMOTE, "twins")
     store.objects[f"{REMOTE}/7/saved_model.pb"] = b"somebody else's"
     store.done.clear()
     remove(base, [1])
-    assert mirror(base, REMOTE) == []
+    assert mirror(base, REMOTE, "twins") == []
     assert store.done == ["remove /1/saved_model.pb", "rmtree /1"]
-    assert store.listdir(REMOTE) == ["2/", "3/", "7/"]
+    assert store.listdir(REMOTE) == ["2/", "3/", "7/", "models.config"]
+
+
+def pinned_there(store):
+    config = text_format.Parse(store.objects[f"{REMOTE}/models.config"].decode(), ModelServerConfig())
+    [entry] = config.model_config_list.config
+    assert (entry.name, entry.base_path, entry.model_platform) == ("twins", REMOTE, "tensorflow")
+    return list(entry.model_version_policy.specific.versions), dict(entry.version_labels), entry
+
+
+def test_without_a_pin_the_mirror_serves_the_newest(store, push_version):
+    mirror(push_version(1), REMOTE, "twins")
+    versions, labels, entry = pinned_there(store)
+    assert (versions, labels) == ([], {})
+    assert entry.model_version_policy.latest.num_versions == 1
+
+
+def test_pins_come_behind_the_versions_that_they_name_and_before_others_go(store, push_version):
+    for version in (1, 2):
+        base = push_version(version)
+    mirror(base, REMOTE, "twins")
+    write_pins(base, "other-name-here", Pins((1,), {"stable": 1}))
+    mirror(base, REMOTE, "twins")
+    assert pinned_there(store)[:2] == ([1], {"stable": 1})
+    push_version(3)
+    write_pins(base, "other-name-here", Pins((3,), {"stable": 3}))
+    remove(base, [1])
+    store.done.clear()
+    mirror(base, REMOTE, "twins")
+    assert store.done[-4:] == [
+        "write /3/saved_model.pb", "write /models.config", "remove /1/saved_model.pb", "rmtree /1",
+    ]  # fmt: skip
+    assert pinned_there(store)[:2] == ([3], {"stable": 3})
+
+
+def test_rollback_pins_in_the_mirror_too(store, push_version, new_terminal, capfd):
+    for version in (1, 2):
+        base = push_version(version)
+    workdir = Workdir(base.parents[1], base)
+    rollback(workdir, "twins", None, None, new_terminal(), REMOTE)
+    files = f"{base.parent}/models.config, {REMOTE}/models.config"
+    said = capfd.readouterr().out
+    assert said == f"twins: version 1 in service, until `--to latest`: {files}\n"
+    assert pinned_there(store)[:2] == ([1], {"stable": 1})
+    assert store.listdir(REMOTE) == ["1/", "2/", "models.config"]
+    rollback(workdir, "twins", "latest", None, new_terminal(), REMOTE)
+    assert pinned_there(store)[:2] == ([], {})
+
+
+def test_a_mirror_that_cannot_be_written_is_said_and_the_pin_here_holds(push_version, new_terminal):
+    for version in (1, 2):
+        base = push_version(version)
+    with pytest.raises(
+        ServingError, match=r"nosuch://bucket: pinned in .*models\.config, but not there: .*: run"
+    ):
+        rollback(Workdir(base.parents[1], base), "twins", None, None, new_terminal(), "nosuch://bucket")
+    assert read_pins(base) == Pins((1,), {"stable": 1})
 
 
 def test_what_does_not_come_back_is_an_error(store, push_version, monkeypatch):
@@ -141,11 +204,11 @@ def test_what_does_not_come_back_is_an_error(store, push_version, monkeypatch):
 
     monkeypatch.setattr(Store, "open", rotting)
     with pytest.raises(ServingError, match=r"fake://.*/1/assets/tokens: SHA-256 \w{12} after copying"):
-        mirror(base, REMOTE)
+        mirror(base, REMOTE, "twins")
     assert f"{REMOTE}/1/saved_model.pb" not in store.objects
 
 
 def test_a_plain_folder_will_do(push_version, tmp_path):
     mounted = tmp_path / "mount" / "twins"
-    assert mirror(push_version(1), str(mounted)) == [1]
+    assert mirror(push_version(1), str(mounted), "twins") == [1]
     assert (mounted / "1" / "variables" / "variables.index").read_text() == "1 of variables/variables.index"

@@ -312,8 +312,11 @@ def test_every_key_of_the_summary_is_in_the_operations_guide():
     section = text_of(ROOT / "docs" / "operations.md").split("## summary.json")[1].split("\n## ")[0]
     cells = re.findall(r"^\| (`[^|]*`) \|", section, re.MULTILINE)
     rows = {key for cell in cells for key in re.findall(r"`(\w+)`", cell)}
-    example = json.loads(re.search(r"```json\n(.*?)```", section, re.DOTALL)[1])
-    nested = {key for part in ("data", "model") for key in example[part]} | set(example["components"][0])
+    example = {}
+    for block in re.findall(r"```json\n(.*?)```", section, re.DOTALL):
+        example |= json.loads(block)
+    nested = {key for part in ("data", "model", "bulk") for key in example[part]}
+    nested |= set(example["components"][0])
     assert keys_of_the_summary() == rows
     assert set(example) | nested == rows
 

@@ -12,12 +12,17 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from compiled import CompiledPipeline, TaskRun
 
 pytestmark = pytest.mark.e2e
 
 KUBEFLOW = """
+[bulk]
+input = "bulk.csv"
+
 [kubeflow]
 image = "localhost/kembar:test"
 volume_claim = "kembar"
@@ -31,6 +36,9 @@ retries = 1
 train = "data/train.csv"
 eval = "data/eval.csv"
 test = "data/test.csv"
+
+[kubeflow.overrides.bulk]
+input = "data/bulk.csv"
 """
 ROWS = {"train": 300, "eval": 100, "test": 100}
 BEFORE_TRAINING = (
@@ -75,6 +83,10 @@ def mount(project, pairs) -> Path:
     (mount / "data").mkdir(parents=True)
     for split, rows in ROWS.items():
         project.write(split, pairs[split][:rows]).rename(mount / "data" / f"{split}.csv")
+    unlabelled = project.write(
+        "bulk", [row[1:] for row in pairs["test"][100:150]], ["sentence1", "sentence2"]
+    )
+    unlabelled.rename(mount / "data" / "bulk.csv")
     with project.config.open("a") as file:
         file.write(KUBEFLOW.format(mount=mount))
     return mount
@@ -126,7 +138,7 @@ def summary_of(pipeline: CompiledPipeline, run: str) -> dict[str, Any]:
 
 def test_every_step_succeeds_and_a_version_is_served(pipeline, first):
     assert {name: run.statuses for name, run in first.items()} == {name: [0] for name in first}
-    assert len(first) == 16
+    assert len(first) == 18
     summary = summary_of(pipeline, "first")
     assert summary["status"] == "pushed"
     served = pipeline_root(pipeline) / "serving" / "twins" / str(summary["model"]["version"])
@@ -135,7 +147,8 @@ def test_every_step_succeeds_and_a_version_is_served(pipeline, first):
 
 def test_metrics_are_those_of_a_local_run(project, pipeline, first):
     mount = pipeline_root(pipeline).parent
-    ran = project.kembar("run", *(f"--set=data.{split}={mount}/data/{split}.csv" for split in ROWS))
+    paths = [f"--set=data.{split}={mount}/data/{split}.csv" for split in ROWS]
+    ran = project.kembar("run", *paths, f"--set=bulk.input={mount}/data/bulk.csv")
     assert ran.status == 0, ran.err
     cluster, local = summary_of(pipeline, "first"), project.summary
     for split in ("eval", "test"):
@@ -143,6 +156,9 @@ def test_metrics_are_those_of_a_local_run(project, pipeline, first):
     assert cluster["baselines"] == local["baselines"]
     assert cluster["data"] == local["data"]
     assert cluster.keys() == local.keys()
+    scores = [pq.read_table(root / "bulk.parquet") for root in (pipeline_root(pipeline), project.workdir)]
+    assert scores[0].num_rows == cluster["bulk"]["rows_scored"] == 50
+    np.testing.assert_allclose(*(table["score"].to_numpy() for table in scores), atol=1e-5)
 
 
 def test_metrics_reach_the_user_interface(pipeline, first):

@@ -358,9 +358,8 @@ def test_clean_up_leaves_what_is_served_and_a_cache_that_is_right(pushed):
     ran = project.kembar("run", *rejected)
     assert ran.status == 4, ran.err
     again = {name for name, state in states(project.summary).items() if state == "ran"}
-    statistics = {"StatisticsGen", "ExampleValidator", "DataGate"}  # what no model is made from
     resolvers = {"ChampionResolver", "AcceptedResolver"}
-    assert again == {"QualityGate", "AtomicPusher"} | resolvers | statistics
+    assert again == {"QualityGate", "AtomicPusher"} | resolvers
     assert project.kembar("run", *rejected[:2]).status == 0
     assert project.summary["status"] == "unchanged"
     assert {name for name, state in states(project.summary).items() if state == "ran"} == resolvers

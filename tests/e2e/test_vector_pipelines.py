@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from sklearn.datasets import load_digits
 
@@ -168,7 +169,9 @@ def test_pictures_are_drawn(vae):
 def test_the_dense_classifier(tmp_path, digits):
     import tensorflow as tf
 
-    summary = run_preset("digits_dense", tmp_path, "training.epochs=12", "gates.beat_baselines=false")
+    unlabelled = "bulk.input=package:sklearn/datasets/data/digits.csv.gz"
+    settings = ("training.epochs=12", "gates.beat_baselines=false", unlabelled)
+    summary = run_preset("digits_dense", tmp_path, *settings)
     assert summary["status"] == "pushed"
     assert summary["metrics"]["test"]["accuracy"] > 0.9
     # 64 * 64 + 64, 64 * 32 + 32, 32 * 10 + 10
@@ -181,6 +184,12 @@ def test_the_dense_classifier(tmp_path, digits):
     assert (named == load_digits().target).mean() > 0.95
     again = ask(model, "serve_examples", examples=tf.constant(serialized(digits[:5])))
     np.testing.assert_allclose(again["probabilities"], answer["probabilities"][:5], atol=1e-5)
+    # The same rows once more, as if nobody knew their classes.
+    bulk = pq.read_table(tmp_path / "bulk.parquet")
+    assert bulk.column_names == ["file", "line", "vector", "label", "probabilities"]
+    np.testing.assert_array_equal(bulk["vector"].to_pylist(), digits)
+    np.testing.assert_allclose(bulk["probabilities"].to_pylist(), answer["probabilities"], atol=1e-5)
+    assert bulk["label"].to_pylist() == [label.decode() for label in answer["label"]]
 
 
 def test_a_gaussian_names_the_constant_column(tmp_path):

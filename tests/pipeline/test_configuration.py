@@ -198,6 +198,21 @@ def test_settings_have_a_section_and_a_key(write, setting):
         (VALID.replace('kind = "score"', 'kind = "stars"'), "[data] label.kind = \"stars\": input should be"),
         (VALID + 'encoding = "utf-99"\n', "[data]: encoding = 'utf-99' is not known to Python, try"),
         (VALID + '[gates]\nsplit = "train"\n', "[gates] split = \"train\": input should be 'eval' or 'test'"),
+        (VALID + "[bulk]\n", "[bulk] input is missing: add it"),
+        (
+            VALID + '[bulk]\ninput = "x.csv"\ncolumn = ["a"]\n',
+            "unknown key [bulk] column: did you mean 'columns'?",
+        ),
+        (
+            VALID + '[bulk]\ninput = "x.csv"\ncolumns = ["a", "b"]\n',
+            "the file: [bulk] does not fit [data]: columns is for files without a header: set header = false",
+        ),
+        (
+            VALID
+            + 'header = false\ncolumns = ["score", "a", "b"]\n'
+            + '[bulk]\ninput = "x.csv"\ncolumns = ["a", "c"]\n',
+            "the file: [bulk] does not fit [data]: text_b = 'b' is not among columns = ['a', 'c']",
+        ),
         ("[pipeline\n", "not valid TOML: "),
         (PIPELINE + "name = 3\n", "not valid TOML: "),
         (b"[pipeline]\nname = \"caf\xe9\"\n", "cannot be read: "),

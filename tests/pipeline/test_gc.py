@@ -27,10 +27,24 @@ DATA = {
 }
 KINDS = {
     "Examples": {},
+    "Statistics": {},
+    "kembar.DataVerdict": {},
     "Model": {},
     "ModelBlessing": {"blessed": 1, "current_model_id": 0},
     "PushedModel": {"model_id": 0, "pushed_destination": ""},
 }
+
+
+def keyed(inputs):
+    return list(
+        inputs.items() if isinstance(inputs, dict) else ((f"input{at}", a) for at, a in enumerate(inputs))
+    )
+
+
+def event_of(kind, key):
+    event = mlmd.Event(type=kind)
+    event.path.steps.add().key = key
+    return event
 
 
 class History:
@@ -54,22 +68,23 @@ class History:
         return self.store.put_contexts([mlmd.Context(type_id=self.context, name=name)])[0]
 
     def execute(self, run, node, inputs, outputs, state=mlmd.Execution.COMPLETE):
-        """Runs a node: `outputs` maps keys to artifact types, or to an artifact out of the cache."""
+        """Runs a node: `outputs` maps keys to artifact types, or to an artifact out of the cache.
+
+        `inputs` is a list of artifacts, or maps keys to them.
+        """
         kind = self.store.put_execution_type(mlmd.ExecutionType(name=node))
         execution = mlmd.Execution(type_id=kind, last_known_state=state)
         [number] = self.store.put_executions([execution])
         execution.id = number
         (self.workdir.artifacts / node / ".system" / "executor_execution" / str(number)).mkdir(parents=True)
-        pairs = [(artifact, mlmd.Event(type=mlmd.Event.INPUT)) for artifact in inputs]
+        pairs = [(artifact, event_of(mlmd.Event.INPUT, key)) for key, artifact in keyed(inputs)]
         for key, made in outputs.items():
             if isinstance(made, str):
                 folder = self.workdir.artifacts / node / key / str(number)
                 folder.mkdir(parents=True)
                 (folder / "data").write_bytes(b"x" * 100)
                 made = mlmd.Artifact(type_id=self.kinds[made], uri=str(folder), state=mlmd.Artifact.LIVE)
-            event = mlmd.Event(type=mlmd.Event.OUTPUT)
-            event.path.steps.add().key = key
-            pairs.append((made, event))
+            pairs.append((made, event_of(mlmd.Event.OUTPUT, key)))
         contexts = self.store.get_contexts_by_id([run])
         _, ids, _ = self.store.put_execution(execution, pairs, contexts)
         return self.store.get_artifacts_by_id(ids[len(inputs) :])
@@ -94,6 +109,14 @@ class History:
             [artifact] = self.execute(run, "Pusher", [model, blessing], {"pushed_model": "PushedModel"})
             self.annotate(artifact, model_id=model.id, pushed_destination=str(target))
         return examples, model, blessing
+
+    def judge(self, run, examples, previous=None):
+        """The data gate's part of a run: statistics and a verdict."""
+        [statistics] = self.execute(run, "StatisticsGen", [examples], {"statistics": "Statistics"})
+        inputs = {"examples": examples, "statistics": statistics}
+        if previous is not None:
+            inputs["previous"] = previous
+        return statistics, *self.execute(run, "DataGate", inputs, {"verdict": "kembar.DataVerdict"})
 
     def state(self, artifact):
         [found] = self.store.get_artifacts_by_id([artifact.id])
@@ -144,6 +167,43 @@ def test_pushed_and_blessed_models_stay_with_their_ancestors(history, collect):
     assert [history.state(artifact) for artifact in (*pushed, *blessed)] == [LIVE] * 6
     assert [history.state(artifact) for artifact in neither] == [DELETED] * 3
     assert versions(history.workdir.serving) == [1002]
+
+
+def test_the_last_verdict_on_data_stays_with_what_it_leans_on_and_what_it_was_compared_with(history, collect):
+    days = []
+    for _ in range(4):
+        run = history.run()
+        [examples] = history.execute(run, "ExampleGen", [], {"examples": "Examples"})
+        days.append((examples, *history.judge(run, examples, days[-1][-1] if days else None)))
+    rejected = history.judge(history.run(), days[-1][0])
+    rejected[1].state = mlmd.Artifact.ABANDONED  # as TFX leaves it
+    history.store.put_artifacts(rejected[1:])
+    collect(0)
+    assert [history.state(artifact) for artifact in days[-1]] == [LIVE] * 3
+    assert [history.state(artifact) for artifact in days[-2]] == [DELETED, DELETED, LIVE]
+    assert [history.state(artifact) for day in days[:2] for artifact in day] == [DELETED] * 6
+    assert history.state(rejected[0]) == DELETED
+
+
+def test_a_champion_that_is_gone_from_service_keeps_no_champions_of_its_own(history, collect):
+    champions = []
+    for _ in range(4):
+        run = history.run()
+        [examples] = history.execute(run, "ExampleGen", [], {"examples": "Examples"})
+        [model] = history.execute(run, "Trainer", [examples], {"model": "Model"})
+        inputs = {"model": model, **({"champion": champions[-1][1]} if champions else {})}
+        [blessing] = history.execute(run, "QualityGate", inputs, {"blessing": "ModelBlessing"})
+        history.annotate(blessing, blessed=1, current_model_id=model.id)
+        history.clock += 1
+        Path(model.uri, "data").write_text(str(history.clock))
+        target, _ = push(model.uri, history.workdir.serving, {}, now=history.clock)
+        [artifact] = history.execute(run, "Pusher", [model, blessing], {"pushed_model": "PushedModel"})
+        history.annotate(artifact, model_id=model.id, pushed_destination=str(target))
+        champions.append((examples, model))
+    collect(0, keep_versions=1)
+    assert [history.state(artifact) for artifact in champions[-1]] == [LIVE] * 2
+    assert [history.state(artifact) for artifact in champions[-2]] == [DELETED, LIVE]
+    assert [history.state(artifact) for day in champions[:2] for artifact in day] == [DELETED] * 4
 
 
 def test_examples_that_a_kept_run_had_from_the_cache_stay(history, collect):

@@ -10,7 +10,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from components.atomic_pusher.pins import Pins, write_pins
 from pipeline.outcome import EXIT_CODES, write
 from pipeline.runners.steps import CACHED, FAILED, RAN, SKIPPED, Step
-from pipeline.summary import summarize
+from pipeline.summary import show_files, summarize
 from trainer.errors import ConfigError, DataRejected, KembarError
 
 DECISION = {
@@ -76,11 +76,65 @@ def make_steps(tmp_path):
     return make
 
 
+@pytest.fixture
+def bulk_steps(make_steps, tmp_path):
+    """Such a run with rows of `[bulk]`; whether they were answered is told."""
+
+    def make(answered: bool) -> list[Step]:
+        read, answers = Step("BulkExampleGen", RAN), Step("BulkInferrer", RAN)
+        for step, key in ((read, "examples"), (answers, "predictions")):
+            folder = tmp_path / step.id / key
+            folder.mkdir(parents=True, exist_ok=True)
+            step.outputs[key] = mlmd.Artifact(uri=str(folder))
+        counts = {"read": 9, "kept": 6, "empty text": 1, "bad encoding": 2}
+        (tmp_path / read.id / "examples" / "counts.json").write_text(json.dumps(counts))
+        aside = tmp_path / read.id / "examples" / "bulk_quarantine"
+        aside.mkdir()
+        (aside / "rows.jsonl").write_text("{}\n" * 3)
+        if answered:
+            (tmp_path / answers.id / "predictions" / "predictions.parquet").write_bytes(b"PAR1")
+        return [*make_steps(), read, answers]
+
+    return make
+
+
 def failed_at(name: str, error: BaseException) -> list[Step]:
     """The steps of a run that ended at one of them."""
     at = NODES.index(name)
     steps = [Step(node, RAN) for node in NODES[:at]]
     return [*steps, Step(name, FAILED, error=error), *(Step(node, SKIPPED) for node in NODES[at + 1 :])]
+
+
+def test_rows_without_a_label_are_counted_and_their_answers_copied(bulk_steps, tmp_path):
+    steps, root = bulk_steps(answered=True), tmp_path / "work"
+    root.mkdir()
+    place = str(tmp_path / "BulkInferrer" / "predictions" / "predictions.parquet")
+    found = summarize(steps, versions_before=[])
+    assert found["bulk"] == {
+        "rows_read": 9,
+        "rows_scored": 6,
+        "rows_quarantined": 3,
+        "quarantine_reasons": {"bad encoding": 2, "empty text": 1},
+        "path": place,
+    }
+    assert found["data"]["rows_read"] == 18
+    show_files(steps, root)
+    assert (root / "bulk.parquet").read_bytes() == b"PAR1"
+    assert len((root / "bulk_quarantine" / "rows.jsonl").read_text().splitlines()) == 3
+
+
+def test_answers_of_an_earlier_run_do_not_outlive_it(bulk_steps, tmp_path):
+    steps, root = bulk_steps(answered=False), tmp_path / "work"
+    root.mkdir()
+    (root / "bulk.parquet").write_bytes(b"old")
+    found = summarize(steps, versions_before=[])["bulk"]
+    assert (found["rows_read"], found["rows_scored"], found["path"]) == (9, 0, None)
+    show_files(steps, root)
+    assert not (root / "bulk.parquet").exists()
+
+
+def test_a_run_without_such_rows_does_not_speak_of_them(make_steps):
+    assert "bulk" not in summarize(make_steps(), versions_before=[])
 
 
 def test_a_pushed_model(make_steps):

@@ -10,7 +10,7 @@ import pytest
 from pipeline.serving.batching import Batcher
 from pipeline.serving.errors import RequestError
 from pipeline.serving.limits import Limits
-from pipeline.serving.model import Signature, TensorSpec
+from pipeline.serving.signatures import Signature, TensorSpec
 
 
 def signature(name="double", shape=(None,)) -> Signature:

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from pipeline.serving.errors import RequestError, ServingError
-from pipeline.serving.model import LoadedModel, TensorSpec
+from pipeline.serving.model import LoadedModel
+from pipeline.serving.signatures import TensorSpec
 
 
 @pytest.fixture(scope="module")

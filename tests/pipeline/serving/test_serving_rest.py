@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from pipeline.serving.model import LoadedModel, Signature, TensorSpec
+from pipeline.serving.model import LoadedModel
+from pipeline.serving.signatures import Signature, TensorSpec
 from pipeline.serving.versions import ModelStore
 
 PREDICT = "/v1/models/twin:predict"
