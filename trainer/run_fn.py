@@ -10,12 +10,13 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from trainer import checkpoint, devices
+from trainer import checkpoint, devices, warm_start
 from trainer.export import hold_variables
 from trainer.families import family_of
 from trainer.fitting import Data
 from trainer.inference import with_inference
 from trainer.spec import Spec
+from trainer.survey import vocabulary
 from trainer.warmup import write_warmup
 
 LOG = "training.json"
@@ -29,7 +30,11 @@ def run_fn(fn_args: Any) -> None:
 
     Args:
       fn_args: TFX's FnArgs; `custom_config["spec"]` is a trainer.spec.Spec as JSON. Where there are
-        "checkpoints", a folder that outlives this step's outputs, and "code", its fingerprint.
+        "checkpoints", a folder that outlives this step's outputs, and "code", its fingerprint. With
+        `base_model` the weights begin as that model's.
+
+    Raises:
+      ConfigError: that model has another shape.
     """
     devices.grow_memory()
     spec = Spec.model_validate_json(fn_args.custom_config["spec"])
@@ -37,10 +42,13 @@ def run_fn(fn_args: Any) -> None:
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     files = {"train": _files(fn_args.train_files), "eval": _files(fn_args.eval_files)}
     saved = _checkpoints(fn_args, files)
-    model, log = family.fit(Data(files, transform, fn_args.model_run_dir, saved), spec)
+    before = fn_args.base_model
+    base = warm_start.find(warm_start.folder_beside(before), spec) if before else None
+    model, log = family.fit(Data(files, transform, fn_args.model_run_dir, saved, base), spec)
     # Never model.save: the file would hold Keras' own format and no signatures.
     module = family.export(model, transform, spec)
     signatures = with_inference(module.served())
+    warm_start.leave(warm_start.folder_beside(fn_args.serving_model_dir), model, spec, vocabulary(transform))
     hold_variables(module, model)
     tf.saved_model.save(module, fn_args.serving_model_dir, signatures=signatures)
     write_warmup(fn_args.serving_model_dir, signatures, family.golden_requests(spec))
@@ -55,7 +63,13 @@ def _checkpoints(fn_args: Any, files: dict[str, list[str]]) -> str | None:
     names = [name for split in sorted(files) for name in (split, *files[split])]
     return checkpoint.folder_of(
         config.get("checkpoints"),
-        [config["spec"], config.get("code", ""), fn_args.transform_graph_path, *names],
+        [
+            config["spec"],
+            config.get("code", ""),
+            fn_args.transform_graph_path,
+            fn_args.base_model or "",
+            *names,
+        ],
     )
 
 
