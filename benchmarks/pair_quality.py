@@ -34,8 +34,9 @@ from trainer.features import IDS_A, IDS_B, LABEL, PRIMARY, TEXT_A, TEXT_B, Label
 from trainer.fitting import Data
 from trainer.metrics import pair_metrics
 from trainer.spec import narrow
-from trainer.survey import FIRST_ID
+from trainer.survey import FIRST_ID, VOCABULARY
 from trainer.text import text_features
+from trainer.warm_start import Base, leave
 
 SPLITS = ("train", "eval", "test")
 
@@ -74,16 +75,28 @@ class Rows(Data):
 class Vocabulary:
     """Stands for TFTransformOutput, as far as training looks at it."""
 
-    def __init__(self, size: int) -> None:
-        self.size = size
+    def __init__(self, tokens: list[bytes]) -> None:
+        self.tokens = tokens
 
     def vocabulary_size_by_name(self, name: str) -> int:
         """How many strings have a row of their own."""
-        return {"tokens": self.size}[name]
+        return len(self.vocabulary_by_name(name))
+
+    def vocabulary_file_by_name(self, name: str) -> str:
+        """That there are such strings."""
+        return name
+
+    def vocabulary_by_name(self, name: str) -> list[bytes]:
+        """The strings, in the order of their ids."""
+        return {"tokens": self.tokens}[name]
 
 
 def prepared(
-    config: Config, splits: dict[str, dict[str, np.ndarray]], folder: str, saved: str | None
+    config: Config,
+    splits: dict[str, dict[str, np.ndarray]],
+    folder: str,
+    saved: str | None,
+    base: Base | None = None,
 ) -> Rows:
     """What the pipeline's Transform makes of the splits; the test split comes along."""
     label, model = label_of(config), narrow(config.model, PairModel)
@@ -94,36 +107,51 @@ def prepared(
     if model.encoder == "pretrained":
         for split, table in splits.items():
             columns[split] |= {name: tf.constant(table[name].tolist()) for name in (TEXT_A, TEXT_B)}
-        return Rows({}, Vocabulary(0), folder, saved, columns)
+        return Rows({}, Vocabulary([]), folder, saved, base, columns)
     strings = {
         (split, ids): text_features(tf.constant(splits[split][text].tolist()), model.max_tokens, model.ngrams)
         for split in splits
         for ids, text in ((IDS_A, TEXT_A), (IDS_B, TEXT_B))
     }
-    known = vocabulary(tf.concat([strings["train", ids] for ids in (IDS_A, IDS_B)], 0), model)
+    known = vocabulary(
+        tf.concat([strings["train", ids] for ids in (IDS_A, IDS_B)], 0), model, base.tokens if base else ()
+    )
     table = tf.lookup.StaticVocabularyTable(
         tf.lookup.KeyValueTensorInitializer(known, np.arange(len(known), dtype=np.int64)), model.oov_buckets
     )
     for (split, ids), found in strings.items():
         columns[split][ids] = table.lookup(found) + FIRST_ID
-    return Rows({}, Vocabulary(len(known)), folder, saved, columns)
+    return Rows({}, Vocabulary(known), folder, saved, base, columns)
 
 
-def vocabulary(tokens: tf.RaggedTensor, model: PairModel) -> list[bytes]:
-    """The most frequent strings, as TF Transform orders them: by frequency, then backwards by string."""
+def vocabulary(tokens: tf.RaggedTensor, model: PairModel, first: tuple[bytes, ...] = ()) -> list[bytes]:
+    """`first`, and the most frequent strings, as TF Transform orders them: by frequency, then backwards."""
     counts = Counter(tokens.flat_values.numpy().tolist())
+    for word in first:
+        counts.pop(word, None)
     ranked = sorted(((n, word) for word, n in counts.items() if n >= model.min_frequency), reverse=True)
-    return [word for _, word in ranked[: model.vocabulary_size]]
+    return [*first, *(word for _, word in ranked)][: max(model.vocabulary_size, len(first))]
 
 
-def train(config: Config, splits: dict[str, dict[str, np.ndarray]], saved: str | None) -> dict[str, float]:
-    """One training, measured on eval and test with the weights of the best epoch on eval."""
+def train(
+    config: Config,
+    splits: dict[str, dict[str, np.ndarray]],
+    saved: str | None = None,
+    base: Base | None = None,
+    left: str | None = None,
+) -> dict[str, float]:
+    """One training, measured on eval and test with the weights of the best epoch on eval.
+
+    From the model `base`, if given; `left` is a folder for the next training.
+    """
     label, model = label_of(config), narrow(config.model, PairModel)
     with TemporaryDirectory() as folder:
-        rows = prepared(config, splits, folder, saved)
+        rows = prepared(config, splits, folder, saved, base)
         started = time.perf_counter()
         trained, log = pair_fit.fit(rows, config.spec)
         seconds = time.perf_counter() - started
+        if left is not None:
+            leave(left, trained, config.spec, rows.transform.vocabulary_by_name(VOCABULARY))
         result = {}
         forward = tf.function(lambda ids: trained(ids, training=False), reduce_retracing=True)
         for split in ("eval", "test"):
@@ -140,7 +168,8 @@ def train(config: Config, splits: dict[str, dict[str, np.ndarray]], saved: str |
         **result,
         "seconds": seconds,
         "epochs": len(curve),
-        "best epoch": 1 + int(np.argmax(curve)),
+        "best epoch": log.details.get("best_epoch", 1 + int(np.argmax(curve))),
+        **({"eval start": log.details["start"]} if base is not None else {}),
         "parameters": log.parameters,
     }
 

@@ -20,7 +20,7 @@ from tfx.types import BaseChannel, Channel, standard_artifacts
 from components.atomic_pusher.component import AtomicPusher
 from components.baselines.component import Baselines
 from components.bulk_inferrer.component import BulkExampleGen, BulkInferrer
-from components.champion.strategy import ChampionStrategy
+from components.champion.strategy import ChampionStrategy, WarmStartStrategy
 from components.data_gate.accepted import AcceptedStrategy, DataVerdict
 from components.data_gate.component import DataGate, RowGate
 from components.data_gate.requests import log_state
@@ -147,13 +147,28 @@ def components(
     window = _window(plan, example_gen, data_gate) if config.data.pattern is not None else []
     examples = window[0].outputs["examples"] if window else example_gen.outputs["examples"]
 
+    # The model in service, where training starts from it.
+    bases: list[BaseNode] = []
+    base: dict[str, BaseChannel] = {}
+    if find_earlier and config.retraining is not None and config.retraining.warm_start:
+        start = Resolver(
+            strategy_class=WarmStartStrategy,
+            base=Channel(type=standard_artifacts.Model),
+            pushed=Channel(type=standard_artifacts.PushedModel),
+            examples=examples,
+        ).with_id("WarmStartResolver")
+        start.add_upstream_node(decision[-1])
+        base = {"base_model": start.outputs["base"]}
+        bases.append(start)
+
     # Tokenization and vocabulary, as a graph that is served with the model.
     transform = Transform(
         examples=examples,
         schema=schema_gen.outputs["schema"],
         preprocessing_fn="trainer.preprocessing.preprocessing_fn",
         custom_config={
-            "spec": spec.narrowed(family.PREPROCESSING),
+            # A model that training cannot start from is refused here, not after hours.
+            "spec": spec.narrowed({*family.PREPROCESSING, *(family.SHAPE if base else ())}),
             "code": learned + code_fingerprint("components/transform", *_READING),
             "half_life": config.data.spans.half_life if config.data.spans is not None else None,
         },
@@ -163,6 +178,7 @@ def components(
         # What was counted in a span is not counted again; of data that is read as a whole nothing is kept.
         analyzer_cache=window[1].outputs["cache"] if window else None,
         disable_analyzer_cache=not window,
+        **base,
     )
     transform.add_upstream_node(decision[-1] if decision else data_gate)
 
@@ -190,6 +206,7 @@ def components(
             "checkpoints": str(root / "checkpoints"),
         },
         **best,
+        **base,
     )
 
     # The model in service, if there is one.
@@ -267,7 +284,7 @@ def components(
         bulk += [rows, inferrer]
     return [
         example_gen, row_gate, statistics_gen, schema_gen, example_validator, *accepted, data_gate,
-        *decision, *window, transform, baselines,
+        *decision, *window, *bases, transform, baselines,
         *tuners, trainer, *champions, evaluator, quality_gate, serving_gate, pusher, *bulk,
     ]  # fmt: skip
 

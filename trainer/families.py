@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from trainer.fitting import Data, TrainingLog
     from trainer.spec import Spec
+    from trainer.warm_start import Base
 
 MODULES = {"pair": "trainer.pair", "vae": "trainer.vae.family", "dense": "trainer.dense.family"}
 
@@ -63,11 +64,17 @@ class Family(Protocol):
     EVALUATION: tuple[str, ...]
     """The fields of `[model]` that metrics, baselines and golden requests read."""
 
-    def preprocess(self, inputs: dict[str, Any], spec: Spec) -> dict[str, Any]:
-        """Raw features to transformed ones, as a tf.Transform preprocessing_fn."""
+    SHAPE: tuple[str, ...]
+    """The fields of `[model]` in which a model that starts from another's weights must be like it."""
+
+    def preprocess(self, inputs: dict[str, Any], spec: Spec, base: Base | None = None) -> dict[str, Any]:
+        """Raw features to transformed ones, as a tf.Transform preprocessing_fn.
+
+        Ids that the model `base` knows stay what they are.
+        """
 
     def fit(self, data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
-        """Trains on transformed examples; the model has its best weights."""
+        """Trains on transformed examples, from `data.base` if it is given; the model has its best weights."""
 
     def export(self, model: keras.Model, transform: tft.TFTransformOutput, spec: Spec) -> Served:
         """The module to save, with every signature of the served model."""

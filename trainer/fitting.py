@@ -7,13 +7,16 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 
 from trainer.errors import KembarError
+
+if TYPE_CHECKING:
+    from trainer.warm_start import Base
 
 # The command line shows what comes through here, line by line.
 PROGRESS = logging.getLogger("kembar.progress")
@@ -33,6 +36,8 @@ class Data:
     """Where this training, and no other, may save what it needs to go on after its process was killed."""
     share: tuple[int, int] | None = None
     """Rows of `train` that are used, and rows that there are; None for all. They are spread evenly."""
+    base: Base | None = None
+    """The model to start from."""
 
     def pools(self, split: str, rows: int) -> tf.data.Dataset:
         """Parsed examples of one split, in order, `rows` at a time: dicts of tensors [rows, ...]."""

@@ -171,3 +171,14 @@ def _squares(labels: Any, scores: Any) -> Any:
 def _flat(labels: Any, scores: Any) -> tuple[Any, Any]:
     scores = ops.reshape(ops.convert_to_tensor(scores), (-1,))
     return ops.reshape(ops.cast(labels, scores.dtype), (-1,)), scores
+
+
+def shared(loss: Loss, parts: int) -> Loss:
+    """Keras adds up the losses of `parts` devices; their mean is what is meant."""
+    if parts == 1:
+        return loss
+
+    def share(labels: Any, scores: Any) -> Any:
+        return loss(labels, scores) / parts
+
+    return share

@@ -22,17 +22,31 @@ from trainer.slices import pair_slices
 from trainer.spec import Spec, narrow
 from trainer.survey import FIRST_ID, VOCABULARY
 from trainer.text import text_features
+from trainer.warm_start import Base
 
 EVALUATED = "evaluate"
 SCORE = "evaluation"
 PREPROCESSING = PairModel.PREPROCESSING
 EVALUATION = PairModel.EVALUATION
+SHAPE = (
+    "encoder",
+    "weights",
+    "frozen",
+    "head",
+    "hidden",
+    "oov_buckets",
+    "ngrams",
+    "embedding_dim",
+    "units",
+    "lowercase",
+)
 
 
-def preprocess(inputs: dict[str, Any], spec: Spec) -> dict[str, Any]:
+def preprocess(inputs: dict[str, Any], spec: Spec, base: Base | None = None) -> dict[str, Any]:
     """`text_a`, `text_b`, `label` [batch, 1] to ids, sparse [batch, (tokens)], and the label scaled to 0..1.
 
-    A class keeps its place in the list of classes. Both texts share one vocabulary, learned from both.
+    A class keeps its place in the list of classes. Both texts share one vocabulary, learned from both. It
+    begins with that of `base`; the most frequent others follow while there is room in `vocabulary_size`.
     """
     model, label = narrow(spec.model, PairModel), _label(spec)
     low, high = (0.0, 1.0) if label.kind == "classes" else label.bounds
@@ -44,18 +58,34 @@ def preprocess(inputs: dict[str, Any], spec: Spec) -> dict[str, Any]:
         for ids, text in ((IDS_A, TEXT_A), (IDS_B, TEXT_B))
     }
     strings = tf.concat([texts[IDS_A].flat_values, texts[IDS_B].flat_values], axis=0)
+    known = base.tokens if base is not None else ()
+    room = model.vocabulary_size - len(known)
+    if known:
+        strings = _unknown(strings, known) if room > 0 else strings[:0]
     vocabulary = tft.vocabulary(
         strings,
         # Strings with a weight are counted batch by batch before they leave the graph.
         weights=tf.ones_like(strings, tf.float32),
-        top_k=model.vocabulary_size,
+        top_k=max(1, room),
         frequency_threshold=model.min_frequency,
         vocab_filename=VOCABULARY,
+        reserved_tokens=known or None,
     )
     for name, tokens in texts.items():
         found = tft.apply_vocabulary(tokens.to_sparse(), vocabulary, num_oov_buckets=model.oov_buckets)
         outputs[name] = tf.SparseTensor(found.indices, found.values + FIRST_ID, found.dense_shape)
     return outputs
+
+
+def _unknown(strings: tf.Tensor, known: tuple[bytes, ...]) -> tf.Tensor:
+    """Those of `strings` that are not known."""
+    table = tft.make_and_track_object(
+        lambda: tf.lookup.StaticHashTable(
+            tf.lookup.KeyValueTensorInitializer(tf.constant(known), tf.ones([len(known)], tf.int64)), 0
+        ),
+        name="known_tokens",
+    )
+    return tf.boolean_mask(strings, table.lookup(strings) == 0)
 
 
 def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:

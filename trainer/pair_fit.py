@@ -20,12 +20,13 @@ from trainer.features import IDS_A, IDS_B, LABEL, PRIMARY, Label
 from trainer.fitting import EARLY_STOPPING, Data, EvalMetric, Progress, TrainingLog, announce
 from trainer.heads import build_head, build_in_batch, build_pair
 from trainer.kernels import lstm_kernels, lstms
-from trainer.losses import Loss, balanced, make_loss
+from trainer.losses import Loss, balanced, make_loss, shared
 from trainer.metrics import DEFAULT_THRESHOLD, best_threshold, pair_metrics
 from trainer.optimizers import make_optimizer
 from trainer.order import HOST, Order, draws, row_batches
 from trainer.spec import Spec, narrow
-from trainer.survey import Survey, take_survey, vocabulary_rows
+from trainer.survey import VOCABULARY, Survey, take_survey, vocabulary, vocabulary_rows
+from trainer.warm_start import Start, carry_over, growth
 
 _EVAL_ROWS = 1_024
 _XLA_MULTIPLE = 8
@@ -80,11 +81,17 @@ def _from_scratch(data: Data, spec: Spec, config: PairModel) -> tuple[keras.Mode
     survey = take_survey(pools["train"], rows, narrow(spec.label, Label))
 
     def build(first: bool) -> keras.Model:
-        return build_pair(
+        model = build_pair(
             config, build_tower(config, rows, survey.token_weights if first else None), _classes(spec)
         )
+        if first and data.base is not None:
+            tokens = data.transform.vocabulary_by_name(VOCABULARY)
+            carry_over(model, data.base, tokens, config.oov_buckets)
+        return model
 
     model, log = _train_on_ids(data, spec, pools, survey, build)
+    if data.base is not None:
+        log.details |= growth(data.base, vocabulary(data.transform), config.vocabulary_size)
     for layer in lstms(model.get_layer("tower")):
         layer.use_cudnn = False
     return model, log
@@ -94,7 +101,11 @@ def _fine_tuned(data: Data, spec: Spec, config: PairModel, pools: Pools) -> tupl
     survey = take_survey(pools["train"], 0, narrow(spec.label, Label))
 
     def build(first: bool) -> keras.Model:
-        return build_pair(config, pretrained.build_tower(config, load=first), _classes(spec))
+        load = first and data.base is None
+        model = build_pair(config, pretrained.build_tower(config, load), _classes(spec))
+        if first and data.base is not None:
+            carry_over(model, data.base)
+        return model
 
     return _train_on_ids(data, spec, pools, survey, build)
 
@@ -113,7 +124,10 @@ def _frozen(data: Data, spec: Spec, config: PairModel, pools: Pools) -> tuple[ke
         dim = trunk.output_shape[-1]
         top, head = pretrained.build_top(config, dim), build_head(config, dim, _classes(spec))
         inputs = {name: keras.Input((dim,), name=name) for name in (IDS_A, IDS_B)}
-        return keras.Model(inputs, head([top(one) for one in inputs.values()]), name="pair")
+        model = keras.Model(inputs, head([top(one) for one in inputs.values()]), name="pair")
+        if data.base is not None:
+            carry_over(model, data.base)
+        return model
 
     order = Order(draws(training.seed, training.epochs, 2))
     size = min(training.batch_size, survey.pairs)
@@ -183,7 +197,7 @@ def _train(
         # Each length of batch is compiled again: on a GPU Keras' own choice can be XLA.
         trained.compile(
             make_optimizer(training, steps_per_epoch, parts),
-            loss=_share(loss, parts),
+            loss=shared(loss, parts),
             jit_compile=training.compiled and parts == 1,
         )
     devices.check_shares(training.batch_size, survey.pairs, parts)
@@ -196,6 +210,7 @@ def _train(
     )
     kernels = lstm_kernels(model) if _encoder(model) == "tower" else {}
     details = announce({**devices.describe(model), **kernels})
+    started = [Start(trained, stopping, measure)] if data.base is not None else []
     checkpoint = Checkpoint(data.checkpoints)
     history = trained.fit(
         batches.train,
@@ -207,12 +222,15 @@ def _train(
             batches.order,
             EvalMetric(metric, measure),
             stopping,
+            *started,
             *data.watchers(),
             Progress(training.epochs),
             checkpoint,
         ],
     ).history
     details |= checkpoint.details
+    for start in started:
+        details |= start.details
     log = TrainingLog.of(
         model, history, survey.pairs, checkpoint.seconds, details, kept_epoch=stopping.best_epoch
     )
@@ -275,14 +293,3 @@ def _classes(spec: Spec) -> int:
 def _loss(training: Training, label: Label, survey: Survey) -> Loss:
     weights = balanced(survey.class_counts) if training.class_weights == "balanced" else None
     return make_loss(training.loss_for(label.kind), label.count, training.label_smoothing, weights)
-
-
-def _share(loss: Loss, parts: int) -> Loss:
-    """Keras adds up the losses of `parts` devices; their mean is what is meant."""
-    if parts == 1:
-        return loss
-
-    def share(labels: Any, scores: Any) -> Any:
-        return loss(labels, scores) / parts
-
-    return share

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from trainer import warm_start
 from trainer.families import family_of
 from trainer.spec import Spec
+
+# Key of `custom_config`: the folder that the model to start from left for this, if there is such a model.
+BASE = "base"
 
 
 def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> dict[str, Any]:
     """Raw features to transformed ones, as the configured family wants them."""
     spec = Spec.model_validate_json(custom_config["spec"])
-    return family_of(spec).preprocess(inputs, spec)
+    folder = custom_config.get(BASE)
+    base = warm_start.find(folder, spec) if folder else None
+    return family_of(spec).preprocess(inputs, spec, base)

@@ -10,12 +10,13 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from trainer import checkpoint, devices
+from trainer import checkpoint, devices, warm_start
 from trainer.export import hold_variables
 from trainer.families import family_of
 from trainer.fitting import Data, file_names
 from trainer.inference import with_inference
 from trainer.spec import Spec
+from trainer.survey import vocabulary
 from trainer.tuning import found_values, laid_over
 from trainer.warmup import write_warmup
 
@@ -31,7 +32,10 @@ def run_fn(fn_args: Any) -> None:
     Args:
       fn_args: TFX's FnArgs; `custom_config["spec"]` is a trainer.spec.Spec as JSON. `hyperparameters`, where
         there was a search, are laid over it. Where there are "checkpoints", a folder that outlives this
-        step's outputs, and "code", its fingerprint.
+        step's outputs, and "code", its fingerprint. With `base_model` the weights begin as that model's.
+
+    Raises:
+      ConfigError: that model has another shape.
     """
     devices.grow_memory()
     spec = Spec.model_validate_json(fn_args.custom_config["spec"])
@@ -42,12 +46,15 @@ def run_fn(fn_args: Any) -> None:
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     files = {"train": file_names(fn_args.train_files), "eval": file_names(fn_args.eval_files)}
     saved = _checkpoints(fn_args, spec.model_dump_json(), files)
-    model, log = family.fit(Data(files, transform, fn_args.model_run_dir, saved), spec)
+    before = fn_args.base_model
+    base = warm_start.find(warm_start.folder_beside(before), spec) if before else None
+    model, log = family.fit(Data(files, transform, fn_args.model_run_dir, saved, base=base), spec)
     if tuned:
         log.details["tuned"] = tuned
     # Never model.save: the file would hold Keras' own format and no signatures.
     module = family.export(model, transform, spec)
     signatures = with_inference(module.served())
+    warm_start.leave(warm_start.folder_beside(fn_args.serving_model_dir), model, spec, vocabulary(transform))
     hold_variables(module, model)
     tf.saved_model.save(module, fn_args.serving_model_dir, signatures=signatures)
     write_warmup(fn_args.serving_model_dir, signatures, family.golden_requests(spec))
@@ -62,5 +69,5 @@ def _checkpoints(fn_args: Any, spec: str, files: dict[str, list[str]]) -> str | 
     names = [name for split in sorted(files) for name in (split, *files[split])]
     return checkpoint.folder_of(
         config.get("checkpoints"),
-        [spec, config.get("code", ""), fn_args.transform_graph_path, *names],
+        [spec, config.get("code", ""), fn_args.transform_graph_path, fn_args.base_model or "", *names],
     )

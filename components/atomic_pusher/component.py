@@ -18,6 +18,7 @@ from components.atomic_pusher.versions import push
 from components.champion import MODEL_ID, PUSHED_DESTINATION, PUSHED_VERSION
 from components.quality_gate.component import FILE as DECISION
 from components.serving_gate.probe import Model, warm_up
+from components.window.strategy import EXAMPLES_IDS, ids_of
 from trainer.errors import ServingError
 
 
@@ -56,6 +57,7 @@ class Executor(pusher_executor.Executor):
             mirror(target.parent, exec_properties["mirror"], exec_properties["name"])
         pushed.set_int_custom_property("pushed", 1)
         pushed.set_int_custom_property(MODEL_ID, model.id)
+        pushed.set_string_custom_property(EXAMPLES_IDS, ids_of(examples))
         pushed.set_string_custom_property(PUSHED_DESTINATION, str(target))
         pushed.set_string_custom_property(PUSHED_VERSION, target.name)
 

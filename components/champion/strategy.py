@@ -14,6 +14,7 @@ from tfx.dsl.components.common import resolver
 from components.atomic_pusher.pins import read_pins
 from components.atomic_pusher.versions import in_service
 from components.champion import MODEL_ID, PUSHED_DESTINATION, PUSHED_VERSION
+from components.window.strategy import EXAMPLES_IDS, ids_of
 
 Artifacts = list[types.Artifact]
 
@@ -32,17 +33,44 @@ class ChampionStrategy(resolver.ResolverStrategy):
         """The same keys; `champion` holds one model, or none when nothing has been pushed yet."""
         del store
         candidates = {artifact.id for artifact in input_dict.get("candidate", [])}
-        pushed = sorted(
-            (a for a in input_dict["pushed"] if a.get_int_custom_property("pushed") == 1), key=lambda a: a.id
-        )
-        pinned = _pinned(pushed)
-        if pinned is not None:
-            pushed = [a for a in pushed if int(a.get_string_custom_property(PUSHED_VERSION)) <= pinned]
-        models = [artifact.get_int_custom_property(MODEL_ID) for artifact in pushed]
-        while models and models[-1] in candidates:
-            models.pop()
-        served = models[-1:]
-        return {**input_dict, "champion": [a for a in input_dict["champion"] if a.id in served]}
+        pushed = _served(input_dict["pushed"])
+        while pushed and pushed[-1].get_int_custom_property(MODEL_ID) in candidates:
+            pushed.pop()
+        return {**input_dict, "champion": _model(pushed, input_dict["champion"])}
+
+
+class WarmStartStrategy(resolver.ResolverStrategy):
+    """From `base` (all models), `pushed` (all pushed models) and `examples`, keeps the one in service.
+
+    One that was made from the very examples of this run is passed over while it is the last: when nothing has
+    changed, the training begins where it began the first time, and comes out of the cache.
+    """
+
+    def resolve_artifacts(self, store: Any, input_dict: dict[str, Artifacts]) -> dict[str, Artifacts]:
+        """The same keys; `base` holds one model, or none when no other data was trained on yet."""
+        del store
+        mine = ids_of(input_dict["examples"])
+        pushed = _served(input_dict["pushed"])
+        while pushed and pushed[-1].get_string_custom_property(EXAMPLES_IDS) == mine:
+            pushed.pop()
+        return {**input_dict, "base": _model(pushed, input_dict["base"])}
+
+
+def _served(pushed: Artifacts) -> Artifacts:
+    """What was really pushed, oldest first, up to the version that is pinned."""
+    found = sorted(
+        (one for one in pushed if one.get_int_custom_property("pushed") == 1), key=lambda one: one.id
+    )
+    pinned = _pinned(found)
+    if pinned is None:
+        return found
+    return [one for one in found if int(one.get_string_custom_property(PUSHED_VERSION)) <= pinned]
+
+
+def _model(pushed: Artifacts, models: Artifacts) -> Artifacts:
+    """The model that was pushed last."""
+    served = [one.get_int_custom_property(MODEL_ID) for one in pushed[-1:]]
+    return [model for model in models if model.id in served]
 
 
 def _pinned(pushed: Artifacts) -> int | None:

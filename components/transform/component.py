@@ -21,10 +21,11 @@ from tfx import components as tfx_components
 from tfx.components.transform import executor
 from tfx.dsl.components.base import executor_spec
 from tfx.dsl.io import fileio
-from tfx.types import Artifact, artifact_utils
+from tfx.types import Artifact, BaseChannel, artifact_utils
 from tfx_bsl.coders import example_coder
 
 from components.tfrecords import BatchedExamples, write_batches
+from components.transform.base import BASE_MODEL, TransformSpec, tell
 from components.window.strategy import EXAMPLES_IDS, ids_of
 
 TRAIN = "train"
@@ -48,8 +49,11 @@ class Window:
     """of the rows of each training split, by its folder"""
 
     @classmethod
-    def of(cls, examples: Sequence[Artifact], half_life: float | None) -> Window:
-        """What the artifacts come to, which are in order of their spans."""
+    def of(cls, examples: Sequence[Artifact], half_life: float | None, started: bool = False) -> Window:
+        """What the artifacts come to, which are in order of their spans.
+
+        With `started` only tokens are counted that a model, from which training starts, does not know.
+        """
         folders = [artifact_utils.get_split_uri([one], TRAIN) for one in examples]
         shares = {}
         if half_life is not None:
@@ -64,8 +68,8 @@ class Window:
             for folder in folders
             for file in fileio.glob(os.path.join(folder, "*.gz"))
         )
-        # What was counted in rows that are fewer each time is of no use the next time.
-        together = half_life is not None or size < CACHED_BYTES * len(examples)
+        # What was counted in rows that are fewer each time, or for one model, is of no use the next time.
+        together = half_life is not None or started or size < CACHED_BYTES * len(examples)
         return cls(tuple(one.uri for one in examples), together, shares)
 
 
@@ -117,17 +121,18 @@ class Executor(executor.Executor):
     def Do(self, input_dict: dict, output_dict: dict, exec_properties: dict[str, Any]) -> None:
         """What TFX's own executor does, which names its processor itself."""
         examples = sorted(input_dict["examples"], key=lambda artifact: artifact.span)
+        inputs, outputs = {**input_dict, "examples": examples}, output_dict
+        if base := inputs.pop(BASE_MODEL, []):
+            exec_properties = tell(exec_properties, base)
         told = json.loads(exec_properties["custom_config"])
-        window = Window.of(examples, told.get("half_life"))
+        window = Window.of(examples, told.get("half_life"), bool(base))
         if window.together:
-            input_dict = {**input_dict, "examples": examples[:1], "analyzer_cache": []}
+            inputs |= {"examples": examples[:1], "analyzer_cache": []}
             outputs = {key: value for key, value in output_dict.items() if key != "updated_analyzer_cache"}
-        else:
-            input_dict, outputs = {**input_dict, "examples": examples}, output_dict
         own = executor.TransformProcessor
         executor.TransformProcessor = functools.partial(_Processor, window)
         try:
-            super().Do(input_dict, outputs, exec_properties)
+            super().Do(inputs, outputs, exec_properties)
         finally:
             executor.TransformProcessor = own
         output_dict["transformed_examples"] = outputs["transformed_examples"]
@@ -136,6 +141,13 @@ class Executor(executor.Executor):
 
 
 class Transform(tfx_components.Transform):
-    """TFX's Transform component."""
+    """TFX's Transform component; `base_model` holds a model whose ids are to stay, or none."""
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
+
+    def __init__(self, *, base_model: BaseChannel | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        told: Any = self.spec
+        self.spec: Any = TransformSpec(
+            **told.inputs, **told.outputs, **told.exec_properties, **{BASE_MODEL: base_model}
+        )

@@ -36,6 +36,12 @@ class Transform:
     def vocabulary_size_by_name(self, name: str) -> int:
         return {"tokens": WORDS}[name]
 
+    def vocabulary_file_by_name(self, name: str) -> str:
+        return name
+
+    def vocabulary_by_name(self, name: str) -> list[bytes]:
+        return [b"%d" % at for at in range(self.vocabulary_size_by_name(name))]
+
 
 def spec_of(kind: str, **changes: Any) -> Spec:
     """Dropout, noise, averaged weights, a schedule and early stopping: all that has a state."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from trainer.heads import build_pair
 from trainer.ops import load_model
 from trainer.pair import export, fit
 from trainer.spec import Spec
+from trainer.warm_start import find, leave
 
 pytest.importorskip("safetensors", reason="the extra `pretrained` is not installed")
 keras_hub = pytest.importorskip("keras_hub", reason="the extra `pretrained` is not installed")
@@ -225,3 +227,21 @@ def test_minilm_ranks_sentences_untrained():
     u, v = (tower(piece(tf.constant([row[at] for row in rows])).to_tensor()).numpy() for at in (5, 6))
     cosine = np.sum(u * v, axis=1) / np.linalg.norm(u, axis=1) / np.linalg.norm(v, axis=1)
     assert np.corrcoef(cosine, [float(row[4]) for row in rows])[0, 1] > 0.8
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_warm_start_carries_what_was_trained_and_leaves_the_rest_in_its_folder(
+    frozen, folder, data, tmp_path
+):
+    spec = spec_of(folder, frozen=frozen, dropout=0.0, calibrated=False)
+    before, _ = fit(data, spec)
+    leave(str(tmp_path / "left"), before, spec)
+    base = find(str(tmp_path / "left"), spec)
+    assert any(path.startswith("token") for path in base.weights) is not frozen
+    # With such a rate no epoch is better than the start, and so the start remains.
+    rate = 1e-9 if frozen else 9.0
+    useless = spec_of(folder, frozen=frozen, dropout=0.0, calibrated=False, learning_rate=rate)
+    after, log = fit(replace(data, base=base), useless)
+    assert log.details["best_epoch"] == 0
+    for one, other in zip(before.get_weights(), after.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)

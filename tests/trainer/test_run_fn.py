@@ -11,10 +11,10 @@ from trainer.run_fn import _checkpoints
 FILES = {"train": ["/t/a.gz", "/t/b.gz"], "eval": ["/e/a.gz"]}
 
 
-def folder(files=FILES, transform="/transform/7", **config):
+def folder(files=FILES, transform="/transform/7", base=None, **config):
     given = {"spec": "{}", "code": "c0de", "checkpoints": "/root/checkpoints", **config}
-    given_to = SimpleNamespace(custom_config=given, transform_graph_path=transform)
-    return _checkpoints(given_to, given["spec"], files)
+    arguments = SimpleNamespace(custom_config=given, transform_graph_path=transform, base_model=base)
+    return _checkpoints(arguments, given["spec"], files)
 
 
 def test_the_same_training_finds_its_folder_again():
@@ -28,6 +28,7 @@ def test_the_same_training_finds_its_folder_again():
         {"spec": '{"seed": 2}'},
         {"code": "changed"},
         {"transform": "/transform/8"},
+        {"base": "/Trainer/model/3/Format-Serving"},
         {"files": {"train": ["/t/a.gz"], "eval": ["/t/b.gz", "/e/a.gz"]}},
         {"checkpoints": "/other"},
     ],
@@ -37,5 +38,5 @@ def test_another_training_has_another_folder(change):
 
 
 def test_no_folder_no_checkpoints():
-    given = SimpleNamespace(custom_config={"spec": "{}"}, transform_graph_path="/transform/7")
+    given = SimpleNamespace(custom_config={"spec": "{}"}, transform_graph_path="/t/7", base_model=None)
     assert _checkpoints(given, "{}", FILES) is None

@@ -18,7 +18,8 @@ def build(model: Dense, dimension: int, classes: int, seed: int) -> keras.Model:
 
 def sequential(hidden: tuple[int, ...], dimension: int, classes: int, seed: int) -> keras.Model:
     """A list of layers."""
-    return keras.Sequential([keras.Input((dimension,), name="vector"), *_layers(hidden, classes, seed)])
+    layers = [keras.Input((dimension,), name="vector"), *_layers(hidden, classes, seed)]
+    return keras.Sequential(layers, name="dense")
 
 
 def functional(hidden: tuple[int, ...], dimension: int, classes: int, seed: int) -> keras.Model:

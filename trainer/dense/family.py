@@ -24,17 +24,19 @@ from trainer.metrics import class_metrics
 from trainer.order import HOST, Order, draws, even_batches, row_batches
 from trainer.scaling import Scaling, to_standard
 from trainer.spec import Spec, VectorSpec, narrow
+from trainer.warm_start import Base, Start, carry_over
 
 EVALUATED = "serve_examples"
 SCORE = "probabilities"
 PREPROCESSING = Dense.PREPROCESSING
 EVALUATION = Dense.EVALUATION
+SHAPE = ("hidden", "builder")
 _POOL_ROWS = 8_192
 
 
-def preprocess(inputs: dict[str, Any], spec: Spec) -> dict[str, Any]:
+def preprocess(inputs: dict[str, Any], spec: Spec, base: Base | None = None) -> dict[str, Any]:
     """`vector` [batch, n] standardized, `label` [batch, 1] as it is."""
-    del spec
+    del spec, base  # whose scaling was that of other data
     return {VECTOR: to_standard(inputs[VECTOR]), LABEL: inputs[LABEL]}
 
 
@@ -45,6 +47,8 @@ def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
     vectors, labels = _load(data, "train")
     with devices.precision(training.mixed_precision), devices.strategy().scope():
         model = _build(spec, training)
+        if data.base is not None:
+            carry_over(model, data.base)
         model.compile(
             keras.optimizers.Adam(training.learning_rate),
             loss="sparse_categorical_crossentropy",
@@ -56,11 +60,17 @@ def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
     stopping = keras.callbacks.EarlyStopping(
         "val_loss", patience=training.patience, restore_best_weights=True
     )
+    held_out = even_batches(_load(data, "eval"), _POOL_ROWS, parts)
     details = announce(devices.describe(model))
+    started = []
+    if data.base is not None:
+        started.append(
+            Start(model, stopping, lambda: model.evaluate(held_out, verbose=0, return_dict=True)["loss"])
+        )
     checkpoint = Checkpoint(data.checkpoints)
     history = model.fit(
         _batches(vectors, labels, training.batch_size, order, parts),
-        validation_data=even_batches(_load(data, "eval"), _POOL_ROWS, parts),
+        validation_data=held_out,
         initial_epoch=checkpoint.restore(model, stopping, EARLY_STOPPING, training.epochs),
         epochs=training.epochs,
         verbose=0,
@@ -68,6 +78,7 @@ def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
         callbacks=[
             order,
             stopping,
+            *started,
             *data.watchers(),
             Progress(training.epochs),
             checkpoint,
@@ -76,13 +87,11 @@ def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
     # Served in float32 and on any machine, whatever it was trained in and on.
     served = _build(spec, training)
     served.set_weights(model.get_weights())
+    details |= checkpoint.details
+    for start in started:
+        details |= start.details
     log = TrainingLog.of(
-        served,
-        history,
-        len(vectors),
-        checkpoint.seconds,
-        {**details, **checkpoint.details},
-        kept_epoch=stopping.best_epoch,
+        served, history, len(vectors), checkpoint.seconds, details, kept_epoch=stopping.best_epoch
     )
     return served, log
 

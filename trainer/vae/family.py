@@ -25,11 +25,13 @@ from trainer.vae.evaluation import evaluate
 from trainer.vae.serving import VaeServing
 from trainer.vae.signatures import anomaly_threshold
 from trainer.vae.training import evaluation_vectors, kept_epoch, train
+from trainer.warm_start import Base
 
 EVALUATED = "evaluate"
 SCORE = "evaluation"
 PREPROCESSING = Vae.PREPROCESSING
 EVALUATION = Vae.EVALUATION
+SHAPE = ("encoder", "decoder", "latent", "activation", "likelihood")
 # What `evaluate` gives for each row, in this order.
 COLUMNS = ("elbo", "negative_elbo", "nll", "reconstruction", "kl")
 _POOL_ROWS = 8_192
@@ -37,8 +39,9 @@ _POOL_ROWS = 8_192
 _LOG_SAMPLES, _LOG_ROWS = 50, 2_000
 
 
-def preprocess(inputs: dict[str, Any], spec: Spec) -> dict[str, Any]:
+def preprocess(inputs: dict[str, Any], spec: Spec, base: Base | None = None) -> dict[str, Any]:
     """`vector` [batch, n]: to 0..1 for a Bernoulli likelihood, standardized for a Gaussian one."""
+    del base  # whose scaling was that of other data
     bernoulli = narrow(spec.model, Vae).likelihood == "bernoulli"
     vector = inputs[VECTOR]
     scaled = to_unit(vector, narrow(spec.vector, VectorSpec)) if bernoulli else to_standard(vector)
@@ -55,7 +58,9 @@ def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
         check_varied(rows, narrow(spec.vector, VectorSpec))
     callbacks = [*data.watchers(), Progress(training.epochs)]
     checkpoint = Checkpoint(data.checkpoints)
-    trained, history = train(config, training, rows, held_out, callbacks, checkpoint=checkpoint)
+    trained, history = train(
+        config, training, rows, held_out, callbacks, checkpoint=checkpoint, base=data.base
+    )
     seconds = checkpoint.seconds
     # Served in float32 and on any machine, whatever it was trained in and on.
     model = VariationalAutoencoder(config, rows.shape[-1], training.seed)

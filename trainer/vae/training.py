@@ -11,11 +11,12 @@ import tensorflow as tf
 
 from trainer import devices
 from trainer.checkpoint import Checkpoint
-from trainer.fitting import announce
+from trainer.fitting import PROGRESS, announce
 from trainer.optimizers import learning_rate
 from trainer.order import HOST, Order, draws, even_batches, row_batches
 from trainer.vae.builder import VariationalAutoencoder
 from trainer.vae.config import Vae, VaeTraining
+from trainer.warm_start import Base, carry_over
 
 # Steps that run between two looks of Python at the training loop: its cost vanishes, Ctrl-C still answers.
 STEPS_PER_EXECUTION = 16
@@ -129,6 +130,12 @@ class KeepBest(keras.callbacks.Callback):
         self.best_loss = float("inf")
         self.best_weights: list[np.ndarray] | None = None
 
+    def start(self, model: keras.Model, loss: float) -> None:
+        """Let the weights that training begins with count as the last epoch before those that count."""
+        PROGRESS.info("start  eval_loss %.4f", loss)
+        self.best_epoch, self.best_loss = self.first_epoch - 1, loss
+        self.best_weights = model.get_weights()
+
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Remember which epoch it is."""
         self.epoch = epoch
@@ -165,13 +172,21 @@ def train(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: int | str = 0,
     checkpoint: Checkpoint | None = None,
+    base: Base | None = None,
 ) -> tuple[VariationalAutoencoder, dict[str, list[float]]]:
-    """A new model of vectors [rows, n], and its curves; see `fit`, which also continues an old one."""
+    """A new model of vectors [rows, n], and its curves; see `fit`, which also continues an old one.
+
+    With `base` it begins with that model's weights.
+    """
     with devices.precision(training.mixed_precision), devices.strategy().scope():
         model = VariationalAutoencoder(config, vectors.shape[-1], training.seed)
     check_vectors(model, vectors, "train")
     model.start_from(vectors)
-    return model, fit(model, vectors, evaluation, training, callbacks, verbose, checkpoint)
+    if base is not None:
+        with model.distribute_strategy.scope():
+            carry_over(model, base)
+    started = base is not None
+    return model, fit(model, vectors, evaluation, training, callbacks, verbose, checkpoint, started)
 
 
 def fit(
@@ -182,12 +197,14 @@ def fit(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: int | str = 0,
     checkpoint: Checkpoint | None = None,
+    started: bool = False,
 ) -> dict[str, list[float]]:
     """Train on `train` [rows, n], keep the epoch that is best on `evaluation`; the curves by name.
 
     Values are as the decoder is to give them back: in [0, 1] for a Bernoulli likelihood. The curves hold
     `loss`, `reconstruction`, `kl`, `negative_elbo` and the same with `val_`: nats per example, by epoch.
-    With a `checkpoint` a training that was killed goes on where it was saved last.
+    With a `checkpoint` a training that was killed goes on where it was saved last. If it has `started` from
+    another model's weights, those stay if no epoch is better.
 
     Raises:
         ValueError: an array is empty, has another width than the model, or values it cannot have.
@@ -210,6 +227,9 @@ def fit(
     keep = KeepBest(training.patience, config.kl_warmup_epochs)
     checkpoint = checkpoint or Checkpoint()
     announce(devices.describe(model))
+    held_out = even_batches((evaluation_vectors(config, evaluation),), _EVALUATED_ROWS, parts)
+    if started:
+        keep.start(model, model.evaluate(held_out, verbose=0, return_dict=True)["loss"])
     watchers = [order, KlWarmup(config.beta, config.kl_warmup_epochs), keep]
     averaging = [keras.callbacks.SwapEMAWeights()] if training.weight_average else []
     history = model.fit(
@@ -217,7 +237,7 @@ def fit(
         initial_epoch=checkpoint.restore(model, keep, KEPT, training.epochs),
         epochs=training.epochs,
         shuffle=False,
-        validation_data=even_batches((evaluation_vectors(config, evaluation),), _EVALUATED_ROWS, parts),
+        validation_data=held_out,
         # The average goes in before KeepBest looks and comes out after: Keras calls them in this order.
         callbacks=[*watchers, *averaging, *callbacks, checkpoint],
         verbose=verbose,

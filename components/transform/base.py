@@ -1,0 +1,30 @@
+"""The model that a training starts from, as an input of Transform: its vocabulary comes first."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, ClassVar
+
+from tfx.types import artifact_utils, component_spec, standard_artifacts, standard_component_specs
+from tfx.utils import path_utils
+
+from trainer.preprocessing import BASE
+from trainer.warm_start import folder_beside
+
+BASE_MODEL = "base_model"
+
+
+class TransformSpec(standard_component_specs.TransformSpec):
+    """TFX's, and the model."""
+
+    INPUTS: ClassVar = {
+        **standard_component_specs.TransformSpec.INPUTS,
+        BASE_MODEL: component_spec.ChannelParameter(type=standard_artifacts.Model, optional=True),
+    }
+
+
+def tell(exec_properties: dict[str, Any], base: list[Any]) -> dict[str, Any]:
+    """The properties, in which `preprocessing_fn` finds what the model left for it."""
+    served = path_utils.serving_model_path(artifact_utils.get_single_uri(base))
+    told = {**json.loads(exec_properties["custom_config"]), BASE: folder_beside(served)}
+    return {**exec_properties, "custom_config": json.dumps(told)}
