@@ -205,13 +205,13 @@ def test_settings_have_a_section_and_a_key(write, setting):
         ),
         (
             VALID + '[bulk]\ninput = "x.csv"\ncolumns = ["a", "b"]\n',
-            "the file: [bulk] does not fit [data]: columns is for files without a header: set header = false",
+            "[bulk] does not fit [data]: columns is for files without a header: set header = false",
         ),
         (
             VALID
             + 'header = false\ncolumns = ["score", "a", "b"]\n'
             + '[bulk]\ninput = "x.csv"\ncolumns = ["a", "c"]\n',
-            "the file: [bulk] does not fit [data]: text_b = 'b' is not among columns = ['a', 'c']",
+            "[bulk] does not fit [data]: text_b = 'b' is not among columns = ['a', 'c']",
         ),
         ("[pipeline\n", "not valid TOML: "),
         (PIPELINE + "name = 3\n", "not valid TOML: "),
