@@ -5,7 +5,6 @@ Nothing in here asks which model family is served: `trainer/families.py` is the 
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -19,31 +18,26 @@ from tfx.types import BaseChannel, Channel, standard_artifacts
 
 from components.atomic_pusher.component import AtomicPusher
 from components.baselines.component import Baselines
-from components.bulk_inferrer.component import BulkExampleGen, BulkInferrer
-from components.champion.strategy import ChampionStrategy, WarmStartStrategy
+from components.champion.strategy import ChampionStrategy
 from components.data_gate.accepted import AcceptedStrategy, DataVerdict
 from components.data_gate.component import DataGate, RowGate
 from components.data_gate.requests import log_state
 from components.evaluator.component import Evaluator
-from components.example_gen.component import ExampleGen, states
-from components.live_metrics.component import LiveMetrics
+from components.example_gen.component import ExampleGen
 from components.quality_gate.component import QualityGate
-from components.retraining_gate.component import RetrainingGate
 from components.schema_gen.component import ImportSchemaGen
 from components.schema_gen.default import default_schema
 from components.serving_gate.component import ServingGate
 from components.statistics_gen.component import StatisticsGen
 from components.transform.component import Transform
-from components.window.strategy import CacheStrategy, WindowStrategy
-from pipeline import tuning
+from pipeline import branches, tuning
 from pipeline.config import Config
-from pipeline.fingerprint import code_fingerprint
+from pipeline.fingerprint import READING, code_fingerprint
 from pipeline.retraining.plan import Plan
 from trainer.errors import ConfigError
 from trainer.families import family_of
 
 TRAIN, EVAL, TEST = "train", "eval", "test"
-_READING = ("components/tables.py", "components/tfrecords.py")
 
 
 def build(
@@ -103,7 +97,7 @@ def components(
     # What the data looks like.
     statistics_gen = StatisticsGen(
         examples=example_gen.outputs["examples"],
-        code=code_fingerprint("components/statistics_gen", *_READING),
+        code=code_fingerprint("components/statistics_gen", *READING),
     )
     statistics_gen.add_upstream_node(row_gate)
 
@@ -141,25 +135,14 @@ def components(
     )
 
     # How the model in service does on it, and whether that is a reason to train.
-    decision = _decision(config, plan, judged, learned, example_gen, data_gate)
+    decision = branches.decision(config, plan, judged, learned, example_gen, data_gate)
 
     # From here on, all spans that are trained on together.
-    window = _window(plan, example_gen, data_gate) if config.data.pattern is not None else []
+    window = branches.window(config, plan, example_gen, data_gate)
     examples = window[0].outputs["examples"] if window else example_gen.outputs["examples"]
 
     # The model in service, where training starts from it.
-    bases: list[BaseNode] = []
-    base: dict[str, BaseChannel] = {}
-    if find_earlier and config.retraining is not None and config.retraining.warm_start:
-        start = Resolver(
-            strategy_class=WarmStartStrategy,
-            base=Channel(type=standard_artifacts.Model),
-            pushed=Channel(type=standard_artifacts.PushedModel),
-            examples=examples,
-        ).with_id("WarmStartResolver")
-        start.add_upstream_node(decision[-1])
-        base = {"base_model": start.outputs["base"]}
-        bases.append(start)
+    bases, base = branches.warm_start(config, examples, decision) if find_earlier else ([], {})
 
     # Tokenization and vocabulary, as a graph that is served with the model.
     transform = Transform(
@@ -169,7 +152,7 @@ def components(
         custom_config={
             # A model that training cannot start from is refused here, not after hours.
             "spec": spec.narrowed({*family.PREPROCESSING, *(family.SHAPE if base else ())}),
-            "code": learned + code_fingerprint("components/transform", *_READING),
+            "code": learned + code_fingerprint("components/transform", *READING),
             "half_life": config.data.spans.half_life if config.data.spans is not None else None,
         },
         splits_config=transform_pb2.SplitsConfig(analyze=[TRAIN], transform=[TRAIN, EVAL]),
@@ -186,7 +169,7 @@ def components(
     baselines = Baselines(
         examples=examples,
         spec=judged,
-        code=learned + code_fingerprint("components/baselines", *_READING),
+        code=learned + code_fingerprint("components/baselines", *READING),
     )
     baselines.add_upstream_node(decision[-1] if decision else data_gate)
 
@@ -228,7 +211,7 @@ def components(
         schema=schema_gen.outputs["schema"],
         model=trainer.outputs["model"],
         spec=judged,
-        code=learned + code_fingerprint("components/evaluator", *_READING),
+        code=learned + code_fingerprint("components/evaluator", *READING),
         **champion,
     )
 
@@ -266,72 +249,12 @@ def components(
     )
 
     # Rows that nobody has labelled yet, answered by what was pushed.
-    bulk: list[BaseNode] = []
-    if config.bulk is not None:
-        unlabelled = config.bulk.data(config.data)
-        rows = BulkExampleGen(
-            data=unlabelled.model_dump_json(exclude={"schema_file", "schema_text"}),
-            changed=json.dumps(states(unlabelled)),
-            code=code_fingerprint("components/bulk_inferrer", "components/example_gen", *_READING),
-        )
-        rows.add_upstream_node(pusher)
-        inferrer = BulkInferrer(
-            examples=rows.outputs["examples"],
-            model=trainer.outputs["model"],
-            pushed_model=pusher.outputs["pushed_model"],
-            code=learned + code_fingerprint("components/bulk_inferrer", *_READING),
-        )
-        bulk += [rows, inferrer]
+    answers = branches.bulk(config, learned, trainer, pusher)
     return [
         example_gen, row_gate, statistics_gen, schema_gen, example_validator, *accepted, data_gate,
         *decision, *window, *bases, transform, baselines,
-        *tuners, trainer, *champions, evaluator, quality_gate, serving_gate, pusher, *bulk,
+        *tuners, trainer, *champions, evaluator, quality_gate, serving_gate, pusher, *answers,
     ]  # fmt: skip
-
-
-def _decision(
-    config: Config, plan: Plan, spec: str, learned: str, example_gen: ExampleGen, data_gate: BaseNode
-) -> list[BaseNode]:
-    """Where `[retraining]` asks for it: the model in service on the new data, and the decision to train."""
-    if config.retraining is None:
-        return []
-    served = Resolver(
-        strategy_class=ChampionStrategy,
-        champion=Channel(type=standard_artifacts.Model),
-        pushed=Channel(type=standard_artifacts.PushedModel),
-    ).with_id("ServedResolver")
-    served.add_upstream_node(data_gate)
-    live = LiveMetrics(
-        examples=example_gen.outputs["examples"],
-        spec=spec,
-        code=learned + code_fingerprint("components/live_metrics", *_READING),
-        served=served.outputs["champion"],
-    )
-    gate = RetrainingGate(
-        verdict=data_gate.outputs["verdict"],
-        live=live.outputs["evaluation"],
-        retraining=config.retraining.model_dump_json(),
-        asked=plan.asked,
-        code=code_fingerprint("components/retraining_gate"),
-    )
-    return [served, live, gate]
-
-
-def _window(plan: Plan, example_gen: ExampleGen, data_gate: BaseNode) -> list[BaseNode]:
-    """The accepted examples of the window's spans, and what Transform counted in them before."""
-    spans = Resolver(
-        strategy_class=WindowStrategy,
-        config={"window": json.dumps(plan.window)},
-        examples=Channel(type=standard_artifacts.Examples),
-        verdicts=Channel(type=DataVerdict),
-    ).with_id("WindowResolver")
-    spans.add_upstream_nodes([example_gen, data_gate])
-    cache = Resolver(
-        strategy_class=CacheStrategy,
-        cache=Channel(type=standard_artifacts.TransformCache),
-        examples=spans.outputs["examples"],
-    ).with_id("CacheResolver")
-    return [spans, cache]
 
 
 def check_metrics(config: Config) -> None:

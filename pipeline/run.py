@@ -15,7 +15,7 @@ from ml_metadata.errors import StatusError
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from components.atomic_pusher.pins import read_pins
-from components.atomic_pusher.versions import age_of, in_service, versions
+from components.atomic_pusher.versions import age_of, in_service, models_of, versions
 from components.bulk_inferrer.config import RESULT
 from components.example_gen.config import matching
 from components.example_gen.reader import check_columns
@@ -134,7 +134,7 @@ def _run(config: Config, workdir: Workdir, terminal: Terminal, asked: str | None
     version = in_service(workdir.serving)
     reason = find_reason(config, survey, entries, version, age_of(workdir.serving, version))
     if asked is None and not reason.work:
-        told = Work(config, survey, "", ledger, version).to_json()
+        told = Work(config, survey, "", ledger, {}).to_json()
         found = {**begun, **unchanged(reason.figures), "retraining": told}
         found["seconds"] = round(time.monotonic() - clock, 2)
         write(workdir.root, found)
@@ -148,7 +148,7 @@ def _run(config: Config, workdir: Workdir, terminal: Terminal, asked: str | None
     from pipeline.gc import tidy
     from pipeline.report import write_report
 
-    work = Work(config, survey, reason.asked if asked is None else asked, ledger, version)
+    work = Work(config, survey, reason.asked if asked is None else asked, ledger, models_of(workdir.serving))
     found = _work_off(work, workdir, terminal, begun, clock, before)
     try:
         write(workdir.root, found)

@@ -62,6 +62,11 @@ def age_of(base: Path, version: int | None, now: float | None = None) -> timedel
     return timedelta(seconds=(time.time() if now is None else now) - pushed[-1]) if pushed else None
 
 
+def models_of(base: Path) -> dict[str, int]:
+    """Where the model of each version was copied from, to the version, by the log."""
+    return {entry["model"]: entry["version"] for entry in read_log(base) if "model" in entry}
+
+
 def next_version(base: Path, now: float) -> int:
     """The Unix time, or one more than any version there ever was: they rise even when the clock goes back.
 

@@ -56,6 +56,24 @@ class WarmStartStrategy(resolver.ResolverStrategy):
         return {**input_dict, "base": _model(pushed, input_dict["base"])}
 
 
+class NewToStrategy(resolver.ResolverStrategy):
+    """From `served` (all models), `pushed` (all pushed models) and `examples`, keeps the one in service.
+
+    What was trained on just these examples is passed over, wherever it stands: they are not new to it.
+    """
+
+    def resolve_artifacts(self, store: Any, input_dict: dict[str, Artifacts]) -> dict[str, Artifacts]:
+        """The same keys; `served` holds one model, or none when all have seen the examples."""
+        del store
+        mine = {str(artifact.id) for artifact in input_dict["examples"]}
+        pushed = [
+            one
+            for one in _served(input_dict["pushed"])
+            if not mine & set(one.get_string_custom_property(EXAMPLES_IDS).split(","))
+        ]
+        return {**input_dict, "served": _model(pushed, input_dict["served"])}
+
+
 def _served(pushed: Artifacts) -> Artifacts:
     """What was really pushed, oldest first, up to the version that is pinned."""
     found = sorted(

@@ -37,7 +37,8 @@ class Seen:
 class Served:
     """The model in service on a span that was new to it."""
 
-    version: int
+    version: int | None
+    """none where the log of versions does not know it"""
     rows: int
     metrics: dict[str, float | None]
 

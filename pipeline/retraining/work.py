@@ -72,7 +72,7 @@ class Work:
       survey: What lay there at the beginning.
       asked: The reason to train that was known then.
       ledger: The pipeline's.
-      version: The version in service then.
+      pushed: Where each version's model was, to the version.
       seen: The spans that were read, and what became of them.
       served: The model in service on them.
       steps: Of the run that came last.
@@ -83,7 +83,7 @@ class Work:
     survey: Survey
     asked: str
     ledger: Ledger
-    version: int | None
+    pushed: dict[str, int]
     seen: dict[int, Seen] = field(default_factory=dict)
     served: dict[int, Served] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
@@ -178,12 +178,12 @@ class Work:
 
     def _note_served(self, span: Span, step: Step | None) -> None:
         artifact = step.outputs.get("evaluation") if step is not None else None
-        if artifact is None or self.version is None:
+        if artifact is None:
             return
         told = json.loads(Path(artifact.uri, "live.json").read_text())
         if told["model"] is not None:
             metrics = {key: value if value == value else None for key, value in told["metrics"].items()}
-            self.served[span.number] = Served(self.version, told["rows"], metrics)
+            self.served[span.number] = Served(self.pushed.get(told["model"]), told["rows"], metrics)
 
     def _broken(self, span: Span) -> list[Step]:
         """A failed step, where the span's files have not the columns that are wanted."""

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from components.atomic_pusher.versions import age_of, in_service, versions
+from components.atomic_pusher.versions import age_of, in_service, models_of, versions
 from components.example_gen.spans import Span
 from pipeline.config import Config
 from pipeline.retraining.ledger import Ledger, Seen, Served
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pipeline.runners.steps import Step
 
 _PLAN, _ASKED, _SEEN, _SERVED = "plan", "asked", "seen", "served"
-_VERSION, _UNCHANGED, _DECLINED = "version", "unchanged", "declined"
+_UNCHANGED, _DECLINED = "unchanged", "declined"
 _BY_HAND = "a run was asked for"
 
 
@@ -78,7 +78,6 @@ def begin(
         _ASKED: work.asked,
         _SEEN: {number: asdict(seen) for number, seen in work.seen.items()},
         _SERVED: {number: asdict(served) for number, served in work.served.items()},
-        _VERSION: work.version,
     }
     records.write(RUN, {**begun, **told})
 
@@ -105,11 +104,11 @@ def unchanged_of(records: Records) -> str | None:
     return (records.read(RUN) or {}).get(_UNCHANGED)
 
 
-def work_of(config: Config, ledger: Ledger, records: Records, steps: list[Step]) -> Work:
+def work_of(config: Config, workdir: Workdir, ledger: Ledger, records: Records, steps: list[Step]) -> Work:
     """The whole run, once its steps are over."""
     told = records.read(RUN) or {}
     survey = look(config, ledger.entries(), ledger.examples(), again=True)
-    work = Work(config, survey, told.get(_ASKED, ""), ledger, told.get(_VERSION))
+    work = Work(config, survey, told.get(_ASKED, ""), ledger, models_of(workdir.serving))
     work.plan, work.steps = plan_of(records), steps
     work.seen = {int(number): Seen(**seen) for number, seen in told.get(_SEEN, {}).items()}
     work.served = {int(number): Served(**served) for number, served in told.get(_SERVED, {}).items()}
@@ -128,4 +127,4 @@ def _look(config: Config, workdir: Workdir, ledger: Ledger, force: bool) -> tupl
     reason = find_reason(config, survey, entries, version, age_of(workdir.serving, version))
     asked = _BY_HAND if by_hand else reason.asked
     nothing = reason.figures if not by_hand and not reason.work else None
-    return Work(config, survey, asked, ledger, version), nothing
+    return Work(config, survey, asked, ledger, models_of(workdir.serving)), nothing

@@ -38,7 +38,7 @@ def conclude(
     if unchanged is None and not any(says_no(step) for step in steps):
         steps = name_unstarted(steps, launcher, told)
     begun = records.read("run") or {}
-    work = work_of(config, ledger, records, steps)
+    work = work_of(config, workdir, ledger, records, steps)
     found: dict[str, Any] = {
         "pipeline": config.pipeline.name,
         "run_id": launcher.run_id,

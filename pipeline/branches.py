@@ -1,0 +1,104 @@
+"""What sections add to the graph that not every pipeline has: retraining, spans, warm start, bulk answers."""
+
+from __future__ import annotations
+
+import json
+
+from tfx.dsl.components.base.base_node import BaseNode
+from tfx.dsl.components.common.resolver import Resolver
+from tfx.types import BaseChannel, Channel, standard_artifacts
+
+from components.bulk_inferrer.component import BulkExampleGen, BulkInferrer
+from components.champion.strategy import NewToStrategy, WarmStartStrategy
+from components.data_gate.accepted import DataVerdict
+from components.example_gen.component import states
+from components.live_metrics.component import LiveMetrics
+from components.retraining_gate.component import RetrainingGate
+from components.window.strategy import CacheStrategy, WindowStrategy
+from pipeline.config import Config
+from pipeline.fingerprint import READING, code_fingerprint
+from pipeline.retraining.plan import Plan
+
+
+def decision(
+    config: Config, plan: Plan, spec: str, learned: str, example_gen: BaseNode, data_gate: BaseNode
+) -> list[BaseNode]:
+    """Where `[retraining]` asks for it: the model in service on the new data, and the decision to train."""
+    if config.retraining is None:
+        return []
+    served = Resolver(
+        strategy_class=NewToStrategy,
+        served=Channel(type=standard_artifacts.Model),
+        pushed=Channel(type=standard_artifacts.PushedModel),
+        examples=example_gen.outputs["examples"],
+    ).with_id("ServedResolver")
+    served.add_upstream_node(data_gate)
+    live = LiveMetrics(
+        examples=example_gen.outputs["examples"],
+        spec=spec,
+        code=learned + code_fingerprint("components/live_metrics", *READING),
+        served=served.outputs["served"],
+    )
+    gate = RetrainingGate(
+        verdict=data_gate.outputs["verdict"],
+        live=live.outputs["evaluation"],
+        retraining=config.retraining.model_dump_json(),
+        asked=plan.asked,
+        code=code_fingerprint("components/retraining_gate"),
+    )
+    return [served, live, gate]
+
+
+def window(config: Config, plan: Plan, example_gen: BaseNode, data_gate: BaseNode) -> list[BaseNode]:
+    """With `[data] pattern`: the accepted examples of the window, and what Transform counted in them."""
+    if config.data.pattern is None:
+        return []
+    spans = Resolver(
+        strategy_class=WindowStrategy,
+        config={"window": json.dumps(plan.window)},
+        examples=Channel(type=standard_artifacts.Examples),
+        verdicts=Channel(type=DataVerdict),
+    ).with_id("WindowResolver")
+    spans.add_upstream_nodes([example_gen, data_gate])
+    cache = Resolver(
+        strategy_class=CacheStrategy,
+        cache=Channel(type=standard_artifacts.TransformCache),
+        examples=spans.outputs["examples"],
+    ).with_id("CacheResolver")
+    return [spans, cache]
+
+
+def warm_start(
+    config: Config, examples: BaseChannel, behind: list[BaseNode]
+) -> tuple[list[BaseNode], dict[str, BaseChannel]]:
+    """The model in service, where training starts from it; and the argument that takes it."""
+    if config.retraining is None or not config.retraining.warm_start:
+        return [], {}
+    start = Resolver(
+        strategy_class=WarmStartStrategy,
+        base=Channel(type=standard_artifacts.Model),
+        pushed=Channel(type=standard_artifacts.PushedModel),
+        examples=examples,
+    ).with_id("WarmStartResolver")
+    start.add_upstream_nodes(behind[-1:])
+    return [start], {"base_model": start.outputs["base"]}
+
+
+def bulk(config: Config, learned: str, trainer: BaseNode, pusher: BaseNode) -> list[BaseNode]:
+    """With `[bulk]`: rows that nobody has labelled yet, answered by what was pushed."""
+    if config.bulk is None:
+        return []
+    unlabelled = config.bulk.data(config.data)
+    rows = BulkExampleGen(
+        data=unlabelled.model_dump_json(exclude={"schema_file", "schema_text"}),
+        changed=json.dumps(states(unlabelled)),
+        code=code_fingerprint("components/bulk_inferrer", "components/example_gen", *READING),
+    )
+    rows.add_upstream_node(pusher)
+    inferrer = BulkInferrer(
+        examples=rows.outputs["examples"],
+        model=trainer.outputs["model"],
+        pushed_model=pusher.outputs["pushed_model"],
+        code=learned + code_fingerprint("components/bulk_inferrer", *READING),
+    )
+    return [rows, inferrer]
