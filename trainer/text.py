@@ -22,8 +22,9 @@ _ALONE = rf"({_UNSPACED}|\p{{S}})"
 # A dot or comma between digits belongs to the number: 3.5 and 1,000 are one token each. RE2 cannot look
 # ahead, so these two are hidden behind characters of the private use area while punctuation is taken out.
 _HIDDEN_DOT, _HIDDEN_COMMA = "\ue000", "\ue001"
-_NOT_KEPT = r"[^\p{L}\p{M}\p{N}\p{S}]+"
-_NEITHER_KEPT_NOR_HIDDEN = rf"[^\p{{L}}\p{{M}}\p{{N}}\p{{S}}{_HIDDEN_DOT}{_HIDDEN_COMMA}]+"
+# Nor is a space, but it already is what these are replaced by, and each replacement costs.
+_NOT_KEPT = r"[^\p{L}\p{M}\p{N}\p{S} ]+"
+_NEITHER_KEPT_NOR_HIDDEN = rf"[^\p{{L}}\p{{M}}\p{{N}}\p{{S}} {_HIDDEN_DOT}{_HIDDEN_COMMA}]+"
 _WITH_SEPARATOR = r"(?s).*\p{N}[.,]\p{N}.*"
 _ASCII = r"[\x00-\x7F]*"
 
@@ -46,14 +47,17 @@ def normalize(texts: tf.Tensor, lowercase: bool = True) -> tf.Tensor:
         string [batch], valid UTF-8.
     """
     plain = tf.strings.regex_full_match(texts, _ASCII)
-    texts = _where(~plain, _normalize_unicode, texts, texts)
-    return tf.strings.lower(texts, encoding="utf-8") if lowercase else texts
+    others = tf.strings.lower(texts) if lowercase else texts
+    return _where(~plain, functools.partial(_normalize_unicode, lowercase=lowercase), texts, others)
 
 
-def _normalize_unicode(texts: tf.Tensor) -> tf.Tensor:
+def _normalize_unicode(texts: tf.Tensor, lowercase: bool) -> tf.Tensor:
     texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
     texts = tf.strings.regex_replace(texts, _NO_WIDTH, "")
-    return tf.strings.unicode_encode(nfkc(tf.strings.unicode_decode(texts, "UTF-8")), "UTF-8")
+    # TensorFlow's `lower` for UTF-8 takes a NUL for the end of the text.
+    texts = tf.strings.regex_replace(texts, r"\x00", " ")
+    texts = tf.strings.unicode_encode(nfkc(tf.strings.unicode_decode(texts, "UTF-8")), "UTF-8")
+    return tf.strings.lower(texts, encoding="utf-8") if lowercase else texts
 
 
 def tokenize(texts: tf.Tensor, max_tokens: int, lowercase: bool = True) -> tf.RaggedTensor:

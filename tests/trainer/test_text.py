@@ -33,6 +33,8 @@ def words(*texts: str | bytes, max_tokens: int = 100) -> list[list[str]]:
         ("co\u00adop zero\u200bwidth", ["coop", "zerowidth"]),
         ("guitar🎸🎸", ["guitar", "🎸", "🎸"]),
         ("tab\tnew\nline\u00a0space", ["tab", "new", "line", "space"]),
+        ("a\0B é", ["a", "b", "é"]),
+        ("a\0B", ["a", "b"]),
     ],
 )
 def test_tokens(text: str, tokens: list[str]) -> None:
