@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 import json
 import os
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from components.example_gen.records import has_bad_bytes, open_text
+from components.example_gen.records import BAD_QUOTES, has_bad_bytes, open_text, read_records
 from trainer.errors import ConfigError
 
 # Rows in one call: enough to keep the cores busy. More are slower, because their vectors leave the caches.
@@ -65,7 +64,7 @@ def _text(path: Path, kind: str, texts: Sequence[str]) -> Iterator[Row]:
             for row in _lines(file) if kind in _LINES else _fields(file, path, kind, texts):
                 number += 1
                 yield row if row.problem else _checked(row.values, texts)
-    except (csv.Error, EOFError, OSError, zlib.error) as error:
+    except (EOFError, OSError, zlib.error) as error:
         raise ConfigError(f"--input {path}, row {number + 1}: {error}") from None
 
 
@@ -82,17 +81,19 @@ def _lines(file: IO[str]) -> Iterator[Row]:
 
 
 def _fields(file: IO[str], path: Path, kind: str, texts: Sequence[str]) -> Iterator[Row]:
-    reader = csv.reader(file, delimiter=_DELIMITERS[kind])
-    header = next(reader, None)
-    if header is None:
+    records = read_records(file, _DELIMITERS[kind], quoting=True)
+    first = next(records, None)
+    if first is None:
         return
+    header = [name.strip() for name in first.fields or []]
     _check_columns(path, header, texts)
-    for fields in reader:
-        if not fields:
+    for record in records:
+        if record.fields is None:
+            yield Row({}, f"line {record.line}: {BAD_QUOTES}")
             continue
-        values = dict(zip(header, fields, strict=False))
-        wrong = len(fields) != len(header)
-        yield Row(values, f"{len(fields)} fields where the header has {len(header)}" if wrong else "")
+        values = dict(zip(header, record.fields, strict=False))
+        wrong = len(record.fields) != len(header)
+        yield Row(values, f"{len(record.fields)} fields where the header has {len(header)}" if wrong else "")
 
 
 def _parquet(path: Path, texts: Sequence[str]) -> Iterator[Row]:

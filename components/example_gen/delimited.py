@@ -7,7 +7,7 @@ from itertools import islice
 
 from components.example_gen.batch import BATCH_ROWS, Batch, Fault, Reason
 from components.example_gen.config import Data
-from components.example_gen.records import Record, with_bad_bytes
+from components.example_gen.records import BAD_QUOTES, Record, with_bad_bytes
 
 
 def read_delimited(records: Iterator[Record], names: list[str], data: Data) -> Iterator[Batch]:
@@ -33,8 +33,7 @@ def _faults(
     strict = data.extra_fields == "quarantine"
     for at, row in enumerate(fields):
         if row is None:
-            said = "a quote that is never closed, or text behind a closing quote"
-            faults.setdefault(at, Fault(Reason.MALFORMED_QUOTES, said))
+            faults.setdefault(at, Fault(Reason.MALFORMED_QUOTES, BAD_QUOTES))
         elif len(row) < width or (strict and len(row) > width):
             said = f"{len(row)} fields, {width} columns"
             faults.setdefault(at, Fault(Reason.WRONG_COLUMN_COUNT, said))

@@ -16,6 +16,8 @@ from typing import IO, NamedTuple, cast
 
 # A field that goes on for longer than this is taken for a quote that nobody closed.
 MAX_LINES_OF_A_RECORD = 1_000
+# Why a record has no fields.
+BAD_QUOTES = "a quote that is never closed, or text behind a closing quote"
 # Bytes that are not valid in the declared encoding are carried as lone surrogates and found later.
 _KEEP_BAD_BYTES = "surrogateescape"
 # How long a text may be is the configuration's business, not the parser's.

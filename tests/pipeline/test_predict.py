@@ -125,6 +125,19 @@ def test_every_kind_of_file_is_read_and_its_columns_kept(tmp_path, ask, model, c
     ]
 
 
+def test_names_of_columns_are_read_as_ingestion_reads_them(tmp_path, ask, model, capfd):
+    ask(write(tmp_path, "q.csv", 'id, text_a,"text_b"\r\n\r\n7,a,é\r\n'))
+    assert answers(capfd) == [{"id": "7", "text_a": "a", "text_b": "é", "label": 0, "score": 20.1}]
+
+
+def test_a_quote_that_is_never_closed_costs_its_own_row(tmp_path, ask, model, capfd):
+    rows = "".join(f"{n},a,b\n" for n in range(2_000))
+    ask(write(tmp_path, "q.csv", f'id,text_a,text_b\n9,"a,b\n{rows}'))
+    bad, *scored = answers(capfd)
+    assert "error" in bad
+    assert [int(answer["id"]) for answer in scored] == list(range(2_000))
+
+
 def test_files_are_scored_in_batches_and_in_order(tmp_path, ask, model, capfd, monkeypatch):
     monkeypatch.setattr(rows, "BATCH", 3)
     path = write(tmp_path, "q.csv", HEADER + "".join(f"{'x' * n},\n" for n in range(8)))
@@ -159,6 +172,8 @@ def test_a_file_without_rows_has_no_answers(tmp_path, ask, model, capfd):
         ("q.csv", HEADER + "x,y,z\n", "3 fields where the header has 2"),
         ("q.csv", HEADER + "x,caf\udce9\n", "'text_b' is not UTF-8"),
         ("q.csv", "id,text_a,text_b\ncaf\udce9,x,y\n", "'id' is not UTF-8"),
+        ("q.csv", HEADER + '"x,y\n', "line 2: a quote that is never closed, or text behind a closing quote"),
+        ("q.csv", HEADER + '"x"z,y\n', "line 2: a quote that is never closed"),
         ("q.jsonl", "{oops}\n", "not JSON: Expecting property name"),
         ("q.jsonl", "[" * 100_000 + "\n", "not JSON: "),
         ("q.jsonl", '["x", "y"]\n', "not a JSON object"),
