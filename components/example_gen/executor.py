@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import uuid
@@ -55,14 +54,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         if carry is not None:
             examples.span = carry.span
             examples.set_string_custom_property(FILES, carry.fingerprint)
-        # Rows are many small lists. Each collection of garbage would look at all that has been imported, a
-        # million objects, which took as long as reading.
-        gc.freeze()
-        try:
-            with self._make_beam_pipeline() as pipeline:
-                _ = pipeline | write_examples(data, examples.uri, carry)
-        finally:
-            gc.unfreeze()
+        with self._make_beam_pipeline() as pipeline:
+            _ = pipeline | write_examples(data, examples.uri, carry)
         fileio.rmtree(os.path.join(examples.uri, _UNFINISHED))
 
 
