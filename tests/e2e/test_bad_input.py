@@ -82,7 +82,8 @@ def test_a_wrong_configuration_ends_before_anything_starts(small, tmp_path, cont
 def check_whole(workdir: Path) -> None:
     """Asserts that nothing in the folder is half-written."""
     assert {path.name for path in workdir.iterdir()} <= {
-        "artifacts", "lock", "metadata.sqlite", "quarantine", "report.html", "run.log", "summary.json",
+        "artifacts", "lock", "metadata.sqlite", "metadata.sqlite.backup", "quarantine", "report.html",
+        "run.log", "summary.json",
     }  # fmt: skip
     with sqlite3.connect(workdir / "metadata.sqlite") as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)

@@ -245,16 +245,9 @@ def test_the_entry_calls_retrain_with_what_it_was_given(machine, monkeypatch):
     ran = subprocess.run(["/bin/sh", "-c", of_cron(line)], capture_output=True, text=True, cwd="/", env={})
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
     folder = machine.config.parent
-    told = [
-        "retrain",
-        str(machine.config),
-        "--workdir",
-        str(folder / "runs" / "twins"),
-        "--set",
-        NASTY,
-    ]
-    log = folder / "runs" / "twins" / "schedule.log"
-    assert log.read_text() == f"{told} {folder} open sesame\n"
+    work = folder / "runs" / "twins"
+    told = ["retrain", str(machine.config), "--workdir", str(work), "--set", NASTY]
+    assert (work / "schedule.log").read_text() == f"{told} {folder} open sesame\n"
 
 
 @pytest.mark.parametrize(
