@@ -19,13 +19,12 @@ from tfx.types import BaseChannel, Channel, standard_artifacts
 
 from components.atomic_pusher.component import AtomicPusher
 from components.baselines.component import Baselines
-from components.bulk_inferrer.component import BulkExampleGen, BulkInferrer
 from components.champion.strategy import ChampionStrategy
 from components.data_gate.accepted import AcceptedStrategy, DataVerdict
 from components.data_gate.component import DataGate, RowGate
 from components.data_gate.requests import log_state
 from components.evaluator.component import Evaluator
-from components.example_gen.component import ExampleGen, states
+from components.example_gen.component import ExampleGen
 from components.live_metrics.component import LiveMetrics
 from components.quality_gate.component import QualityGate
 from components.retraining_gate.component import RetrainingGate
@@ -35,14 +34,14 @@ from components.serving_gate.component import ServingGate
 from components.statistics_gen.component import StatisticsGen
 from components.transform.component import Transform
 from components.window.strategy import CacheStrategy, WindowStrategy
+from pipeline.bulk import bulk_steps
 from pipeline.config import Config
-from pipeline.fingerprint import code_fingerprint
+from pipeline.fingerprint import READING, code_fingerprint
 from pipeline.retraining.plan import Plan
 from trainer.errors import ConfigError
 from trainer.families import family_of
 
 TRAIN, EVAL, TEST = "train", "eval", "test"
-_READING = ("components/tables.py", "components/tfrecords.py")
 
 
 def build(
@@ -102,7 +101,7 @@ def components(
     # What the data looks like.
     statistics_gen = StatisticsGen(
         examples=example_gen.outputs["examples"],
-        code=code_fingerprint("components/statistics_gen", *_READING),
+        code=code_fingerprint("components/statistics_gen", *READING),
     )
     statistics_gen.add_upstream_node(row_gate)
 
@@ -153,7 +152,7 @@ def components(
         preprocessing_fn="trainer.preprocessing.preprocessing_fn",
         custom_config={
             "spec": spec.narrowed(family.PREPROCESSING),
-            "code": learned + code_fingerprint("components/transform", *_READING),
+            "code": learned + code_fingerprint("components/transform", *READING),
             "half_life": config.data.spans.half_life if config.data.spans is not None else None,
         },
         splits_config=transform_pb2.SplitsConfig(analyze=[TRAIN], transform=[TRAIN, EVAL]),
@@ -169,7 +168,7 @@ def components(
     baselines = Baselines(
         examples=examples,
         spec=judged,
-        code=learned + code_fingerprint("components/baselines", *_READING),
+        code=learned + code_fingerprint("components/baselines", *READING),
     )
     baselines.add_upstream_node(decision[-1] if decision else data_gate)
 
@@ -206,7 +205,7 @@ def components(
         schema=schema_gen.outputs["schema"],
         model=trainer.outputs["model"],
         spec=judged,
-        code=learned + code_fingerprint("components/evaluator", *_READING),
+        code=learned + code_fingerprint("components/evaluator", *READING),
         **champion,
     )
 
@@ -244,22 +243,7 @@ def components(
     )
 
     # Rows that nobody has labelled yet, answered by what was pushed.
-    bulk: list[BaseNode] = []
-    if config.bulk is not None:
-        unlabelled = config.bulk.data(config.data)
-        rows = BulkExampleGen(
-            data=unlabelled.model_dump_json(exclude={"schema_file", "schema_text"}),
-            changed=json.dumps(states(unlabelled)),
-            code=code_fingerprint("components/bulk_inferrer", "components/example_gen", *_READING),
-        )
-        rows.add_upstream_node(pusher)
-        inferrer = BulkInferrer(
-            examples=rows.outputs["examples"],
-            model=trainer.outputs["model"],
-            pushed_model=pusher.outputs["pushed_model"],
-            code=learned + code_fingerprint("components/bulk_inferrer", *_READING),
-        )
-        bulk += [rows, inferrer]
+    bulk = bulk_steps(config, trainer, pusher)
     return [
         example_gen, row_gate, statistics_gen, schema_gen, example_validator, *accepted, data_gate,
         *decision, *window, transform,
@@ -282,7 +266,7 @@ def _decision(
     live = LiveMetrics(
         examples=example_gen.outputs["examples"],
         spec=spec,
-        code=learned + code_fingerprint("components/live_metrics", *_READING),
+        code=learned + code_fingerprint("components/live_metrics", *READING),
         served=served.outputs["champion"],
     )
     gate = RetrainingGate(

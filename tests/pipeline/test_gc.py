@@ -200,10 +200,10 @@ def test_a_champion_that_is_gone_from_service_keeps_no_champions_of_its_own(hist
         [artifact] = history.execute(run, "Pusher", [model, blessing], {"pushed_model": "PushedModel"})
         history.annotate(artifact, model_id=model.id, pushed_destination=str(target))
         champions.append((examples, model))
-    collect(0, keep_versions=1)
-    assert [history.state(artifact) for artifact in champions[-1]] == [LIVE] * 2
-    assert [history.state(artifact) for artifact in champions[-2]] == [DELETED, LIVE]
-    assert [history.state(artifact) for day in champions[:2] for artifact in day] == [DELETED] * 4
+    collect(0, keep_versions=2)
+    assert [history.state(artifact) for day in champions[2:] for artifact in day] == [LIVE] * 4
+    assert [history.state(artifact) for artifact in champions[1]] == [DELETED, LIVE]
+    assert [history.state(artifact) for artifact in champions[0]] == [DELETED] * 2
 
 
 def test_examples_that_a_kept_run_had_from_the_cache_stay(history, collect):
