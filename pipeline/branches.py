@@ -1,4 +1,4 @@
-"""What sections add to the graph that not every pipeline has: retraining, spans, warm start, bulk answers."""
+"""What sections add to the graph that not every pipeline has: retraining, spans, a warm start."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.types import BaseChannel, Channel, standard_artifacts
 
-from components.bulk_inferrer.component import BulkExampleGen, BulkInferrer
 from components.champion.strategy import NewToStrategy, WarmStartStrategy
 from components.data_gate.accepted import DataVerdict
-from components.example_gen.component import states
 from components.live_metrics.component import LiveMetrics
 from components.retraining_gate.component import RetrainingGate
 from components.window.strategy import CacheStrategy, WindowStrategy
@@ -82,23 +80,3 @@ def warm_start(
     ).with_id("WarmStartResolver")
     start.add_upstream_nodes(behind[-1:])
     return [start], {"base_model": start.outputs["base"]}
-
-
-def bulk(config: Config, learned: str, trainer: BaseNode, pusher: BaseNode) -> list[BaseNode]:
-    """With `[bulk]`: rows that nobody has labelled yet, answered by what was pushed."""
-    if config.bulk is None:
-        return []
-    unlabelled = config.bulk.data(config.data)
-    rows = BulkExampleGen(
-        data=unlabelled.model_dump_json(exclude={"schema_file", "schema_text"}),
-        changed=json.dumps(states(unlabelled)),
-        code=code_fingerprint("components/bulk_inferrer", "components/example_gen", *READING),
-    )
-    rows.add_upstream_node(pusher)
-    inferrer = BulkInferrer(
-        examples=rows.outputs["examples"],
-        model=trainer.outputs["model"],
-        pushed_model=pusher.outputs["pushed_model"],
-        code=learned + code_fingerprint("components/bulk_inferrer", *READING),
-    )
-    return [rows, inferrer]

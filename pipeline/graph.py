@@ -31,6 +31,7 @@ from components.serving_gate.component import ServingGate
 from components.statistics_gen.component import StatisticsGen
 from components.transform.component import Transform
 from pipeline import branches, tuning
+from pipeline.bulk import bulk_steps
 from pipeline.config import Config
 from pipeline.fingerprint import READING, code_fingerprint
 from pipeline.retraining.plan import Plan
@@ -249,7 +250,7 @@ def components(
     )
 
     # Rows that nobody has labelled yet, answered by what was pushed.
-    answers = branches.bulk(config, learned, trainer, pusher)
+    answers = bulk_steps(config, trainer, pusher)
     return [
         example_gen, row_gate, statistics_gen, schema_gen, example_validator, *accepted, data_gate,
         *decision, *window, *bases, transform, baselines,

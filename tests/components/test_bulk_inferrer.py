@@ -78,6 +78,14 @@ def test_a_file_without_a_header_may_lack_the_column_of_the_label(make_data, exa
     assert [(row["text_a"], row["text_b"]) for row in rows_of(examples)] == [(b"one", b"two")]
 
 
+def test_rows_without_a_label_are_no_span(make_data, tmp_path):
+    nothing = dict.fromkeys(("train", "eval", "test"))
+    spans = make_data(**nothing, pattern=str(tmp_path / "day-{SPAN}.csv"), split={"train": 2})
+    data = Bulk(input=tmp_path / "rows.csv").data(spans)
+    assert (data.pattern, data.split, data.label, data.path) == (None, None, None, (tmp_path / "rows.csv",))
+    assert (data.text_a, data.text_b, data.format) == (spans.text_a, spans.text_b, spans.format)
+
+
 def test_parquet_rows_have_numbers_across_row_groups(examples, make_data, tmp_path):
     pq.write_table(
         pa.table({"a": list("abcde"), "b": list("vwxyz")}), tmp_path / "p.parquet", row_group_size=2

@@ -1,0 +1,32 @@
+"""The part of the graph that only a configuration with `[bulk]` has."""
+
+from __future__ import annotations
+
+import json
+
+from tfx.dsl.components.base.base_node import BaseNode
+
+from components.bulk_inferrer.component import BulkExampleGen, BulkInferrer
+from components.example_gen.component import states
+from pipeline.config import Config
+from pipeline.fingerprint import READING, code_fingerprint
+
+
+def bulk_steps(config: Config, trainer: BaseNode, pusher: BaseNode) -> list[BaseNode]:
+    """Rows that nobody has labelled yet, and what the model that was pushed says of them."""
+    if config.bulk is None:
+        return []
+    data = config.bulk.data(config.data)
+    rows = BulkExampleGen(
+        data=data.model_dump_json(exclude={"schema_file", "schema_text"}),
+        changed=json.dumps(states(data)),
+        code=code_fingerprint("components/bulk_inferrer", "components/example_gen", *READING),
+    )
+    rows.add_upstream_node(pusher)  # whatever is wrong with these rows, the model is in service by then
+    inferrer = BulkInferrer(
+        examples=rows.outputs["examples"],
+        model=trainer.outputs["model"],
+        pushed_model=pusher.outputs["pushed_model"],
+        code=code_fingerprint("trainer", "components/bulk_inferrer", *READING),
+    )
+    return [rows, inferrer]
