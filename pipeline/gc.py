@@ -27,8 +27,8 @@ from pipeline.workdir import Workdir
 from trainer.errors import ConfigError
 
 CHECKPOINTS, RECORDS, SYSTEM = "checkpoints", "runs", ".system"
-# Inputs that were only compared with: of what they were made, nothing was made here.
-_COMPARED = {"champion", "previous"}
+# Inputs that something was only compared with, or began from: of what they were made, nothing was made here.
+_COMPARED = {"champion", "previous", "served", "base_model"}
 # Ids in one question to the database: SQLite takes no more than 32,766.
 _BATCH = 1_000
 
@@ -169,7 +169,8 @@ class Lineage:
             others = {artifact for one in makers for artifact in self._compared[one]}
             compared |= others
             open_ = self.touched(makers) - others - found
-        return found | compared
+        together = {artifact for one in self.makers(compared) for artifact in self._outputs[one]}
+        return found | compared | together
 
 
 def _wanted(lineage: Lineage, gone: set[str]) -> Iterator[int]:
