@@ -74,12 +74,16 @@ class Rows(Data):
 class Vocabulary:
     """Stands for TFTransformOutput, as far as training looks at it."""
 
-    def __init__(self, size: int) -> None:
-        self.size = size
+    def __init__(self, words: list[bytes]) -> None:
+        self.words = words
 
     def vocabulary_size_by_name(self, name: str) -> int:
         """How many strings have a row of their own."""
-        return {"tokens": self.size}[name]
+        return {"tokens": len(self.words)}[name]
+
+    def vocabulary_by_name(self, name: str) -> list[bytes]:
+        """Those strings."""
+        return {"tokens": self.words}[name]
 
 
 def prepared(
@@ -94,7 +98,7 @@ def prepared(
     if model.encoder == "pretrained":
         for split, table in splits.items():
             columns[split] |= {name: tf.constant(table[name].tolist()) for name in (TEXT_A, TEXT_B)}
-        return Rows({}, Vocabulary(0), folder, saved, columns)
+        return Rows({}, Vocabulary([]), folder, saved, columns)
     strings = {
         (split, ids): text_features(tf.constant(splits[split][text].tolist()), model.max_tokens, model.ngrams)
         for split in splits
@@ -106,7 +110,7 @@ def prepared(
     )
     for (split, ids), found in strings.items():
         columns[split][ids] = table.lookup(found) + FIRST_ID
-    return Rows({}, Vocabulary(len(known)), folder, saved, columns)
+    return Rows({}, Vocabulary(known), folder, saved, columns)
 
 
 def vocabulary(tokens: tf.RaggedTensor, model: PairModel) -> list[bytes]:

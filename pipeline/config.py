@@ -22,7 +22,16 @@ from pipeline.runners.config import Kubeflow, Schedule, Vertex
 from pipeline.serving.config import Serving
 from trainer.config import PairModel, Section, Training
 from trainer.errors import ConfigError
-from trainer.spec import AnyModel, AnyTraining, Spec, VectorSpec, check_parts, check_training, narrow
+from trainer.spec import (
+    AnyModel,
+    AnyTraining,
+    Spec,
+    VectorSpec,
+    check_pair,
+    check_parts,
+    check_training,
+    narrow,
+)
 
 # `[training] family` is not written in the file: it is that of `[model]`.
 _HIDDEN = {"family"}
@@ -37,6 +46,7 @@ PATH_KEYS = (
     ("data.spans", "marker"),
     ("data", "schema_file"),
     ("model", "weights"),
+    ("model", "token_vectors"),
     ("validation", "serving_log"),
     ("serving", "directory"),
     ("serving", "golden_file"),
@@ -81,6 +91,7 @@ class Config(Section):
     def _parts_fit(self) -> Self:
         check_parts(self.model, self.data.label, self.data.vector is not None)
         check_training(self.training, self.data.label)
+        check_pair(self.model, self.training)
         if isinstance(self.model, PairModel) and self.model.weights and self.model.encoder != "pretrained":
             raise ValueError(
                 f"weights is for encoder = 'pretrained', not for {self.model.encoder!r}: remove it"

@@ -31,7 +31,7 @@ from components.serving_gate.component import ServingGate
 from components.statistics_gen.component import StatisticsGen
 from components.transform.component import Transform
 from pipeline.config import Config
-from pipeline.fingerprint import code_fingerprint
+from pipeline.fingerprint import code_fingerprint, files_fingerprint
 from trainer.errors import ConfigError
 from trainer.families import family_of
 
@@ -156,6 +156,8 @@ def components(config: Config, root: Path, serving: Path, find_earlier: bool = T
         custom_config={
             "spec": spec.model_dump_json(),
             "code": learned,
+            # Weights and vectors that others trained.
+            "reads": files_fingerprint(path for _, path in spec.model if isinstance(path, Path)),
             "checkpoints": str(root / "checkpoints"),
         },
     )

@@ -11,6 +11,8 @@ from keras import ops
 from trainer.config import PairModel
 
 PADDING = 0
+# Layers of a tower: vectors of the tokens, and what they weigh.
+TOKENS = "tokens"
 WEIGHT_TABLE = "token_weights"
 # Tokens that a filter of the CNN spans.
 _WIDTHS = (2, 3, 4)
@@ -82,7 +84,7 @@ def _average(ids: Any, model: PairModel, rows: int) -> Any:
     # nearly the TF-IDF cosine of the texts (Johnson and Lindenstrauss 1984), and words never seen in training
     # still match themselves.
     random = keras.initializers.RandomNormal(stddev=model.embedding_dim**-0.5)
-    vectors = keras.layers.Embedding(rows, model.embedding_dim, random, name="tokens")(ids)
+    vectors = keras.layers.Embedding(rows, model.embedding_dim, random, name=TOKENS)(ids)
     weights = keras.layers.Embedding(rows, 1, "ones", name=WEIGHT_TABLE)(ids)
     # What is dropped is the weight, so whole tokens go, as in word dropout (Iyyer et al. 2015, section 3.1).
     weights = keras.layers.Dropout(model.dropout, name="token_dropout")(weights)
@@ -147,7 +149,7 @@ def mean_over_tokens(ids: Any, vectors: Any) -> Any:
 
 def _vectors(ids: Any, model: PairModel, rows: int) -> Any:
     """Token vectors [batch, length, dim], for encoders that read them in order; whole tokens are dropped."""
-    vectors = keras.layers.Embedding(rows, model.embedding_dim, name="tokens")(ids)
+    vectors = keras.layers.Embedding(rows, model.embedding_dim, name=TOKENS)(ids)
     drop = keras.layers.Dropout(model.dropout, noise_shape=(None, None, 1), name="token_dropout")
     return drop(vectors)
 

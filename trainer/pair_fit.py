@@ -15,7 +15,7 @@ from trainer.batching import POOL_ROWS, make_dataset, steps
 from trainer.calibration import calibrate
 from trainer.checkpoint import Checkpoint
 from trainer.config import PairModel, Training
-from trainer.encoders import build_tower
+from trainer.encoders import TOKENS, build_tower
 from trainer.features import IDS_A, IDS_B, LABEL, PRIMARY, Label
 from trainer.fitting import EARLY_STOPPING, Data, EvalMetric, Progress, TrainingLog, announce
 from trainer.heads import build_head, build_in_batch, build_pair
@@ -25,7 +25,8 @@ from trainer.metrics import DEFAULT_THRESHOLD, best_threshold, pair_metrics
 from trainer.optimizers import make_optimizer
 from trainer.order import HOST, Order, draws, row_batches
 from trainer.spec import Spec, narrow
-from trainer.survey import Survey, take_survey, vocabulary_rows
+from trainer.survey import FIRST_ID, VOCABULARY, Survey, take_survey, vocabulary_rows
+from trainer.vectors import start_vectors
 
 _EVAL_ROWS = 1_024
 _XLA_MULTIPLE = 8
@@ -79,10 +80,14 @@ def _from_scratch(data: Data, spec: Spec, config: PairModel) -> tuple[keras.Mode
     pools = {split: data.pools(split, POOL_ROWS) for split in ("train", "eval")}
     survey = take_survey(pools["train"], rows, narrow(spec.label, Label))
 
+    vocabulary = data.transform.vocabulary_by_name(VOCABULARY) if config.token_vectors else ()
+
     def build(first: bool) -> keras.Model:
-        return build_pair(
-            config, build_tower(config, rows, survey.token_weights if first else None), _classes(spec)
-        )
+        tower = build_tower(config, rows, survey.token_weights if first else None)
+        if first and vocabulary:
+            tokens = tower.get_layer(TOKENS)
+            tokens.set_weights([start_vectors(config, vocabulary, tokens.get_weights()[0], FIRST_ID)])
+        return build_pair(config, tower, _classes(spec))
 
     model, log = _train_on_ids(data, spec, pools, survey, build)
     for layer in lstms(model.get_layer("tower")):
@@ -143,7 +148,8 @@ def _train_on_ids(
     pretrained_tower = narrow(spec.model, PairModel).encoder == "pretrained"
     parts = devices.strategy().num_replicas_in_sync
     order = Order(draws(training.seed, training.epochs, 2))
-    count = steps(survey.pool_sizes, training.batch_size, parts)
+    multiple = _XLA_MULTIPLE if training.compiled else 1
+    count = steps(survey.lengths, training.batch_size, parts, multiple, training.tokens_per_batch)
     batches = Batches(
         make_dataset(
             pools["train"],
@@ -151,7 +157,8 @@ def _train_on_ids(
             order=order,
             parts=parts,
             cache=True,
-            multiple=_XLA_MULTIPLE if training.compiled else 1,
+            multiple=multiple,
+            tokens=training.tokens_per_batch,
         ).apply(tf.data.experimental.assert_cardinality(count)),
         make_dataset(pools["eval"], _EVAL_ROWS_PRETRAINED if pretrained_tower else _EVAL_ROWS, cache=True),
         order,

@@ -29,7 +29,8 @@ def run_fn(fn_args: Any) -> None:
 
     Args:
       fn_args: TFX's FnArgs; `custom_config["spec"]` is a trainer.spec.Spec as JSON. Where there are
-        "checkpoints", a folder that outlives this step's outputs, and "code", its fingerprint.
+        "checkpoints", a folder that outlives this step's outputs, "code" and "reads", fingerprints of the
+        source and of what the model is told to read.
     """
     devices.grow_memory()
     spec = Spec.model_validate_json(fn_args.custom_config["spec"])
@@ -55,7 +56,13 @@ def _checkpoints(fn_args: Any, files: dict[str, list[str]]) -> str | None:
     names = [name for split in sorted(files) for name in (split, *files[split])]
     return checkpoint.folder_of(
         config.get("checkpoints"),
-        [config["spec"], config.get("code", ""), fn_args.transform_graph_path, *names],
+        [
+            config["spec"],
+            config.get("code", ""),
+            config.get("reads", ""),
+            fn_args.transform_graph_path,
+            *names,
+        ],
     )
 
 

@@ -29,6 +29,7 @@ def test_the_same_training_finds_its_folder_again():
         {"transform": "/transform/8"},
         {"files": {"train": ["/t/a.gz"], "eval": ["/t/b.gz", "/e/a.gz"]}},
         {"checkpoints": "/other"},
+        {"reads": "0ther"},
     ],
 )
 def test_another_training_has_another_folder(change):
