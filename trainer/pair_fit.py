@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer import devices, pretrained
+from trainer import devices, pretrained, workers
 from trainer.batching import POOL_ROWS, make_dataset, steps
 from trainer.calibration import calibrate
 from trainer.checkpoint import Checkpoint
@@ -185,7 +185,7 @@ def _train(
         parts = devices.replicas(model)
         # What is trained shares its layers with what scores.
         in_batch = training.loss_for(label.kind) == "in_batch"
-        trained = build_in_batch(model, _encoder(model)) if in_batch else model
+        trained = workers.fitted(build_in_batch(model, _encoder(model)) if in_batch else model)
         loss = _loss(training, label, survey)
         # Each length of batch is compiled again: on a GPU Keras' own choice can be XLA.
         trained.compile(
@@ -193,6 +193,8 @@ def _train(
             loss=_share(loss, parts),
             jit_compile=training.compiled and parts == 1,
         )
+        # Keras would make its variables inside the first step, where several workers cannot.
+        trained.optimizer.build(trained.trainable_variables)
     devices.check_shares(training.batch_size, survey.pairs, parts)
     metric, measure = _watched(model, trained, loss, batches.held_out, label)
     stopping = keras.callbacks.EarlyStopping(
@@ -205,7 +207,7 @@ def _train(
     details = announce({**devices.describe(model), **kernels})
     checkpoint = Checkpoint(data.checkpoints)
     history = trained.fit(
-        batches.train,
+        workers.shared(batches.train),
         initial_epoch=checkpoint.restore(trained, stopping, EARLY_STOPPING, training.epochs),
         epochs=training.epochs,
         verbose=0,

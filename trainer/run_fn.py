@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from trainer import checkpoint, devices
+from trainer import checkpoint, devices, workers
 from trainer.export import hold_variables
 from trainer.families import family_of
 from trainer.fitting import Data
@@ -25,7 +26,8 @@ def run_fn(fn_args: Any) -> None:
     """Trains, and exports with explicit signatures.
 
     A training whose process was killed goes on where it was saved last, if it is started again on the same
-    data, transform, configuration and code.
+    data, transform, configuration and code. Of several workers, which TF_CONFIG names, the chief alone saves
+    and exports; all need to see the same files.
 
     Args:
       fn_args: TFX's FnArgs; `custom_config["spec"]` is a trainer.spec.Spec as JSON. Where there are
@@ -33,11 +35,19 @@ def run_fn(fn_args: Any) -> None:
         source and of what the model is told to read.
     """
     devices.grow_memory()
+    if workers.count() > 1:
+        # Before anything else uses TensorFlow: afterwards no worker can be joined.
+        workers.strategy()
     spec = Spec.model_validate_json(fn_args.custom_config["spec"])
     family = family_of(spec)
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     files = {"train": _files(fn_args.train_files), "eval": _files(fn_args.eval_files)}
     saved = _checkpoints(fn_args, files)
+    if not workers.is_chief():
+        # The chief needs this one's part of every batch, and nothing of what it leaves.
+        with TemporaryDirectory() as folder:
+            family.fit(Data(files, transform, folder, saved), spec)
+        return
     model, log = family.fit(Data(files, transform, fn_args.model_run_dir, saved), spec)
     # Never model.save: the file would hold Keras' own format and no signatures.
     module = family.export(model, transform, spec)
