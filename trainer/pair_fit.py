@@ -16,6 +16,7 @@ from trainer.calibration import calibrate
 from trainer.checkpoint import Checkpoint
 from trainer.config import PairModel, Training
 from trainer.encoders import TOKENS, build_tower
+from trainer.errors import KembarError
 from trainer.features import IDS_A, IDS_B, LABEL, PRIMARY, Label
 from trainer.fitting import EARLY_STOPPING, Data, EvalMetric, Progress, TrainingLog, announce
 from trainer.heads import build_head, build_in_batch, build_pair
@@ -49,6 +50,9 @@ def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
     """Trains, stops when the eval split's metric does, and keeps the best epoch's weights."""
     config = narrow(spec.model, PairModel)
     keras.utils.set_random_seed(narrow(spec.training, Training).seed)
+    for split in ("train", "eval"):
+        if not list(data.pools(split, 1).take(1)):
+            raise KembarError(f"the {split} split has no row: give [data] files or [data] split more rows")
     if config.encoder != "pretrained":
         return _from_scratch(data, spec, config)
     piece = pretrained.WordPiece(pretrained.folder_of(config), config.max_tokens)
@@ -256,8 +260,6 @@ def _encoder(model: keras.Model) -> str:
 def _rows(pools: tf.data.Dataset) -> tuple[tf.RaggedTensor, tf.RaggedTensor, np.ndarray]:
     """Ids a, ids b and labels float32 [rows] of a whole split."""
     found = list(pools)
-    if not found:
-        raise ValueError("a split is empty")
     ids = (tf.concat([pool[name] for pool in found], axis=0) for name in (IDS_A, IDS_B))
     return *ids, np.concatenate([pool[LABEL].numpy() for pool in found]).ravel().astype(np.float32)
 
