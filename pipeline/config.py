@@ -24,7 +24,16 @@ from pipeline.runners.config import Kubeflow, Schedule, Vertex
 from pipeline.serving.config import Serving
 from trainer.config import PairModel, Section, Training
 from trainer.errors import ConfigError
-from trainer.spec import AnyModel, AnyTraining, Spec, VectorSpec, check_parts, check_training, narrow
+from trainer.spec import (
+    AnyModel,
+    AnyTraining,
+    Spec,
+    VectorSpec,
+    check_pair,
+    check_parts,
+    check_training,
+    narrow,
+)
 from trainer.tuning import Tuning, check_space
 
 # `[training] family` is not written in the file: it is that of `[model]`.
@@ -41,6 +50,7 @@ PATH_KEYS = (
     ("data", "schema_file"),
     ("bulk", "input"),
     ("model", "weights"),
+    ("model", "token_vectors"),
     ("validation", "serving_log"),
     ("serving", "directory"),
     ("serving", "golden_file"),
@@ -88,6 +98,7 @@ class Config(Section):
     def _parts_fit(self) -> Self:
         check_parts(self.model, self.data.label, self.data.vector is not None)
         check_training(self.training, self.data.label)
+        check_pair(self.model, self.training)
         if self.tuning is not None:
             check_space(self.tuning, self.spec)
         if self.bulk is not None:

@@ -33,7 +33,7 @@ from components.transform.component import Transform
 from pipeline import branches, tuning
 from pipeline.bulk import bulk_steps
 from pipeline.config import Config
-from pipeline.fingerprint import READING, code_fingerprint
+from pipeline.fingerprint import READING, code_fingerprint, files_fingerprint
 from pipeline.retraining.plan import Plan
 from trainer.errors import ConfigError
 from trainer.families import family_of
@@ -187,6 +187,8 @@ def components(
         custom_config={
             "spec": spec.model_dump_json(),
             "code": learned,
+            # Weights and vectors that others trained.
+            "reads": files_fingerprint(path for _, path in spec.model if isinstance(path, Path)),
             "checkpoints": str(root / "checkpoints"),
         },
         **best,

@@ -67,11 +67,14 @@ def preflight(source: str, config: Config) -> None:
 
 def _check_files(source: str, config: Config) -> None:
     """What is inside the files."""
-    if isinstance(config.model, PairModel) and config.model.weights is not None:
+    if isinstance(config.model, PairModel) and (config.model.weights or config.model.token_vectors):
         from trainer.pretrained import check_folder
+        from trainer.vectors import check_vectors
 
         try:
-            check_folder(config.model.weights)
+            if config.model.weights is not None:
+                check_folder(config.model.weights)
+            check_vectors(config.model)
         except ConfigError as error:
             raise ConfigError(f"{source}: {error}") from None
     read = [(f"[data] {key}", files, config.data) for key, files in config.data.files().items()]

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from trainer.order import Order
@@ -20,7 +21,12 @@ POOL_ROWS = 16_384
 # Pools in the shuffle buffer, which mixes rows of different files.
 _POOL_BUFFER = 8
 
+# Start and number of rows of each batch, beside a pool's own features.
+_BATCHES = "batches"
+
 Features = Mapping[str, Any]
+# Pairs in a batch at most, tokens at most, devices that share it, and what lengths are multiples of.
+Size = tuple[int, int | None, int, int]
 
 
 def make_dataset(
@@ -31,6 +37,7 @@ def make_dataset(
     parts: int = 1,
     cache: bool = False,
     multiple: int = 1,
+    tokens: int | None = None,
 ) -> tf.data.Dataset:
     """Batches for `keras.Model.fit`, `evaluate` and `predict`.
 
@@ -44,6 +51,8 @@ def make_dataset(
             rows are left out.
         cache: keep the parsed pools in memory after the first epoch.
         multiple: lengths are padded to multiples of it, so that there are few different ones.
+        tokens: padded tokens of both texts that a batch has at most, with `order` alone; batches of long
+            texts then hold fewer pairs than `batch_size`.
 
     Returns:
         `({"ids_a": int64 [batch, length_a], "ids_b": int64 [batch, length_b]}, labels float32 [batch])`.
@@ -52,13 +61,28 @@ def make_dataset(
     if cache:
         pools = pools.cache()
     if order is not None:
-        pools = order.dataset(lambda seed: _shuffle_pools(pools, seed, batch_size))
+        size = (batch_size, tokens, parts, multiple)
+        pools = order.dataset(lambda seed: _shuffle_pools(pools, seed, size))
     return pools.flat_map(lambda pool: _cut(pool, batch_size, parts, multiple)).prefetch(tf.data.AUTOTUNE)
 
 
-def steps(pool_sizes: Iterable[int], batch_size: int, parts: int = 1) -> int:
-    """Number of batches that `make_dataset` cuts out of pools of so many rows."""
-    return sum(math.ceil((rows - rows % parts) / batch_size) for rows in pool_sizes)
+def steps(
+    pools: Iterable[np.ndarray],
+    batch_size: int,
+    parts: int = 1,
+    multiple: int = 1,
+    tokens: int | None = None,
+) -> int:
+    """Number of batches that `make_dataset` cuts out of pools with pairs of such `lengths`."""
+    if tokens is not None:
+        return sum(len(_sizes(np.sort(pool), (batch_size, tokens, parts, multiple))) for pool in pools)
+    return sum(math.ceil((len(pool) - len(pool) % parts) / batch_size) for pool in pools)
+
+
+def lengths(pool: Features) -> tf.Tensor:
+    """Tokens of the longer text of each pair, int64 [rows]."""
+    rows = _to_ragged(pool)
+    return tf.maximum(rows["ids_a"].row_lengths(), rows["ids_b"].row_lengths())
 
 
 def _to_ragged(pool: Features) -> dict[str, Any]:
@@ -69,18 +93,24 @@ def _to_ragged(pool: Features) -> dict[str, Any]:
     return {**rows, "label": tf.reshape(tf.cast(pool["label"], tf.float32), [-1])}
 
 
-def _shuffle_pools(pools: tf.data.Dataset, seed: tf.Tensor, batch_size: int) -> tf.data.Dataset:
+def _shuffle_pools(pools: tf.data.Dataset, seed: tf.Tensor, size: Size) -> tf.data.Dataset:
     pools = pools.shuffle(_POOL_BUFFER, seed=seed[0], reshuffle_each_iteration=False)
     # `_shuffle` uses the seed and the one after it.
-    return pools.enumerate().map(lambda at, pool: _shuffle(pool, seed + 2 * at, batch_size))
+    return pools.enumerate().map(lambda at, pool: _shuffle(pool, seed + 2 * at, size))
 
 
-def _shuffle(pool: Features, seed: tf.Tensor, batch_size: int) -> dict[str, Any]:
+def _shuffle(pool: Features, seed: tf.Tensor, size: Size) -> dict[str, Any]:
     """Random order within a length, lengths together within a batch, batches in random order."""
+    batch_size, tokens, *_ = size
     count = tf.size(pool["label"], tf.int64)
     order = tf.random.experimental.stateless_shuffle(tf.range(count), seed)
-    length = tf.maximum(pool["ids_a"].row_lengths(), pool["ids_b"].row_lengths())
+    length = lengths(pool)
     order = tf.gather(order, tf.argsort(tf.gather(length, order), stable=True))
+    if tokens is not None:
+        sizes = _sizes(tf.gather(length, order), size)
+        batches = tf.stack([tf.cumsum(sizes, exclusive=True), sizes], axis=1)
+        batches = tf.random.experimental.stateless_shuffle(batches, seed + 1)
+        return {**{name: tf.gather(values, order) for name, values in pool.items()}, _BATCHES: batches}
     # The incomplete batch is made of the longest rows and keeps its place at the end: moving it would need
     # ragged rows.
     whole = count // batch_size * batch_size
@@ -90,15 +120,43 @@ def _shuffle(pool: Features, seed: tf.Tensor, batch_size: int) -> dict[str, Any]
     return {name: tf.gather(values, order) for name, values in pool.items()}
 
 
-def _cut(pool: Features, batch_size: int, parts: int, multiple: int) -> tf.data.Dataset:
-    count = tf.size(pool["label"], tf.int64) // parts * parts
+@tf.function(reduce_retracing=True)
+def _sizes(length: Any, size: Size) -> tf.Tensor:
+    """Pairs in each batch of a pool sorted by `length`, int64 [batches]: as many as fit, one at least.
 
-    def batch(start: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        end = tf.minimum(start + batch_size, count)
-        rows = {name: values[start:end] for name, values in pool.items()}
+    The rows that several devices cannot share are left out, as elsewhere; of each batch every one of them
+    gets as many.
+    """
+    batch_size, tokens, parts, multiple = size
+    length = tf.cast(length, tf.int64)
+    padded = -(-tf.maximum(length, 1) // multiple) * multiple
+    count = tf.size(length, tf.int64) // parts * parts
+    sizes = tf.TensorArray(tf.int64, 0, dynamic_size=True, element_shape=[])
+    start = tf.constant(0, tf.int64)
+    while start < count:
+        longest = padded[start : start + batch_size]
+        # Rows are sorted, so that all of the first ones fit and none behind them.
+        fit = 2 * longest * tf.range(1, tf.size(longest, tf.int64) + 1) <= tokens
+        pairs = tf.maximum(tf.reduce_sum(tf.cast(fit, tf.int64)) // parts, 1) * parts
+        pairs = tf.minimum(pairs, count - start)
+        sizes = sizes.write(sizes.size(), pairs)
+        start += pairs
+    return sizes.stack()
+
+
+def _cut(pool: Features, batch_size: int, parts: int, multiple: int) -> tf.data.Dataset:
+    pool = dict(pool)
+    batches = pool.pop(_BATCHES, None)
+    if batches is None:
+        count = tf.size(pool["label"], tf.int64) // parts * parts
+        starts = tf.range(0, count, batch_size)
+        batches = tf.stack([starts, tf.minimum(count - starts, batch_size)], axis=1)
+
+    def batch(place: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        rows = {name: values[place[0] : place[0] + place[1]] for name, values in pool.items()}
         return {name: _pad(rows[name], multiple) for name in ("ids_a", "ids_b")}, rows["label"]
 
-    return tf.data.Dataset.range(0, count, batch_size).map(batch)
+    return tf.data.Dataset.from_tensor_slices(batches).map(batch)
 
 
 def _pad(ids: tf.RaggedTensor, multiple: int) -> tf.Tensor:

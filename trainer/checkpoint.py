@@ -16,6 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from trainer import workers
 from trainer.fitting import PROGRESS
 
 FILE = "training.npz"
@@ -113,7 +114,7 @@ class Checkpoint(keras.callbacks.Callback):
         for name, value in (logs or {}).items():
             self._history.setdefault(name, []).append(float(value))
         began = time.monotonic()
-        if self._path is None or began - self._saved < self._pause:
+        if self._path is None or began - self._saved < self._pause or not workers.is_chief():
             return
         try:
             self._write(self._path, epoch + 1)

@@ -43,6 +43,10 @@ class PairModel(Section):
         None,
         description="folder of a pretrained BERT: a preset of KerasHub, or Hugging Face's with safetensors",
     )
+    token_vectors: Path | None = Field(
+        None,
+        description="first vectors of tokens: a text file of word2vec or GloVe, or the folder of a BERT",
+    )
     frozen: bool = Field(
         True, description="pretrained weights stay: texts are embedded once, projection and head are trained"
     )
@@ -73,6 +77,8 @@ class PairModel(Section):
     def _weights_fit(self) -> Self:
         if self.encoder == "pretrained" and self.weights is None:
             raise ValueError("encoder = 'pretrained' needs weights, the folder of a BERT")
+        if self.encoder == "pretrained" and self.token_vectors is not None:
+            raise ValueError("encoder = 'pretrained' has vectors of its own: remove token_vectors")
         return self
 
 
@@ -82,6 +88,9 @@ class Training(Section):
     family: Literal["pair"] = "pair"
     epochs: PositiveInt = 15
     batch_size: PositiveInt = 128
+    tokens_per_batch: PositiveInt | None = Field(
+        None, description="padded tokens of both texts in a batch at most: with long texts it has fewer pairs"
+    )
     optimizer: Literal["adam", "rmsprop"] = "adam"
     learning_rate: PositiveFloat = Field(1e-3, description="the highest one")
     schedule: Literal["constant", "cosine"] = "constant"

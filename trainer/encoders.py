@@ -11,6 +11,7 @@ from keras import ops
 from trainer.config import PairModel
 
 PADDING = 0
+# Layers of a tower: vectors of the tokens, and what they weigh.
 TOKEN_TABLE, WEIGHT_TABLE = "tokens", "token_weights"
 # Tokens that a filter of the CNN spans.
 _WIDTHS = (2, 3, 4)

@@ -44,14 +44,18 @@ def concatenation_head(u: Any, v: Any, model: PairModel, classes: int) -> Any:
 
 
 def interaction_head(u: Any, v: Any, model: PairModel, classes: int) -> Any:
-    """A small network over what two unit vectors have to do with each other.
+    """A small network over what two vectors of the same length have to do with each other.
 
     For a score [u + v; |u - v|; u * v; cos(u, v)], which is symmetric; Tai, Socher, Manning 2015, "Improved
     Semantic Representations From Tree-Structured LSTMs", section 4.2, uses the product and the distance. For
     classes [u; v; |u - v|; u * v; cos(u, v)], because what follows from what has a direction: Conneau et al.
     2017, "Supervised Learning of Universal Sentence Representations", section 2.
     """
-    u, v = (keras.layers.UnitNormalization(dtype=EXACT)(one) for one in (u, v))
+    # The numbers of a unit vector are about dim ** -0.5, and their products dim ** -1: at the rates that a
+    # pretrained tower bears a network learns next to nothing from them. A tower that begins with nothing is
+    # better off so: it has to learn, where a quick network would learn the training pairs by heart.
+    length = u.shape[-1] ** 0.5 if model.encoder == "pretrained" and not model.frozen else 1.0
+    u, v = (length * keras.layers.UnitNormalization(dtype=EXACT)(one) for one in (u, v))
     parts = [u, v] if classes else [u + v]
     parts += [ops.abs(u - v), u * v, Cosine(name="cosine", dtype=EXACT)(u, v)]
     hidden = keras.layers.Dense(model.hidden, "relu", name="hidden")(

@@ -10,12 +10,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer import devices, pretrained
+from trainer import devices, pretrained, workers
 from trainer.batching import POOL_ROWS, make_dataset, steps
 from trainer.calibration import calibrate
 from trainer.checkpoint import Checkpoint
 from trainer.config import PairModel, Training
-from trainer.encoders import build_tower
+from trainer.encoders import TOKEN_TABLE, build_tower
+from trainer.errors import KembarError
 from trainer.features import IDS_A, IDS_B, LABEL, PRIMARY, Label
 from trainer.fitting import EARLY_STOPPING, Data, EvalMetric, Progress, TrainingLog, announce
 from trainer.heads import build_head, build_in_batch, build_pair
@@ -25,7 +26,8 @@ from trainer.metrics import DEFAULT_THRESHOLD, best_threshold, pair_metrics
 from trainer.optimizers import make_optimizer
 from trainer.order import HOST, Order, draws, row_batches
 from trainer.spec import Spec, narrow
-from trainer.survey import VOCABULARY, Survey, take_survey, vocabulary, vocabulary_rows
+from trainer.survey import FIRST_ID, VOCABULARY, Survey, take_survey, vocabulary, vocabulary_rows
+from trainer.vectors import start_vectors
 from trainer.warm_start import Start, carry_over, growth
 
 _EVAL_ROWS = 1_024
@@ -49,6 +51,9 @@ def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
     """Trains, stops when the eval split's metric does, and keeps the best epoch's weights."""
     config = narrow(spec.model, PairModel)
     keras.utils.set_random_seed(narrow(spec.training, Training).seed)
+    for split in ("train", "eval"):
+        if not list(data.pools(split, 1).take(1)):
+            raise KembarError(f"the {split} split has no row: give [data] files or [data] split more rows")
     if config.encoder != "pretrained":
         return _from_scratch(data, spec, config)
     piece = pretrained.WordPiece(pretrained.folder_of(config), config.max_tokens)
@@ -80,13 +85,16 @@ def _from_scratch(data: Data, spec: Spec, config: PairModel) -> tuple[keras.Mode
     pools = {split: data.pools(split, POOL_ROWS) for split in ("train", "eval")}
     survey = take_survey(pools["train"], rows, narrow(spec.label, Label))
 
+    known = data.transform.vocabulary_by_name(VOCABULARY) if config.token_vectors else ()
+
     def build(first: bool) -> keras.Model:
-        model = build_pair(
-            config, build_tower(config, rows, survey.token_weights if first else None), _classes(spec)
-        )
+        tower = build_tower(config, rows, survey.token_weights if first else None)
+        if first and known:
+            tokens = tower.get_layer(TOKEN_TABLE)
+            tokens.set_weights([start_vectors(config, known, tokens.get_weights()[0], FIRST_ID)])
+        model = build_pair(config, tower, _classes(spec))
         if first and data.base is not None:
-            tokens = data.transform.vocabulary_by_name(VOCABULARY)
-            carry_over(model, data.base, tokens, config.oov_buckets)
+            carry_over(model, data.base, data.transform.vocabulary_by_name(VOCABULARY), config.oov_buckets)
         return model
 
     model, log = _train_on_ids(data, spec, pools, survey, build)
@@ -157,7 +165,8 @@ def _train_on_ids(
     pretrained_tower = narrow(spec.model, PairModel).encoder == "pretrained"
     parts = devices.strategy().num_replicas_in_sync
     order = Order(draws(training.seed, training.epochs, 2))
-    count = steps(survey.pool_sizes, training.batch_size, parts)
+    multiple = _XLA_MULTIPLE if training.compiled else 1
+    count = steps(survey.lengths, training.batch_size, parts, multiple, training.tokens_per_batch)
     batches = Batches(
         make_dataset(
             pools["train"],
@@ -165,7 +174,8 @@ def _train_on_ids(
             order=order,
             parts=parts,
             cache=True,
-            multiple=_XLA_MULTIPLE if training.compiled else 1,
+            multiple=multiple,
+            tokens=training.tokens_per_batch,
         ).apply(tf.data.experimental.assert_cardinality(count)),
         make_dataset(pools["eval"], _EVAL_ROWS_PRETRAINED if pretrained_tower else _EVAL_ROWS, cache=True),
         order,
@@ -192,7 +202,7 @@ def _train(
         parts = devices.replicas(model)
         # What is trained shares its layers with what scores.
         in_batch = training.loss_for(label.kind) == "in_batch"
-        trained = build_in_batch(model, _encoder(model)) if in_batch else model
+        trained = workers.fitted(build_in_batch(model, _encoder(model)) if in_batch else model)
         loss = _loss(training, label, survey)
         # Each length of batch is compiled again: on a GPU Keras' own choice can be XLA.
         trained.compile(
@@ -200,6 +210,8 @@ def _train(
             loss=shared(loss, parts),
             jit_compile=training.compiled and parts == 1,
         )
+        # Keras would make its variables inside the first step, where several workers cannot.
+        trained.optimizer.build(trained.trainable_variables)
     devices.check_shares(training.batch_size, survey.pairs, parts)
     metric, measure = _watched(model, trained, loss, batches.held_out, label)
     stopping = keras.callbacks.EarlyStopping(
@@ -213,7 +225,7 @@ def _train(
     started = [Start(trained, stopping, measure)] if data.base is not None else []
     checkpoint = Checkpoint(data.checkpoints)
     history = trained.fit(
-        batches.train,
+        workers.shared(batches.train),
         initial_epoch=checkpoint.restore(trained, stopping, EARLY_STOPPING, training.epochs),
         epochs=training.epochs,
         verbose=0,
@@ -268,8 +280,6 @@ def _encoder(model: keras.Model) -> str:
 def _rows(pools: tf.data.Dataset) -> tuple[tf.RaggedTensor, tf.RaggedTensor, np.ndarray]:
     """Ids a, ids b and labels float32 [rows] of a whole split."""
     found = list(pools)
-    if not found:
-        raise ValueError("a split is empty")
     ids = (tf.concat([pool[name] for pool in found], axis=0) for name in (IDS_A, IDS_B))
     return *ids, np.concatenate([pool[LABEL].numpy() for pool in found]).ravel().astype(np.float32)
 

@@ -32,8 +32,8 @@ _ROWS = 64
 _TOLD = 5_000
 
 
-def check_folder(folder: Path | None) -> None:
-    """Refuses, before anything starts, a folder that no tower can be made of.
+def check_folder(folder: Path | None, key: str = "weights") -> None:
+    """Refuses, before anything starts, a folder that no tower can be made of; `key` of [model] names it.
 
     Raises:
       ConfigError: the extra is not installed, or what the folder lacks.
@@ -41,9 +41,9 @@ def check_folder(folder: Path | None) -> None:
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise ConfigError(
-            f"[model] encoder = 'pretrained' needs {', '.join(missing)}: pip install 'kembar[pretrained]'"
+            f"[model] {key} = '{folder}' needs {', '.join(missing)}: pip install 'kembar[pretrained]'"
         )
-    place = f"[model] weights = '{folder}'"
+    place = f"[model] {key} = '{folder}'"
     if folder is None or not folder.is_dir():
         raise ConfigError(f"{place}: no such folder: name one with config.json and model.safetensors")
     if not (folder / "config.json").is_file():
@@ -137,6 +137,20 @@ def embed(trunk: keras.Model, ids: Iterable[tf.RaggedTensor]) -> list[np.ndarray
     table = np.concatenate(parts) if parts else np.zeros((0, trunk.output_shape[-1]), np.float32)
     place = {text: at for at, text in enumerate(distinct)}
     return [table[[place[text] for text in texts]] for texts in rows]
+
+
+def load_table(folder: Path) -> tuple[list[str], np.ndarray]:
+    """The pieces of a pretrained vocabulary, and the table that BERT looks them up in, float32 [pieces, dim].
+
+    Raises:
+      ConfigError: as `check_folder`.
+    """
+    check_folder(folder, "token_vectors")
+    import keras_hub
+
+    backbone = keras_hub.models.BertBackbone.from_preset(str(folder))
+    pieces = keras_hub.models.BertTokenizer.from_preset(str(folder)).get_vocabulary()
+    return pieces, np.asarray(backbone.get_layer("token_embedding").get_weights()[0])
 
 
 def folder_of(model: PairModel) -> Path:

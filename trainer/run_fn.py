@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from trainer import checkpoint, devices, warm_start
+from trainer import checkpoint, devices, warm_start, workers
 from trainer.export import hold_variables
 from trainer.families import family_of
 from trainer.fitting import Data, file_names
@@ -27,17 +28,22 @@ def run_fn(fn_args: Any) -> None:
     """Trains, and exports with explicit signatures.
 
     A training whose process was killed goes on where it was saved last, if it is started again on the same
-    data, transform, configuration and code.
+    data, transform, configuration and code. Of several workers, which TF_CONFIG names, the chief alone saves
+    and exports; all need to see the same files.
 
     Args:
       fn_args: TFX's FnArgs; `custom_config["spec"]` is a trainer.spec.Spec as JSON. `hyperparameters`, where
         there was a search, are laid over it. Where there are "checkpoints", a folder that outlives this
-        step's outputs, and "code", its fingerprint. With `base_model` the weights begin as that model's.
+        step's outputs, "code" and "reads", fingerprints of the source and of what the model is told to read.
+        With `base_model` the weights begin as that model's.
 
     Raises:
       ConfigError: that model has another shape.
     """
     devices.grow_memory()
+    if workers.count() > 1:
+        # Before anything else uses TensorFlow: afterwards no worker can be joined.
+        workers.strategy()
     spec = Spec.model_validate_json(fn_args.custom_config["spec"])
     tuned = found_values(fn_args.hyperparameters)
     if tuned:
@@ -48,6 +54,11 @@ def run_fn(fn_args: Any) -> None:
     saved = _checkpoints(fn_args, spec.model_dump_json(), files)
     before = fn_args.base_model
     base = warm_start.find(warm_start.folder_beside(before), spec) if before else None
+    if not workers.is_chief():
+        # The chief needs this one's part of every batch, and nothing of what it leaves.
+        with TemporaryDirectory() as folder:
+            family.fit(Data(files, transform, folder, saved, base=base), spec)
+        return
     model, log = family.fit(Data(files, transform, fn_args.model_run_dir, saved, base=base), spec)
     if tuned:
         log.details["tuned"] = tuned
@@ -69,5 +80,12 @@ def _checkpoints(fn_args: Any, spec: str, files: dict[str, list[str]]) -> str | 
     names = [name for split in sorted(files) for name in (split, *files[split])]
     return checkpoint.folder_of(
         config.get("checkpoints"),
-        [spec, config.get("code", ""), fn_args.transform_graph_path, fn_args.base_model or "", *names],
+        [
+            spec,
+            config.get("code", ""),
+            config.get("reads", ""),
+            fn_args.transform_graph_path,
+            fn_args.base_model or "",
+            *names,
+        ],
     )

@@ -41,6 +41,7 @@ class Spec(Section):
     def _parts_fit(self) -> Self:
         check_parts(self.model, self.label, self.vector is not None)
         check_training(self.training, self.label)
+        check_pair(self.model, self.training)
         if self.training.family != self.model.family:
             raise ValueError(
                 f"model is of family {self.model.family!r}, training of {self.training.family!r}"
@@ -95,3 +96,11 @@ def check_training(training: AnyTraining, label: Label | None) -> None:
         raise ValueError("class_weights is for labels of kind binary or classes: remove it")
     if training.class_weights != "none" and training.loss_for(label.kind) not in ("cross_entropy", "mse"):
         raise ValueError(f"loss = {training.loss!r} compares rows with each other: remove class_weights")
+
+
+def check_pair(model: AnyModel, training: AnyTraining) -> None:
+    """Raises ValueError when a key says something that this model has no use for."""
+    if not (isinstance(model, PairModel) and isinstance(training, Training)):
+        return
+    if model.encoder == "pretrained" and model.frozen and training.tokens_per_batch is not None:
+        raise ValueError("tokens_per_batch is for towers that are trained, and this one is frozen: remove it")

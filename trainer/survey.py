@@ -9,6 +9,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from tensorflow_transform.analyzers import get_empy_vocabulary_dummy_value
 
+from trainer.batching import lengths
 from trainer.config import PairModel
 from trainer.encoders import inverse_document_frequency
 from trainer.features import IDS_A, IDS_B, LABEL, Label
@@ -25,19 +26,19 @@ class Survey:
     """What is known of the training split before training.
 
     Attributes:
-      pool_sizes: Pairs in each pool.
+      lengths: Of each pool, the tokens of each pair's longer text, int64 [pairs].
       class_counts: Pairs of each class, or of label 0 and 1; meaningless for scores.
       token_weights: Inverse document frequency of every id, float32 [rows].
     """
 
-    pool_sizes: list[int]
+    lengths: list[np.ndarray]
     class_counts: np.ndarray
     token_weights: np.ndarray
 
     @property
     def pairs(self) -> int:
         """Pairs of the whole split."""
-        return sum(self.pool_sizes)
+        return sum(map(len, self.lengths))
 
 
 def vocabulary_rows(transform: tft.TFTransformOutput, spec: Spec) -> int:
@@ -60,12 +61,13 @@ def take_survey(pools: tf.data.Dataset, rows: int, label: Label) -> Survey:
     """One pass over the training split; `rows` is the number of ids, or 0 where nobody counts them."""
     frequencies = np.zeros(rows, np.int64)
     counts = np.zeros(label.count or 2, np.int64)
-    pairs = []
+    found: list[np.ndarray] = []
     for pool in pools:
-        pairs.append(int(pool[LABEL].shape[0]))
+        found.append(lengths(pool).numpy())
         if label.kind != "score":
             counts += np.bincount(pool[LABEL].numpy().ravel().astype(int), minlength=len(counts))
         for name in (IDS_A, IDS_B) if rows else ():
             once = np.unique(np.stack([pool[name].indices[:, 0], pool[name].values], axis=1), axis=0)
             frequencies += np.bincount(once[:, 1], minlength=rows)
-    return Survey(pairs, counts, inverse_document_frequency(frequencies, 2 * sum(pairs)))
+    texts = 2 * sum(map(len, found))
+    return Survey(found, counts, inverse_document_frequency(frequencies, texts))

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from pipeline import fingerprint
-from pipeline.fingerprint import code_fingerprint
+from pipeline.fingerprint import code_fingerprint, files_fingerprint
 
 
 @pytest.fixture
@@ -58,3 +58,20 @@ def test_the_fingerprints_of_the_graph_cover_real_source():
     packages = {name for call in named for name in re.findall(r'"([^"]+)"', call)}
     assert packages
     assert len({code_fingerprint(name) for name in packages}) == len(packages)
+
+
+def test_files_and_folders_that_a_model_reads_count_by_their_content(tmp_path):
+    weights, vectors = tmp_path / "weights", tmp_path / "vectors.txt"
+    weights.mkdir()
+    (weights / "config.json").write_text("{}")
+    vectors.write_text("a 1\n")
+    seen = [files_fingerprint([]), files_fingerprint([weights]), files_fingerprint([weights, vectors])]
+    assert files_fingerprint([weights, vectors]) == seen[-1]
+    (weights / "config.json").write_text("{ }")
+    seen.append(files_fingerprint([weights, vectors]))
+    vectors.write_text("a 2\n")
+    seen.append(files_fingerprint([weights, vectors]))
+    (weights / "config.json").rename(weights / "other.json")
+    seen.append(files_fingerprint([weights, vectors]))
+    assert len({*seen}) == len(seen)
+    assert files_fingerprint([tmp_path / "absent"]) == seen[0]

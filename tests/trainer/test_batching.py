@@ -1,7 +1,8 @@
 import numpy as np
+import pytest
 import tensorflow as tf
 
-from trainer.batching import make_dataset, steps
+from trainer.batching import lengths, make_dataset, steps
 from trainer.order import Order, draws
 
 SIZE = 8
@@ -82,7 +83,7 @@ def test_rows_that_devices_cannot_share_are_left_out() -> None:
         batches = make_dataset(pools(60, 20), 12, order=shuffled(), parts=parts)
         sizes = [len(label) for _, label in batches]
         assert sum(sizes) == left
-        assert len(sizes) == steps([20, 20, 20], 12, parts)
+        assert len(sizes) == steps([np.ones(20)] * 3, 12, parts)
         assert {size % parts for size in sizes} == {0}
 
 
@@ -124,3 +125,57 @@ def test_lengths_can_be_multiples() -> None:
             assert longer[name].shape[1] == -(-ids.shape[1] // 4) * 4
             np.testing.assert_array_equal(longer[name][:, : ids.shape[1]], ids)
             assert not longer[name][:, ids.shape[1] :].numpy().any()
+
+
+@pytest.mark.parametrize(("parts", "multiple"), [(1, 1), (2, 1), (3, 4)])
+def test_a_budget_of_tokens_holds_and_loses_no_row(parts, multiple) -> None:
+    budget = 72
+    chosen = shuffled()
+    options = {"parts": parts, "multiple": multiple, "tokens": budget}
+    batches = list(make_dataset(pools(60, 30), SIZE * parts, order=chosen, **options))
+    sizes = [len(labels) for _, labels in batches]
+    assert sum(sizes) == 60
+    assert len({*sizes}) > 1
+    assert {size % parts for size in sizes} == {0}
+    for texts, labels in batches:
+        padded = 2 * len(labels) * max(ids.shape[1] for ids in texts.values())
+        assert padded <= budget or len(labels) == parts
+        assert len(labels) <= SIZE * parts
+    rows = [lengths(pool).numpy() for pool in pools(60, 30)]
+    assert len(batches) == steps(rows, SIZE * parts, **options)
+    assert sorted(order(batches)) == list(range(1, 61))
+
+
+def test_a_budget_is_used_up() -> None:
+    rows = {"ids_a": [1, 1, 1, 1, 1, 2, 4, 4], "ids_b": [1, 0, 1, 1, 1, 3, 1, 2]}
+    pool: dict[str, object] = {
+        name: tf.ragged.constant([[7] * length for length in found], dtype=tf.int64)
+        for name, found in rows.items()
+    }
+    pool["label"] = np.zeros(8, np.float32)
+    batches = make_dataset(tf.data.Dataset.from_tensors(pool), 4, order=shuffled(), tokens=16)
+    # Longest texts 1 1 1 1 1 3 4 4: four pairs at most, then 2 * 2 * 3 tokens, then 2 * 2 * 4.
+    shapes = sorted(tuple(texts["ids_a"].shape) for texts, _ in batches)
+    assert shapes == [(2, 2), (2, 4), (4, 1)]
+
+
+def test_seed_and_epoch_decide_the_order_under_a_budget() -> None:
+    def epochs(seed: int, *wanted: int) -> list[list[int]]:
+        chosen = shuffled(seed)
+        batches = make_dataset(pools(60, 20), SIZE, order=chosen, cache=True, tokens=40)
+        found = []
+        for epoch in wanted:
+            chosen.on_epoch_begin(epoch)
+            found.append(order(batches))
+        return found
+
+    first = epochs(1, 0, 1, 2)
+    assert first == epochs(1, 2, 1, 0)[::-1]
+    assert first[2:] == epochs(1, 2)
+    assert first != epochs(2, 0, 1, 2)
+    assert first[0] != first[1]
+
+
+def test_a_pair_longer_than_the_budget_is_a_batch_of_its_own() -> None:
+    sizes = [len(labels) for _, labels in make_dataset(pools(12, 12), SIZE, order=shuffled(), tokens=1)]
+    assert sizes == [1] * 12

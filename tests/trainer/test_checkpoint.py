@@ -85,6 +85,13 @@ def test_a_training_that_was_interrupted_ends_as_if_it_had_not_been(
     assert "resumed after epoch 3" in caplog.messages
 
 
+def test_batches_under_a_budget_of_tokens_are_resumed_too(tmp_path, undisturbed, killed):
+    data = data_of("pair", tmp_path, tmp_path / "saved")
+    killed("pair", data, 2, tokens_per_batch=20)
+    again = train("pair", data, tokens_per_batch=20)
+    assert_same(undisturbed("pair", tokens_per_batch=20), again, resumed_after=2)
+
+
 def test_a_training_may_be_interrupted_again_and_again(tmp_path, undisturbed, killed):
     data = data_of("dense", tmp_path, tmp_path / "saved")
     for epoch in (1, 2, 4):

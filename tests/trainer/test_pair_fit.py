@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 from small_trainings import data_of, train
 
+from trainer.errors import KembarError
 from trainer.fitting import Data
 from trainer.metrics import best_threshold
 
@@ -107,3 +108,30 @@ def test_balanced_classes_bear_one_that_is_missing(tmp_path):
     model, log = train("classes", data, epochs=8, patience=8, class_weights="balanced")
     assert np.isfinite(log.history["loss"]).all()
     assert (answers(model).argmax(axis=1) == 1).all()
+
+
+@pytest.mark.parametrize("split", ["train", "eval"])
+def test_a_split_without_rows_is_one_line(split, tmp_path):
+    data = only(data_of("pair", tmp_path), split, 1.0, tmp_path, rows=0)
+    with pytest.raises(KembarError, match=f"the {split} split has no row: give"):
+        train("pair", data)
+
+
+@pytest.mark.parametrize("label", [0.0, 1.0])
+def test_a_class_that_eval_does_not_have_is_borne(label, tmp_path):
+    data = only(data_of("classes", tmp_path), "eval", label, tmp_path)
+    model, log = train("classes", data, epochs=2)
+    assert np.isfinite(log.history["eval_accuracy"]).all()
+    assert np.isfinite(answers(model)).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "rate"), [({}, "1e"), ({"schedule": "cosine", "warmup_epochs": 1.0}, r"[0-9.]+e")]
+)
+def test_a_loss_that_is_no_number_stops_with_step_and_rate(changes, rate, tmp_path):
+    data = data_of("pair", tmp_path)
+    with pytest.raises(
+        KembarError,
+        match=rf"the loss became nan at step \d+ with learning rate {rate}.*: lower .training. learning_rate",
+    ):
+        train("pair", data, encoder="cnn", learning_rate=1e38, **changes)

@@ -31,6 +31,7 @@ def test_the_same_training_finds_its_folder_again():
         {"base": "/Trainer/model/3/Format-Serving"},
         {"files": {"train": ["/t/a.gz"], "eval": ["/t/b.gz", "/e/a.gz"]}},
         {"checkpoints": "/other"},
+        {"reads": "0ther"},
     ],
 )
 def test_another_training_has_another_folder(change):

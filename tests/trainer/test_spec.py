@@ -67,6 +67,13 @@ def test_the_family_decides_what_the_model_and_its_training_are():
         ({"label": CLASSES, "model": PairModel(head="cosine")}, "head = 'cosine' gives one number"),
         ({"label": CLASSES, "training": Training(loss="mse")}, "loss = 'mse' is not for classes"),
         ({"training": Training(loss="in_batch")}, "loss = 'in_batch' is for pairs that match"),
+        (
+            {
+                "model": PairModel(encoder="pretrained", weights="folder"),
+                "training": Training(tokens_per_batch=64),
+            },
+            "tokens_per_batch is for towers that are trained",
+        ),
         ({"training": Training(label_smoothing=0.1)}, "label_smoothing belongs to loss = 'cross_entropy'"),
         ({"training": Training(class_weights="balanced")}, "class_weights is for labels of kind"),
         (
