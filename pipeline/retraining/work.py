@@ -7,6 +7,7 @@ plan is carried out.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -193,6 +194,9 @@ class Work:
         if self.survey.pattern is None:
             return []
         for path in span.files:
+            if not os.access(path, os.R_OK):
+                why = "it is gone" if not path.exists() else "this user may not"
+                return [Step(_READER, FAILED, error=KembarError(f"{path}: cannot be read: {why}"))]
             try:
                 check_columns(path, self.config.data)
             except KembarError as error:

@@ -5,7 +5,8 @@ from tfx.types import standard_artifacts
 
 from components.atomic_pusher.pins import STABLE, Pins, write_pins
 from components.champion import MODEL_ID, PUSHED_DESTINATION, PUSHED_VERSION
-from components.champion.strategy import ChampionStrategy
+from components.champion.strategy import ChampionStrategy, NewToStrategy
+from components.window.strategy import EXAMPLES_IDS
 
 
 def model(number):
@@ -76,3 +77,20 @@ def test_the_champion_is_the_pinned_version(tmp_path, pinned, candidate, champio
         None, {"champion": models, "pushed": pushes, "candidate": [model(candidate)]}
     )
     assert [artifact.id for artifact in found["champion"]] == champion
+
+
+def test_a_model_is_not_measured_on_what_it_was_trained_on():
+    examples = standard_artifacts.Examples()
+    examples.id = 7
+    pushes = [pushed(100, 1), pushed(101, 2), pushed(102, 3)]
+    for artifact, ids in zip(pushes, ("5", "5,6", "6,7,17"), strict=True):
+        artifact.set_string_custom_property(EXAMPLES_IDS, ids)
+    models = [model(number) for number in (1, 2, 3)]
+
+    def served(artifacts):
+        told = {"served": models, "pushed": artifacts, "examples": [examples]}
+        return [found.id for found in NewToStrategy().resolve_artifacts(None, told)["served"]]
+
+    assert served(pushes) == [2]
+    assert served(pushes[:1]) == [1]
+    assert served(pushes[2:]) == []

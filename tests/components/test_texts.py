@@ -1,0 +1,77 @@
+"""Splits are remembered from span to span, and forgotten with the window."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from components.example_gen.check import Rows
+from components.example_gen.config import SPLITS, Split
+from components.example_gen.spans import Carry
+from components.example_gen.splits import JOINS, assign
+from components.example_gen.texts import Texts
+
+SPANS = st.lists(
+    st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=20), min_size=2, max_size=4
+)
+
+
+def keys(pairs):
+    return Rows([f"text {a}".encode() for a, _ in pairs], [f"text {b}".encode() for _, b in pairs]).keys()
+
+
+def carry(span, oldest=0):
+    return Carry(span, "", oldest, "")
+
+
+@given(SPANS)
+@settings(max_examples=200, deadline=None)
+def test_a_text_stays_in_its_split_over_all_spans(spans):
+    texts, splits = Texts.none(), defaultdict(set)
+    for number, pairs in enumerate(spans):
+        places = assign(keys(pairs), Split(), texts)
+        texts = texts.with_span(keys(pairs), places, carry(number))
+        for (a, b), place in zip(pairs, places.tolist(), strict=True):
+            if place != JOINS:
+                splits[a].add(place)
+                splits[b].add(place)
+    assert all(len(found) == 1 for found in splits.values())
+
+
+def test_a_row_of_known_texts_follows_them():
+    first = keys([(1, 2)])
+    [place] = assign(first, Split())
+    other = (int(place) + 1) % len(SPLITS)
+    known = Texts.none().with_span(first, np.array([other], np.uint8), carry(0))
+    assert assign(keys([(1, 9), (8, 2), (1, 2)]), Split(), known).tolist() == [other] * 3
+
+
+def test_a_row_between_two_splits_is_set_aside():
+    known = Texts.none().with_span(keys([(1, 1), (2, 2)]), np.array([0, 2], np.uint8), carry(0))
+    assert assign(keys([(1, 2)]), Split(), known).tolist() == [JOINS]
+
+
+def test_texts_that_the_window_has_left_are_forgotten():
+    known = Texts.none().with_span(keys([(1, 2)]), np.array([0], np.uint8), carry(5))
+    known = known.with_span(keys([(2, 3)]), np.array([0], np.uint8), carry(6))
+    assert sorted(known.spans.tolist()) == [5, 6, 6]
+    known = known.with_span(keys([(4, 4)]), np.array([1], np.uint8), carry(7, oldest=6))
+    assert sorted(known.spans.tolist()) == [6, 6, 7]
+
+
+def test_rows_in_no_split_are_not_remembered():
+    known = Texts.none().with_span(keys([(1, 2), (3, 4)]), np.array([JOINS, JOINS + 1], np.uint8), carry(1))
+    assert len(known.hashes) == 0
+
+
+def test_they_come_back_from_the_artifact(tmp_path):
+    known = Texts.none().with_span(keys([(1, 2), (3, 4)]), np.array([0, 2], np.uint8), carry(9))
+    known.save(str(tmp_path))
+    found = Texts.load(str(tmp_path))
+    for name in ("hashes", "splits", "spans"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(known, name))
+        assert getattr(found, name).dtype == getattr(known, name).dtype
+    assert len(Texts.load("").hashes) == 0

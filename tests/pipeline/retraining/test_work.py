@@ -1,0 +1,169 @@
+"""New spans are read in their order; what is trained is the newest good one, and all behind it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+from test_survey import configure
+
+from pipeline.retraining.ledger import ACCEPTED, REJECTED, Ledger, SpanExamples
+from pipeline.retraining.survey import look
+from pipeline.retraining.work import Work, decision_of, entry_of, says_no
+from pipeline.runners.steps import FAILED, RAN, SKIPPED, Step
+from pipeline.workdir import Workdir
+from trainer.errors import DataRejected, KembarError
+
+HEADER = "a,b,score\nx,y,1\n"
+
+
+class Pipeline:
+    """Carries plans out as told: `verdicts` maps a span to what goes wrong with it."""
+
+    def __init__(self, tmp_path, verdicts, texts=HEADER):
+        self.root = tmp_path
+        self.verdicts = verdicts
+        (tmp_path / "data").mkdir()
+        for number in verdicts:
+            (tmp_path / "data" / f"{number}.csv").write_text(
+                texts if isinstance(texts, str) else texts[number]
+            )
+        self.config = configure(tmp_path / "data", data={"spans": {"window": 3}}, retraining={})
+        self.ledger = Ledger.local(Workdir(tmp_path / "work", tmp_path / "serving"), "twins")
+        self.ran: list[tuple[int, list[int], str]] = []
+
+    def work(self, asked="new"):
+        survey = look(self.config, self.ledger.entries(), ())
+        return Work(self.config, survey, asked, self.ledger, {"/model/1": 41})
+
+    def front(self, span, plan, last):
+        self.ran.append((span.number, sorted(plan.window), last))
+        return self._steps(span.number)
+
+    def whole(self, plan):
+        self.ran.append((plan.carry.span, sorted(plan.window), "end"))
+        steps = self._steps(plan.carry.span)
+        state = SKIPPED if any(step.state == FAILED for step in steps) else RAN
+        blessing = {"blessing": mlmd.Artifact(uri="/x")} if state == RAN else {}
+        return [*steps, Step("QualityGate", state, outputs=blessing)]
+
+    def _steps(self, number):
+        error = self.verdicts[number]
+        if error is not None:
+            return [
+                Step("ExampleGen", RAN),
+                Step("DataGate", FAILED, error=error),
+                Step("LiveMetrics", SKIPPED),
+            ]
+        folder = self.root / f"live{number}"
+        folder.mkdir(exist_ok=True)
+        told = {"model": "/model/1", "rows": 9, "metrics": {"spearman": 0.5, "pearson": float("nan")}}
+        (folder / "live.json").write_text(json.dumps(told))
+        live = {"evaluation": mlmd.Artifact(uri=str(folder))}
+        return [Step("ExampleGen", RAN), Step("DataGate", RAN), Step("LiveMetrics", RAN, outputs=live)]
+
+
+def outcomes(work):
+    return {number: seen.outcome for number, seen in work.seen.items()}
+
+
+def test_the_backlog_is_read_first_and_the_newest_is_trained_on(tmp_path):
+    pipeline = Pipeline(tmp_path, {1: None, 2: None, 3: None})
+    work = pipeline.work()
+    assert work.read_backlog(pipeline.front)
+    work.finish(pipeline.whole)
+    assert pipeline.ran == [(1, [1], "LiveMetrics"), (2, [1, 2], "LiveMetrics"), (3, [1, 2, 3], "end")]
+    assert outcomes(work) == dict.fromkeys((1, 2, 3), ACCEPTED)
+    assert sorted(work.trained) == [1, 2, 3]
+    assert work.served[2].version == 41
+    assert work.served[2].metrics == {"spearman": 0.5, "pearson": None}
+
+
+def test_a_bad_span_in_the_backlog_is_left_out(tmp_path):
+    pipeline = Pipeline(tmp_path, {1: None, 2: DataRejected("garbage"), 3: None})
+    work = pipeline.work()
+    assert work.read_backlog(pipeline.front)
+    work.finish(pipeline.whole)
+    assert pipeline.ran[-1] == (3, [1, 3], "end")
+    assert outcomes(work) == {1: ACCEPTED, 2: REJECTED, 3: ACCEPTED}
+    assert work.to_json()["spans"]["rejected"] == {"2": "garbage"}
+
+
+def test_where_the_newest_is_bad_the_newest_good_one_is_trained_on(tmp_path):
+    pipeline = Pipeline(tmp_path, {1: None, 2: None, 3: DataRejected("flipped")})
+    work = pipeline.work()
+    assert work.read_backlog(pipeline.front)
+    work.finish(pipeline.whole)
+    assert pipeline.ran[-2:] == [(3, [1, 2, 3], "end"), (2, [1, 2], "end")]
+    assert sorted(work.trained) == [1, 2]
+
+
+def test_where_all_is_bad_nothing_is_trained(tmp_path):
+    pipeline = Pipeline(tmp_path, {1: DataRejected("garbage")})
+    work = pipeline.work()
+    assert work.read_backlog(pipeline.front)
+    work.finish(pipeline.whole)
+    assert pipeline.ran == [(1, [1], "end")]
+    assert work.trained == {}
+    assert outcomes(work) == {1: REJECTED}
+
+
+def test_a_failure_ends_it_and_the_span_stays_new(tmp_path):
+    pipeline = Pipeline(tmp_path, {1: None, 2: OSError("disk full"), 3: None})
+    work = pipeline.work()
+    assert not work.read_backlog(pipeline.front)
+    assert [number for number, _, _ in pipeline.ran] == [1, 2]
+    assert outcomes(work) == {1: ACCEPTED}
+    assert work.steps[1].error.args == ("disk full",)
+
+
+def test_a_file_without_the_columns_is_rejected_before_anything_starts(tmp_path):
+    pipeline = Pipeline(tmp_path, {1: None, 2: None}, {1: "x,y\n1,2\n", 2: HEADER})
+    work = pipeline.work()
+    assert work.read_backlog(pipeline.front)
+    work.finish(pipeline.whole)
+    assert [number for number, _, _ in pipeline.ran] == [2]
+    assert "no column 'a'" in work.seen[1].reason
+
+
+def test_a_file_that_cannot_be_read_is_tried_again(tmp_path, monkeypatch):
+    pipeline = Pipeline(tmp_path, {1: None})
+    work = pipeline.work()
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    work.finish(pipeline.whole)
+    assert pipeline.ran == []
+    assert work.seen == {}
+    [step] = work.steps
+    assert isinstance(step.error, KembarError)
+    assert not isinstance(step.error, DataRejected)
+    assert "1.csv: cannot be read: " in str(step.error)
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_the_gates_decision_is_read_from_its_artifact(tmp_path, train):
+    (tmp_path / "decision.json").write_text(json.dumps({"train": train, "reason": "because"}))
+    step = Step("RetrainingGate", RAN, outputs={"decision": mlmd.Artifact(uri=str(tmp_path))})
+    assert decision_of([Step("DataGate", RAN), step])["reason"] == "because"
+    assert says_no(step) is not train
+    assert not says_no(Step("RetrainingGate", SKIPPED))
+
+
+def test_an_entry_says_what_was_seen_and_trained(tmp_path):
+    pipeline = Pipeline(tmp_path, {1: None, 2: None})
+    work = pipeline.work()
+    assert work.read_backlog(pipeline.front)
+    work.finish(pipeline.whole)
+    found = {
+        "started": "2026-11-25T00:00:00+00:00", "status": "pushed", "reason": "good", "seconds": 1.0,
+        "run_id": "r", "model": {"version": 42}, "metrics": {}, "retraining": work.to_json(),
+    }  # fmt: skip
+    entry = entry_of(found, pipeline.config, work)
+    pipeline.ledger.append(entry)
+    assert pipeline.ledger.entries() == [entry]
+    assert (entry.span, sorted(entry.trained), entry.why) == (2, [1, 2], "new")
+    assert SpanExamples(1, "/x", 1, entry.trained[1], 5).files == entry.spans[1].files
+    pending = look(pipeline.config, pipeline.ledger.entries(), [
+        SpanExamples(number, "/x", number, files, 5) for number, files in entry.trained.items()
+    ]).pending  # fmt: skip
+    assert pending == ()
