@@ -35,9 +35,8 @@ def run_fn(fn_args: Any) -> None:
         source and of what the model is told to read.
     """
     devices.grow_memory()
-    if workers.count() > 1:
-        # Before anything else uses TensorFlow: afterwards no worker can be joined.
-        workers.strategy()
+    # Before anything else uses TensorFlow: afterwards no worker can be joined.
+    workers.strategy()
     spec = Spec.model_validate_json(fn_args.custom_config["spec"])
     family = family_of(spec)
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
