@@ -12,7 +12,6 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from trainer import workers
 from trainer.errors import ConfigError, KembarError
 
 _LOG = logging.getLogger(__name__)
@@ -62,12 +61,8 @@ def grow_memory() -> int:
 def strategy() -> tf.distribute.Strategy:
     """Every visible GPU with a share of each batch, where there are several; else TensorFlow's default.
 
-    Under TF_CONFIG the GPUs, or processors, of all workers: see `trainer.workers`.
-
     Each replica draws the same dropout masks and noise, for rows of its own.
     """
-    if workers.count() > 1:
-        return workers.strategy()
     return _mirrored() if grow_memory() > 1 else tf.distribute.get_strategy()
 
 

@@ -44,20 +44,21 @@ def concatenation_head(u: Any, v: Any, model: PairModel, classes: int) -> Any:
 
 
 def interaction_head(u: Any, v: Any, model: PairModel, classes: int) -> Any:
-    """A small network over what two vectors of the same length have to do with each other.
+    """A small network over what two vectors have to do with each other.
 
     For a score [u + v; |u - v|; u * v; cos(u, v)], which is symmetric; Tai, Socher, Manning 2015, "Improved
     Semantic Representations From Tree-Structured LSTMs", section 4.2, uses the product and the distance. For
-    classes [u; v; |u - v|; u * v; cos(u, v)], because what follows from what has a direction: Conneau et al.
-    2017, "Supervised Learning of Universal Sentence Representations", section 2.
+    classes [u - v; |u - v|; u * v; cos(u, v)], because what follows from what has a direction. Conneau et al.
+    2017, "Supervised Learning of Universal Sentence Representations", section 2, have u and v themselves in
+    place of u - v; a few thousand pairs are then learned by heart.
     """
-    # The numbers of a unit vector are about dim ** -0.5, and their products dim ** -1: at the rates that a
+    cosine = Cosine(name="cosine", dtype=EXACT)(u, v)
+    # The numbers of a vector of length 1 are about dim ** -0.5, their products dim ** -1: at rates that a
     # pretrained tower bears a network learns next to nothing from them. A tower that begins with nothing is
     # better off so: it has to learn, where a quick network would learn the training pairs by heart.
     length = u.shape[-1] ** 0.5 if model.encoder == "pretrained" and not model.frozen else 1.0
-    u, v = (length * keras.layers.UnitNormalization(dtype=EXACT)(one) for one in (u, v))
-    parts = [u, v] if classes else [u + v]
-    parts += [ops.abs(u - v), u * v, Cosine(name="cosine", dtype=EXACT)(u, v)]
+    u, v = (length * one for one in _to_one_scale(u, v))
+    parts = [u - v if classes else u + v, ops.abs(u - v), u * v, cosine]
     hidden = keras.layers.Dense(model.hidden, "relu", name="hidden")(
         keras.layers.Concatenate(name="pair")(parts)
     )
@@ -170,6 +171,17 @@ HEADS = {"cosine": cosine_head, "concatenation": concatenation_head, "interactio
 def _score(features: Any, classes: int, **start: Any) -> Any:
     kind = "softmax" if classes else "sigmoid"
     return keras.layers.Dense(classes or 1, kind, name="score", dtype=EXACT, **start)(features)
+
+
+def _to_one_scale(u: Any, v: Any) -> tuple[Any, Any]:
+    """Both vectors, float32, divided by the root mean square of their lengths.
+
+    With a length of their own each the tokens that both texts have would not cancel out in the difference.
+    """
+    u, v = (ops.cast(one, EXACT) for one in (u, v))
+    squares = ops.sum(ops.square(u) + ops.square(v), axis=-1, keepdims=True) / 2
+    scale = ops.rsqrt(ops.maximum(squares, _TINY))
+    return u * scale, v * scale
 
 
 def _unit(vectors: Any) -> Any:

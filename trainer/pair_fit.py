@@ -163,7 +163,7 @@ def _train_on_ids(
     """Trains `build(True)` on ids; served is `build(False)`, in float32, with its weights."""
     training = narrow(spec.training, Training)
     pretrained_tower = narrow(spec.model, PairModel).encoder == "pretrained"
-    parts = devices.strategy().num_replicas_in_sync
+    parts = workers.strategy().num_replicas_in_sync
     order = Order(draws(training.seed, training.epochs, 2))
     multiple = _XLA_MULTIPLE if training.compiled else 1
     count = steps(survey.lengths, training.batch_size, parts, multiple, training.tokens_per_batch)
@@ -197,7 +197,7 @@ def _train(
     steps_per_epoch: int,
 ) -> tuple[keras.Model, TrainingLog]:
     training, label = narrow(spec.training, Training), narrow(spec.label, Label)
-    with devices.precision(training.mixed_precision), devices.strategy().scope():
+    with devices.precision(training.mixed_precision), workers.strategy().scope():
         model = build()
         parts = devices.replicas(model)
         # What is trained shares its layers with what scores.

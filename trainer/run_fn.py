@@ -41,9 +41,8 @@ def run_fn(fn_args: Any) -> None:
       ConfigError: that model has another shape.
     """
     devices.grow_memory()
-    if workers.count() > 1:
-        # Before anything else uses TensorFlow: afterwards no worker can be joined.
-        workers.strategy()
+    # Before anything else uses TensorFlow: afterwards no worker can be joined.
+    workers.strategy()
     spec = Spec.model_validate_json(fn_args.custom_config["spec"])
     tuned = found_values(fn_args.hyperparameters)
     if tuned:

@@ -14,6 +14,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from trainer import devices
 from trainer.errors import ConfigError, KembarError
 
 VARIABLE = "TF_CONFIG"
@@ -35,16 +36,18 @@ def is_chief() -> bool:
 
 
 def strategy() -> tf.distribute.Strategy:
-    """What divides batches among the workers. Call it before anything else uses TensorFlow.
+    """What divides batches among all workers' devices; with one worker `devices.strategy`.
+
+    With several, call it before anything else uses TensorFlow.
 
     Raises:
       KembarError: TensorFlow was used before.
     """
-    return _strategy()
+    return _joined() if count() > 1 else devices.strategy()
 
 
 @functools.cache
-def _strategy() -> tf.distribute.Strategy:
+def _joined() -> tf.distribute.Strategy:
     try:
         return tf.distribute.MultiWorkerMirroredStrategy()
     except RuntimeError as error:

@@ -4,7 +4,7 @@ import pytest
 
 from trainer.config import PairModel
 from trainer.encoders import build_tower, inverse_document_frequency
-from trainer.heads import HEADS, Cosine, build_pair
+from trainer.heads import HEADS, Cosine, build_head, build_pair
 
 ROWS = 9
 A = np.array([[1, 2, 3], [4, 0, 0], [0, 0, 0], [5, 6, 0]])
@@ -65,6 +65,37 @@ def test_the_score_of_classes_is_not_symmetric_and_its_rows_are_probabilities() 
     np.testing.assert_allclose(one.sum(axis=1), 1, atol=1e-6)
     assert np.abs(one - other)[0].max() > 1e-4
     np.testing.assert_allclose(one[2:], other[2:], atol=1e-6)  # the same text twice
+
+
+def compared(pair, a: list[int], b: list[int]) -> np.ndarray:
+    """What the head's network sees of two embeddings."""
+    tower, head = pair.get_layer("tower"), pair.get_layer("head")
+    return keras.Model(head.inputs, head.get_layer("pair").output)(
+        [tower(np.array([a])), tower(np.array([b]))]
+    ).numpy()[0]
+
+
+def test_what_both_texts_share_cancels_out_in_the_difference() -> None:
+    pair = build(small(), classes=3)
+    # [u - v; |u - v|; u * v; cos]
+    alone, beside = compared(pair, [3], [4, 5]), compared(pair, [1, 2, 3], [4, 2, 5, 1])
+    assert len(alone) == 3 * 8 + 1
+    one, other = alone[:8] / np.linalg.norm(alone[:8]), beside[:8] / np.linalg.norm(beside[:8])
+    np.testing.assert_allclose(one, other, atol=1e-5)
+    np.testing.assert_allclose(np.abs(beside[:8]), beside[8:16], atol=1e-6)
+    assert np.abs(compared(pair, [1, 2], [2, 1])[:16]).max() < 1e-6
+    # A text without tokens is no larger than others.
+    assert np.abs(compared(pair, [0], [1, 2])).max() <= 2**0.5
+
+
+def test_the_head_of_a_pretrained_tower_that_is_trained_sees_numbers_of_about_one() -> None:
+    for frozen, length in ((True, 1.0), (False, 8.0**0.5)):
+        model = PairModel(encoder="pretrained", weights="unused", frozen=frozen, head="interaction")
+        head = build_head(model, 8, 3)
+        features = keras.Model(head.inputs, head.get_layer("pair").output)
+        u = np.random.default_rng(0).normal(size=(1, 8)).astype(np.float32)
+        found = features([u, -u]).numpy()[0]
+        np.testing.assert_allclose(np.linalg.norm(found[:8]), 2 * length, rtol=1e-5)
 
 
 @pytest.mark.parametrize("encoder", ["lstm", "cnn"])

@@ -22,9 +22,8 @@ from pathlib import Path
 from types import SimpleNamespace
 import numpy as np
 import tensorflow as tf
-from trainer import devices, run_fn, workers
-if workers.count() > 1:
-    devices.strategy()
+from trainer import run_fn, workers
+workers.strategy()
 from small_trainings import data_of, spec_of
 from trainer import checkpoint, pair_fit
 checkpoint.PAUSE = 0.0
