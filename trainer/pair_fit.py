@@ -97,9 +97,11 @@ def _from_scratch(data: Data, spec: Spec, config: PairModel) -> tuple[keras.Mode
             carry_over(model, data.base, data.transform.vocabulary_by_name(VOCABULARY), config.oov_buckets)
         return model
 
-    model, log = _train_on_ids(data, spec, pools, survey, build)
+    grown = {}
     if data.base is not None:
-        log.details |= growth(data.base, vocabulary(data.transform), config.vocabulary_size)
+        grown = growth(data.base, vocabulary(data.transform), config.vocabulary_size)
+    model, log = _train_on_ids(data, spec, pools, survey, build)
+    log.details |= grown
     for layer in lstms(model.get_layer("tower")):
         layer.use_cudnn = False
     return model, log
