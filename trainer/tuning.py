@@ -8,7 +8,9 @@ from __future__ import annotations
 import difflib
 import itertools
 import json
+import typing
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, PositiveInt, ValidationError, field_validator
@@ -89,10 +91,14 @@ def laid_over(spec: Spec, values: dict[str, Any]) -> Spec:
 
 
 def tunable(spec: Spec) -> list[str]:
-    """The keys whose values can be tried: those that nothing but the training reads."""
+    """The keys whose values can be tried: those that the training alone reads, and that are no paths."""
     model = type(spec.model)
     known_before = {"family", *model.PREPROCESSING, *model.EVALUATION}
-    keys = [f"model.{name}" for name in model.model_fields if name not in known_before]
+    keys = [
+        f"model.{name}"
+        for name, field in model.model_fields.items()
+        if name not in known_before and Path not in (field.annotation, *typing.get_args(field.annotation))
+    ]
     return keys + [f"training.{name}" for name in type(spec.training).model_fields if name not in _FIXED]
 
 

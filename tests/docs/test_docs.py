@@ -292,7 +292,8 @@ def test_code_that_is_named_exists(document):
 
 
 def test_every_quarantine_reason_is_in_the_data_guide():
-    shown = re.findall(r"^\| ([a-zA-Z ]+) \| `", text_of(ROOT / "docs" / "data.md"), re.MULTILINE)
+    section = text_of(ROOT / "docs" / "data.md").split("## Quarantine")[1].split("\n## ")[0]
+    shown = re.findall(r"^\| ([a-zA-Z ]+) \| `", section, re.MULTILINE)
     assert sorted(shown) == sorted(Reason)
 
 

@@ -53,6 +53,7 @@ run_fn.tf.saved_model.save = lambda module, path, signatures: exported.append(pa
 (own / "run").mkdir(parents=True)
 run_fn.run_fn(SimpleNamespace(
     custom_config={"spec": spec.model_dump_json(), "checkpoints": str(folder / "saved")},
+    hyperparameters=None, base_model=None,
     transform_graph_path="", train_files=data.files["train"], eval_files=data.files["eval"],
     serving_model_dir=str(own / "model"), model_run_dir=str(own / "run"),
 ))
