@@ -36,4 +36,4 @@ class Bags:
         # `tf.unique` keeps the order, so rows rise; there is no sum for the empty texts at the end.
         sums = tf.math.segment_sum(vectors, rows)
         missing = ids.dense_shape[0] - tf.shape(sums, tf.int64)[0]
-        return tf.pad(sums, [[0, missing], [0, 0]])
+        return tf.ensure_shape(tf.pad(sums, [[0, missing], [0, 0]]), [None, self._vectors.shape[1]])

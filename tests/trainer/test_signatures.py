@@ -103,6 +103,7 @@ def test_the_signatures_take_and_give_what_the_contract_says(loaded):
         "serve_examples": {"score"},
         "evaluate": {"evaluation"},
     }
+    assert loaded["embed"].structured_outputs["embedding"].shape.as_list() == [None, 8]
     for signature in loaded.values():
         for spec in signature.structured_input_signature[1].values():
             assert (spec.dtype, spec.shape.as_list()) == (tf.string, [None])
@@ -140,6 +141,11 @@ def test_serialized_examples_score_as_their_texts_do(loaded):
 def test_a_row_alone_scores_as_in_a_batch(loaded):
     alone = [score(loaded, [a], [b])[0] for a, b in zip(TEXTS_A, TEXTS_B, strict=True)]
     np.testing.assert_allclose(alone, score(loaded), atol=1e-6)
+
+
+def test_texts_of_unequal_number_are_refused(loaded):
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        score(loaded, TEXTS_A, TEXTS_B[:3])
 
 
 def test_swapping_the_texts_changes_nothing(loaded):
