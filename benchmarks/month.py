@@ -4,9 +4,9 @@
 
 Thirty files are cut out of the training pairs of STS Benchmark, in random order. One is garbage, one never
 comes, one comes two days late, one has its labels turned around; from one day on texts are twice as long,
-from another on they are in capitals and numbered. `kembar retrain` is called each day; ten times it is killed
-at a random moment and called again. After each call the version in service scores pairs that no day has.
-Prints one JSON object; exit status 1 where something is not as it must be.
+from another on no pair has a score below 2. `kembar retrain` is called each day; ten times it is killed at a
+random moment and called again. After each call the version in service scores pairs that no day has. Prints
+one JSON object; exit status 1 where something is not as it must be.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from pipeline.workdir import Workdir  # noqa: E402
 
 PATTERN = "{YYYY}-{MM}-{DD}.csv"
 FIRST = 20_758  # 2026-11-01
-GARBAGE, MISSING, LATE, FLIPPED, LONGER, SHOUTED = 5, 9, 13, 17, 20, 25
+GARBAGE, MISSING, LATE, FLIPPED, LONGER, ALIKE = 5, 9, 13, 17, 20, 25
 LATE_BY = 2
 KILLS = 10
 # A model below it answers worse than the share of common words would.
@@ -99,11 +99,8 @@ def day_rows(days: int, seed: int) -> dict[int, list[list[str]]]:
         mine = rows[(day - 1) * size : day * size]
         if day >= LONGER:
             mine = [[score, f"{a} {a}", f"{b} {b}"] for score, a, b in mine]
-        if day >= SHOUTED:
-            mine = [
-                [s, f"Nr. {at}: {a.upper()}!!", f"Nr. {at}: {b.upper()}!!"]
-                for at, (s, a, b) in enumerate(mine)
-            ]
+        if day >= ALIKE:
+            mine = [row for row in mine if float(row[0]) >= 2]
         if day == FLIPPED:
             mine = [[str(5 - float(score)), a, b] for score, a, b in mine]
         found[day] = mine
@@ -189,7 +186,7 @@ def wanted_words(day: int) -> tuple[str, ...]:
         LATE: ("no new data",),
         LATE + LATE_BY: ("2026-11-13",),
         LONGER: ("the data has changed", "characters"),
-        SHOUTED: ("the data has changed",),
+        ALIKE: ("the data has changed", "label_balance"),
     }.get(day, (f"{name(FIRST + day - 1, PATTERN)} is new",))
 
 
