@@ -94,6 +94,7 @@ def test_other_rows_are_answered_by_the_same_version_and_nothing_else_runs(pushe
     assert pq.read_table(project.workdir / "bulk.parquet")["line"].to_pylist() == [2, 3, 4, 5, 6]
 
 
+@pytest.mark.slow
 def test_a_model_that_is_not_pushed_answers_nothing(pushed):
     project, _, _ = pushed
     ran = project.kembar("run", "--set", "gates.floors={spearman = 1.01}")
