@@ -32,6 +32,7 @@ from trainer.spec import (
     check_pair,
     check_parts,
     check_training,
+    check_weights,
     narrow,
 )
 from trainer.tuning import Tuning, check_space
@@ -97,6 +98,7 @@ class Config(Section):
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
         check_parts(self.model, self.data.label, self.data.vector is not None)
+        check_weights(self.model)
         check_training(self.training, self.data.label)
         check_pair(self.model, self.training)
         if self.tuning is not None:

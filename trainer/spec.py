@@ -77,6 +77,12 @@ def check_parts(model: AnyModel, label: Label | None, has_vector: bool) -> None:
         )
     if isinstance(model, PairModel) and model.head == "cosine" and label is not None and label.classes:
         raise ValueError("head = 'cosine' gives one number, not classes: use 'interaction', or leave it out")
+
+
+def check_weights(model: AnyModel) -> None:
+    """Raises ValueError when pretrained weights are given to another encoder. Of a whole model only: a
+    narrowed one may have the weights and not the encoder.
+    """
     if isinstance(model, PairModel) and model.weights and model.encoder != "pretrained":
         raise ValueError(f"weights is for encoder = 'pretrained', not for {model.encoder!r}: remove it")
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pydantic import Field, PositiveInt, ValidationError, field_validator
 
 from trainer.config import Section
-from trainer.spec import Spec
+from trainer.spec import Spec, check_weights
 
 # Other values that are tried beside one that does not fit the file's own, before it is refused.
 _COMBINATIONS = 256
@@ -81,13 +81,15 @@ def laid_over(spec: Spec, values: dict[str, Any]) -> Spec:
     """`spec` with other values of `section.key`, checked as a whole.
 
     Raises:
-      ValidationError: they do not fit it.
+      ValueError: they do not fit it.
     """
     document = spec.model_dump()
     for key, value in values.items():
         section, _, name = key.partition(".")
         document[section][name] = value
-    return Spec.model_validate(document)
+    found = Spec.model_validate(document)
+    check_weights(found.model)
+    return found
 
 
 def tunable(spec: Spec) -> list[str]:
@@ -152,7 +154,7 @@ def _check_value(base: Spec, key: str, value: Any, others: dict[str, list[Any]])
     for beside in _beside(others):
         try:
             laid_over(base, {**beside, key: value})
-        except ValidationError as error:
+        except ValueError as error:
             first = first or error
         else:
             return
@@ -195,6 +197,7 @@ def _refusal(key: str, spec: Spec, allowed: list[str]) -> str:
     return f"is no key: did you mean {near[0]!r}?" if near else f"is no key; {known}"
 
 
-def _said(error: ValidationError) -> str:
-    message = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+def _said(error: ValueError) -> str:
+    told = error.errors(include_url=False)[0]["msg"] if isinstance(error, ValidationError) else str(error)
+    message = told.removeprefix("Value error, ")
     return f"{message[:1].lower()}{message[1:]}"

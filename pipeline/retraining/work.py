@@ -200,5 +200,7 @@ class Work:
             try:
                 check_columns(path, self.config.data)
             except KembarError as error:
-                return [Step(_READER, FAILED, error=DataRejected(str(error)))]
+                # What stands where names should may be no text at all.
+                said = str(error).encode("utf-8", "backslashreplace").decode()
+                return [Step(_READER, FAILED, error=DataRejected(said))]
         return []
