@@ -96,6 +96,7 @@ def test_the_summary_accounts_for_every_row(pushed, pairs):
     assert set(summary) == {
         "status", "reason", "pipeline", "run_id", "started", "seconds", "peak_memory_mb",
         "components", "data", "metrics", "baselines", "interval", "slices", "model",
+        "retraining",
     }  # fmt: skip
     reasons = Counter(reason for _, reason in BAD_ROWS)
     texts = {

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 SPACE = """
 [tuning]
@@ -94,7 +94,6 @@ def test_a_second_run_is_cached(tuned):
     assert read(project, "tuning.json") == tuning
 
 
-@pytest.mark.slow
 def test_changed_data_keeps_the_values_and_another_space_does_not(tuned, pairs):
     project, _, summary, _ = tuned
     write(project, pairs, 1_000)

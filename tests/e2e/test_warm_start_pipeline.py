@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 NEW = [["4.5", f"the zorblat number {at} glints", f"zorblat {at} glints brightly"] for at in range(60)]
 
