@@ -19,6 +19,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ sys.path.insert(0, str(ROOT))
 from components.atomic_pusher.versions import in_service, read_log, versions  # noqa: E402
 from components.example_gen.spans import name  # noqa: E402
 from pipeline import config as configuration  # noqa: E402
-from pipeline.retraining.ledger import Ledger  # noqa: E402
+from pipeline.retraining.ledger import ACCEPTED, Ledger  # noqa: E402
 from pipeline.workdir import Workdir  # noqa: E402
 
 PATTERN = "{YYYY}-{MM}-{DD}.csv"
@@ -89,6 +90,11 @@ def pairs(split: str) -> list[list[str]]:
     return [line.split("\t")[4:7] for line in path.read_text(encoding="utf-8").splitlines()]
 
 
+def span_of(day: int) -> int:
+    """The number of a day's span."""
+    return FIRST + day - 1
+
+
 def day_rows(days: int, seed: int) -> dict[int, list[list[str]]]:
     """The rows of each day, its accident included; none for a day that never comes."""
     rows = pairs("train")
@@ -125,7 +131,7 @@ class Month:
 
     def write(self, day: int, rows: list[list[str]]) -> None:
         """One day's file, which appears at once."""
-        path = self.folder / "data" / f"{name(FIRST + day - 1, PATTERN)}.csv"
+        path = self.folder / "data" / f"{name(span_of(day), PATTERN)}.csv"
         fresh = path.with_suffix(".new")
         if day == GARBAGE:
             fresh.write_bytes(bytes(self.random.randrange(256) for _ in range(20_000)))
@@ -187,7 +193,7 @@ def wanted_words(day: int) -> tuple[str, ...]:
         LATE + LATE_BY: ("2026-11-13",),
         LONGER: ("the data has changed", "characters"),
         ALIKE: ("the data has changed", "label_balance"),
-    }.get(day, (f"{name(FIRST + day - 1, PATTERN)} is new",))
+    }.get(day, (f"{name(span_of(day), PATTERN)} is new",))
 
 
 def simulate(folder: Path, days: int, seed: int) -> dict[str, Any]:
@@ -202,16 +208,15 @@ def simulate(folder: Path, days: int, seed: int) -> dict[str, Any]:
             month.write(day, rows[day])
         if day == LATE + LATE_BY:
             month.write(LATE, rows[LATE])
-        started = at = time.monotonic()
-        kills = 0
-        status = month.retrain(month.random.uniform(0.5, longest)) if day in killed else None
-        if day in killed and status is None:
-            kills, at = 1, time.monotonic()
+        at = time.monotonic()
+        status = month.retrain(month.random.uniform(0.5, longest)) if day in killed else month.retrain()
+        kills = status is None
+        if kills:
+            at = time.monotonic()
             _check_service(month, day, wrong)
+            status = month.retrain()
         elif day in killed:  # it was faster than that
             killed.add(day + 1)
-        if status is None:
-            status = month.retrain()
         seconds = time.monotonic() - at
         found = month.summary()
         if not kills and found["status"] in ("pushed", "not_blessed"):
@@ -225,9 +230,8 @@ def simulate(folder: Path, days: int, seed: int) -> dict[str, Any]:
                 "day": day,
                 "status": found["status"],
                 "reason": reason[:200],
-                "killed": bool(kills),
+                "killed": kills,
                 "seconds": round(seconds, 1),
-                "with_kill": round(time.monotonic() - started, 1),
                 "version": served,
                 "quality": None if served is None else round(month.quality(served), 4),
                 "versions": len(versions(month.workdir.serving)),
@@ -250,7 +254,7 @@ def _check_service(month: Month, day: int, wrong: list[str]) -> int | None:
     if not month.quality(served) >= BAD:
         wrong.append(f"day {day}: version {served} has {month.quality(served):.3f} on clean pairs")
     [entry] = [one for one in read_log(month.workdir.serving) if one["version"] == served]
-    bad = {FIRST + GARBAGE - 1, FIRST + FLIPPED - 1} & set(entry["data"]["spans"])
+    bad = {span_of(GARBAGE), span_of(FLIPPED)} & set(entry["data"]["spans"])
     if bad:
         wrong.append(f"day {day}: version {served} was trained on {sorted(bad)}")
     return served
@@ -258,23 +262,16 @@ def _check_service(month: Month, day: int, wrong: list[str]) -> int | None:
 
 def _check_use(month: Month, days: int) -> list[str]:
     """Each good day was read once, and trained on; no bad one was."""
-    read: dict[int, int] = {}
-    trained: set[int] = set()
-    for entry in Ledger.local(month.workdir, "month").entries():
-        for span, seen in entry.spans.items():
-            if seen.outcome == "accepted":
-                read[span] = read.get(span, 0) + 1
-        trained |= set(entry.trained)
-    good = {FIRST + day - 1 for day in range(1, days + 1)} - {
-        FIRST + day - 1 for day in (GARBAGE, MISSING, FLIPPED)
-    }
-    if days < LATE + LATE_BY:
-        good.discard(FIRST + LATE - 1)
+    entries = Ledger.local(month.workdir, "month").entries()
+    accepted = [[span for span, seen in one.spans.items() if seen.outcome == ACCEPTED] for one in entries]
+    read = Counter(span for spans in accepted for span in spans)
+    trained = {span for entry in entries for span in entry.trained}
+    never = {GARBAGE, MISSING, FLIPPED} | ({LATE} if days < LATE + LATE_BY else set())
+    good = {span_of(day) for day in range(1, days + 1) if day not in never}
     wrong = [f"span {span} was read {times} times" for span, times in read.items() if times != 1]
-    if set(read) != good:
-        wrong.append(f"accepted: {sorted(read)}, good: {sorted(good)}")
-    if trained != good:
-        wrong.append(f"trained on: {sorted(trained)}, good: {sorted(good)}")
+    for what, spans in (("accepted", set(read)), ("trained on", trained)):
+        if spans != good:
+            wrong.append(f"{what}: {sorted(spans)}, good: {sorted(good)}")
     return wrong
 
 

@@ -65,31 +65,27 @@ def collect(config: Config, workdir: Workdir, keep: int, dry_run: bool, terminal
     if not workdir.metadata.is_file():
         raise ConfigError(f"{workdir.metadata}: no such file: nothing was run in {workdir.root}")
     with lock(workdir.root):
-        store = _connect(workdir.metadata)
-        plan = _plan_for(config, workdir, store, keep)
+        ledger = Ledger.local(workdir, config.pipeline.name)
+        plan = _plan_for(config, workdir, ledger, keep)
         _show(plan, workdir, dry_run, terminal)
         if not dry_run:
-            _carry_out(plan, store, workdir)
+            _carry_out(plan, ledger.store, workdir)
             back_up(workdir, terminal.say)
 
 
-def tidy(config: Config, workdir: Workdir, keep: int) -> int:
-    """The same behind a run that still holds the lock, in silence; how many folders it removed."""
-    store = _connect(workdir.metadata)
-    plan = _plan_for(config, workdir, store, keep)
-    _carry_out(plan, store, workdir)
-    return sum(map(len, plan.folders.values())) + len(plan.versions)
+def tidy(config: Config, workdir: Workdir, ledger: Ledger, keep: int) -> None:
+    """The same behind a run that still holds the lock, in silence."""
+    _carry_out(_plan_for(config, workdir, ledger, keep), ledger.store, workdir)
 
 
-def _plan_for(config: Config, workdir: Workdir, store: MetadataStore, keep: int) -> Plan:
+def _plan_for(config: Config, workdir: Workdir, ledger: Ledger, keep: int) -> Plan:
     kept = config.serving.keep_versions
     versions = [] if kept is None else removable(workdir.serving, kept)
-    ledger = Ledger.local(workdir, config.pipeline.name)
     examples = ledger.examples()
     window = {(s.number, s.fingerprint) for s in look(config, ledger.entries(), examples).ready.values()}
     needed = [one for one in examples if (one.span, one.files) in window]
     ids = {id_ for one in needed for id_ in (one.id, one.accepted) if id_ is not None}
-    return make_plan(store, workdir, keep, versions, ids)
+    return make_plan(ledger.store, workdir, keep, versions, ids)
 
 
 def make_plan(
@@ -239,13 +235,6 @@ def _show(plan: Plan, workdir: Workdir, dry_run: bool, terminal: Terminal) -> No
         total = [total[0] + len(folders), total[1] + size]
     table.add_row("would be removed" if dry_run else "removed", f"{total[0]:,}", f"{total[1]:,}")
     terminal.table(table)
-
-
-def _connect(path: Path) -> MetadataStore:
-    config = mlmd.ConnectionConfig()
-    config.sqlite.filename_uri = str(path)
-    config.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READWRITE
-    return MetadataStore(config)
 
 
 def _contexts(store: MetadataStore, kind: str) -> list[Any]:

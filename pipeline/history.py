@@ -44,8 +44,8 @@ def table(entries: Sequence[Entry], config: Config) -> Table:
             entry.at[:16].replace("T", " "),
             name_of(entry.span, config),
             entry.status,
-            _number(entry.metrics.get(config.gates.split, {}).get(metric)),
-            _number(served.metrics.get(metric) if served is not None else None),
+            decimals(entry.metrics.get(config.gates.split, {}).get(metric)),
+            decimals(served.metrics.get(metric) if served is not None else None),
             f"{entry.seconds:.0f}",
             "" if entry.version is None else str(entry.version),
             why if len(why) <= _LONGEST else f"{why[: _LONGEST - 1]}…",
@@ -53,24 +53,15 @@ def table(entries: Sequence[Entry], config: Config) -> Table:
     return found
 
 
-def series(entries: Sequence[Entry], config: Config) -> dict[str, list[tuple[int, float]]]:
-    """The deciding metric over spans: of the model in service when the span was new, and of trained models.
-
-    Returns:
-      Name to pairs of span and value, in order of time.
-    """
+def series(entries: Sequence[Entry], config: Config) -> dict[str, list[float]]:
+    """The deciding metric, in order of time: of the model in service on new spans, and of trained models."""
     metric = metric_of(config)
-    live: list[tuple[int, float]] = []
-    trained: list[tuple[int, float]] = []
-    for entry in entries:
-        for number, served in sorted(entry.served.items()):
-            value = served.metrics.get(metric)
-            if value is not None:
-                live.append((number, value))
-        value = entry.metrics.get(config.gates.split, {}).get(metric)
-        if value is not None and entry.span is not None and entry.trained:
-            trained.append((entry.span, value))
-    return {"in service, on new data": live, "trained, on its test split": trained}
+    live = [one.metrics.get(metric) for entry in entries for _, one in sorted(entry.served.items())]
+    trained = [entry.metrics.get(config.gates.split, {}).get(metric) for entry in entries if entry.trained]
+    return {
+        "in service, on new data": [value for value in live if value is not None],
+        "trained, on its test split": [value for value in trained if value is not None],
+    }
 
 
 def metric_of(config: Config) -> str:
@@ -83,5 +74,6 @@ def name_of(span: int | None, config: Config) -> str:
     return "" if span is None or config.data.pattern is None else spans.name(span, config.data.pattern)
 
 
-def _number(value: float | None) -> str:
+def decimals(value: float | None) -> str:
+    """Four decimals, or nothing."""
     return "" if value is None else f"{value:.4f}"

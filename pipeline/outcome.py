@@ -83,9 +83,9 @@ def data_facts(counts: dict[str, Any], verdict: dict[str, Any]) -> dict[str, Any
     for source in counts.get("sources", {}).values():
         total.update(source)
     splits = {key.removeprefix(KEPT): n for key, n in total.items() if key.startswith(KEPT)}
-    reasons = Counter({key: n for key, n in total.items() if key != "read" and not key.startswith(KEPT)})
+    reasons = Counter({key: n for key, n in total.items() if key != READ and not key.startswith(KEPT)})
     return {
-        "rows_read": total["read"],
+        "rows_read": total[READ],
         "rows_kept": sum(splits.values()),
         "rows_quarantined": reasons.total(),
         "quarantine_reasons": dict(reasons.most_common()),

@@ -14,13 +14,12 @@ from typing import Any
 from components.data_gate.config import VERDICT
 from components.example_gen.counts import QUARANTINE
 from pipeline.config import Config
-from pipeline.history import metric_of, series, table
+from pipeline.history import decimals, metric_of, series, table
 from pipeline.outcome import FILE as SUMMARY
 from pipeline.retraining.ledger import Entry, Ledger
 from pipeline.summary import TRAINING, TUNING
 from pipeline.workdir import Workdir
 from trainer.errors import ServingError
-from trainer.families import family_of
 from trainer.features import LOWER_IS_BETTER
 from trainer.vae.charts import line_chart
 
@@ -125,10 +124,10 @@ def _metrics(summary: dict[str, Any], config: Config) -> str:
     parts = []
     for split in sorted({split for by_split in measured.values() for split in by_split}):
         names = sorted({name for by_split in measured.values() for name in by_split.get(split, {})})
-        decides = config.gates.metric or family_of(config.spec).primary_metric(config.spec)
+        decides = metric_of(config)
         head = [split, *(_headed(name, name == decides and split == config.gates.split) for name in names)]
         rows = [
-            [who, *(_number(by_split.get(split, {}).get(name)) for name in names)]
+            [who, *(decimals(by_split.get(split, {}).get(name)) for name in names)]
             for who, by_split in measured.items()
         ]
         parts.append(_table(head, rows))
@@ -140,7 +139,7 @@ def _slices(by_split: dict[str, Any]) -> str:
     for split, found in sorted(by_split.items()):
         names = list(next(iter(found.values()), {}))
         rows = [
-            [part, *(f"{values[n]:,}" if n == "rows" else _number(values.get(n)) for n in names)]
+            [part, *(f"{values[n]:,}" if n == "rows" else decimals(values.get(n)) for n in names)]
             for part, values in found.items()
         ]
         parts.append(_table([split, *names], rows) if rows else "")
@@ -150,10 +149,6 @@ def _slices(by_split: dict[str, Any]) -> str:
 def _headed(name: str, decides: bool) -> str:
     better = " (less is better)" if name in LOWER_IS_BETTER else ""
     return f"{name}{better}{' ← decides' if decides else ''}"
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
 
 
 def _training(log: dict[str, Any]) -> str:
@@ -173,10 +168,9 @@ def _history(entries: Sequence[Entry], config: Config) -> str:
     columns = [[str(cell) for cell in column.cells] for column in told.columns]
     head = [str(column.header) for column in told.columns]
     charts = [
-        f"<figure>{line_chart({name: [value for _, value in points]}, name, 'decision', metric_of(config))}"
-        "</figure>"
-        for name, points in series(entries, config).items()
-        if len(points) > 1
+        f"<figure>{line_chart({name: values}, name, 'decision', metric_of(config))}</figure>"
+        for name, values in series(entries, config).items()
+        if len(values) > 1
     ]
     return "".join(charts) + _table(head, [list(row) for row in zip(*columns, strict=True)])
 
@@ -195,7 +189,7 @@ def _tuning(found: dict[str, Any]) -> str:
         outcome = trial["error"] or ("best" if number == best["trial"] else "")
         values = [f"{value:.4g}" if isinstance(value, float) else value for value in trial["values"].values()]
         rows.append(
-            [number, *values, _number(trial["score"]), trial["epochs"] or "",
+            [number, *values, decimals(trial["score"]), trial["epochs"] or "",
              "" if trial["seconds"] is None else f"{trial['seconds']:.1f}", outcome]
         )  # fmt: skip
     return _table(head, rows)
@@ -239,7 +233,7 @@ def _checks(verdict: dict[str, Any]) -> str:
         near = check["value"] / max(allowed, 1e-9) if allowed is not None else 1e9
         outcome = check["severity"] if check["found"] else "ok"
         place = [check["split"], check["feature"], check["kind"], check["subject"]]
-        rows.append((-check["found"], -near, [*place, _number(check["value"]), _number(allowed), outcome]))
+        rows.append((-check["found"], -near, [*place, decimals(check["value"]), decimals(allowed), outcome]))
     rows.sort(key=lambda row: row[:2])
     head = ["split", "feature", "what", "check", "value", "allowed", ""]
     shown = _table(head, [row for _, _, row in rows]) if rows else ""

@@ -15,7 +15,7 @@ from ml_metadata.errors import StatusError
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from components.atomic_pusher.pins import read_pins
-from components.atomic_pusher.versions import age_of, in_service, models_of, versions
+from components.atomic_pusher.versions import versions
 from components.bulk_inferrer.config import RESULT
 from components.example_gen.config import matching
 from components.example_gen.reader import check_columns
@@ -25,9 +25,7 @@ from pipeline.lock import lock
 from pipeline.notify import notify, notify_error
 from pipeline.outcome import EXIT_CODES, FILE, failed, failure, unchanged, write
 from pipeline.retraining.ledger import Ledger
-from pipeline.retraining.reasons import find_reason
-from pipeline.retraining.survey import look
-from pipeline.retraining.work import Work, entry_of, says_no
+from pipeline.retraining.work import Work, begin_work, entry_of, says_no
 from pipeline.terminal import Terminal
 from pipeline.workdir import Workdir
 from trainer.config import PairModel
@@ -132,13 +130,10 @@ def _run(config: Config, workdir: Workdir, terminal: Terminal, asked: str | None
         write(workdir.root, {**begun, "seconds": 0.0, **failed(str(error))})
         raise
     ledger = Ledger.local(workdir, config.pipeline.name)
-    entries, before = ledger.entries(), versions(workdir.serving)
-    survey = look(config, entries, ledger.examples(), again=asked is not None)
-    version = in_service(workdir.serving)
-    reason = find_reason(config, survey, entries, version, age_of(workdir.serving, version))
+    before = versions(workdir.serving)
+    work, reason = begin_work(config, workdir.serving, ledger, asked)
     if asked is None and not reason.work:
-        told = Work(config, survey, "", ledger, {}).to_json()
-        found = {**begun, **unchanged(reason.figures), "retraining": told}
+        found = {**begun, **unchanged(reason.figures), "retraining": work.to_json()}
         found["seconds"] = round(time.monotonic() - clock, 2)
         write(workdir.root, found)
         ledger.append(entry_of(found, config, None))
@@ -146,18 +141,17 @@ def _run(config: Config, workdir: Workdir, terminal: Terminal, asked: str | None
         notify(config.notify, found)
         terminal.result(f"{config.pipeline.name}: unchanged: {reason.figures} ({found['seconds']:.0f} s)")
         return 0
-    if not survey.ready:
-        raise ConfigError(f"[data] pattern = {survey.pattern!r}: no span is complete: {reason.figures}")
+    if not work.survey.ready:
+        raise ConfigError(f"[data] pattern = {work.survey.pattern!r}: no span is complete: {reason.figures}")
     from pipeline.gc import tidy
     from pipeline.report import write_report
 
-    work = Work(config, survey, reason.asked if asked is None else asked, ledger, models_of(workdir.serving))
     found = _work_off(work, workdir, terminal, begun, clock, before)
     try:
         write(workdir.root, found)
         ledger.append(entry_of(found, config, work))
         if config.retraining is not None and config.retraining.keep_runs and EXIT_CODES[found["status"]] == 0:
-            tidy(config, workdir, config.retraining.keep_runs)
+            tidy(config, workdir, ledger, config.retraining.keep_runs)
         page = write_report(config, workdir)
     except (OSError, StatusError) as error:
         raise KembarError(

@@ -13,7 +13,10 @@ import keras
 import numpy as np
 from scipy.optimize import minimize
 
+from trainer.config import Training
 from trainer.features import Label
+from trainer.metrics import DEFAULT_THRESHOLD, best_threshold
+from trainer.spec import Spec, narrow
 
 # Fewer rows than that say too little.
 LEAST = 20
@@ -21,6 +24,25 @@ _TINY = 1e-7
 # Of the logarithm of the slope: a head that knows nothing of the eval split must not lose its order to
 # rounding.
 _BOUNDS = (-3.0, 3.0)
+
+
+def finish(model: keras.Model, labels: np.ndarray, scores: np.ndarray, spec: Spec) -> dict[str, float]:
+    """Calibrates a trained model on the eval split and stores its threshold as `model.threshold`.
+
+    Args:
+      model: As it will be served.
+      labels: [rows], scaled to 0..1; of classes the index.
+      scores: [rows, 1] or [rows, classes], what the model says of them.
+      spec: The use case.
+
+    Returns:
+      What the training's log shall say of it.
+    """
+    label = narrow(spec.label, Label)
+    if narrow(spec.training, Training).calibrated:
+        scores = calibrate(model.get_layer("head").get_layer("score"), labels, scores, label)
+    model.threshold = best_threshold(labels, scores) if label.kind == "binary" else DEFAULT_THRESHOLD
+    return {"threshold": model.threshold} if label.kind == "binary" else {}
 
 
 def calibrate(layer: keras.layers.Dense, labels: np.ndarray, scores: np.ndarray, label: Label) -> np.ndarray:

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from trainer import devices, pretrained, workers
 from trainer.batching import POOL_ROWS, make_dataset, steps
-from trainer.calibration import calibrate
+from trainer.calibration import finish
 from trainer.checkpoint import Checkpoint
 from trainer.config import PairModel, Training
 from trainer.encoders import TOKEN_TABLE, build_tower
@@ -22,7 +22,7 @@ from trainer.fitting import EARLY_STOPPING, Data, EvalMetric, Progress, Training
 from trainer.heads import build_head, build_in_batch, build_pair
 from trainer.kernels import lstm_kernels, lstms
 from trainer.losses import Loss, balanced, make_loss, shared
-from trainer.metrics import DEFAULT_THRESHOLD, best_threshold, pair_metrics
+from trainer.metrics import pair_metrics
 from trainer.optimizers import make_optimizer
 from trainer.order import HOST, Order, draws, row_batches
 from trainer.spec import Spec, narrow
@@ -61,40 +61,20 @@ def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
     return (_frozen if config.frozen else _fine_tuned)(data, spec, config, pools)
 
 
-def finish(model: keras.Model, labels: np.ndarray, scores: np.ndarray, spec: Spec) -> dict[str, float]:
-    """Calibrates a trained model on the eval split and stores its threshold as `model.threshold`.
-
-    Args:
-      model: As it will be served.
-      labels: [rows], scaled to 0..1; of classes the index.
-      scores: [rows, 1] or [rows, classes], what the model says of them.
-      spec: The use case.
-
-    Returns:
-      What the training's log shall say of it.
-    """
-    label = narrow(spec.label, Label)
-    if narrow(spec.training, Training).calibrated:
-        scores = calibrate(model.get_layer("head").get_layer("score"), labels, scores, label)
-    model.threshold = best_threshold(labels, scores) if label.kind == "binary" else DEFAULT_THRESHOLD
-    return {"threshold": model.threshold} if label.kind == "binary" else {}
-
-
 def _from_scratch(data: Data, spec: Spec, config: PairModel) -> tuple[keras.Model, TrainingLog]:
     rows = vocabulary_rows(data.transform, spec)
     pools = {split: data.pools(split, POOL_ROWS) for split in ("train", "eval")}
     survey = take_survey(pools["train"], rows, narrow(spec.label, Label))
-
-    known = data.transform.vocabulary_by_name(VOCABULARY) if config.token_vectors else ()
+    tokens = data.transform.vocabulary_by_name(VOCABULARY)
 
     def build(first: bool) -> keras.Model:
         tower = build_tower(config, rows, survey.token_weights if first else None)
-        if first and known:
-            tokens = tower.get_layer(TOKEN_TABLE)
-            tokens.set_weights([start_vectors(config, known, tokens.get_weights()[0], FIRST_ID)])
+        if first and config.token_vectors:
+            table = tower.get_layer(TOKEN_TABLE)
+            table.set_weights([start_vectors(config, tokens, table.get_weights()[0], FIRST_ID)])
         model = build_pair(config, tower, _classes(spec))
         if first and data.base is not None:
-            carry_over(model, data.base, data.transform.vocabulary_by_name(VOCABULARY), config.oov_buckets)
+            carry_over(model, data.base, tokens, config.oov_buckets)
         return model
 
     grown = {}

@@ -1,1 +1,1 @@
-"""Rows without a label through the model that was pushed: TFX's BulkInferrer, and a table of what it says."""
+"""Rows without a label through the model that was pushed, and a table of what it says."""

@@ -1,6 +1,6 @@
 """TFX wiring of inference on rows without a label.
 
-TFX's own BulkInferrer cannot answer with classes: docs/decisions.md, 52.
+TFX's own BulkInferrer cannot answer with classes: docs/decisions.md, 57.
 """
 
 import apache_beam as beam

@@ -11,6 +11,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import path_utils
 
+from components.live_metrics import FILE
 from components.tables import decode, split_files
 from components.tfrecords import read_batches
 from trainer import tables
@@ -18,7 +19,6 @@ from trainer.families import family_of
 from trainer.ops import load_model
 from trainer.spec import Spec
 
-FILE = "live.json"
 _ROWS = 256
 
 

@@ -12,11 +12,9 @@ from tfx.types import Artifact, standard_artifacts
 from components.data_gate.accepted import DataVerdict
 from components.data_gate.config import DRIFT, SKEW, VERDICT, WARN
 from components.data_gate.verdict import Check
-from components.live_metrics.component import FILE as LIVE
+from components.live_metrics import FILE as LIVE
 from components.retraining_gate.config import Retraining
-from components.retraining_gate.decision import decide
-
-FILE = "decision.json"
+from components.retraining_gate.decision import FILE, decide
 
 
 class RetrainingDecision(Artifact):

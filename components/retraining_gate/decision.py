@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from components.retraining_gate.config import Retraining
 
+# Where the gate leaves it.
+FILE = "decision.json"
+
 
 @dataclass(frozen=True)
 class Decision:

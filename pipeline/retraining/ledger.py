@@ -11,14 +11,14 @@ from typing import Any
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from components.data_gate.config import EXAMPLES_ID
+from components.data_gate.config import EXAMPLES_ID, VERDICT_TYPE
 from components.example_gen.spans import FILES
 from pipeline.workdir import Workdir
 
 TYPE = "kembar.Retraining"
 ACCEPTED, REJECTED = "accepted", "rejected"
 _ENTRY, _PIPELINE = "entry", "pipeline"
-_EXAMPLES, _VERDICT = "Examples", "kembar.DataVerdict"
+_EXAMPLES = "Examples"
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,11 @@ class Ledger:
         connection.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
         return cls(connection, pipeline)
 
+    @property
+    def store(self) -> MetadataStore:
+        """The database that it is in."""
+        return self._store
+
     def entries(self) -> list[Entry]:
         """All entries, oldest first."""
         if TYPE not in {kind.name for kind in self._store.get_execution_types()}:
@@ -142,7 +147,7 @@ class Ledger:
         verdicts = {
             artifact.custom_properties[EXAMPLES_ID].int_value: artifact.id
             for artifact in live
-            if kinds[artifact.type_id] == _VERDICT
+            if kinds[artifact.type_id] == VERDICT_TYPE
         }
         return sorted(
             (

@@ -13,11 +13,15 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.atomic_pusher.versions import age_of, in_service, models_of
 from components.example_gen.spans import Span
+from components.live_metrics import FILE as LIVE
+from components.retraining_gate.decision import FILE as DECISION
 from pipeline.config import Config
 from pipeline.retraining.ledger import ACCEPTED, REJECTED, Entry, Ledger, Seen, Served
 from pipeline.retraining.plan import Plan
-from pipeline.retraining.survey import Survey, model_config, plan_for, rules_of
+from pipeline.retraining.reasons import Reason, find_reason
+from pipeline.retraining.survey import Survey, look, model_config, plan_for, rules_of
 from trainer.errors import DataRejected, KembarError
 
 if TYPE_CHECKING:
@@ -36,8 +40,24 @@ def decision_of(steps: Sequence[Step]) -> dict[str, Any]:
     """What the gate decided; nothing where it did not come so far."""
     for step in steps:
         if step.id == GATE and "decision" in step.outputs:
-            return json.loads(Path(step.outputs["decision"].uri, "decision.json").read_text())
+            return json.loads(Path(step.outputs["decision"].uri, DECISION).read_text())
     return {}
+
+
+def begin_work(config: Config, serving: Path, ledger: Ledger, asked: str | None) -> tuple[Work, Reason]:
+    """What lies there now, and whether there is something to do.
+
+    Args:
+      config: The configuration.
+      serving: The folder that TF Serving watches.
+      ledger: The pipeline's.
+      asked: A person's reason to train; None where one has to be found.
+    """
+    entries = ledger.entries()
+    survey = look(config, entries, ledger.examples(), again=asked is not None)
+    version = in_service(serving)
+    reason = find_reason(config, survey, entries, version, age_of(serving, version))
+    return Work(config, survey, reason.asked if asked is None else asked, ledger, models_of(serving)), reason
 
 
 def entry_of(found: dict[str, Any], config: Config, work: Work | None) -> Entry:
@@ -91,6 +111,12 @@ class Work:
     plan: Plan = field(default_factory=Plan)
 
     @property
+    def newest(self) -> Span:
+        """The span that the last run of all reads: the newest one that is new, or of all."""
+        pending = self.survey.pending
+        return pending[-1] if pending else self.survey.ready[max(self.survey.ready)]
+
+    @property
     def front(self) -> str:
         """The last node that only looks at new data."""
         return _LIVE if self.config.retraining is not None else _JUDGE
@@ -123,8 +149,7 @@ class Work:
         Args:
           carry_out: Runs a plan to its end.
         """
-        pending = {span.number for span in self.survey.pending}
-        newest = self.survey.pending[-1] if pending else self.survey.ready[max(self.survey.ready)]
+        newest = self.newest
         self.plan = self.make_plan(newest)
         self.steps = self._broken(newest) or carry_out(self.plan)
         went_on = self.note(newest, self.steps)
@@ -181,7 +206,7 @@ class Work:
         artifact = step.outputs.get("evaluation") if step is not None else None
         if artifact is None:
             return
-        told = json.loads(Path(artifact.uri, "live.json").read_text())
+        told = json.loads(Path(artifact.uri, LIVE).read_text())
         if told["model"] is not None:
             metrics = {key: value if value == value else None for key, value in told["metrics"].items()}
             self.served[span.number] = Served(self.pushed.get(told["model"]), told["rows"], metrics)

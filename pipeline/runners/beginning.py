@@ -8,14 +8,13 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from components.atomic_pusher.versions import age_of, in_service, models_of, versions
+from components.atomic_pusher.versions import models_of, versions
 from components.example_gen.spans import Span
 from pipeline.config import Config
 from pipeline.retraining.ledger import Ledger, Seen, Served
 from pipeline.retraining.plan import Plan
-from pipeline.retraining.reasons import find_reason
 from pipeline.retraining.survey import look
-from pipeline.retraining.work import Work
+from pipeline.retraining.work import Work, begin_work
 from pipeline.runners.records import RUN, Records
 from pipeline.workdir import Workdir
 from trainer.errors import ConfigError
@@ -52,9 +51,10 @@ def begin(
         "clock": time.time(),
         "before": versions(workdir.serving),
     }
-    work, unchanged = _look(config, workdir, ledger, force)
-    if unchanged is not None:
-        records.write(RUN, {**begun, _UNCHANGED: unchanged})
+    asked = _BY_HAND if config.retraining is None or force else None
+    work, reason = begin_work(config, workdir.serving, ledger, asked)
+    if asked is None and not reason.work:
+        records.write(RUN, {**begun, _UNCHANGED: reason.figures})
         return
     if not work.survey.ready:
         raise ConfigError(f"[data] pattern = {work.survey.pattern!r}: no span is complete")
@@ -71,10 +71,8 @@ def begin(
     if not work.read_backlog(read):
         failed = next(step.error for step in work.steps if step.error is not None)
         raise failed
-    pending = work.survey.pending
-    newest = pending[-1] if pending else work.survey.ready[max(work.survey.ready)]
     told = {
-        _PLAN: work.make_plan(newest).to_json(),
+        _PLAN: work.make_plan(work.newest).to_json(),
         _ASKED: work.asked,
         _SEEN: {number: asdict(seen) for number, seen in work.seen.items()},
         _SERVED: {number: asdict(served) for number, served in work.served.items()},
@@ -117,14 +115,3 @@ def work_of(config: Config, workdir: Workdir, ledger: Ledger, records: Records, 
         if number in survey.ready:
             work.note(survey.ready[number], steps)
     return work
-
-
-def _look(config: Config, workdir: Workdir, ledger: Ledger, force: bool) -> tuple[Work, str | None]:
-    entries = ledger.entries()
-    by_hand = config.retraining is None or force
-    survey = look(config, entries, ledger.examples(), again=by_hand)
-    version = in_service(workdir.serving)
-    reason = find_reason(config, survey, entries, version, age_of(workdir.serving, version))
-    asked = _BY_HAND if by_hand else reason.asked
-    nothing = reason.figures if not by_hand and not reason.work else None
-    return Work(config, survey, asked, ledger, models_of(workdir.serving)), nothing

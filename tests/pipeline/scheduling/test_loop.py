@@ -133,6 +133,7 @@ def test_a_clock_that_was_put_back_makes_no_loop_wait(tmp_path):
     called(tmp_path, -timedelta(days=3 * 366))
     with Running(tmp_path, EVERY_SECOND) as running:
         running.wait(1)
+    assert running.said[0].startswith("first at ")
 
 
 @pytest.mark.parametrize(
