@@ -2,7 +2,8 @@
 
 As in TF Serving the highest number on disk is served, unless TF Serving's model config file beside the
 directory pins others. A new version is loaded and warmed up beside the old one and then put in its place by
-one assignment; requests that began on the old one keep a reference and finish on it.
+one assignment; requests that began on the old one keep a reference and finish on it. The old one is freed a
+look later, because freeing holds up everything for a moment, which must not be the new one's first requests.
 """
 
 from __future__ import annotations
@@ -99,6 +100,7 @@ class ModelStore:
         self._pins_error = ""
         self._statuses: dict[int, VersionStatus] = {}
         self._failed: dict[int, _Fingerprint] = {}
+        self._retired: list[LoadedModel] = []  # held until the next look
         self._lock = threading.Lock()
         self._refreshing = threading.Lock()
         self.load_failures = 0
@@ -158,6 +160,7 @@ class ModelStore:
         of the pinned can answer.
         """
         with self._refreshing:
+            self._retired = []
             before = self._loaded
             on_disk = discover(self.base_dir)
             pins = self._follow_pins()
@@ -204,6 +207,7 @@ class ModelStore:
         ended = self._loaded.keys() - versions
         if not versions or not ended:
             return
+        self._retired += [self._loaded[version] for version in ended]
         self._loaded = {version: model for version, model in self._loaded.items() if version in versions}
         for version in ended:
             self._set(VersionStatus(version, "END"))

@@ -1,5 +1,6 @@
 import shutil
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -84,6 +85,18 @@ def test_newer_version_takes_over_and_older_one_ends(base_dir, push):
     assert store.statuses() == [VersionStatus(2, "AVAILABLE"), VersionStatus(1, "END")]
     # A request that began on the old version can still finish.
     assert old.predict("embed", {"text": np.array(["abc"])})["embedding"].tolist() == [[3.0, 1.0]]
+
+
+def test_old_version_is_freed_a_look_after_the_swap(base_dir, push):
+    push(1)
+    store = ModelStore(base_dir)
+    store.refresh()
+    old = weakref.ref(store.current)
+    push(2)
+    assert store.refresh()
+    assert old() is not None, "freeing it holds up the first requests to the new one"
+    assert not store.refresh()
+    assert old() is None
 
 
 def test_version_that_cannot_be_loaded_leaves_the_old_one_in_service(base_dir, push, caplog):
