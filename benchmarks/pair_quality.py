@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -48,11 +48,11 @@ def load(config: Config, split: str) -> dict[str, np.ndarray]:
     for path in data.files()[split] or sys.exit(
         f"{split}: no file: the head of the configuration says where"
     ):
-        quoting = csv.QUOTE_MINIMAL if data.quoting else csv.QUOTE_NONE
+        quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if data.quoting else csv.QUOTE_NONE
         with path.open(encoding=data.encoding, newline="") as file:
             rows = csv.reader(file, delimiter=data.delimiter, quoting=quoting)
             names = next(rows) if data.header else list(data.columns or ())
-            at = [names.index(name) for name in (data.text_a, data.text_b, label.column)]
+            at = [names.index(str(name)) for name in (data.text_a, data.text_b, label.column)]
             kept += [[row[place].strip() for place in at] for row in rows]
     classes = label.classes
     values = [classes.index(row[2]) if classes else float(row[2]) for row in kept]
@@ -107,7 +107,7 @@ def prepared(
     if model.encoder == "pretrained":
         for split, table in splits.items():
             columns[split] |= {name: tf.constant(table[name].tolist()) for name in (TEXT_A, TEXT_B)}
-        return Rows({}, Vocabulary([]), folder, saved, base, columns)
+        return Rows({}, Vocabulary([]), folder, saved, base=base, columns=columns)
     strings = {
         (split, ids): text_features(tf.constant(splits[split][text].tolist()), model.max_tokens, model.ngrams)
         for split in splits
@@ -121,7 +121,7 @@ def prepared(
     )
     for (split, ids), found in strings.items():
         columns[split][ids] = table.lookup(found) + FIRST_ID
-    return Rows({}, Vocabulary(known), folder, saved, base, columns)
+    return Rows({}, Vocabulary(known), folder, saved, base=base, columns=columns)
 
 
 def vocabulary(tokens: tf.RaggedTensor, model: PairModel, first: tuple[bytes, ...] = ()) -> list[bytes]:
@@ -152,7 +152,7 @@ def train(
         seconds = time.perf_counter() - started
         if left is not None:
             leave(left, trained, config.spec, rows.transform.vocabulary_by_name(VOCABULARY))
-        result = {}
+        result: dict[str, float] = {}
         forward = tf.function(lambda ids: trained(ids, training=False), reduce_retracing=True)
         for split in ("eval", "test"):
             pools = rows.pools(split, 64)

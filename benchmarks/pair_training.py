@@ -15,6 +15,7 @@ import argparse
 import os
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -119,8 +120,8 @@ def _dense(row: Split) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
 
 
 WAYS: list[tuple[str, Callable[..., keras.Model], Callable[..., Any], bool]] = [
-    ("two towers, padded to 100, verbatim", verbatim, lambda *a: from_arrays(*a, left=True), True),
-    ("one shared tower, padded to 100", shared, lambda *a: from_arrays(*a, left=False), False),
+    ("two towers, padded to 100, verbatim", verbatim, partial(from_arrays, left=True), True),
+    ("one shared tower, padded to 100", shared, partial(from_arrays, left=False), False),
     ("padded to the longest of the batch", shared, longest_of_batch, False),
     ("similar lengths together, own pipeline", shared, by_length, False),
     ("both texts in one pass", one_pass, by_length, False),

@@ -62,6 +62,8 @@ class Entry:
     """span to fingerprint of its files, where a model was trained"""
     config: str = ""
     """digest of what the model depends on besides data and code"""
+    gates: str = ""
+    """digest of what that model was judged by"""
     why: str = ""
     """what made it train"""
     version: int | None = None

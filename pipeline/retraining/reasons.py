@@ -8,8 +8,9 @@ from datetime import timedelta
 
 from components.retraining_gate.config import Retraining
 from pipeline.config import Config
+from pipeline.outcome import NOT_BLESSED, SERVING_REJECTED
 from pipeline.retraining.ledger import Entry
-from pipeline.retraining.survey import Survey, model_config
+from pipeline.retraining.survey import Survey, gates_of, model_config
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ def find_reason(
     lacking = [*survey.untrained, *new]
     trained = [entry for entry in entries if entry.trained]
     reasons = []
-    if version is None:
+    refused = _refused(config, trained[-1]) if version is None and trained else ""
+    if version is None and (lacking or not refused):
         reasons.append("nothing is in service yet")
     if new and told.every_span:
         reasons.append(f"{survey.names(new)} {'is' if len(new) == 1 else 'are'} new")
@@ -56,13 +58,23 @@ def find_reason(
         reasons.append(f"version {version} is {_days(age)} old {limit}")
     if version is None and not survey.ready:
         reasons = []
-    return Reason(bool(reasons or new), "; ".join(reasons), _figures(survey, told, version, age))
+    return Reason(bool(reasons or new), "; ".join(reasons), _figures(survey, told, version, age, refused))
 
 
-def _figures(survey: Survey, told: Retraining, version: int | None, age: timedelta | None) -> str:
+def _refused(config: Config, last: Entry) -> str:
+    """Why the gates as they are now would refuse the last model again, or nothing."""
+    same = last.gates == gates_of(config) and last.config == model_config(config)
+    return last.reason if same and last.status in (NOT_BLESSED, SERVING_REJECTED) else ""
+
+
+def _figures(
+    survey: Survey, told: Retraining, version: int | None, age: timedelta | None, refused: str
+) -> str:
     parts = []
     if version is None:
         parts.append("nothing is in service")
+        if refused:
+            parts.append(f"the last model was refused: {refused}")
     elif age is not None:
         limit = f" of at most {_days(told.max_age)}" if told.max_age is not None else ""
         parts.append(f"version {version} is {_days(age)} old{limit}")

@@ -151,5 +151,12 @@ def model_config(config: Config) -> str:
     return _digest({"spec": config.spec.model_dump(mode="json")})
 
 
+def gates_of(config: Config) -> str:
+    """Digest of what a model is judged by."""
+    return _digest(
+        {"gates": config.gates.model_dump(mode="json"), "serving": config.serving.model_dump(mode="json")}
+    )
+
+
 def _digest(told: object) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]

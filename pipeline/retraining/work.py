@@ -21,7 +21,7 @@ from pipeline.config import Config
 from pipeline.retraining.ledger import ACCEPTED, REJECTED, Entry, Ledger, Seen, Served
 from pipeline.retraining.plan import Plan
 from pipeline.retraining.reasons import Reason, find_reason
-from pipeline.retraining.survey import Survey, look, model_config, plan_for, rules_of
+from pipeline.retraining.survey import Survey, gates_of, look, model_config, plan_for, rules_of
 from trainer.errors import DataRejected, KembarError
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ def entry_of(found: dict[str, Any], config: Config, work: Work | None) -> Entry:
         served=work.served,
         trained=work.trained,
         config=model_config(config) if work.trained else "",
+        gates=gates_of(config) if work.trained else "",
         why=found.get("retraining", {}).get("why", ""),
     )
 

@@ -14,7 +14,7 @@ from pipeline.config import Config
 from pipeline.retraining.ledger import ACCEPTED, REJECTED, Entry, Seen, SpanExamples
 from pipeline.retraining.plan import Plan
 from pipeline.retraining.reasons import find_reason
-from pipeline.retraining.survey import look, model_config, plan_for, rules_of
+from pipeline.retraining.survey import gates_of, look, model_config, plan_for, rules_of
 
 
 def configure(folder: Path, **sections) -> Config:
@@ -45,7 +45,9 @@ class History:
     def look(self, **options):
         return look(self.config, self.entries, self.examples, **options)
 
-    def record(self, outcome: str, *numbers: int, train: bool = True, rules: str | None = None) -> None:
+    def record(
+        self, outcome: str, *numbers: int, train: bool = True, rules: str = "", status: str = "pushed"
+    ) -> None:
         on_disk = {span.number: span for span in self.look().pending}
         seen = {}
         for number in numbers:
@@ -58,8 +60,9 @@ class History:
         window = {span.number: span.fingerprint for span in self.look().ready.values() if span.number in seen}
         trained = window if train and outcome == ACCEPTED else {}
         self.entries.append(
-            Entry("2026-11-25T00:00:00+00:00", "pushed", "", 1.0, spans=seen, trained=trained,
-                  config=model_config(self.config) if trained else "")
+            Entry("2026-11-25T00:00:00+00:00", status, "pearson 0.1 is below 0.7", 1.0, spans=seen,
+                  trained=trained, config=model_config(self.config) if trained else "",
+                  gates=gates_of(self.config) if trained else "")
         )  # fmt: skip
 
     def reason(self, version: int | None = 7, age: float = 1.0):
@@ -173,6 +176,31 @@ def test_another_model_is_a_reason(history):
         history.folder, data={"spans": {"window": 3}}, retraining={}, model={"embedding_dim": 8}
     )
     assert history.reason().asked == "the configuration of the model has changed"
+
+
+@pytest.mark.parametrize("status", ["not_blessed", "serving_rejected"])
+def test_a_model_that_was_refused_is_not_trained_again_of_the_same(history, status):
+    history.arrive(1)
+    assert history.reason(version=None).asked == "nothing is in service yet; 1 is new"
+    history.record(ACCEPTED, 1, status=status)
+    reason = history.reason(version=None)
+    assert not reason.work
+    assert "nothing is in service; the last model was refused: pearson 0.1 is below 0.7" in reason.figures
+    other_gates = configure(
+        history.folder, data={"spans": {"window": 3}}, retraining={}, gates={"floors": {"spearman": 0.1}}
+    )
+    history.config, kept = other_gates, history.config
+    assert history.reason(version=None).asked == "nothing is in service yet"
+    history.config = kept
+    history.arrive(2)
+    assert history.reason(version=None).asked == "nothing is in service yet; 2 is new"
+
+
+@pytest.mark.parametrize("status", ["pushed", "failed"])
+def test_where_nothing_is_in_service_though_nobody_refused_it_is_trained(history, status):
+    history.arrive(1)
+    history.record(ACCEPTED, 1, status=status)
+    assert history.reason(version=None).asked == "nothing is in service yet"
 
 
 @pytest.mark.parametrize(("age", "asked"), [(29, ""), (31, "version 7 is 31.0 days old")])
