@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ml_metadata.errors import StatusError
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from rich.table import Table
@@ -73,9 +74,12 @@ def collect(config: Config, workdir: Workdir, keep: int, dry_run: bool, terminal
             back_up(workdir, terminal.say)
 
 
-def tidy(config: Config, workdir: Workdir, ledger: Ledger, keep: int) -> None:
-    """The same behind a run that still holds the lock, in silence."""
-    _carry_out(_plan_for(config, workdir, ledger, keep), ledger.store, workdir)
+def tidy(config: Config, workdir: Workdir, ledger: Ledger, keep: int, warn: Callable[[str], None]) -> None:
+    """The same behind a run that still holds the lock, and whose success does not hang on it."""
+    try:
+        _carry_out(_plan_for(config, workdir, ledger, keep), ledger.store, workdir)
+    except (OSError, StatusError) as error:
+        warn(f"  warning: not cleaned up: {' '.join(str(error).split())}: `kembar gc` goes on with it")
 
 
 def _plan_for(config: Config, workdir: Workdir, ledger: Ledger, keep: int) -> Plan:

@@ -151,7 +151,7 @@ def _run(config: Config, workdir: Workdir, terminal: Terminal, asked: str | None
         write(workdir.root, found)
         ledger.append(entry_of(found, config, work))
         if config.retraining is not None and config.retraining.keep_runs and EXIT_CODES[found["status"]] == 0:
-            tidy(config, workdir, ledger, config.retraining.keep_runs)
+            tidy(config, workdir, ledger, config.retraining.keep_runs, terminal.say)
         page = write_report(config, workdir)
     except (OSError, StatusError) as error:
         raise KembarError(

@@ -131,6 +131,27 @@ def test_the_history_says_what_was_decided_and_why(project):
     assert "in service, on new data" in report or "trained, on its test split" in report
 
 
+@pytest.mark.slow
+def test_a_day_can_start_from_the_model_of_the_days_before(project, days):
+    project.config.write_text(CONFIG + "warm_start = true\n")
+    told = []
+    for day in (6, 7):
+        days(day)
+        ran = project.kembar("retrain")
+        assert ran.status == 0, ran.err
+        assert project.summary["status"] == "pushed"
+        training = json.loads((project.workdir / "training.json").read_text())
+        told.append((training["details"], project.summary["retraining"]["spans"]["trained"]))
+    (_, before), (details, after) = told
+    assert (before, after) == (
+        ["2026-11-02", "2026-11-05", "2026-11-06"],
+        ["2026-11-05", "2026-11-06", "2026-11-07"],
+    )
+    assert details["known_tokens"] > 1000
+    assert details["new_tokens"] > 0
+    assert "start" in details
+
+
 def _examples(uri: str):
     from tfx.types import artifact_utils, standard_artifacts
 

@@ -15,6 +15,7 @@ from components.atomic_pusher.versions import push, versions
 from pipeline import config as configuration
 from pipeline import gc
 from pipeline.lock import lock
+from pipeline.retraining.ledger import Ledger
 from pipeline.workdir import Workdir
 from trainer.errors import ConfigError, Locked
 
@@ -284,6 +285,22 @@ def test_what_was_interrupted_is_finished_by_the_next(history, collect, monkeypa
     collect(1)
     assert [history.state(artifact) for artifact in old] == [DELETED] * 3
     assert [history.state(artifact) for artifact in fresh] == [LIVE] * 3
+
+
+def test_a_run_that_cannot_clean_up_says_so_and_has_succeeded(history, collect, monkeypatch):
+    old, _ = (history.train(history.run(), blessed=False, pushed=False) for _ in range(2))
+    said = []
+    ledger = Ledger.local(history.workdir, "twins")
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            gc.shutil, "rmtree", lambda path: (_ for _ in ()).throw(OSError(30, "no writing", path))
+        )
+        gc.tidy(configure(), history.workdir, ledger, 1, said.append)
+    assert len(said) == 1
+    assert said[0].startswith("  warning: not cleaned up: [Errno 30] no writing: ")
+    gc.tidy(configure(), history.workdir, ledger, 1, said.append)
+    assert [history.state(artifact) for artifact in old] == [DELETED] * 3
+    assert len(said) == 1
 
 
 def test_a_folder_that_has_moved_is_known_by_its_place(history, new_terminal):
