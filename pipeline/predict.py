@@ -30,20 +30,27 @@ def predict(
     source: Path | None,
     output: Path | None,
     terminal: Terminal,
+    columns: tuple[str, str] = (TEXT_A, TEXT_B),
 ) -> None:
     """Scores one pair, or every row of a file in its order; a row that cannot be scored gets an `error`.
+
+    The file's texts are in `text_a` and `text_b`, as in requests, or else in `columns`.
 
     Raises:
       ConfigError: for a file that is missing, lacks a column, or is of no known kind.
       ServingError: when no version is served.
     """
-    names = (TEXT_A, TEXT_B)
-    pair = [Row(dict(zip(names, texts, strict=True)))] if texts is not None else None
-    rows: Iterable[Row] = pair or files.read_rows(source or Path(), names)
+    usual = (TEXT_A, TEXT_B)
+    names, rows = usual, iter([Row(dict(zip(usual, texts or (), strict=False)))])
+    if source is not None:
+        names = usual if files.has_columns(source, usual) else columns
+        rows = files.read_rows(source, names)
     files.check_output(output)
 
     def answer(model: LoadedModel, batch: list[Row]) -> Iterator[dict[str, Any]]:
-        inputs = {name: as_bytes([row.values[name] for row in batch]) for name in names}
+        inputs = {
+            key: as_bytes([row.values[name] for row in batch]) for key, name in zip(usual, names, strict=True)
+        }
         outputs = model.predict("serving_default", inputs)
         for at in range(len(batch)):
             yield {name: _plain(values[at]) for name, values in sorted(outputs.items())}

@@ -50,6 +50,16 @@ def read_rows(path: Path, texts: Sequence[str]) -> Iterator[Row]:
     return _text(path, kind, texts)
 
 
+def has_columns(path: Path, names: Sequence[str]) -> bool:
+    """Whether the first row of a file that can be read has them; so does one without rows.
+
+    Raises:
+      ConfigError: as `read_rows`.
+    """
+    first = next((row for row in read_rows(path, ()) if not row.problem), None)
+    return first is None or set(names) <= first.values.keys()
+
+
 def batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
     """Up to `BATCH` rows at a time."""
     rows = iter(rows)

@@ -25,7 +25,11 @@ def predict(
     config: ConfigPath,
     texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT_A TEXT_B]")] = None,
     input: Annotated[
-        Path | None, typer.Option("--input", help="CSV, TSV, JSON lines or Parquet with text_a and text_b")
+        Path | None,
+        typer.Option(
+            "--input",
+            help="CSV, TSV, JSON lines or Parquet; texts in text_a and text_b, or in the columns of the data",
+        ),
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", help="default: standard output")] = None,
     settings: Settings = None,
@@ -41,7 +45,9 @@ def predict(
         raise ConfigError("predict takes two texts, or --input FILE, not both")
     if not texts and input is None:
         raise ConfigError("nothing to score: give two texts, or --input FILE")
-    score(Workdir.of(loaded, workdir), (texts[0], texts[1]) if texts else None, input, output, Terminal())
+    pair = (texts[0], texts[1]) if texts else None
+    columns = str(loaded.data.text_a), str(loaded.data.text_b)
+    score(Workdir.of(loaded, workdir), pair, input, output, Terminal(), columns)
 
 
 @app.command()

@@ -100,6 +100,26 @@ def test_classes_have_a_name_and_probabilities(ask, model, monkeypatch, capfd):
     assert capfd.readouterr().out == line + "\n"
 
 
+@pytest.mark.parametrize(
+    ("name", "own", "usual"),
+    [
+        ("q.csv", "question1,question2\nabc,é\n", "text_a,text_b,question1,question2\nabc,é,x,y\n"),
+        (
+            "q.jsonl",
+            'no json\n{"question1": "abc", "question2": "é"}\n',
+            '{"text_a": "abc", "text_b": "é", "question1": "x", "question2": "y"}\n',
+        ),
+    ],
+)
+def test_a_file_may_have_the_columns_of_the_training_data(
+    tmp_path, workdir, model, new_terminal, capfd, name, own, usual
+):
+    for content in (own, usual):
+        source = write(tmp_path, name, content)
+        predict(workdir, None, source, None, new_terminal(), ("question1", "question2"))
+        assert answers(capfd)[-1]["score"] == 20.3
+
+
 def test_an_empty_text_is_a_text(ask, model, capfd):
     ask(texts=("", ""))
     assert answers(capfd) == [{"text_a": "", "text_b": "", "label": 0, "score": 0.0}]
