@@ -102,7 +102,7 @@ def make_plan(
     """What can go when the newest `keep` runs stay, `versions` are removed, and artifacts are `needed`."""
     lineage = Lineage(store)
     runs = sorted(_contexts(store, "pipeline_run"), key=lambda run: run.id)
-    fresh = runs[len(runs) - keep :] if keep else []
+    fresh = runs[-keep:] if keep else []
     executions = {execution.id for run in fresh for execution in store.get_executions_by_context(run.id)}
     gone = {str(workdir.serving / str(version)) for version in versions}
     needed = lineage.touched(executions) | lineage.ancestors([*_wanted(lineage, gone), *needed])

@@ -6,85 +6,32 @@ import os
 import sys
 import time
 import traceback
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from google.protobuf import text_format
 from ml_metadata.errors import StatusError
-from tensorflow_metadata.proto.v0 import schema_pb2
 
 from components.atomic_pusher.pins import read_pins
 from components.atomic_pusher.versions import versions
 from components.bulk_inferrer.config import RESULT
-from components.example_gen.config import matching
-from components.example_gen.reader import check_columns
 from pipeline.backup import back_up, protect
 from pipeline.config import Config
 from pipeline.lock import lock
 from pipeline.notify import notify, notify_error
 from pipeline.outcome import EXIT_CODES, FILE, failed, failure, unchanged, write
+from pipeline.preflight import preflight
 from pipeline.retraining.ledger import Ledger
 from pipeline.retraining.work import Work, begin_work, entry_of, says_no
 from pipeline.terminal import Terminal
 from pipeline.workdir import Workdir
-from trainer.config import PairModel
 from trainer.errors import ConfigError, KembarError, Locked
 
 if TYPE_CHECKING:
     from components.example_gen.spans import Span
     from pipeline.retraining.plan import Plan
     from pipeline.runners.steps import Step
-
-
-def preflight(source: str, config: Config) -> None:
-    """Looks at every file that the configuration names, before any component starts.
-
-    Raises:
-      ConfigError: naming configuration, key, value and fix.
-    """
-    schema, written = config.data.schema_file, config.data.schema_text
-    if schema is not None and not schema.is_file():
-        raise ConfigError(f"{source}: [data] schema_file = {str(schema)!r}: no such file: correct the path")
-    sources = {f"[data] {key}": names for key, names in config.data.sources().items()}
-    if config.bulk is not None:
-        sources["[bulk] input"] = config.bulk.input
-    for key, names in sources.items():
-        for name in names:
-            if not matching(name):
-                raise ConfigError(f"{source}: {key} = {str(name)!r}: no such file: correct the path")
-    place = f"[data] schema_file: {schema}" if schema is not None else "[data] schema_text"
-    try:
-        text_format.Parse(
-            written or (schema.read_text(encoding="utf-8") if schema else ""), schema_pb2.Schema()
-        )
-    except (text_format.ParseError, UnicodeDecodeError, OSError) as error:
-        raise ConfigError(f"{source}: {place}: {error}") from None
-    _check_files(source, config)
-
-
-def _check_files(source: str, config: Config) -> None:
-    """What is inside the files."""
-    if isinstance(config.model, PairModel) and (config.model.weights or config.model.token_vectors):
-        from trainer.pretrained import check_folder
-        from trainer.vectors import check_vectors
-
-        try:
-            if config.model.weights is not None:
-                check_folder(config.model.weights)
-            check_vectors(config.model)
-        except ConfigError as error:
-            raise ConfigError(f"{source}: {error}") from None
-    read = [(f"[data] {key}", files, config.data) for key, files in config.data.files().items()]
-    if config.bulk is not None:
-        unlabelled = config.bulk.data(config.data)
-        read.append(("[bulk] input", unlabelled.files()["path"], unlabelled))
-    for key, files, data in read:
-        for file in files:
-            try:
-                check_columns(file, data)
-            except KembarError as error:
-                raise type(error)(f"{source}: {key}: {error}") from None
 
 
 def run(path: Path, config: Config, workdir: Workdir, terminal: Terminal) -> int:
@@ -107,15 +54,16 @@ def _locked(path: Path, config: Config, workdir: Workdir, terminal: Terminal, as
         config.serving.for_gate()
         read_pins(workdir.serving)
         with lock(workdir.root), terminal.noise_to(workdir.log):
-            return _run(config, workdir, terminal, asked)
+            return _told(path, config, workdir, terminal, asked)
     except Locked:
         raise
-    except KembarError as error:
+    except Exception as error:
         notify_error(config.notify, config.pipeline.name, error)
         raise
 
 
-def _run(config: Config, workdir: Workdir, terminal: Terminal, asked: str | None) -> int:
+def _told(path: Path, config: Config, workdir: Workdir, terminal: Terminal, asked: str | None) -> int:
+    """Runs it; where it ends by an error, the summary says so too."""
     started, clock = datetime.now(UTC), time.monotonic()
     begun = {
         "pipeline": config.pipeline.name,
@@ -125,34 +73,44 @@ def _run(config: Config, workdir: Workdir, terminal: Terminal, asked: str | None
     # Whoever reads the summary of a run that was killed must not take it for the one before.
     (workdir.root / FILE).unlink(missing_ok=True)
     try:
-        protect(workdir, terminal.say)
-    except KembarError as error:
-        write(workdir.root, {**begun, "seconds": 0.0, **failed(str(error))})
-        raise
+        return _run(config, workdir, terminal, begun, clock, asked)
+    except Exception as error:
+        traceback.print_exc(file=sys.stderr)
+        if isinstance(error, ConfigError) and str(error).startswith("["):
+            error = ConfigError(f"{path}: {error}")  # found by who does not know the file
+        if not (workdir.root / FILE).exists():
+            told = failed(str(error)) if isinstance(error, KembarError) else failure(error)
+            with suppress(OSError):  # a full disk
+                write(workdir.root, {**begun, "seconds": round(time.monotonic() - clock, 2), **told})
+        raise error from None
+
+
+def _run(
+    config: Config,
+    workdir: Workdir,
+    terminal: Terminal,
+    begun: dict[str, Any],
+    clock: float,
+    asked: str | None,
+) -> int:
+    protect(workdir, terminal.say)
     ledger = Ledger.local(workdir, config.pipeline.name)
     before = versions(workdir.serving)
     work, reason = begin_work(config, workdir.serving, ledger, asked)
-    if asked is None and not reason.work:
+    idle = asked is None and not reason.work
+    if idle:
         found = {**begun, **unchanged(reason.figures), "retraining": work.to_json()}
         found["seconds"] = round(time.monotonic() - clock, 2)
-        write(workdir.root, found)
-        ledger.append(entry_of(found, config, None))
-        back_up(workdir, terminal.say)
-        notify(config.notify, found)
-        terminal.result(f"{config.pipeline.name}: unchanged: {reason.figures} ({found['seconds']:.0f} s)")
-        return 0
-    if not work.survey.ready:
+    elif not work.survey.ready:
         raise ConfigError(f"[data] pattern = {work.survey.pattern!r}: no span is complete: {reason.figures}")
-    from pipeline.gc import tidy
-    from pipeline.report import write_report
-
-    found = _work_off(work, workdir, terminal, begun, clock, before)
+    else:
+        found = _work_off(work, workdir, terminal, begun, clock, before)
+    page = None
     try:
         write(workdir.root, found)
-        ledger.append(entry_of(found, config, work))
-        if config.retraining is not None and config.retraining.keep_runs and EXIT_CODES[found["status"]] == 0:
-            tidy(config, workdir, ledger, config.retraining.keep_runs, terminal.say)
-        page = write_report(config, workdir)
+        ledger.append(entry_of(found, config, None if idle else work))
+        if not idle:
+            page = _show(config, workdir, ledger, found, terminal)
     except (OSError, StatusError) as error:
         raise KembarError(
             f"{found['status']}: {found['reason']}; and what there is to say of it could not be written in "
@@ -162,6 +120,18 @@ def _run(config: Config, workdir: Workdir, terminal: Terminal, asked: str | None
     notify(config.notify, found, page)
     _conclude(found, config, workdir, terminal)
     return EXIT_CODES[found["status"]]
+
+
+def _show(
+    config: Config, workdir: Workdir, ledger: Ledger, found: dict[str, Any], terminal: Terminal
+) -> Path:
+    """The report, once what nobody needs any more is gone."""
+    from pipeline.gc import tidy
+    from pipeline.report import write_report
+
+    if config.retraining is not None and config.retraining.keep_runs and EXIT_CODES[found["status"]] == 0:
+        tidy(config, workdir, ledger, config.retraining.keep_runs, terminal.say)
+    return write_report(config, workdir)
 
 
 def _work_off(
@@ -213,12 +183,15 @@ def _work_off(
             **summary.summarize(steps, before),
             "retraining": work.to_json(),
         }
-        summary.show_files(steps, workdir.root)
     except KembarError:
         raise
     except Exception as error:  # noqa: BLE001 - outside of any component: the summary says so too
         traceback.print_exc(file=sys.stderr)
-        found = {**begun, "seconds": round(time.monotonic() - clock, 2), **failure(error)}
+        return {**begun, "seconds": round(time.monotonic() - clock, 2), **failure(error)}
+    try:
+        summary.show_files(steps, workdir.root)
+    except OSError as error:  # what was pushed is in service all the same
+        terminal.say(f"  warning: {workdir.root}: not all that there is to see: {error}: make room")
     return found
 
 

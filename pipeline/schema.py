@@ -15,7 +15,7 @@ from components.atomic_pusher.files import replace_file
 from components.schema_gen.infer import Splits, infer_schema
 from pipeline import graph
 from pipeline.config import Config
-from pipeline.run import preflight
+from pipeline.preflight import preflight
 from pipeline.runners.launch import Launcher
 from pipeline.runners.steps import FAILED
 from trainer.errors import ConfigError

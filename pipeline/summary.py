@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from pathlib import Path
@@ -36,14 +37,20 @@ TRAINING, TUNING = "training.json", "tuning.json"
 
 
 def show_files(steps: list[Step], root: Path) -> None:
-    """Copies what people look for from deep inside the artifacts to the top of the work folder."""
+    """Copies what people look for from deep inside the artifacts to the top of the work folder.
+
+    Of a run that came not so far, what the last run left would say nothing, and goes.
+    """
     found = {(step.id, key): Path(artifact.uri) for step in steps for key, artifact in step.outputs.items()}
     for node, key, folder in (
         ("ExampleGen", "examples", QUARANTINE),
         ("Trainer", "model_run", "pictures"),
         ("BulkExampleGen", "examples", BULK_QUARANTINE),
     ):
+        if node == "Trainer" and (node, key) not in found:
+            continue  # those of the last training stay
         if (node, key) not in found or not (found[node, key] / folder).is_dir():
+            shutil.rmtree(root / folder, ignore_errors=True)
             continue
         fresh = root / f".{folder}.new"
         shutil.rmtree(fresh, ignore_errors=True)
@@ -55,7 +62,6 @@ def show_files(steps: list[Step], root: Path) -> None:
         (found.get(("Tuner", "tuner_results")), TUNING, TUNING),
         (found.get(("BulkInferrer", "predictions")), PREDICTIONS, RESULT),
     ):
-        # Of a run that came not so far, what the last run left would say nothing.
         (root / shown).unlink(missing_ok=True)
         if place is not None and (place / name).is_file():
             fresh = root / f".{shown}.new"
@@ -146,10 +152,10 @@ def step_failure(step: Step) -> Outcome:
 
 
 def _finite(value: Any) -> Any:
-    """JSON knows no NaN: a metric that is not defined is null."""
+    """JSON knows neither NaN nor infinity: a metric that is not defined is null."""
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
-    return None if isinstance(value, float) and value != value else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _json(artifact: mlmd.Artifact | None, name: str) -> dict[str, Any]:

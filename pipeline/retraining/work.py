@@ -7,6 +7,7 @@ plan is carried out.
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -22,7 +23,7 @@ from pipeline.retraining.ledger import ACCEPTED, REJECTED, Entry, Ledger, Seen, 
 from pipeline.retraining.plan import Plan
 from pipeline.retraining.reasons import Reason, find_reason
 from pipeline.retraining.survey import Survey, gates_of, look, model_config, plan_for, rules_of
-from trainer.errors import DataRejected, KembarError
+from trainer.errors import ConfigError, DataRejected, KembarError
 
 if TYPE_CHECKING:
     from pipeline.runners.steps import Step
@@ -52,9 +53,14 @@ def begin_work(config: Config, serving: Path, ledger: Ledger, asked: str | None)
       serving: The folder that TF Serving watches.
       ledger: The pipeline's.
       asked: A person's reason to train; None where one has to be found.
+
+    Raises:
+      ConfigError: no file fits the pattern of the data, and none ever did.
     """
     entries = ledger.entries()
     survey = look(config, entries, ledger.examples(), again=asked is not None)
+    if not (survey.ready or survey.waiting or survey.rejected):
+        raise ConfigError(f"[data] pattern = {survey.pattern!r}: no file fits it: correct it")
     version = in_service(serving)
     reason = find_reason(config, survey, entries, version, age_of(serving, version))
     return Work(config, survey, reason.asked if asked is None else asked, ledger, models_of(serving)), reason
@@ -209,7 +215,7 @@ class Work:
             return
         told = json.loads(Path(artifact.uri, LIVE).read_text())
         if told["model"] is not None:
-            metrics = {key: value if value == value else None for key, value in told["metrics"].items()}
+            metrics = {key: value if math.isfinite(value) else None for key, value in told["metrics"].items()}
             self.served[span.number] = Served(self.pushed.get(told["model"]), told["rows"], metrics)
 
     def _broken(self, span: Span) -> list[Step]:

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import config as configuration
 from pipeline.config import Config
+from pipeline.preflight import preflight
 from pipeline.retraining.work import says_no
-from pipeline.run import preflight
 from pipeline.runners.beginning import begin, decline, is_over, plan_of
 from pipeline.runners.config import Database, Kubeflow
 from pipeline.runners.records import RUNNING, Records

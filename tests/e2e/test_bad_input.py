@@ -103,6 +103,18 @@ def only_bad_rows(small):
     return path, ran, small.summary
 
 
+def test_a_pattern_that_no_file_fits_is_an_error_and_not_a_quiet_day(small):
+    kept = small.config.read_text()
+    files = "".join(f'{split} = "{split}.csv"\n' for split in ("train", "eval", "test"))
+    small.config.write_text(kept.replace(files, 'pattern = "days/{SPAN}.csv"\n'))
+    ran = small.kembar("retrain")
+    small.config.write_text(kept)
+    pattern = str(small.root / "days" / "{SPAN}.csv")
+    line = f"{small.config}: [data] pattern = {pattern!r}: no file fits it: correct it"
+    assert (ran.status, ran.err.splitlines()[-1]) == (2, f"kembar: error: {line}")
+    assert (small.summary["status"], small.summary["reason"]) == ("failed", line)
+
+
 def test_a_file_of_only_bad_rows_is_rejected(small, only_bad_rows):
     path, ran, summary = only_bad_rows
     assert ran.status == 3

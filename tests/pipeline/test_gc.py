@@ -160,6 +160,13 @@ def test_the_newest_runs_keep_everything_and_older_failures_go(history, collect)
     assert len(list(history.workdir.artifacts.glob("*/.system/*/*"))) == 3
 
 
+@pytest.mark.parametrize("keep", [6, 7, 10])
+def test_of_fewer_runs_than_are_kept_everything_stays(history, collect, keep):
+    runs = [history.train(history.run(), blessed=False, pushed=False) for _ in range(6)]
+    collect(keep)
+    assert {history.state(artifact) for artifacts in runs for artifact in artifacts} == {LIVE}
+
+
 def test_pushed_and_blessed_models_stay_with_their_ancestors(history, collect):
     pushed = history.train(history.run())
     blessed = history.train(history.run(), pushed=False)
