@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pipeline.runners.launch import Launcher
     from pipeline.runners.steps import Step
 
-_PLAN, _ASKED, _SEEN, _SERVED = "plan", "asked", "seen", "served"
+_PLAN, _ASKED, _SEEN, _SERVED, _FILES = "plan", "asked", "seen", "served", "files"
 _UNCHANGED, _DECLINED = "unchanged", "declined"
 _BY_HAND = "a run was asked for"
 
@@ -74,6 +74,7 @@ def begin(
     told = {
         _PLAN: work.make_plan(work.newest).to_json(),
         _ASKED: work.asked,
+        _FILES: {number: span.fingerprint for number, span in work.survey.ready.items()},
         _SEEN: {number: asdict(seen) for number, seen in work.seen.items()},
         _SERVED: {number: asdict(served) for number, served in work.served.items()},
     }
@@ -106,6 +107,13 @@ def work_of(config: Config, workdir: Workdir, ledger: Ledger, records: Records, 
     """The whole run, once its steps are over."""
     told = records.read(RUN) or {}
     survey = look(config, ledger.entries(), ledger.examples(), again=True)
+    # Files that were mended or replaced while the run was at work are not the ones that it read.
+    read = {int(number): files for number, files in told.get(_FILES, {}).items()}
+    ready = {
+        number: Span(number, survey.ready[number].files if number in survey.ready else (), files)
+        for number, files in read.items()
+    }
+    survey = replace(survey, ready=survey.ready | ready)
     work = Work(config, survey, told.get(_ASKED, ""), ledger, models_of(workdir.serving))
     work.plan, work.steps = plan_of(records), steps
     work.seen = {int(number): Seen(**seen) for number, seen in told.get(_SEEN, {}).items()}
