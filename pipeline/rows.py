@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import sys
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -86,6 +87,8 @@ def _lines(file: IO[str]) -> Iterator[Row]:
             values = json.loads(line)
         except (json.JSONDecodeError, RecursionError) as error:
             yield Row({}, f"not JSON: {error}")
+        except ValueError:  # Python's guard against numbers that take ages to read
+            yield Row({}, f"an integer of more than {sys.get_int_max_str_digits():,} digits")
         else:
             yield Row(values) if isinstance(values, dict) else Row({}, "not a JSON object")
 
@@ -110,14 +113,22 @@ def _parquet(path: Path, texts: Sequence[str]) -> Iterator[Row]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    number = -1  # while it is opened
     try:
-        file = pq.ParquetFile(path)
-    except pa.ArrowInvalid as error:
-        raise ConfigError(f"--input {path}: not a Parquet file: {str(error).strip(' .')}") from None
-    _check_columns(path, file.schema_arrow.names, texts)
-    for batch in file.iter_batches(BATCH):
-        for values in batch.to_pylist():
-            yield _checked(values, texts)
+        with pq.ParquetFile(path) as file:
+            _check_columns(path, file.schema_arrow.names, texts)
+            number = 0
+            for batch in file.iter_batches(BATCH):
+                for values in batch.to_pylist():
+                    number += 1
+                    yield _checked(values, texts)
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+        place = ": not a Parquet file" if number < 0 else f", after row {number}"
+        raise ConfigError(f"--input {path}{place}: {_one_line(error)}") from None
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()).strip(" .:")
 
 
 def _check_columns(path: Path, found: Sequence[str], texts: Sequence[str]) -> None:

@@ -196,6 +196,7 @@ def test_a_file_without_rows_has_no_answers(tmp_path, ask, model, capfd):
         ("q.csv", HEADER + '"x"z,y\n', "line 2: a quote that is never closed"),
         ("q.jsonl", "{oops}\n", "not JSON: Expecting property name"),
         ("q.jsonl", "[" * 100_000 + "\n", "not JSON: "),
+        ("q.jsonl", f'{{"text_a": "x", "text_b": "y", "n": {"1" * 5_000}}}\n', "an integer of more"),
         ("q.jsonl", '["x", "y"]\n', "not a JSON object"),
         ("q.jsonl", '{"text_a": "x"}\n', "no text 'text_b'"),
         ("q.jsonl", '{"text_a": "x", "text_b": 3, "id": 7}\n', "no text 'text_b'"),
@@ -229,6 +230,21 @@ def test_parquet_is_read_and_its_columns_kept(tmp_path, ask, model, capfd):
         {"text_a": "a", "n": 1, "day": day, "text_b": "b", "label": 0, "score": 10.1},
         {"text_a": None, "n": 2, "day": day, "text_b": "b", "error": "no text 'text_a'"},
     ]
+
+
+@pytest.mark.parametrize("share", [0.0, 1 / 3, 1 / 2])
+def test_a_parquet_file_that_is_damaged_inside_is_named(tmp_path, ask, model, share):
+    texts = [f"text {n}" for n in range(5_000)]
+    path = tmp_path / "q.parquet"
+    pq.write_table(pa.table({"text_a": texts, "text_b": texts}), path, row_group_size=1_000)
+    content = bytearray(path.read_bytes())
+    at = 4 + int(len(content) * share)
+    content[at : at + 40] = b"\xff" * 40
+    path.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        ask(path)
+    assert str(caught.value).startswith(f"--input {path}, after row ")
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
