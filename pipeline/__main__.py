@@ -22,6 +22,7 @@ app = typer.Typer(
     help="Text-pair models and variational autoencoders: trained, gated, versioned and served.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode="markdown",  # in "rich" a section such as [schedule] is markup, and not shown
     pretty_exceptions_enable=False,
 )
 

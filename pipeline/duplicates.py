@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from pipeline import rows as files
+from pipeline import sinks
 from pipeline.predict import as_bytes, embeddings, served
 from pipeline.terminal import Terminal
 from pipeline.workdir import Workdir
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from pipeline.serving.model import LoadedModel
 
 SCORE, LABEL = "score", "label"
+_PLACES = dict.fromkeys(("group", "row_a", "row_b"), pa.int64())
+_COLUMNS = pa.schema({**_PLACES, SCORE: pa.float64(), TEXT_A: pa.string(), TEXT_B: pa.string()})
 # Vectors in one call of the index.
 _CHUNK = 8_192
 # Of a score's range.
@@ -91,10 +95,10 @@ def duplicates(
     least = threshold if threshold is not None else default_threshold(label)
     said = f"score {least:g} and more" if least is not None else "label 1"
     rows = files.read_rows(source, (column,))
-    files.check_output(output)
+    sinks.check_output(output)
     with (
         served(workdir, terminal, "duplicates") as model,
-        files.sink(output, terminal.out, parquet=True) as sink,
+        sinks.sink(output, terminal.out, _COLUMNS) as sink,
     ):
         if SCORE not in model.signature().outputs:
             raise ConfigError("duplicates needs a model that scores pairs: the served one gives no 'score'")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline import rows as files
+from pipeline import sinks
 from pipeline.rows import ERROR, Row
 from pipeline.serving.versions import latest, load_served
 from pipeline.terminal import Terminal
@@ -18,6 +19,7 @@ from trainer.features import TEXT_A, TEXT_B
 
 if TYPE_CHECKING:
     import numpy as np
+    import pyarrow as pa
 
     from pipeline.serving.model import LoadedModel
 
@@ -45,7 +47,7 @@ def predict(
     if source is not None:
         names = usual if files.has_columns(source, usual) else columns
         rows = files.read_rows(source, names)
-    files.check_output(output)
+    sinks.check_output(output)
 
     def answer(model: LoadedModel, batch: list[Row]) -> Iterator[dict[str, Any]]:
         inputs = {
@@ -55,7 +57,7 @@ def predict(
         for at in range(len(batch)):
             yield {name: _plain(values[at]) for name, values in sorted(outputs.items())}
 
-    with served(workdir, terminal, "predict") as model, files.sink(output, terminal.out) as sink:
+    with served(workdir, terminal, "predict") as model, sinks.sink(output, terminal.out) as sink:
         bad = _answer_all(rows, lambda batch: answer(model, batch), sink)
     _report(bad, terminal)
 
@@ -68,15 +70,15 @@ def embed(workdir: Workdir, source: Path, output: Path, column: str, terminal: T
       ServingError: when no version is served.
     """
     rows = files.read_rows(source, (column,))
-    files.check_output(output)
-    parquet = output.suffix == ".parquet"
+    sinks.check_output(output)
+    columns = _columns(source, column) if output.suffix == ".parquet" else None
 
     def answer(model: LoadedModel, batch: list[Row]) -> Iterator[dict[str, Any]]:
         vectors = embeddings(model, as_bytes([row.values[column] for row in batch]))
         for vector in vectors:
-            yield {EMBEDDING: vector if parquet else _plain(vector)}
+            yield {EMBEDDING: _plain(vector) if columns is None else vector}
 
-    with served(workdir, terminal, "embed") as model, files.sink(output, terminal.out, parquet=True) as sink:
+    with served(workdir, terminal, "embed") as model, sinks.sink(output, terminal.out, columns) as sink:
         bad = _answer_all(rows, lambda batch: answer(model, batch), sink, {EMBEDDING: None, ERROR: None})
     _report(bad, terminal)
 
@@ -111,15 +113,24 @@ def as_bytes(texts: list[str]) -> np.ndarray:
     return array
 
 
+def _columns(source: Path, column: str) -> pa.Schema:
+    """Those of the file, then what `embed` adds."""
+    import pyarrow as pa
+
+    added = [pa.field(EMBEDDING, pa.list_(pa.float32())), pa.field(ERROR, pa.string())]  # a list may be null
+    own = [field for field in files.columns_of(source, (column,)) if field.name not in (EMBEDDING, ERROR)]
+    return pa.schema([*own, *added])
+
+
 def _answer_all(
     rows: Iterable[Row],
     answer: Callable[[list[Row]], Iterable[Mapping[str, Any]]],
-    sink: files.Sink,
+    sink: sinks.Sink,
     empty: Mapping[str, Any] | None = None,
 ) -> tuple[int, int]:
     """Writes a row for each row; returns how many there were, and how many with an error.
 
-    `empty` has a value for every column that each row must have, for a table.
+    `empty` has a value for every column that each row gets besides its own.
     """
     total = bad = 0
     for batch in files.batches(rows):
@@ -127,7 +138,7 @@ def _answer_all(
         answers = iter(answer(good) if good else ())
         sink.write(
             [
-                {**(empty or {}), **row.values, **({ERROR: row.problem} if row.problem else next(answers))}
+                {**row.values, **(empty or {}), **({ERROR: row.problem} if row.problem else next(answers))}
                 for row in batch
             ]
         )

@@ -1,25 +1,30 @@
-"""Files of rows in and out, a batch at a time: CSV, TSV, JSON lines, Parquet."""
+"""Files of rows to read, one at a time: CSV, TSV, JSON lines, Parquet."""
 
 from __future__ import annotations
 
 import itertools
 import json
-import os
+import sys
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any
 
-from components.example_gen.records import BAD_QUOTES, has_bad_bytes, open_text, read_records
+from components.example_gen.records import BAD_QUOTES, Record, has_bad_bytes, open_text, read_records
 from trainer.errors import ConfigError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
 # Rows in one call: enough to keep the cores busy. More are slower, because their vectors leave the caches.
 BATCH = 256
 ERROR = "error"
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _LINES = (".jsonl", ".ndjson")
+_PARQUET = ".parquet"
+_CUT_OFF = (EOFError, OSError, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -40,14 +45,8 @@ def read_rows(path: Path, texts: Sequence[str]) -> Iterator[Row]:
     Raises:
       ConfigError: the file is missing, of another kind, lacks one of the columns, or cannot be read on.
     """
-    if not path.is_file():
-        raise ConfigError(f"--input {path}: no such file")
-    kind = Path(path.name.removesuffix(".gz")).suffix
-    if kind == ".parquet":
-        return _parquet(path, texts)
-    if kind not in (*_DELIMITERS, *_LINES):
-        raise ConfigError(f"--input {path}: known are .csv, .tsv, .jsonl, also with .gz, and .parquet")
-    return _text(path, kind, texts)
+    kind = _kind(path)
+    return _parquet(path, texts) if kind == _PARQUET else _text(path, kind, texts)
 
 
 def has_columns(path: Path, names: Sequence[str]) -> bool:
@@ -60,11 +59,68 @@ def has_columns(path: Path, names: Sequence[str]) -> bool:
     return first is None or set(names) <= first.values.keys()
 
 
+def columns_of(path: Path, texts: Sequence[str]) -> pa.Schema:
+    """The columns that a table of all rows of a file has.
+
+    Parquet says them itself; those of CSV and TSV are in the header, and all text. Those of JSON lines are in
+    the first `BATCH` rows that can be read and the first `BATCH` that cannot, where their types are of the
+    former; what has no common type becomes text.
+
+    Raises:
+      ConfigError: as `read_rows`.
+    """
+    import pyarrow as pa
+
+    kind = _kind(path)
+    if kind == _PARQUET:
+        with _open_parquet(path) as file:
+            return pa.schema([(field.name, field.type) for field in file.schema_arrow])
+    if kind in _DELIMITERS:
+        return pa.schema([(as_utf8(name), pa.string()) for name in _header_of(path, kind)])
+    good: list[dict[str, Any]] = []
+    bad: list[dict[str, Any]] = []
+    for row in read_rows(path, texts):
+        kept = bad if row.problem else good
+        if len(kept) < BATCH:
+            kept.append(as_utf8(row.values))
+        if len(good) == BATCH:
+            break
+    names = dict.fromkeys(name for row in (*good, *bad) for name in row)
+    return pa.schema([(name, _common_type([row.get(name) for row in good])) for name in names])
+
+
+def as_utf8(value: Any) -> Any:
+    """A value with a question mark for everything in its texts that UTF-8 has no bytes for.
+
+    Raises:
+      ConfigError: lists or objects are hundreds of levels deep in it.
+    """
+    try:
+        if isinstance(value, str):
+            return value.encode("utf-8", "replace").decode()
+        if isinstance(value, list):
+            return [as_utf8(item) for item in value]
+        if isinstance(value, dict):
+            return {as_utf8(name): as_utf8(item) for name, item in value.items()}
+    except RecursionError:
+        raise ConfigError("--output: a row is nested too deeply for a table: write .jsonl instead") from None
+    return value
+
+
 def batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
     """Up to `BATCH` rows at a time."""
     rows = iter(rows)
     while batch := list(itertools.islice(rows, BATCH)):
         yield batch
+
+
+def _kind(path: Path) -> str:
+    if not path.is_file():
+        raise ConfigError(f"--input {path}: no such file")
+    kind = Path(path.name.removesuffix(".gz")).suffix
+    if kind == _PARQUET or kind in (*_DELIMITERS, *_LINES):
+        return kind
+    raise ConfigError(f"--input {path}: known are .csv, .tsv, .jsonl, also with .gz, and .parquet")
 
 
 def _text(path: Path, kind: str, texts: Sequence[str]) -> Iterator[Row]:
@@ -74,7 +130,7 @@ def _text(path: Path, kind: str, texts: Sequence[str]) -> Iterator[Row]:
             for row in _lines(file) if kind in _LINES else _fields(file, path, kind, texts):
                 number += 1
                 yield row if row.problem else _checked(row.values, texts)
-    except (EOFError, OSError, zlib.error) as error:
+    except _CUT_OFF as error:
         raise ConfigError(f"--input {path}, row {number + 1}: {error}") from None
 
 
@@ -86,16 +142,17 @@ def _lines(file: IO[str]) -> Iterator[Row]:
             values = json.loads(line)
         except (json.JSONDecodeError, RecursionError) as error:
             yield Row({}, f"not JSON: {error}")
+        except ValueError:  # Python's guard against numbers that take ages to read
+            yield Row({}, f"an integer of more than {sys.get_int_max_str_digits():,} digits")
         else:
             yield Row(values) if isinstance(values, dict) else Row({}, "not a JSON object")
 
 
 def _fields(file: IO[str], path: Path, kind: str, texts: Sequence[str]) -> Iterator[Row]:
     records = read_records(file, _DELIMITERS[kind], quoting=True)
-    first = next(records, None)
-    if first is None:
+    header = _header(records)
+    if header is None:
         return
-    header = [name.strip() for name in first.fields or []]
     _check_columns(path, header, texts)
     for record in records:
         if record.fields is None:
@@ -106,18 +163,57 @@ def _fields(file: IO[str], path: Path, kind: str, texts: Sequence[str]) -> Itera
         yield Row(values, f"{len(record.fields)} fields where the header has {len(header)}" if wrong else "")
 
 
+def _header(records: Iterator[Record]) -> list[str] | None:
+    first = next(records, None)
+    return None if first is None else [name.strip() for name in first.fields or []]
+
+
+def _header_of(path: Path, kind: str) -> Iterable[str]:
+    try:
+        with open_text(path, "utf-8") as file:
+            return dict.fromkeys(_header(read_records(file, _DELIMITERS[kind], quoting=True)) or ())
+    except _CUT_OFF as error:
+        raise ConfigError(f"--input {path}, row 1: {error}") from None
+
+
 def _parquet(path: Path, texts: Sequence[str]) -> Iterator[Row]:
+    import pyarrow as pa
+
+    number = 0
+    with _open_parquet(path) as file:
+        _check_columns(path, file.schema_arrow.names, texts)
+        try:
+            for batch in file.iter_batches(BATCH):
+                for values in batch.to_pylist():
+                    number += 1
+                    yield _checked(values, texts)
+        except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+            raise ConfigError(f"--input {path}, after row {number}: {_one_line(error)}") from None
+
+
+def _open_parquet(path: Path) -> pq.ParquetFile:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(path)
-    except pa.ArrowInvalid as error:
-        raise ConfigError(f"--input {path}: not a Parquet file: {str(error).strip(' .')}") from None
-    _check_columns(path, file.schema_arrow.names, texts)
-    for batch in file.iter_batches(BATCH):
-        for values in batch.to_pylist():
-            yield _checked(values, texts)
+        return pq.ParquetFile(path)
+    except (pa.ArrowException, OSError) as error:
+        raise ConfigError(f"--input {path}: not a Parquet file: {_one_line(error)}") from None
+
+
+def _common_type(values: Sequence[Any]) -> pa.DataType:
+    """What Parquet keeps a column of JSON values as."""
+    import pyarrow as pa
+
+    try:
+        found = pa.array(values).type
+    except (pa.ArrowException, OverflowError):  # of several kinds, or an integer of more than 64 bits
+        return pa.string()
+    return pa.string() if pa.types.is_null(found) else found
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()).strip(" .:")
 
 
 def _check_columns(path: Path, found: Sequence[str], texts: Sequence[str]) -> None:
@@ -134,108 +230,3 @@ def _checked(values: dict[str, Any], texts: Sequence[str]) -> Row:
         if isinstance(value, str) and has_bad_bytes(value):
             return Row(values, f"{name!r} is not UTF-8")
     return Row(values)
-
-
-class Sink(Protocol):
-    """Where rows go."""
-
-    def write(self, rows: list[dict[str, Any]]) -> None:
-        """Adds rows."""
-
-
-class JsonLines:
-    """A line a row; what JSON has no word for is written as text."""
-
-    def __init__(self, file: IO[str]) -> None:
-        self._file = file
-
-    def write(self, rows: list[dict[str, Any]]) -> None:
-        """Adds rows; what is not UTF-8 becomes a question mark."""
-        for row in rows:
-            line = json.dumps(row, ensure_ascii=False, default=str)
-            self._file.write(line.encode("utf-8", "replace").decode() + "\n")
-
-
-class Parquet:
-    """A Parquet file whose columns are those of the first batch; lists of floats become float32."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._writer: Any = None
-
-    def write(self, rows: list[dict[str, Any]]) -> None:
-        """Adds rows.
-
-        Raises:
-          ConfigError: they have other columns, or other types in them, than the first ones.
-        """
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        try:
-            if self._writer is None:
-                self._writer = pq.ParquetWriter(self._path, _schema(rows))
-            schema = self._writer.schema
-            new = {name for row in rows for name in row} - set(schema.names)
-            if new:
-                raise ConfigError(f"--output: a later row has a column {min(new)!r}: write .jsonl instead")
-            self._writer.write_table(pa.Table.from_pylist(rows, schema))
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            raise ConfigError(f"--output: {str(error).strip(' .')}: write .jsonl instead") from None
-
-    def close(self) -> None:
-        """Writes the end of the file."""
-        if self._writer is not None:
-            self._writer.close()
-
-
-def _schema(rows: list[dict[str, Any]]) -> Any:
-    import numpy as np
-    import pyarrow as pa
-
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    fields = []
-    for name in names:
-        column = [row.get(name) for row in rows]
-        if any(isinstance(value, np.ndarray) for value in column):
-            fields.append((name, pa.list_(pa.float32())))  # of any length, or Parquet allows no nulls
-        else:
-            kind = pa.array(column).type
-            fields.append((name, pa.string() if pa.types.is_null(kind) else kind))
-    return pa.schema(fields)
-
-
-@contextmanager
-def sink(output: Path | None, default: IO[str], parquet: bool = False) -> Iterator[Sink]:
-    """The output file, which appears only when it is complete; or standard output, in JSON lines.
-
-    Args:
-      output: .parquet where `parquet` allows it, else JSON lines whatever the name is.
-      default: Standard output.
-      parquet: Whether Parquet is offered.
-    """
-    if output is None:
-        yield JsonLines(default)
-        return
-    fresh = output.with_name(f".{output.name}.{os.getpid()}")
-    try:
-        if parquet and output.suffix == ".parquet":
-            table = Parquet(fresh)
-            try:
-                yield table
-            finally:
-                table.close()
-        else:
-            with fresh.open("w", encoding="utf-8") as file:
-                yield JsonLines(file)
-        if not fresh.exists():
-            raise ConfigError(f"--output {output}: there is no row to write")
-        fresh.replace(output)
-    finally:
-        fresh.unlink(missing_ok=True)
-
-
-def check_output(output: Path | None) -> None:
-    """Says that the folder is missing, before there is any work to lose."""
-    if output is not None and not output.absolute().parent.is_dir():
-        raise ConfigError(f"--output {output}: no such folder: {output.parent}")

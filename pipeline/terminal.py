@@ -25,12 +25,11 @@ class Terminal:
     def __init__(self) -> None:
         self.out: TextIO = os.fdopen(os.dup(1), "w", buffering=1)
         self._err: TextIO = os.fdopen(os.dup(2), "w", buffering=1)
-        live = self._err.isatty()
-        self.console = Console(file=self._err, highlight=False, soft_wrap=True, width=None if live else _WIDE)
+        self.console = _console(self._err, soft_wrap=True)
 
     def say(self, text: str) -> None:
         """One line of progress."""
-        self.console.print(text, markup=False)
+        self.console.print(text)
 
     def result(self, text: str) -> None:
         """One line of what was asked for, on stdout."""
@@ -38,7 +37,7 @@ class Terminal:
 
     def table(self, table: Table) -> None:
         """A table of what was asked for, on stdout; not cut where there is no terminal."""
-        Console(file=self.out, width=None if self.out.isatty() else _WIDE).print(table)
+        _console(self.out).print(table)
 
     @contextmanager
     def noise_to(self, log: Path) -> Iterator[None]:
@@ -75,6 +74,18 @@ def progress_to_stdout() -> None:
         logger.setLevel(logging.INFO)
         logger.addHandler(logging.StreamHandler(sys.stdout))
         logger.propagate = False
+
+
+def _console(file: TextIO, soft_wrap: bool = False) -> Console:
+    # Reasons, names and paths are shown as they are: "[red]" is no colour in them, and ":tada:" no picture.
+    return Console(
+        file=file,
+        width=None if file.isatty() else _WIDE,
+        soft_wrap=soft_wrap,
+        markup=False,
+        emoji=False,
+        highlight=False,
+    )
 
 
 class _Lines(logging.Handler):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from pipeline import __main__ as commands
@@ -74,6 +76,25 @@ def test_help_names_every_command_and_what_it_does():
     ):
         assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0
         assert f" {command} " in result.output
+
+
+def helped(group: typer.core.TyperGroup, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Every command's path, with the help of it and of its parameters."""
+    for name, command in group.commands.items():
+        yield (*path, name), command.help
+        for parameter in command.params:
+            if getattr(parameter, "help", None):
+                yield (*path, name), parameter.help
+        if isinstance(command, typer.core.TyperGroup):
+            yield from helped(command, (*path, name))
+
+
+def test_help_shows_every_word_that_was_written():
+    texts = list(helped(typer.main.get_command(app)))
+    assert (("schedule", "apply"), "address of KFP; default: [kubeflow] host") in texts
+    shown = {path: CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "300"}) for path, _ in texts}
+    for path, text in texts:
+        assert text.replace("`", "") in shown[path].output
 
 
 def test_the_exit_codes_are_those_of_the_contract():

@@ -3,6 +3,8 @@
 import json
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline import duplicates as finding
@@ -47,10 +49,12 @@ def find(tmp_path, monkeypatch, new_terminal):
     (workdir.serving / "7" / "saved_model.pb").touch()
     monkeypatch.setattr("pipeline.predict.load_served", lambda base: Circle())
 
-    def call(texts, label=SCORES, **options):
-        source, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    def call(texts, label=SCORES, name="out.jsonl", **options):
+        source, output = tmp_path / "in.jsonl", tmp_path / name
         source.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
         duplicates(workdir, label, source, output, new_terminal(), **options)
+        if output.suffix == ".parquet":
+            return pq.read_table(output)
         return [json.loads(line) for line in output.read_text().splitlines()]
 
     return call
@@ -72,6 +76,19 @@ def test_threshold_and_neighbours(find):
     assert len(find(texts, threshold=3)) == 7 + 6
     assert len(find(texts, threshold=-100, neighbours=100)) == 28
     assert find(texts, threshold=5.5) == []
+
+
+def test_a_table_has_its_columns_with_and_without_pairs(find, tmp_path):
+    names = ["group", "row_a", "row_b", "score", "text_a", "text_b"]
+    for texts, rows in (
+        (["10", "10.5", "200"], [[0, 0, 1, 4.5, "10", "10.5"]]),
+        (["10", "200"], []),
+        ([], []),
+    ):
+        table = find(texts, name="out.parquet")
+        assert table.schema.names == names
+        assert [list(row.values()) for row in table.to_pylist()] == rows
+    assert table.schema.types == [pa.int64()] * 3 + [pa.float64()] + [pa.string()] * 2
 
 
 def test_a_binary_model_says_itself_what_matches(find, capfd):

@@ -196,6 +196,7 @@ def test_a_file_without_rows_has_no_answers(tmp_path, ask, model, capfd):
         ("q.csv", HEADER + '"x"z,y\n', "line 2: a quote that is never closed"),
         ("q.jsonl", "{oops}\n", "not JSON: Expecting property name"),
         ("q.jsonl", "[" * 100_000 + "\n", "not JSON: "),
+        ("q.jsonl", f'{{"text_a": "x", "text_b": "y", "n": {"1" * 5_000}}}\n', "an integer of more"),
         ("q.jsonl", '["x", "y"]\n', "not a JSON object"),
         ("q.jsonl", '{"text_a": "x"}\n', "no text 'text_b'"),
         ("q.jsonl", '{"text_a": "x", "text_b": 3, "id": 7}\n', "no text 'text_b'"),
@@ -229,6 +230,21 @@ def test_parquet_is_read_and_its_columns_kept(tmp_path, ask, model, capfd):
         {"text_a": "a", "n": 1, "day": day, "text_b": "b", "label": 0, "score": 10.1},
         {"text_a": None, "n": 2, "day": day, "text_b": "b", "error": "no text 'text_a'"},
     ]
+
+
+@pytest.mark.parametrize("share", [0.0, 1 / 3, 1 / 2])
+def test_a_parquet_file_that_is_damaged_inside_is_named(tmp_path, ask, model, share):
+    texts = [f"text {n}" for n in range(5_000)]
+    path = tmp_path / "q.parquet"
+    pq.write_table(pa.table({"text_a": texts, "text_b": texts}), path, row_group_size=1_000)
+    content = bytearray(path.read_bytes())
+    at = 4 + int(len(content) * share)
+    content[at : at + 40] = b"\xff" * 40
+    path.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        ask(path)
+    assert str(caught.value).startswith(f"--input {path}, after row ")
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -277,6 +293,82 @@ def test_a_table_cannot_change_its_columns(tmp_path, workdir, model, new_termina
             embed(workdir, source, tmp_path / "e.parquet", "t", new_terminal())
         assert not (tmp_path / "e.parquet").exists()
     assert pq.read_table(tmp_path / "e.parquet").num_rows == 2
+
+
+@pytest.fixture
+def table_of(tmp_path, workdir, model, new_terminal, monkeypatch):
+    """The table that `embed` makes of a file, two rows at a time; the texts are in `t`."""
+    monkeypatch.setattr(rows, "BATCH", 2)
+
+    def call(name: str, content: str | bytes) -> pa.Table:
+        embed(workdir, write(tmp_path, name, content), tmp_path / "e.parquet", "t", new_terminal())
+        return pq.read_table(tmp_path / "e.parquet")
+
+    return call
+
+
+def test_a_table_keeps_rows_that_are_not_utf8(table_of):
+    table = table_of("q.csv", "id,caf\udce9,t\n1,x,a\n2,y,caf\udce9\n")
+    assert table.schema.names == ["id", "caf?", "t", "embedding", "error"]
+    assert [row["error"] for row in table.to_pylist()] == [None, "'t' is not UTF-8"]
+    assert table["t"].to_pylist() == ["a", "caf?"]
+    table = table_of("q.jsonl", '{"t": "a", "tags": ["\\ud800"], "of": {"\\ud800": "\\ud800"}}\n')
+    assert (table["tags"].to_pylist(), table["of"].to_pylist()) == ([["?"]], [{"?": "?"}])
+    assert table["embedding"].to_pylist() == [pytest.approx([1, 0.1])]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("q.csv", "id,t\n" + '"x\n' * 5 + "7,a\n"),
+        ("q.jsonl", "oops\n" * 5 + '{"id": "7", "t": "a"}\n'),
+        ("q.jsonl", '{"id": 1, "t": 2}\n' * 5 + '{"id": "7", "t": "a"}\n'),
+    ],
+)
+def test_a_table_may_begin_with_rows_that_cannot_be_read(table_of, name, content):
+    table = table_of(name, content)
+    assert table.schema.field("embedding").type == pa.list_(pa.float32())
+    *bad, good = table.to_pylist()
+    assert good == {"id": "7", "t": "a", "embedding": pytest.approx([1, 0.1]), "error": None}
+    assert len(bad) == 5
+    assert all(row["error"] and row["embedding"] is None for row in bad)
+
+
+def test_what_no_column_can_hold_is_text_or_said(table_of):
+    large = 2**64
+    lines = [{"t": "a", "big": large, "any": 1}, {"t": "b", "big": 1, "any": "x"}, {"t": "c", "any": [1]}]
+    table = table_of("q.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    assert table["big"].to_pylist() == [str(large), "1", None]
+    assert table["any"].to_pylist() == ["1", "x", "[1]"]
+    lines = [{"t": "a", "n": 1}] * 2 + [{"t": "b", "n": large}]
+    with pytest.raises(ConfigError, match=r"^--output: column 'n': .* large .*: write \.jsonl instead$"):
+        table_of("q.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    deep = '{"t": "a", "x": ' + "[" * 800 + "]" * 800 + "}\n"
+    with pytest.raises(ConfigError, match="nested too deeply"):
+        table_of("q.jsonl", deep)
+
+
+def test_a_table_of_no_rows_has_its_columns(table_of, tmp_path):
+    pq.write_table(
+        pa.table({"day": pa.array([], pa.date32()), "t": pa.array([], pa.string())}), tmp_path / "p"
+    )
+    for name, content, own in (
+        ("q.csv", "id,t\n", ["id", "t"]),
+        ("q.jsonl", "", []),
+        ("q.parquet", (tmp_path / "p").read_bytes(), ["day", "t"]),
+    ):
+        table = table_of(name, content)
+        assert (table.schema.names, table.num_rows) == ([*own, "embedding", "error"], 0)
+
+
+def test_a_table_keeps_the_types_of_a_table_and_can_be_embedded_again(table_of, tmp_path):
+    own = {"n": pa.array([None, None, 3], pa.int16()), "t": ["a", None, "b"], "error": ["x", "y", "z"]}
+    pq.write_table(pa.table(own), tmp_path / "p")
+    table = table_of("q.parquet", (tmp_path / "p").read_bytes())
+    again = table_of("q.parquet", (tmp_path / "e.parquet").read_bytes())
+    assert table.schema.field("n").type == pa.int16()
+    assert table["error"].to_pylist() == [None, "no text 't'", None]
+    assert again.equals(table)
 
 
 def test_a_model_without_embeddings_says_so(tmp_path, workdir, model, new_terminal):
