@@ -10,6 +10,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pipeline.layout import artifact_folders, system_folders
 from pipeline.workdir import Workdir
 from trainer.errors import KembarError
 
@@ -96,7 +97,7 @@ def _damage_of(workdir: Workdir) -> str:
     if not workdir.metadata.exists():
         return "it is gone" if backup_of(workdir).exists() else ""
     # A run that was killed before its first component has left one like this.
-    return "it is empty" if backup_of(workdir).exists() or any(_artifact_folders(workdir)) else ""
+    return "it is empty" if backup_of(workdir).exists() or any(_folders(workdir)) else ""
 
 
 def _open(database: Path) -> sqlite3.Connection:
@@ -137,16 +138,13 @@ def _from_the_future(workdir: Workdir) -> list[Path]:
             known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'Execution'").fetchone()
             if known:
                 [last] = connection.execute("SELECT coalesce(max(id), 0) FROM Execution").fetchone()
-    return [folder for folder in _artifact_folders(workdir) if int(folder.name) > last]
+    return [folder for folder in _folders(workdir) if int(folder.name) > last]
 
 
-def _artifact_folders(workdir: Workdir) -> Iterator[Path]:
-    """COMPONENT/OUTPUT/EXECUTION, and what TFX keeps of an execution, COMPONENT/.system/KIND/EXECUTION."""
-    for pattern in ("*/[!.]*/*", "*/.system/*/*"):
-        for folder in workdir.artifacts.glob(pattern):
-            number = folder.name.isdecimal() and folder.is_dir() and not folder.is_symlink()
-            if number and folder.relative_to(workdir.artifacts).parts[0] != "checkpoints":
-                yield folder
+def _folders(workdir: Workdir) -> Iterator[Path]:
+    """The folders of executions, and no others: `artifacts/` may be older than this pipeline."""
+    yield from artifact_folders(workdir.artifacts)
+    yield from system_folders(workdir.artifacts)
 
 
 def _size(path: Path) -> int:

@@ -20,6 +20,7 @@ from components.champion import MODEL_ID, PUSHED_DESTINATION
 from components.data_gate.config import VERDICT_TYPE
 from pipeline.backup import back_up
 from pipeline.config import Config
+from pipeline.layout import CHECKPOINTS, SYSTEM, artifact_folders, checkpoint_folders, system_folders
 from pipeline.lock import lock
 from pipeline.retraining.ledger import Ledger
 from pipeline.retraining.survey import look
@@ -27,7 +28,7 @@ from pipeline.terminal import Terminal
 from pipeline.workdir import Workdir
 from trainer.errors import ConfigError
 
-CHECKPOINTS, RECORDS, SYSTEM = "checkpoints", "runs", ".system"
+RECORDS = "runs"
 # Inputs that something was only compared with, or began from: of what they were made, nothing was made here.
 _COMPARED = {"champion", "previous", "served", "base_model"}
 # Ids in one question to the database: SQLite takes no more than 32,766.
@@ -115,12 +116,12 @@ def make_plan(
                 live.add(place)
         elif (workdir.artifacts / place).is_dir():
             plan.artifacts.append(artifact)
-    for folder in _artifact_folders(workdir.artifacts):
+    for folder in artifact_folders(workdir.artifacts):
         if str(folder.relative_to(workdir.artifacts)) not in live:
             plan.folders[folder.parts[-3]].append(folder)
     kept = executions | lineage.makers(needed)
-    for folder in workdir.artifacts.glob(f"*/{SYSTEM}/*/*"):
-        if folder.name.isdigit() and int(folder.name) not in kept:
+    for folder in system_folders(workdir.artifacts):
+        if int(folder.name) not in kept:
             plan.folders[SYSTEM].append(folder)
     _plan_old(plan, workdir, runs, fresh)
     return plan
@@ -206,8 +207,8 @@ def _wanted(lineage: Lineage, gone: set[str]) -> Iterator[int]:
 def _plan_old(plan: Plan, workdir: Workdir, runs: list[Any], fresh: list[Any]) -> None:
     """Checkpoints that the kept runs have not touched, and records of runs that are not kept."""
     since = fresh[0].create_time_since_epoch / 1_000 if fresh else float("inf")
-    for folder in (workdir.artifacts / CHECKPOINTS).glob("*"):
-        if folder.is_dir() and last_change(folder) < since:
+    for folder in checkpoint_folders(workdir.artifacts):
+        if last_change(folder) < since:
             plan.folders[CHECKPOINTS].append(folder)
     names = {run.name for run in runs} - {run.name for run in fresh}
     plan.folders[RECORDS] += [f for f in (workdir.root / RECORDS).glob("*") if f.name in names]
@@ -257,13 +258,6 @@ def _place(uri: str) -> str:
     if parts[-1].isdigit() and parts[-2].isdigit():  # one of several artifacts of the same output
         parts.pop()
     return "/".join(parts[-3:])
-
-
-def _artifact_folders(root: Path) -> Iterator[Path]:
-    for folder in root.glob("*/*/*"):
-        parts = folder.relative_to(root).parts
-        if parts[0] != CHECKPOINTS and parts[1] != SYSTEM and folder.name.isdigit() and folder.is_dir():
-            yield folder
 
 
 def _size(folder: Path) -> int:

@@ -52,6 +52,7 @@ def original(tmp_path_factory) -> Path:
 def workdir(tmp_path, original) -> Workdir:
     """A pipeline's folder with a database, one artifact of the last execution and a served version."""
     found = Workdir(tmp_path, tmp_path / "serving" / "twins")
+    (found.artifacts / "ExampleGen" / ".system" / "executor_execution" / "1").mkdir(parents=True)
     shutil.copy(original, found.metadata)
     artifact(found, 40)
     (found.serving / "7").mkdir(parents=True)
@@ -196,6 +197,35 @@ def test_who_deletes_database_and_backup_begins_anew(workdir):
     assert kept.is_dir()
     assert not workdir.metadata.exists()
     assert not (workdir.artifacts / "Trainer" / "model" / "40").exists()
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, DAMAGES["empty"]])
+def test_what_others_keep_in_a_folder_of_that_name_stays(tmp_path, original, damage):
+    """`--workdir .` in a project with `artifacts/` of its own, one of another TFX pipeline among them."""
+    workdir = Workdir(tmp_path, tmp_path / "serving")
+    theirs = [
+        workdir.artifacts / place / "file"
+        for place in (
+            "photos/2024/07", "photos/.system/2024/07",
+            "Trainer/model/3", "Trainer/.system/executor_execution/3",
+        )
+    ]  # fmt: skip
+    for path in theirs:
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"theirs")
+    shutil.copy(original, workdir.metadata)
+    damage(workdir.metadata)
+    protect(workdir, pytest.fail)
+    assert all(path.is_file() for path in theirs)
+    # And beside a pipeline's own.
+    mine = artifact(workdir, 41)
+    (workdir.artifacts / "RowGate" / ".system" / "executor_execution" / "40").mkdir(parents=True)
+    (workdir.artifacts / "DataGate" / "2024" / "07").mkdir(parents=True)  # has no .system
+    workdir.metadata.unlink(missing_ok=True)
+    protect(workdir, pytest.fail)
+    assert not mine.exists()
+    assert [path.is_file() for path in theirs] == [True, True, False, False]
+    assert (workdir.artifacts / "DataGate" / "2024" / "07").is_dir()
 
 
 def test_artifacts_of_a_cluster_whose_database_is_elsewhere_stay(workdir):

@@ -107,7 +107,7 @@ class History:
             self.clock += 1
             Path(model.uri, "data").write_text(str(self.clock))
             target, _ = push(model.uri, self.workdir.serving, {}, now=self.clock)
-            [artifact] = self.execute(run, "Pusher", [model, blessing], {"pushed_model": "PushedModel"})
+            [artifact] = self.execute(run, "AtomicPusher", [model, blessing], {"pushed_model": "PushedModel"})
             self.annotate(artifact, model_id=model.id, pushed_destination=str(target))
         return examples, model, blessing
 
@@ -205,7 +205,7 @@ def test_a_champion_that_is_gone_from_service_keeps_no_champions_of_its_own(hist
         history.clock += 1
         Path(model.uri, "data").write_text(str(history.clock))
         target, _ = push(model.uri, history.workdir.serving, {}, now=history.clock)
-        [artifact] = history.execute(run, "Pusher", [model, blessing], {"pushed_model": "PushedModel"})
+        [artifact] = history.execute(run, "AtomicPusher", [model, blessing], {"pushed_model": "PushedModel"})
         history.annotate(artifact, model_id=model.id, pushed_destination=str(target))
         champions.append((examples, model))
     collect(0, keep_versions=2)
@@ -253,17 +253,22 @@ def test_a_pinned_version_stays_with_its_model(history, collect):
 def test_leftovers_of_killed_runs_go(history, collect):
     history.train(history.run())
     leftovers = [history.workdir.artifacts / "Trainer" / "model" / "99"]
-    for name in ("old", "new"):
+    for name in ("0d" * 32, "e1" * 32):
         leftovers.append(history.workdir.artifacts / "checkpoints" / name)
     for folder in leftovers:
         folder.mkdir(parents=True)
     for age, folder in ((3_600, leftovers[1]), (-60, leftovers[2])):
         os.utime(folder, (time.time() - age,) * 2)
-    other = history.workdir.artifacts / "notes"
-    other.mkdir()
+    others = [
+        history.workdir.artifacts / place
+        for place in ("notes", "photos/2024/07", "photos/.system/2024/07", "checkpoints/epoch-1")
+    ]
+    for folder in others:
+        folder.mkdir(parents=True)
+    os.utime(others[-1], (time.time() - 3_600,) * 2)
     collect(1)
     assert [folder.exists() for folder in leftovers] == [False, False, True]
-    assert other.exists()
+    assert all(folder.is_dir() for folder in others)
 
 
 def test_a_dry_run_says_what_and_how_much_and_removes_nothing(history, collect):

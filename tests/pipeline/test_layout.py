@@ -1,0 +1,50 @@
+"""Which folders count as this pipeline's, against the graphs that it can have."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from pipeline import config as configuration
+from pipeline import graph
+from pipeline.layout import NODES
+
+CONFIG = """
+[pipeline]
+name = "twins"
+[data]
+format = "csv"
+text_a = "a"
+text_b = "b"
+label = { column = "same", kind = "binary" }
+"""
+EVERYTHING = """
+pattern = "{SPAN}.csv"
+[retraining]
+warm_start = true
+[tuning]
+space = { "training.learning_rate" = [0.1, 0.2] }
+[bulk]
+input = "bulk.csv"
+"""
+
+
+def nodes_of(tmp_path: Path, text: str) -> set[str]:
+    (tmp_path / "bulk.csv").write_text("a,b\nx,y\n")
+    (tmp_path / "twins.toml").write_text(text)
+    config = configuration.load(tmp_path / "twins.toml")
+    built = graph.build(config, tmp_path / "artifacts", mlmd.ConnectionConfig(), tmp_path / "serving")
+    return {node.id for node in built.components}
+
+
+def test_every_node_of_a_graph_is_known_and_no_other(tmp_path):
+    assert nodes_of(tmp_path, CONFIG + EVERYTHING) == NODES
+    assert nodes_of(tmp_path, f'{CONFIG}path = "pairs.csv"') < NODES
+
+
+def test_to_know_them_costs_no_import_of_tfx():
+    code = "import sys, pipeline.backup; sys.exit(not {'tfx', 'tensorflow'}.isdisjoint(sys.modules))"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
