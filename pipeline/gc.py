@@ -22,11 +22,12 @@ from pipeline.backup import back_up
 from pipeline.config import Config
 from pipeline.layout import CHECKPOINTS, SYSTEM, artifact_folders, checkpoint_folders, system_folders
 from pipeline.lock import lock
+from pipeline.pushes import LIVE, check_reachable, is_back
 from pipeline.retraining.ledger import Ledger
 from pipeline.retraining.survey import look
 from pipeline.terminal import Terminal
 from pipeline.workdir import Workdir
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, ServingError
 
 RECORDS = "runs"
 # Inputs that something was only compared with, or began from: of what they were made, nothing was made here.
@@ -63,6 +64,7 @@ def collect(config: Config, workdir: Workdir, keep: int, dry_run: bool, terminal
     Raises:
       ConfigError: there is no metadata.
       Locked: a run is at work.
+      ServingError: versions were pushed, and their folder is not there.
     """
     if not workdir.metadata.is_file():
         raise ConfigError(f"{workdir.metadata}: no such file: nothing was run in {workdir.root}")
@@ -79,11 +81,12 @@ def tidy(config: Config, workdir: Workdir, ledger: Ledger, keep: int, warn: Call
     """The same behind a run that still holds the lock, and whose success does not hang on it."""
     try:
         _carry_out(_plan_for(config, workdir, ledger, keep), ledger.store, workdir)
-    except (OSError, StatusError) as error:
+    except (OSError, StatusError, ServingError) as error:
         warn(f"  warning: not cleaned up: {' '.join(str(error).split())}: `kembar gc` goes on with it")
 
 
 def _plan_for(config: Config, workdir: Workdir, ledger: Ledger, keep: int) -> Plan:
+    check_reachable(ledger.store, workdir.serving)  # or all models would go whose versions are out of sight
     kept = config.serving.keep_versions
     versions = [] if kept is None else removable(workdir.serving, kept)
     examples = ledger.examples()
@@ -185,7 +188,8 @@ def _wanted(lineage: Lineage, gone: set[str]) -> Iterator[int]:
         if lineage.types[artifact.type_id] == "PushedModel" and PUSHED_DESTINATION in properties:
             pushed.add(properties[MODEL_ID].int_value)
             place = properties[PUSHED_DESTINATION].string_value
-            if artifact.state == mlmd.Artifact.LIVE and place not in gone and Path(place).is_dir():
+            there = is_back(artifact) or (artifact.state == LIVE and Path(place).is_dir())
+            if there and place not in gone:
                 yield artifact.id
                 yield properties[MODEL_ID].int_value
     for artifact in lineage.artifacts.values():

@@ -22,6 +22,7 @@ from pipeline.lock import lock
 from pipeline.notify import notify, notify_error
 from pipeline.outcome import EXIT_CODES, FILE, failed, failure, unchanged, write
 from pipeline.preflight import preflight
+from pipeline.pushes import settle
 from pipeline.retraining.ledger import Ledger
 from pipeline.retraining.work import Work, begin_work, entry_of, says_no
 from pipeline.terminal import Terminal
@@ -95,6 +96,7 @@ def _run(
 ) -> int:
     protect(workdir, terminal.say)
     ledger = Ledger.local(workdir, config.pipeline.name)
+    settle(ledger.store, workdir.serving)
     before = versions(workdir.serving)
     work, reason = begin_work(config, workdir.serving, ledger, asked)
     idle = asked is None and not reason.work

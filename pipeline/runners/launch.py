@@ -15,7 +15,6 @@ from tfx.orchestration.local import runner_utils
 from tfx.orchestration.pipeline import Pipeline
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
 
-from components.champion import PUSHED_DESTINATION
 from pipeline.runners.steps import CACHED, FAILED, RAN, Step
 from trainer.errors import KembarError
 
@@ -129,22 +128,6 @@ class Launcher:
             if kinds[execution.type_id] == kind and execution.last_known_state not in done:
                 for folder in [*root.glob(f"[!.]*/{execution.id}"), *root.glob(f".system/*/{execution.id}")]:
                     shutil.rmtree(folder)
-
-    def forget_vanished_versions(self) -> None:
-        """Marks pushed models deleted whose folder is gone: else the cache would say that they are served."""
-        with metadata.Metadata(self._connection) as handle:
-            # A new database does not know the type yet.
-            if not any(kind.name == "PushedModel" for kind in handle.store.get_artifact_types()):
-                return
-            gone = [
-                artifact
-                for artifact in handle.store.get_artifacts_by_type("PushedModel")
-                if PUSHED_DESTINATION in artifact.custom_properties
-                and not Path(artifact.custom_properties[PUSHED_DESTINATION].string_value).is_dir()
-            ]
-            for artifact in gone:
-                artifact.state = mlmd.Artifact.DELETED
-            handle.store.put_artifacts(gone)
 
 
 @functools.cache

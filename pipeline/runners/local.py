@@ -43,7 +43,6 @@ class LocalRunner:
         Returns:
           One step a node. The exception of a failed node is in its step, not raised.
         """
-        self._launcher.forget_vanished_versions()
         steps: list[Step] = []
         ended = False
         for node_id in self.node_ids if up_to is None else self._launcher.up_to(up_to):

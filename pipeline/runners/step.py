@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline import config as configuration
 from pipeline.config import Config
 from pipeline.preflight import preflight
+from pipeline.pushes import settle
 from pipeline.retraining.work import says_no
 from pipeline.runners.beginning import begin, decline, is_over, plan_of
 from pipeline.runners.config import Database, Kubeflow
@@ -153,7 +154,7 @@ def _run_step(
     try:
         if node == launcher.node_ids[0]:
             preflight("[kubeflow] or this run's parameters", config)
-            launcher.forget_vanished_versions()
+            settle(ledger.store, workdir.serving)
             begin(config, workdir, ledger, records, force, launcher_of)
             launcher = launcher_of(plan_of(records))
         step = _launch(node, launcher, records, gpus)

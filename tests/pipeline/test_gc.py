@@ -15,9 +15,10 @@ from components.atomic_pusher.versions import push, versions
 from pipeline import config as configuration
 from pipeline import gc
 from pipeline.lock import lock
+from pipeline.pushes import settle
 from pipeline.retraining.ledger import Ledger
 from pipeline.workdir import Workdir
-from trainer.errors import ConfigError, Locked
+from trainer.errors import ConfigError, Locked, ServingError
 
 DATA = {
     "format": "csv",
@@ -324,6 +325,27 @@ def test_a_folder_that_has_moved_is_known_by_its_place(history, new_terminal):
     assert sorted(path.parent.name for path in (moved / "artifacts").glob("[!.]*/[!.]*/*")) == [
         "blessing", "examples", "model", "model_run",
     ]  # fmt: skip
+
+
+def test_models_of_versions_that_are_out_of_sight_stay(history, collect, tmp_path):
+    first, second = (history.train(history.run()) for _ in range(2))
+    hidden = history.workdir.serving.rename(tmp_path / "hidden")
+    said = []
+    with pytest.raises(ServingError, match="version 1004 was pushed there, and neither"):
+        collect(0)
+    gc.tidy(configure(), history.workdir, Ledger.local(history.workdir, "twins"), 0, said.append)
+    assert said[0].startswith(f"  warning: not cleaned up: {history.workdir.serving}: version 1004 was")
+    assert [history.state(artifact) for artifact in (*first, *second)] == [LIVE] * 6
+    # One that a run has found missing, and that is back before the next run.
+    hidden.rename(history.workdir.serving)
+    newest = (history.workdir.serving / "1004").rename(tmp_path / "newest")
+    settle(history.store, history.workdir.serving)
+    newest.rename(history.workdir.serving / "1004")
+    collect(0)
+    assert [history.state(artifact) for artifact in (*first, *second)] == [LIVE] * 6
+    settle(history.store, history.workdir.serving)
+    pushed = history.store.get_artifacts_by_type("PushedModel")
+    assert [history.state(artifact) for artifact in pushed] == [LIVE] * 2
 
 
 def test_a_run_at_work_is_left_alone(history, collect):
