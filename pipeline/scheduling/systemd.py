@@ -71,11 +71,13 @@ def apply(job: Job, output: Path | None, say: Callable[[str], None]) -> str:
         say(f"  systemctl --user {' '.join(switch)}")
         return done
     on = _is("enabled", timer) and _is("active", timer)
+    if done == "unchanged" and not _is_loaded(f"{job.name}.service", timer):
+        done = "reloaded"  # files that an earlier call has written, and of which systemd was not told
     if done != "unchanged":
         _call("daemon-reload")
     if job.schedule.enabled != on:
         _call(*switch)
-        done = done if done != "unchanged" else f"{switch[0]}d"
+        done = done if done not in ("unchanged", "reloaded") else f"{switch[0]}d"
     elif on and done != "unchanged":
         _call("restart", timer)
     if job.schedule.enabled and done != "unchanged":
@@ -117,6 +119,12 @@ def is_reachable() -> bool:
 def _is(state: str, unit: str) -> bool:
     done = _systemctl(f"is-{state}", "--quiet", unit)
     return done is not None and done.returncode == 0
+
+
+def _is_loaded(*names: str) -> bool:
+    """Whether systemd goes by the units as they are on the disk."""
+    done = _systemctl("show", "--property=NeedDaemonReload", "--value", *names)
+    return done is not None and done.stdout.split() == ["no"] * len(names)
 
 
 def _call(*arguments: str) -> None:

@@ -24,7 +24,7 @@ label = { column = "score", kind = "score", range = [0, 5] }
 cron = "30 3 * * mon-fri"
 timezone = "Europe/Berlin"
 """
-# It keeps which units are on in a file, as systemd would.
+# It keeps which units are on in a file, and what it has loaded in a folder, as systemd would.
 SYSTEMCTL = """#!/bin/sh
 [ "$1" = --user ] || exit 9
 shift
@@ -32,10 +32,19 @@ shift
 case "$1" in
     show-environment) ;;
     is-enabled | is-active) [ -e "$STATE/on-$3" ] ;;
+    show)
+        [ "$2 $3" = "--property=NeedDaemonReload --value" ] || exit 9
+        shift 3
+        for unit; do
+            cmp -s "$UNITS/$unit" "$STATE/loaded/$unit" && echo no || echo yes
+            echo
+        done
+        ;;
     *)
         echo "$*" >>"$STATE/calls"
         [ ! -e "$STATE/refuse" ] || { echo "Access denied" >&2; exit 1; }
         case "$1" in
+            daemon-reload) rm -rf "$STATE/loaded"; cp -R "$UNITS" "$STATE/loaded" ;;
             enable) touch "$STATE/on-$3" ;;
             disable) rm -f "$STATE/on-$3" ;;
         esac
@@ -74,6 +83,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, new_terminal) -> Ma
     (tmp_path / "bin" / "systemctl").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
     monkeypatch.setenv("STATE", str(found.state))
+    monkeypatch.setenv("UNITS", str(found.units))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
     monkeypatch.setattr(crontab, "FOLDER", found.cron)
     monkeypatch.setattr(commands, "Terminal", new_terminal)

@@ -99,6 +99,36 @@ def test_what_systemd_refuses_is_one_line(machine):
         schedule("apply", machine)
 
 
+@pytest.mark.parametrize("trouble", ["refused", "unreachable"])
+def test_a_change_that_systemd_was_not_told_of_is_told_the_next_time(machine, capfd, trouble):
+    changed = ("--set", "schedule.timezone=UTC")
+    schedule("apply", machine)
+    if trouble == "refused":
+        (machine.state / "refuse").touch()
+        with pytest.raises(KembarError, match="daemon-reload: Access denied"):
+            schedule("apply", machine, *changed)
+        (machine.state / "refuse").unlink()
+    else:
+        (machine.state / "reachable").unlink()
+        schedule("apply", machine, *changed)
+        (machine.state / "reachable").touch()
+    capfd.readouterr()
+    machine.calls  # noqa: B018 - forgets them
+    for done, calls in (
+        ("reloaded", ["daemon-reload", "restart kembar-twins.timer"]),
+        ("unchanged", []),
+    ):
+        schedule("apply", machine, *changed)
+        assert capfd.readouterr().out.startswith(f"schedule kembar-twins: {done}: systemd, ")
+        assert machine.calls == calls
+    # One that is switched off stays off.
+    (machine.state / "on-kembar-twins.timer").unlink()
+    (machine.state / "loaded" / UNITS[0]).unlink()
+    schedule("apply", machine, *changed, "--set", "schedule.enabled=false")
+    assert capfd.readouterr().out.startswith("schedule kembar-twins: reloaded: systemd, ")
+    assert machine.calls == ["daemon-reload"]
+
+
 def test_a_timer_is_listed_and_deleted(machine, capfd):
     schedule("apply", machine)
     (machine.units / "kembar-of-others.timer").write_text("[Timer]\nOnCalendar=daily\n")
