@@ -113,15 +113,16 @@ def list_schedules(config: Config, folder: Workdir, host: str | None, terminal: 
     terminal.table(table)
 
 
-def delete_schedule(config: Config, folder: Workdir, host: str | None, terminal: Terminal) -> None:
-    """Deletes the pipeline's recurring run."""
-    with terminal.noise_to(folder.root / "schedule.log"):
+def delete_schedule(config: Config, host: str | None, log: Path, terminal: Terminal) -> bool:
+    """Deletes the pipeline's recurring run; whether there was one.
+
+    Raises:
+      KubeflowError: KFP refuses, or cannot be reached.
+    """
+    with terminal.noise_to(log):
         from pipeline.runners import schedules
 
-        gone = schedules.delete(_kfp(config, host), config)
-    terminal.result(
-        f"schedule {config.pipeline.name.replace('_', '-')}: {'deleted' if gone else 'there was none'}"
-    )
+        return schedules.delete(_kfp(config, host), config) > 0
 
 
 def _kfp(config: Config, host: str | None) -> Kfp:

@@ -11,10 +11,11 @@ from rich.table import Table
 from pipeline import config as configuration
 from pipeline.commands import kubeflow
 from pipeline.commands.options import ConfigPath, Folder, Host, Settings
+from pipeline.config import Config
 from pipeline.scheduling import job as jobs
 from pipeline.terminal import Terminal
 from pipeline.workdir import Workdir
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, KembarError
 
 app = typer.Typer(help="When the pipeline runs by itself: what [schedule] says.", no_args_is_help=True)
 
@@ -39,16 +40,17 @@ def apply_schedule(
     by = jobs.scheduler_of(loaded)
     if by == "kubeflow":
         kubeflow.apply_schedule(config, loaded, settings or (), folder, host, terminal)
+        if output is None:
+            _delete_here(jobs.name_of(loaded), by, terminal)
         return
     from pipeline.scheduling import crontab, systemd
 
     job = jobs.Job.of(config, loaded, tuple(settings or ()), folder)
-    here, there = (systemd, crontab) if by == "systemd" else (crontab, systemd)
-    done = here.apply(job, output, terminal.say)
-    if output is None and there.delete(job.name, None):
-        terminal.say(
-            f"  the one by {'cron' if by == 'systemd' else 'systemd'} was deleted: two must never run"
-        )
+    done = (systemd if by == "systemd" else crontab).apply(job, output, terminal.say)
+    if output is None:
+        _delete_here(job.name, by, terminal)
+        if _delete_there(loaded, folder, host, terminal):
+            terminal.say("  the one by kubeflow was deleted: two must never run")
     terminal.result(f"schedule {job.name}: {done}: {by}, {job.shown}")
 
 
@@ -60,18 +62,19 @@ def list_schedules(
     settings: Settings = None,
     workdir: Folder = None,
 ) -> None:
-    """List the schedules of this machine, or of the configuration's namespace in a cluster."""
+    """List the schedules of this machine, and of the configuration's namespace in a cluster."""
     terminal = Terminal()
     loaded = configuration.load(config, settings or ())
-    if jobs.scheduler_of(loaded) == "kubeflow":
+    in_cluster = jobs.scheduler_of(loaded) == "kubeflow"
+    if in_cluster:
         kubeflow.list_schedules(loaded, Workdir.of(loaded, workdir), host, terminal)
-        return
     from pipeline.scheduling import crontab, systemd
 
     table = Table("Schedule", "By", "Cron", "Time zone", "State", "Next", "Configuration", box=None)
     for row in (*systemd.rows(output), *crontab.rows(output)):
         table.add_row(*row)
-    terminal.table(table)
+    if table.rows or not in_cluster:
+        terminal.table(table)
 
 
 @app.command("delete")
@@ -85,13 +88,18 @@ def delete_schedule(
     """Delete the pipeline's schedule; none is no error."""
     terminal = Terminal()
     loaded = configuration.load(config, settings or ())
+    folder, name = Workdir.of(loaded, workdir), jobs.name_of(loaded)
     if jobs.scheduler_of(loaded) == "kubeflow":
-        kubeflow.delete_schedule(loaded, Workdir.of(loaded, workdir), host, terminal)
+        _delete_here(name, "kubeflow", terminal)
+        gone = kubeflow.delete_schedule(loaded, host, folder.root / "schedule.log", terminal)
+        shown = loaded.pipeline.name.replace("_", "-")
+        terminal.result(f"schedule {shown}: {'deleted' if gone else 'there was none'}")
         return
     from pipeline.scheduling import crontab, systemd
 
-    name = jobs.name_of(loaded)
     found = [systemd.delete(name, output), crontab.delete(name, output)]
+    if output is None:
+        found.append(_delete_there(loaded, folder, host, terminal))
     terminal.result(f"schedule {name}: {'deleted' if any(found) else 'there was none'}")
 
 
@@ -116,3 +124,31 @@ def run_schedule(config: ConfigPath, settings: Settings = None, workdir: Folder 
     with signals_stop(loop):
         loop.run()
     say("ended")
+
+
+def _delete_here(name: str, by: str, terminal: Terminal) -> None:
+    """Deletes what others than `by` have of the pipeline on this machine; files of others stay."""
+    from pipeline.scheduling import crontab, systemd
+
+    if by != "cron" and crontab.is_there(name) and crontab.delete(name, None):
+        terminal.say("  the one by cron was deleted: two must never run")
+    if by != "systemd" and systemd.is_there(name) and systemd.delete(name, None):
+        terminal.say("  the one by systemd was deleted: two must never run")
+        if not systemd.is_reachable():
+            terminal.say(
+                f"  no systemd of this user answers here; once one does: systemctl --user stop {name}.timer"
+            )
+
+
+def _delete_there(config: Config, folder: Workdir, host: str | None, terminal: Terminal) -> bool:
+    """Deletes the pipeline's recurring run, if a cluster is known; whether there was one."""
+    if config.kubeflow is None:
+        return False
+    try:
+        # Not schedule.log: there the entry of cron writes.
+        return kubeflow.delete_schedule(config, host, folder.root / "submit.log", terminal)
+    except KembarError as error:
+        terminal.say(
+            f"  warning: {error}; one may still run there: to delete it call this again once it answers"
+        )
+        return False

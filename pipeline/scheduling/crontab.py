@@ -71,6 +71,11 @@ def delete(name: str, output: Path | None) -> bool:
     return remove([(output or FOLDER) / name])
 
 
+def is_there(name: str) -> bool:
+    """Whether cron has a file of ours of that name."""
+    return about(FOLDER / name) is not None
+
+
 def rows(output: Path | None) -> list[tuple[str, ...]]:
     """Name, times, time zone, state, next time and configuration of each file of ours."""
     found: list[tuple[str, ...]] = []

@@ -97,6 +97,11 @@ def delete(name: str, output: Path | None) -> bool:
     return found
 
 
+def is_there(name: str) -> bool:
+    """Whether this user has a timer of ours of that name."""
+    return about(folder_of_units() / f"{name}.timer") is not None
+
+
 def rows(output: Path | None) -> list[tuple[str, ...]]:
     """Name, times, time zone, state, next time and configuration of each timer of ours."""
     found: list[tuple[str, ...]] = []

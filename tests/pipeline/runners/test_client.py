@@ -17,6 +17,7 @@ from pipeline.commands import schedule as schedule_commands
 from pipeline.runners import schedules, submit
 from pipeline.runners.client import Kfp, KubeflowError
 from pipeline.runners.config import Kubeflow, Schedule
+from pipeline.scheduling import crontab
 from trainer.errors import ConfigError
 
 ROOT = Path(__file__).parents[3]
@@ -372,6 +373,79 @@ def test_the_commands_from_submit_to_delete(kfp, project, capfd):
     for done in ("deleted", "there was none"):
         assert invoke("schedule", "delete", project, "--host", kfp.url) == 0
         assert capfd.readouterr().out == f"schedule twin-questions: {done}\n"
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch) -> dict[str, Path]:
+    """Where the files of this machine's schedulers are. No systemd answers."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    monkeypatch.setattr(crontab, "FOLDER", tmp_path / "cron.d")
+    name = "kembar-twin_questions"
+    return {
+        "cron": tmp_path / "cron.d" / name,
+        "systemd": tmp_path / "xdg" / "systemd" / "user" / f"{name}.timer",
+    }
+
+
+@pytest.mark.parametrize("by", ["cron", "systemd"])
+def test_a_schedule_that_moves_between_this_machine_and_a_cluster_runs_in_one_of_them(
+    kfp, project, here, capfd, by
+):
+    """The line of parameters, which only KFP knows, is left out as the section moves."""
+    project.write_text(CONFIG.replace("parameters = { epochs = 3 }\n", ""))
+    local = ("--host", kfp.url, "--set", f"schedule.by={by}")
+    assert invoke("schedule", "apply", project, *local) == 0
+    assert here[by].is_file()
+    assert kfp.all("recurringruns") == []
+
+    assert invoke("schedule", "apply", project, "--host", kfp.url) == 0
+    err = capfd.readouterr().err
+    assert f"the one by {by} was deleted: two must never run" in err
+    assert ("systemctl --user stop kembar-twin_questions.timer" in err) == (by == "systemd")
+    assert not here[by].exists()
+    assert len(kfp.all("recurringruns")) == 1
+
+    assert invoke("schedule", "apply", project, *local) == 0
+    assert "the one by kubeflow was deleted: two must never run" in capfd.readouterr().err
+    assert here[by].is_file()
+    assert kfp.all("recurringruns") == []
+
+
+def test_a_cluster_that_refuses_leaves_the_local_schedule(kfp, project, here):
+    project.write_text(CONFIG.replace("parameters = { epochs = 3 }\n", ""))
+    assert invoke("schedule", "apply", project, "--host", kfp.url, "--set", "schedule.by=cron") == 0
+    kfp.login_page = True
+    with pytest.raises(KubeflowError):
+        invoke("schedule", "apply", project, "--host", kfp.url)
+    assert here["cron"].is_file()
+
+
+def test_list_and_delete_see_both(kfp, project, here, capfd):
+    project.write_text(CONFIG.replace("parameters = { epochs = 3 }\n", ""))
+    both = ("--host", kfp.url)
+    assert invoke("schedule", "apply", project, *both, "--set", "schedule.by=cron") == 0
+    left = here["cron"].read_text()
+    for by in ("kubeflow", "cron"):
+        assert invoke("schedule", "apply", project, *both) == 0
+        here["cron"].write_text(left)  # one that was made before this version of the program
+        capfd.readouterr()
+        assert invoke("schedule", "list", project, *both) == 0
+        shown = capfd.readouterr().out
+        assert "twin-questions" in shown
+        assert "kembar-twin_questions" in shown
+        assert invoke("schedule", "delete", project, *both, "--set", f"schedule.by={by}") == 0
+        assert capfd.readouterr().out.endswith(": deleted\n")
+        assert not here["cron"].exists()
+        assert kfp.all("recurringruns") == []
+
+
+def test_a_file_of_somebody_else_does_not_matter_to_a_cluster(kfp, project, here):
+    here["cron"].parent.mkdir()
+    here["cron"].write_text("theirs\n")
+    for name in ("apply", "delete"):
+        assert invoke("schedule", name, project, "--host", kfp.url) == 0
+    assert here["cron"].read_text() == "theirs\n"
 
 
 def test_submit_that_waits_fails_with_the_run(kfp, project, capfd):

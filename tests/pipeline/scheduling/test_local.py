@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -155,6 +156,22 @@ def test_a_timer_is_listed_and_deleted(machine, capfd):
         assert capfd.readouterr().out == f"schedule kembar-twins: {done}\n"
     assert machine.calls == ["disable --now kembar-twins.timer", "daemon-reload"]
     assert names(machine.units) == ["kembar-of-others.timer"]
+
+
+@pytest.mark.parametrize("by", ["systemd", "cron"])
+def test_a_cluster_that_does_not_answer_is_warned_of_and_the_timer_is_made(machine, capfd, by):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        host = f"http://127.0.0.1:{free.getsockname()[1]}"
+    cluster = f'[kubeflow]\nimage = "i"\nvolume_claim = "c"\nhost = "{host}"\n'
+    machine.config.write_text(f"{machine.config.read_text()}by = '{by}'\n{cluster}")
+    for name, said in (("apply", "created"), ("delete", "deleted")):
+        schedule(name, machine)
+        out, err = capfd.readouterr()
+        assert out.startswith(f"schedule kembar-twins: {said}")
+        [line] = [line for line in err.splitlines() if "warning: cannot" in line]
+        assert f"cannot reach KFP at {host}: " in line
+        assert line.endswith("; one may still run there: to delete it call this again once it answers")
 
 
 @pytest.mark.parametrize("by", ["systemd", "cron"])
