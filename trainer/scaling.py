@@ -14,15 +14,19 @@ from trainer.spec import VectorSpec
 
 # Farther away than any mean, and not so far that it overflows when divided by a small deviation.
 _FAR = 2.0**64
+# How far outside 0..1 rounding may have put a value that was inside.
+_ROUNDING = 1e-6
 
 
-def to_unit(vector: tf.Tensor, spec: VectorSpec) -> tf.Tensor:
-    """[batch, n] to 0..1: by the declared range, else by the lowest and highest value of all in training."""
+def to_unit(vector: tf.Tensor, declared: tuple[float, float]) -> tf.Tensor:
+    """[batch, n] from the `declared` lowest and highest value to 0..1; what lies outside stays outside."""
     vector = tf.cast(vector, tf.float32)
-    if spec.range is None:
-        return tft.scale_to_0_1(vector)
-    low, high = spec.range
-    return (vector - low) / (high - low)
+    # The limits as float32 has them, as the values are: a value at a limit is at it after rounding too.
+    low, high = (tf.constant(limit, tf.float32) for limit in declared)
+    scaled = (vector - low) / (high - low)
+    # A graph that multiplies by 1 / (high - low) may still end a last digit outside.
+    near = (scaled >= -_ROUNDING) & (scaled <= 1 + _ROUNDING)
+    return tf.where(near, tf.clip_by_value(scaled, 0.0, 1.0), scaled)
 
 
 def to_standard(vector: tf.Tensor) -> tf.Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import pyarrow as pa
+import tensorflow as tf
 import tensorflow_transform as tft
 
 from trainer import devices, tables
@@ -43,8 +44,7 @@ def preprocess(inputs: dict[str, Any], spec: Spec, base: Base | None = None) -> 
     """`vector` [batch, n]: to 0..1 for a Bernoulli likelihood, standardized for a Gaussian one."""
     del base  # whose scaling was that of other data
     bernoulli = narrow(spec.model, Vae).likelihood == "bernoulli"
-    vector = inputs[VECTOR]
-    scaled = to_unit(vector, narrow(spec.vector, VectorSpec)) if bernoulli else to_standard(vector)
+    scaled = to_unit(inputs[VECTOR], _declared(spec)) if bernoulli else to_standard(inputs[VECTOR])
     return {VECTOR: scaled} | ({LABEL: inputs[LABEL]} if spec.label is not None else {})
 
 
@@ -172,12 +172,15 @@ def _load(data: Data, split: str) -> tuple[np.ndarray, np.ndarray | None]:
     return np.concatenate([pool[VECTOR] for pool in pools]), labels
 
 
+def _declared(spec: Spec) -> tuple[float, float]:
+    """The range of vectors, which `check_range` saw to for a Bernoulli likelihood."""
+    return narrow(narrow(spec.vector, VectorSpec).range, tuple)
+
+
 def _scaler(train: np.ndarray, spec: Spec) -> Any:
     """What `preprocess` does, in numpy, learned from the same rows."""
     if narrow(spec.model, Vae).likelihood == "bernoulli":
-        declared = narrow(spec.vector, VectorSpec).range
-        low, high = declared or (float(train.min()), float(train.max()))
-        return lambda vectors: ((vectors - low) / (high - low)).astype(np.float32)
+        return lambda vectors: to_unit(tf.constant(vectors, tf.float32), _declared(spec)).numpy()
     mean, deviation = train.mean(axis=0), train.std(axis=0)
     safe = np.where(deviation > 0, deviation, 1.0)
     return lambda vectors: (np.where(deviation > 0, vectors - mean, 0.0) / safe).astype(np.float32)
