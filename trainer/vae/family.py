@@ -66,7 +66,8 @@ def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
     model = VariationalAutoencoder(config, rows.shape[-1], training.seed)
     model.set_weights(trained.get_weights())
     judged = evaluation_vectors(config, held_out)
-    model.anomaly_threshold = anomaly_threshold(model, judged)
+    # Vectors as they will be asked for, also where the model learned from draws of 0 and 1.
+    model.anomaly_threshold = anomaly_threshold(model, held_out)
     quality = evaluate(model, judged[:_LOG_ROWS], _LOG_SAMPLES)
     if data.log_dir is not None:
         pictures.write_all(
