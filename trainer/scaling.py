@@ -57,6 +57,11 @@ class Scaling(tf.Module):
         self._layer = transform.transform_features_layer()
         self._origin, self._width = self._line(dimension)
 
+    @property
+    def log_jacobian(self) -> float:
+        """ln |d raw / d scaled|, in nats: what -log p of a scaled vector lacks to be that of the raw one."""
+        return float(np.log(self._width).sum())
+
     def forward(self, vector: tf.Tensor) -> Any:
         """Raw vectors [batch, n] to scaled ones."""
         return self._layer({VECTOR: vector})[VECTOR]

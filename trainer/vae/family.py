@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from trainer.checkpoint import Checkpoint
 from trainer.families import BATCH, Signature, Tensor
 from trainer.features import LABEL, VECTOR
 from trainer.fitting import Data, Progress, TrainingLog
-from trainer.scaling import check_varied, to_standard, to_unit
+from trainer.scaling import Scaling, check_varied, to_standard, to_unit
 from trainer.spec import Spec, VectorSpec, narrow
 from trainer.vae import pictures
 from trainer.vae.baselines import mean_nll, pca_nll
@@ -54,8 +55,10 @@ def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
     keras.utils.set_random_seed(training.seed)
     rows, _ = _load(data, "train")
     held_out, labels = _load(data, "eval")
+    log_jacobian = 0.0
     if config.likelihood == "gaussian":
         check_varied(rows, narrow(spec.vector, VectorSpec))
+        log_jacobian = Scaling(data.transform, rows.shape[-1]).log_jacobian
     callbacks = [*data.watchers(), Progress(training.epochs)]
     checkpoint = Checkpoint(data.checkpoints)
     trained, history = train(
@@ -67,7 +70,7 @@ def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
     model.set_weights(trained.get_weights())
     judged = evaluation_vectors(config, held_out)
     # Vectors as they will be asked for, also where the model learned from draws of 0 and 1.
-    model.anomaly_threshold = anomaly_threshold(model, held_out)
+    model.anomaly_threshold = anomaly_threshold(model, held_out, log_jacobian=log_jacobian)
     quality = evaluate(model, judged[:_LOG_ROWS], _LOG_SAMPLES)
     if data.log_dir is not None:
         pictures.write_all(
@@ -98,7 +101,7 @@ def objectives(spec: Spec) -> dict[str, str]:
 
 
 def metrics(label: np.ndarray, score: np.ndarray, spec: Spec) -> dict[str, float]:
-    """Means over the rows, in nats an example."""
+    """Means over the rows, in nats an example; of a Gaussian in the unit of the raw data."""
     del label, spec
     columns = score.reshape(-1, len(COLUMNS)) if score.size else np.full((1, len(COLUMNS)), np.nan)
     return {name: float(value) for name, value in zip(COLUMNS, columns.mean(axis=0), strict=True)}
@@ -113,16 +116,16 @@ def primary_metric(spec: Spec) -> str:
 def baselines(
     train: pa.Table, splits: dict[str, pa.Table], spec: Spec
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """The mean vector, and PCA with as many dimensions as the model has latents."""
+    """The mean vector, and PCA with as many dimensions as the model has latents; nats as in `metrics`."""
     config = narrow(spec.model, Vae)
-    known = _scaler(tables.vectors(train), spec)
-    learned = evaluation_vectors(config, known(tables.vectors(train)))
+    scale, nats = _scaler(tables.vectors(train), spec)
+    learned = evaluation_vectors(config, scale(tables.vectors(train)))
     found: dict[str, dict[str, dict[str, float]]] = {"mean_vector": {}, "pca": {}}
     for split, table in splits.items():
-        judged = evaluation_vectors(config, known(tables.vectors(table)))
-        alone = mean_nll(config, learned, judged)
+        judged = evaluation_vectors(config, scale(tables.vectors(table)))
+        alone = mean_nll(config, learned, judged) + nats
         found["mean_vector"][split] = {"negative_elbo": alone, "nll": alone}
-        found["pca"][split] = {"negative_elbo": pca_nll(config, learned, judged)}
+        found["pca"][split] = {"negative_elbo": pca_nll(config, learned, judged) + nats}
     return found
 
 
@@ -178,10 +181,10 @@ def _declared(spec: Spec) -> tuple[float, float]:
     return narrow(narrow(spec.vector, VectorSpec).range, tuple)
 
 
-def _scaler(train: np.ndarray, spec: Spec) -> Any:
-    """What `preprocess` does, in numpy, learned from the same rows."""
+def _scaler(train: np.ndarray, spec: Spec) -> tuple[Callable[[np.ndarray], np.ndarray], float]:
+    """What `preprocess` does, in numpy, learned from the same rows, and its `log_jacobian`."""
     if narrow(spec.model, Vae).likelihood == "bernoulli":
-        return lambda vectors: to_unit(tf.constant(vectors, tf.float32), _declared(spec)).numpy()
-    mean, deviation = train.mean(axis=0), train.std(axis=0)
-    safe = np.where(deviation > 0, deviation, 1.0)
-    return lambda vectors: (np.where(deviation > 0, vectors - mean, 0.0) / safe).astype(np.float32)
+        return lambda vectors: to_unit(tf.constant(vectors, tf.float32), _declared(spec)).numpy(), 0.0
+    mean, deviation = train.mean(axis=0, dtype=np.float64), train.std(axis=0, dtype=np.float64)
+    deviation = np.where(deviation > 0, deviation, 1.0)
+    return lambda vectors: ((vectors - mean) / deviation).astype(np.float32), float(np.log(deviation).sum())
