@@ -31,6 +31,7 @@ from trainer.spec import (
     VectorSpec,
     check_pair,
     check_parts,
+    check_range,
     check_training,
     check_weights,
     narrow,
@@ -99,6 +100,7 @@ class Config(Section):
     def _parts_fit(self) -> Self:
         check_parts(self.model, self.data.label, self.data.vector is not None)
         check_weights(self.model)
+        check_range(self.model, None if self.data.vector is None else self.data.vector.range)
         check_training(self.training, self.data.label)
         check_pair(self.model, self.training)
         if self.tuning is not None:

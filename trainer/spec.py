@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Annotated, Any, Self, TypeVar
 
+import numpy as np
 from pydantic import Field, PositiveInt, model_validator
 
 from trainer.config import PairModel, Section, Training
@@ -85,6 +86,23 @@ def check_weights(model: AnyModel) -> None:
     """
     if isinstance(model, PairModel) and model.weights and model.encoder != "pretrained":
         raise ValueError(f"weights is for encoder = 'pretrained', not for {model.encoder!r}: remove it")
+
+
+def check_range(model: AnyModel, declared: tuple[float, float] | None) -> None:
+    """Raises ValueError when vectors have no range to be scaled by. Of a whole model only, like the above."""
+    if not isinstance(model, Vae) or model.likelihood != "bernoulli":
+        return
+    if declared is None:
+        raise ValueError(
+            '[model] likelihood = "bernoulli" needs [data.vector] range, the lowest and highest value that '
+            'there can be: declare it, or set likelihood = "gaussian"'
+        )
+    low, high = declared
+    if np.float32(low) == np.float32(high):
+        raise ValueError(
+            f"[data.vector] range = {[low, high]} is one number in float32, in which vectors are kept: "
+            "subtract what its values share, or widen it"
+        )
 
 
 def check_training(training: AnyTraining, label: Label | None) -> None:

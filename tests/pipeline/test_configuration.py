@@ -20,6 +20,7 @@ text_b = "b"
 """
 LABEL = 'label = { column = "score", kind = "score", range = [0, 5] }\n'
 VALID = PIPELINE + DATA + LABEL
+VECTOR = PIPELINE + DATA.split("text_a")[0] + 'vector = { columns = ["a", "b"], dimension = 2 }\n'
 
 
 @pytest.fixture
@@ -54,6 +55,15 @@ def test_a_valid_file_has_its_values_and_defaults(write):
     assert config.serving.gate_timeout == 120.0
     assert "--runner=FnApiRunner" in config.beam.options
     assert config.spec.label == config.data.label
+
+
+def test_who_needs_no_range_may_leave_it_out(write):
+    gaussian = load(write(VECTOR + '[model]\nfamily = "vae"\nlikelihood = "gaussian"\n'))
+    assert gaussian.spec.vector.range is None
+    ranged = VECTOR.replace("= 2", "= 2, range = [-1, 1.5]") + '[model]\nfamily = "vae"\n'
+    assert load(write(ranged)).spec.vector.range == (-1, 1.5)
+    # A component is told no likelihood that it has no use for, and must not take the default for it.
+    assert type(gaussian.spec).model_validate_json(gaussian.spec.narrowed(())).vector.dimension == 2
 
 
 def test_a_configuration_is_frozen(write):
@@ -181,6 +191,15 @@ def test_settings_have_a_section_and_a_key(write, setting):
             "unknown key [training] epoch: did you mean 'epochs'?",
         ),
         (VALID + '[model]\nfamily = "vae"\n', "the file: family 'vae' learns from vectors: give [data]"),
+        (
+            VECTOR + '[model]\nfamily = "vae"\n',
+            '[model] likelihood = "bernoulli" needs [data.vector] range, the lowest and highest value that '
+            'there can be: declare it, or set likelihood = "gaussian"',
+        ),
+        (
+            VECTOR.replace("= 2", "= 2, range = [1e9, 1000000001]") + '[model]\nfamily = "vae"\n',
+            "[data.vector] range = [1000000000.0, 1000000001.0] is one number in float32",
+        ),
         (VALID + "[model]\ndropout = 1\n", "[model] dropout = 1: input should be less than 1"),
         (VALID.replace('"a"', "3"), "[data] text_a = 3: input should be a valid string"),
         (VALID.replace('"twins"', '"Twins 2"'), "[pipeline] name = \"Twins 2\": string should match pattern"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pyarrow as pa
+import tensorflow as tf
 import tensorflow_transform as tft
 
 from trainer import devices, tables
@@ -15,7 +17,7 @@ from trainer.checkpoint import Checkpoint
 from trainer.families import BATCH, Signature, Tensor
 from trainer.features import LABEL, VECTOR
 from trainer.fitting import Data, Progress, TrainingLog
-from trainer.scaling import check_varied, to_standard, to_unit
+from trainer.scaling import Scaling, check_varied, to_standard, to_unit
 from trainer.spec import Spec, VectorSpec, narrow
 from trainer.vae import pictures
 from trainer.vae.baselines import mean_nll, pca_nll
@@ -43,8 +45,7 @@ def preprocess(inputs: dict[str, Any], spec: Spec, base: Base | None = None) -> 
     """`vector` [batch, n]: to 0..1 for a Bernoulli likelihood, standardized for a Gaussian one."""
     del base  # whose scaling was that of other data
     bernoulli = narrow(spec.model, Vae).likelihood == "bernoulli"
-    vector = inputs[VECTOR]
-    scaled = to_unit(vector, narrow(spec.vector, VectorSpec)) if bernoulli else to_standard(vector)
+    scaled = to_unit(inputs[VECTOR], _declared(spec)) if bernoulli else to_standard(inputs[VECTOR])
     return {VECTOR: scaled} | ({LABEL: inputs[LABEL]} if spec.label is not None else {})
 
 
@@ -54,8 +55,10 @@ def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
     keras.utils.set_random_seed(training.seed)
     rows, _ = _load(data, "train")
     held_out, labels = _load(data, "eval")
+    log_jacobian = 0.0
     if config.likelihood == "gaussian":
         check_varied(rows, narrow(spec.vector, VectorSpec))
+        log_jacobian = Scaling(data.transform, rows.shape[-1]).log_jacobian
     callbacks = [*data.watchers(), Progress(training.epochs)]
     checkpoint = Checkpoint(data.checkpoints)
     trained, history = train(
@@ -66,7 +69,8 @@ def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
     model = VariationalAutoencoder(config, rows.shape[-1], training.seed)
     model.set_weights(trained.get_weights())
     judged = evaluation_vectors(config, held_out)
-    model.anomaly_threshold = anomaly_threshold(model, judged)
+    # Vectors as they will be asked for, also where the model learned from draws of 0 and 1.
+    model.anomaly_threshold = anomaly_threshold(model, held_out, log_jacobian=log_jacobian)
     quality = evaluate(model, judged[:_LOG_ROWS], _LOG_SAMPLES)
     if data.log_dir is not None:
         pictures.write_all(
@@ -97,7 +101,7 @@ def objectives(spec: Spec) -> dict[str, str]:
 
 
 def metrics(label: np.ndarray, score: np.ndarray, spec: Spec) -> dict[str, float]:
-    """Means over the rows, in nats an example."""
+    """Means over the rows, in nats an example; of a Gaussian in the unit of the raw data."""
     del label, spec
     columns = score.reshape(-1, len(COLUMNS)) if score.size else np.full((1, len(COLUMNS)), np.nan)
     return {name: float(value) for name, value in zip(COLUMNS, columns.mean(axis=0), strict=True)}
@@ -112,16 +116,16 @@ def primary_metric(spec: Spec) -> str:
 def baselines(
     train: pa.Table, splits: dict[str, pa.Table], spec: Spec
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """The mean vector, and PCA with as many dimensions as the model has latents."""
+    """The mean vector, and PCA with as many dimensions as the model has latents; nats as in `metrics`."""
     config = narrow(spec.model, Vae)
-    known = _scaler(tables.vectors(train), spec)
-    learned = evaluation_vectors(config, known(tables.vectors(train)))
+    scale, nats = _scaler(tables.vectors(train), spec)
+    learned = evaluation_vectors(config, scale(tables.vectors(train)))
     found: dict[str, dict[str, dict[str, float]]] = {"mean_vector": {}, "pca": {}}
     for split, table in splits.items():
-        judged = evaluation_vectors(config, known(tables.vectors(table)))
-        alone = mean_nll(config, learned, judged)
+        judged = evaluation_vectors(config, scale(tables.vectors(table)))
+        alone = mean_nll(config, learned, judged) + nats
         found["mean_vector"][split] = {"negative_elbo": alone, "nll": alone}
-        found["pca"][split] = {"negative_elbo": pca_nll(config, learned, judged)}
+        found["pca"][split] = {"negative_elbo": pca_nll(config, learned, judged) + nats}
     return found
 
 
@@ -172,12 +176,15 @@ def _load(data: Data, split: str) -> tuple[np.ndarray, np.ndarray | None]:
     return np.concatenate([pool[VECTOR] for pool in pools]), labels
 
 
-def _scaler(train: np.ndarray, spec: Spec) -> Any:
-    """What `preprocess` does, in numpy, learned from the same rows."""
+def _declared(spec: Spec) -> tuple[float, float]:
+    """The range of vectors, which `check_range` saw to for a Bernoulli likelihood."""
+    return narrow(narrow(spec.vector, VectorSpec).range, tuple)
+
+
+def _scaler(train: np.ndarray, spec: Spec) -> tuple[Callable[[np.ndarray], np.ndarray], float]:
+    """What `preprocess` does, in numpy, learned from the same rows, and its `log_jacobian`."""
     if narrow(spec.model, Vae).likelihood == "bernoulli":
-        declared = narrow(spec.vector, VectorSpec).range
-        low, high = declared or (float(train.min()), float(train.max()))
-        return lambda vectors: ((vectors - low) / (high - low)).astype(np.float32)
-    mean, deviation = train.mean(axis=0), train.std(axis=0)
-    safe = np.where(deviation > 0, deviation, 1.0)
-    return lambda vectors: (np.where(deviation > 0, vectors - mean, 0.0) / safe).astype(np.float32)
+        return lambda vectors: to_unit(tf.constant(vectors, tf.float32), _declared(spec)).numpy(), 0.0
+    mean, deviation = train.mean(axis=0, dtype=np.float64), train.std(axis=0, dtype=np.float64)
+    deviation = np.where(deviation > 0, deviation, 1.0)
+    return lambda vectors: ((vectors - mean) / deviation).astype(np.float32), float(np.log(deviation).sum())

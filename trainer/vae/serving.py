@@ -29,6 +29,10 @@ class VaeServing(tf.Module):
       serve_examples: examples (serialized tf.Example [batch]) -> the outputs of serving_default.
       evaluate: examples -> evaluation (float [batch, 5]): `elbo` as serving_default gives it, then
         -ELBO, -log p(x), reconstruction and KL from `evaluation_samples` draws, in nats.
+
+    A Gaussian's likelihood is a density, which changes with the unit. All its numbers but the KL are those
+    of raw vectors, and `threshold` too: models that scale differently, each by its own training data, can
+    be compared. A Bernoulli's are no densities.
     """
 
     def __init__(
@@ -36,7 +40,10 @@ class VaeServing(tf.Module):
     ) -> None:
         super().__init__(name="vae")
         self._scaling = Scaling(transform, dimension)
-        self._signatures = Signatures(model, threshold, self._scaling.forward, self._scaling.inverse)
+        self._log_jacobian = self._scaling.log_jacobian if model.config.likelihood == "gaussian" else 0.0
+        self._signatures = Signatures(
+            model, threshold, self._scaling.forward, self._scaling.inverse, self._log_jacobian
+        )
         self._model = model
         self._dimension = dimension
 
@@ -68,7 +75,7 @@ class VaeServing(tf.Module):
         return tf.io.parse_example(examples, spec)[VECTOR]
 
     def _measure(self, scaled: tf.Tensor) -> tf.Tensor:
-        """[batch, n] to -ELBO, -log p(x), reconstruction and KL, [batch, 4]; Burda et al. 2016, eq. 8."""
+        """[batch, n] to the last four columns of `evaluate`, [batch, 4]; Burda et al. 2016, eq. 8."""
         config = self._model.config
         target = scaled if config.binarization == "none" else _binarize(scaled)
         mean, log_variance = self._model.encoder(target)
@@ -91,9 +98,9 @@ class VaeServing(tf.Module):
             ratio = losses.log_ratio(z[:, tf.newaxis, :], mean, log_variance)[:, 0]
             likelihood += found
             weight = _log_add(weight, found + ratio)
-        reconstruction = -likelihood / count
+        reconstruction = self._log_jacobian - likelihood / count
         kl = tf.reduce_sum(losses.kl_by_dimension(mean, log_variance), axis=-1)
-        nll = math.log(count) - weight
+        nll = self._log_jacobian + math.log(count) - weight
         return tf.stack([reconstruction + kl, nll, reconstruction, kl], axis=1)
 
 

@@ -60,13 +60,19 @@ def sample(model: VariationalAutoencoder, seed: tf.Tensor, count: tf.Tensor) -> 
     return {**decode(model, latents), "latent": latents}
 
 
-def score(model: VariationalAutoencoder, vectors: tf.Tensor, threshold: tf.Tensor | float) -> Tensors:
+def score(
+    model: VariationalAutoencoder,
+    vectors: tf.Tensor,
+    threshold: tf.Tensor | float,
+    log_jacobian: float = 0.0,
+) -> Tensors:
     """The ELBO of [batch, n] and whether it is an anomaly, all [batch].
 
     `elbo` = -(`reconstruction` + `kl`), in nats. With `score_samples = 0` in the configuration z is the
     posterior mean; otherwise the reconstruction is averaged over that many fixed draws of noise. `anomaly`
     is true where the ELBO is below `threshold`, is not a number, or where a value lies outside what
-    the likelihood can give: there a logit could turn an impossible value into a good score.
+    the likelihood can give: there a logit could turn an impossible value into a good score. With the
+    `log_jacobian` of a scaling, `elbo`, `reconstruction` and `threshold` are of the vectors before it.
     """
     config = model.config
     vectors = with_width(vectors, model.dimension, "vector")
@@ -83,6 +89,7 @@ def score(model: VariationalAutoencoder, vectors: tf.Tensor, threshold: tf.Tenso
         parameters, [max(1, config.score_samples), tf.shape(vectors)[0], parameters.shape[-1]]
     )
     reconstruction = -tf.reduce_mean(losses.log_likelihood(vectors, parameters, config.likelihood), axis=0)
+    reconstruction += log_jacobian
     elbo = -(reconstruction + kl)
     # Not `~(elbo >= threshold)`: the graph optimizer turns that into `<`, and a NaN would pass as normal.
     anomaly = (elbo < threshold) | ~tf.math.is_finite(elbo)
@@ -105,17 +112,22 @@ def with_width(tensor: tf.Tensor, width: int, name: str) -> tf.Tensor:
 
 
 def anomaly_threshold(
-    model: VariationalAutoencoder, vectors: np.ndarray, quantile: float | None = None, batch_size: int = 1_000
+    model: VariationalAutoencoder,
+    vectors: np.ndarray,
+    quantile: float | None = None,
+    batch_size: int = 1_000,
+    log_jacobian: float = 0.0,
 ) -> float:
     """The ELBO below which `score` calls a vector an anomaly, from normal ones [rows, n].
 
     A share of 1 - quantile of them (`anomaly_quantile` in the configuration) lies below.
     """
     quantile = model.config.anomaly_quantile if quantile is None else quantile
-    elbo = [
-        score(model, tf.constant(vectors[start : start + batch_size], tf.float32), 0.0)["elbo"].numpy()
+    batches = [
+        tf.constant(vectors[start : start + batch_size], tf.float32)
         for start in range(0, len(vectors), batch_size)
     ]
+    elbo = [score(model, batch, 0.0, log_jacobian)["elbo"].numpy() for batch in batches]
     return float(np.quantile(np.concatenate(elbo), 1 - quantile))
 
 
@@ -123,7 +135,8 @@ class Signatures(tf.Module):
     """The five signatures of a trained VAE over raw vectors.
 
     `scale` turns raw vectors [batch, n] into what the model learned from and `unscale` turns decoded ones
-    back; both are graph functions such as a TFT layer, and the identity when left out.
+    back; both are graph functions such as a TFT layer, and the identity when left out. `log_jacobian` and
+    `threshold` are as in `score`.
     """
 
     def __init__(
@@ -132,12 +145,14 @@ class Signatures(tf.Module):
         threshold: float,
         scale: Map | None = None,
         unscale: Map | None = None,
+        log_jacobian: float = 0.0,
     ) -> None:
         super().__init__(name="vae")
         self.model = model
         self.threshold = tf.Variable(threshold, trainable=False, dtype=tf.float32, name="anomaly_threshold")
         self.scale = scale or tf.identity
         self.unscale = unscale or tf.identity
+        self.log_jacobian = log_jacobian
         # [None, None] and not [None, n]: the width is checked in the graph, with a sentence.
         rows = tf.TensorSpec([None, None], tf.float32, name="vector")
         self.score = tf.function(self._score, input_signature=[rows])
@@ -167,7 +182,7 @@ class Signatures(tf.Module):
         return {**outputs, "vector": self.unscale(outputs["vector"])}
 
     def _score(self, vector: tf.Tensor) -> Tensors:
-        return score(self.model, self._scaled(vector), self.threshold)
+        return score(self.model, self._scaled(vector), self.threshold, self.log_jacobian)
 
     def _encode(self, vector: tf.Tensor) -> Tensors:
         return encode(self.model, self._scaled(vector))
