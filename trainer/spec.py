@@ -123,8 +123,14 @@ def check_training(training: AnyTraining, label: Label | None) -> None:
 
 
 def check_pair(model: AnyModel, training: AnyTraining) -> None:
-    """Raises ValueError when a key says something that this model has no use for."""
+    """Raises ValueError when a key says something of no use to this model, or a part would stay untrained."""
     if not (isinstance(model, PairModel) and isinstance(training, Training)):
         return
     if model.encoder == "pretrained" and model.frozen and training.tokens_per_batch is not None:
         raise ValueError("tokens_per_batch is for towers that are trained, and this one is frozen: remove it")
+    # Left out, the head is the cosine: `check_training` sees to it that the labels are no classes.
+    if training.loss == "in_batch" and model.head not in (None, "cosine"):
+        raise ValueError(
+            f"loss = 'in_batch' trains the tower alone, and head = {model.head!r} would stay untrained: "
+            "leave head out"
+        )

@@ -98,6 +98,13 @@ def test_a_wrong_space_is_one_line(tmp_path, space, said):
     assert said in found
 
 
+def test_a_head_that_the_loss_would_not_train_is_not_tried(tmp_path):
+    text = PAIR.replace('kind = "score", range = [0, 5]', 'kind = "binary"')
+    settings = ["training.loss=in_batch"]
+    said = refused(tmp_path, "model.head = ['cosine', 'interaction']", text=text, settings=settings)
+    assert "\"interaction\": loss = 'in_batch' trains the tower alone" in said
+
+
 def test_a_value_may_need_another_value_of_the_space(tmp_path):
     space = "training.label_smoothing = [0.0, 0.1]\ntraining.loss = ['mse', 'cross_entropy']"
     assert configured(tmp_path, space).tuning is not None

@@ -74,6 +74,13 @@ def test_the_family_decides_what_the_model_and_its_training_are():
             },
             "tokens_per_batch is for towers that are trained",
         ),
+        *(
+            (
+                {"label": BINARY, "model": PairModel(head=head), "training": Training(loss="in_batch")},
+                f"loss = 'in_batch' trains the tower alone, and head = '{head}' .*: leave head out",
+            )
+            for head in ("interaction", "concatenation")
+        ),
         ({"training": Training(label_smoothing=0.1)}, "label_smoothing belongs to loss = 'cross_entropy'"),
         ({"training": Training(class_weights="balanced")}, "class_weights is for labels of kind"),
         (
@@ -85,3 +92,8 @@ def test_the_family_decides_what_the_model_and_its_training_are():
 def test_parts_that_do_not_fit_are_refused(changes, words):
     with pytest.raises(ValidationError, match=words):
         spec(**changes)
+
+
+@pytest.mark.parametrize("head", [None, "cosine"])
+def test_a_loss_within_the_batch_goes_with_the_cosine(head):
+    spec(label=BINARY, model=PairModel(head=head), training=Training(loss="in_batch"))
