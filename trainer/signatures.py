@@ -71,8 +71,13 @@ class PairServing(tf.Module):
         return outputs
 
     def _answers(self, text_a: tf.Tensor, text_b: tf.Tensor) -> tf.Tensor:
+        sizes = [tf.size(text_a), tf.size(text_b)]
+        # Else one row would be compared with all others, or both texts cut in the wrong place.
+        same = tf.debugging.assert_equal(*sizes, "text_a and text_b: as many rows in both")
+        with tf.control_dependencies([same]):
+            text_a = tf.identity(text_a)
         # One pass over both: what makes ids of texts is most of the graph, and of the time of its first call.
-        texts, sizes = tf.concat([text_a, text_b], axis=0), [tf.size(text_a), tf.size(text_b)]
+        texts = tf.concat([text_a, text_b], axis=0)
         if self._bags is None:
             a, b = tf.split(self._ids(texts), sizes)
             return self._model({IDS_A: a, IDS_B: b}, training=False)

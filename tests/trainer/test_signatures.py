@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -143,9 +145,19 @@ def test_a_row_alone_scores_as_in_a_batch(loaded):
     np.testing.assert_allclose(alone, score(loaded), atol=1e-6)
 
 
-def test_texts_of_unequal_number_are_refused(loaded):
-    with pytest.raises(tf.errors.InvalidArgumentError):
-        score(loaded, TEXTS_A, TEXTS_B[:3])
+@pytest.mark.parametrize("encoder", ["average", "lstm", "cnn", "attention"])
+@pytest.mark.parametrize(("rows_a", "rows_b"), [(5, 3), (3, 1), (1, 3), (0, 2), (1, 0)])
+def test_texts_of_unequal_number_are_refused(encoder, rows_a, rows_b):
+    served = unequal(encoder)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="text_a and text_b: as many rows in both"):
+        served["serving_default"](
+            text_a=tf.constant(TEXTS_A[:rows_a], tf.string), text_b=tf.constant(TEXTS_B[:rows_b], tf.string)
+        )
+
+
+@functools.cache
+def unequal(encoder):
+    return serving(Label(column="y", kind="score", range=(1, 5)), encoder=encoder).served()
 
 
 def test_swapping_the_texts_changes_nothing(loaded):
