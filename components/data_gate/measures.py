@@ -35,9 +35,13 @@ def histogram(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
 def divergence(p: np.ndarray, q: np.ndarray) -> float:
     """Jensen-Shannon divergence of two histograms of counts, in bits: 0 for equal shares, 1 for disjoint.
 
+    It is 1, too, between a histogram that counts nothing and one that counts something.
     Lin 1991, "Divergence measures based on the Shannon entropy", equation 4.1, weights one half.
     """
-    return float(jensenshannon(p, q, base=2) ** 2) if not np.array_equal(p, q) else 0.0
+    if np.array_equal(p, q):
+        return 0.0
+    # Nothing has no shares: scipy's answer is NaN.
+    return float(jensenshannon(p, q, base=2) ** 2) if p.any() and q.any() else 1.0
 
 
 def chance_of_divergence(p: np.ndarray, q: np.ndarray, rows: tuple[int, int], looks: int = 1) -> float:

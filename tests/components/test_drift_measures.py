@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.data_gate.compare import compare
-from components.data_gate.config import Validation
+from components.data_gate.config import DRIFT, Validation
 from components.data_gate.derive import derive
 from components.data_gate.measures import (
     chance_of_correlation,
@@ -24,6 +26,7 @@ from components.data_gate.measures import (
 )
 from components.data_gate.profile import Profile
 from components.data_gate.sampling import sample_lines
+from components.data_gate.verdict import Verdict
 from trainer.features import Label
 
 COUNTS = st.lists(st.integers(0, 1000), min_size=2, max_size=20).filter(any)
@@ -34,6 +37,12 @@ def test_divergence_by_hand():
     # Half of KL((1,0)||(3/4,1/4)) and of KL((1/2,1/2)||(3/4,1/4)), in bits.
     by_hand = (np.log2(4 / 3) + 0.5 * np.log2(2 / 3) + 0.5 * np.log2(2)) / 2
     assert divergence(np.array([7, 0]), np.array([4, 4])) == pytest.approx(by_hand)
+
+
+def test_nothing_is_unlike_something_and_like_nothing():
+    nothing, something = np.array([0, 0]), np.array([3, 1])
+    assert divergence(nothing, something) == divergence(something, nothing) == 1
+    assert divergence(nothing, np.array([0, 0])) == 0
 
 
 @given(COUNTS, st.integers(1, 50), st.randoms())
@@ -156,6 +165,20 @@ def test_data_without_rows_or_tokens_is_compared_without_error():
     assert list(compare(Profile.of(empty, 0, BINARY), derive(TABLE, BINARY, None), BINARY)) == []
     dots = derive(TABLE.slice(2), BINARY, None)
     assert [m.value for m in compare(Profile.of(dots, 1, BINARY), dots, BINARY)] == [0] * 9
+
+
+@pytest.mark.parametrize("dots", [0, 1])
+def test_a_text_column_without_a_token_can_be_written_down(dots):
+    """JSON has no NaN: the verdict on data that is accepted has numbers alone."""
+    tables = [TABLE.slice(0, 2), TABLE.set_column(1, "text_b", TABLE["text_a"].take([2, 2, 2])).slice(0, 2)]
+    reference, sample = (derive(tables[at], BINARY, None) for at in (dots, 1 - dots))
+    verdict = Verdict()
+    verdict.add_measures(
+        Validation(), DRIFT, "train", compare(Profile.of(reference, 2, BINARY), sample, BINARY)
+    )
+    [tokens] = [c for c in verdict.checks if (c.feature, c.kind) == ("text_b", "token_distribution")]
+    assert tokens.value == 1
+    json.dumps(verdict.to_json(), allow_nan=False)
 
 
 @pytest.mark.parametrize(
