@@ -132,6 +132,8 @@ def _label_fault(value: Any, number: float, label: Label) -> Fault:
     low, high = label.bounds
     try:
         float(value)
+    except OverflowError:
+        pass  # a number, of more digits than a float has room for
     except (TypeError, ValueError):
         return Fault(Reason.BAD_LABEL, f"{place} is no number")
     if not math.isfinite(number) or (label.kind == "binary" and low < number < high):
@@ -140,19 +142,19 @@ def _label_fault(value: Any, number: float, label: Label) -> Fault:
 
 
 def floats(values: Sequence[Any]) -> np.ndarray:
-    """float64 [values]; NaN for what is no number."""
+    """float64 [values]; NaN for what is no number, or a whole one that is too large."""
     if isinstance(values, np.ndarray) and values.dtype.kind in "fiub":
         return values.astype(np.float64)
     try:
         return np.array(list(map(float, values)))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return np.array([_float(value) for value in values])
 
 
 def _float(value: Any) -> float:
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return math.nan
 
 

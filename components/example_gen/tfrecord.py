@@ -8,8 +8,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 from tfx_bsl.coders import example_coder
 
 from components.example_gen.batch import BATCH_ROWS, Batch, Fault, Reason
@@ -35,10 +37,11 @@ def read_tfrecord(path: Path, data: Data) -> Iterator[Batch]:
         faults: dict[int, Fault] = {}
         try:
             batch = decoder.DecodeBatch(records)
-        except (RuntimeError, ValueError):  # one of them is none: find out which
-            records = [_example(at, record, decoder, faults) for at, record in enumerate(records)]
-            batch = decoder.DecodeBatch(records)
-        columns = {key: _column(batch, name, key == VECTOR) for key, name in data.wanted.items()}
+        except (RuntimeError, ValueError):  # one of them is none, or a feature is not of one kind in all
+            examples = [_example(at, record, faults) for at, record in enumerate(records)]
+            columns = {key: _feature(examples, name, key == VECTOR) for key, name in data.wanted.items()}
+        else:
+            columns = {key: _column(batch, name, key == VECTOR) for key, name in data.wanted.items()}
         for key, name in data.wanted.items():
             _find_missing(columns[key], name, faults)
         raw = functools.partial(shown, list(columns.values()))
@@ -52,7 +55,7 @@ def feature_names(path: Path) -> list[str]:
         for record in records:
             try:
                 return sorted(tf.train.Example.FromString(record).features.feature)
-            except Exception:  # noqa: BLE001, S112 - protobuf's error has no public class; the row is quarantined
+            except DecodeError:  # the row is quarantined
                 continue
     return []
 
@@ -67,13 +70,27 @@ def _records(path: Path) -> Iterator[list[bytes]]:
         raise DataRejected(f"{path}: not a whole TFRecord file: {said}: write it again") from None
 
 
-def _example(at: int, record: bytes, decoder: Any, faults: dict[int, Fault]) -> bytes:
+def _example(at: int, record: bytes, faults: dict[int, Fault]) -> tf.train.Example:
     try:
-        decoder.DecodeBatch([record])
-    except (RuntimeError, ValueError):
+        return tf.train.Example.FromString(record)
+    except DecodeError:
         faults[at] = Fault(Reason.MALFORMED_EXAMPLE, f"{len(record)} bytes that are no tf.Example")
-        return tf.train.Example().SerializeToString()
-    return record
+        return tf.train.Example()
+
+
+def _feature(examples: list[tf.train.Example], name: str, is_vector: bool) -> Sequence[Any]:
+    """As `_column`, where a number may be whole in one row and not in another."""
+    found = []
+    for example in examples:
+        # Not by index, which would add the feature.
+        feature = example.features.feature.get(name)
+        kind = feature.WhichOneof("kind") if feature is not None else None
+        values = list(getattr(feature, kind).value) if kind is not None else None
+        if is_vector and kind != "bytes_list":
+            found.append(None if values is None else np.array(values, np.float64))
+        else:
+            found.append(None if is_vector else _single(values))
+    return found
 
 
 def _find_missing(values: Sequence[Any], name: str, faults: dict[int, Fault]) -> None:
