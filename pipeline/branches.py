@@ -26,6 +26,7 @@ def decision(
         return []
     served = Resolver(
         strategy_class=NewToStrategy,
+        config={"asked": config.spec.asked()},
         served=Channel(type=standard_artifacts.Model),
         pushed=Channel(type=standard_artifacts.PushedModel),
         examples=example_gen.outputs["examples"],

@@ -195,12 +195,13 @@ def components(
         **base,
     )
 
-    # The model in service, if there is one.
+    # The model in service, if there is one and it is asked the same.
     champions: list[BaseNode] = []
     champion: dict[str, BaseChannel] = {}
     if find_earlier:
         resolver = Resolver(
             strategy_class=ChampionStrategy,
+            config={"asked": spec.asked()},
             champion=Channel(type=standard_artifacts.Model),
             pushed=Channel(type=standard_artifacts.PushedModel),
             candidate=trainer.outputs["model"],

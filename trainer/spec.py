@@ -14,6 +14,8 @@ from trainer.features import Label
 from trainer.vae.config import Vae, VaeTraining
 
 T = TypeVar("T")
+# Families that learn from labels, and from which kinds.
+_LABELS = {"pair": ("score", "binary", "classes"), "dense": ("classes",)}
 AnyModel = Annotated[PairModel | Vae | Dense, Field(discriminator="family")]
 AnyTraining = Annotated[Training | VaeTraining | DenseTraining, Field(discriminator="family")]
 
@@ -54,6 +56,13 @@ class Spec(Section):
         kept: Any = {"label": True, "vector": True, "model": {"family", *fields}, "training": {"family"}}
         return self.model_dump_json(include=kept)
 
+    def asked(self) -> str:
+        """As JSON, what a model is asked for; numbers of one that is asked otherwise mean other things."""
+        kept: Any = {"model": {"family"}, "vector": {"dimension"}}
+        if self.model.family in _LABELS:
+            kept["label"] = {"kind", "range", "classes"}
+        return self.model_dump_json(include=kept)
+
 
 def narrow(value: object, kind: type[T]) -> T:
     """`value`, which a family knows to be a `kind` because `check_parts` saw to it."""
@@ -70,7 +79,7 @@ def check_parts(model: AnyModel, label: Label | None, has_vector: bool) -> None:
             "vectors: give [data] vector" if needs_vector else "pairs of texts: give [data] text_a and text_b"
         )
         raise ValueError(f"family {model.family!r} learns from {needed}")
-    kinds = {"pair": ("score", "binary", "classes"), "dense": ("classes",)}.get(model.family)
+    kinds = _LABELS.get(model.family)
     if kinds is not None and (label is None or label.kind not in kinds):
         found = "no label" if label is None else f"kind = {label.kind!r}"
         raise ValueError(

@@ -5,18 +5,26 @@ TFX's LatestBlessedModelStrategy finds the latest *blessed* model, which need no
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tfx import types
 from tfx.dsl.components.common import resolver
+from tfx.dsl.io import fileio
+from tfx.utils import path_utils
 
 from components.atomic_pusher.pins import read_pins
 from components.atomic_pusher.versions import in_service
 from components.champion import MODEL_ID, PUSHED_DESTINATION, PUSHED_VERSION
 from components.window.strategy import EXAMPLES_IDS, ids_of
+from trainer.fitting import PROGRESS
+from trainer.warm_start import SPEC, folder_beside
 
 Artifacts = list[types.Artifact]
+_PLACES = {"model": "[model]", "label": "[data] label", "vector": "[data] vector"}
 
 
 class ChampionStrategy(resolver.ResolverStrategy):
@@ -27,7 +35,16 @@ class ChampionStrategy(resolver.ResolverStrategy):
     and the comparison comes out of the cache too.
 
     Where an older version is pinned, it is as if nothing had been pushed since.
+
+    A model that is asked something else than the candidate is no champion: the numbers of one that knows
+    other classes, say, cannot be compared.
+
+    Args:
+      asked: Of the candidate, `trainer.spec.Spec.asked`.
     """
+
+    def __init__(self, asked: str) -> None:
+        self._asked = asked
 
     def resolve_artifacts(self, store: Any, input_dict: dict[str, Artifacts]) -> dict[str, Artifacts]:
         """The same keys; `champion` holds one model, or none when nothing has been pushed yet."""
@@ -36,7 +53,8 @@ class ChampionStrategy(resolver.ResolverStrategy):
         pushed = _served(input_dict["pushed"])
         while pushed and pushed[-1].get_int_custom_property(MODEL_ID) in candidates:
             pushed.pop()
-        return {**input_dict, "champion": _model(pushed, input_dict["champion"])}
+        found = _model(pushed, input_dict["champion"])
+        return {**input_dict, "champion": _asked_alike(found, self._asked, "no champion")}
 
 
 class WarmStartStrategy(resolver.ResolverStrategy):
@@ -60,7 +78,14 @@ class NewToStrategy(resolver.ResolverStrategy):
     """From `served` (all models), `pushed` (all pushed models) and `examples`, keeps the one in service.
 
     What was trained on just these examples is passed over, wherever it stands: they are not new to it.
+    One that is asked something else than the configuration asks cannot be measured.
+
+    Args:
+      asked: Of the configuration, `trainer.spec.Spec.asked`.
     """
+
+    def __init__(self, asked: str) -> None:
+        self._asked = asked
 
     def resolve_artifacts(self, store: Any, input_dict: dict[str, Artifacts]) -> dict[str, Artifacts]:
         """The same keys; `served` holds one model, or none when all have seen the examples."""
@@ -71,7 +96,8 @@ class NewToStrategy(resolver.ResolverStrategy):
             for one in _served(input_dict["pushed"])
             if not mine & set(one.get_string_custom_property(EXAMPLES_IDS).split(","))
         ]
-        return {**input_dict, "served": _model(pushed, input_dict["served"])}
+        found = _model(pushed, input_dict["served"])
+        return {**input_dict, "served": _asked_alike(found, self._asked, "not measured on the new data")}
 
 
 def _served(pushed: Artifacts) -> Artifacts:
@@ -89,6 +115,32 @@ def _model(pushed: Artifacts, models: Artifacts) -> Artifacts:
     """The model that was pushed last."""
     served = [one.get_int_custom_property(MODEL_ID) for one in pushed[-1:]]
     return [model for model in models if model.id in served]
+
+
+def _asked_alike(models: Artifacts, asked: str, otherwise: str) -> Artifacts:
+    """The models that are asked the same, with a line in the log for each other one."""
+    kept = []
+    for model in models:
+        differences = "; ".join(_differences(model, json.loads(asked)))
+        if differences:
+            PROGRESS.warning("the model in service is %s: %s", otherwise, differences)
+        else:
+            kept.append(model)
+    return kept
+
+
+def _differences(model: types.Artifact, asked: dict[str, Any]) -> Iterator[str]:
+    """What the model left says it; one that left nothing, of an older Kembar, is taken for alike."""
+    file = os.path.join(folder_beside(path_utils.serving_model_path(model.uri)), SPEC)
+    if not fileio.exists(file):
+        return
+    with fileio.open(file) as opened:
+        found = json.loads(opened.read())
+    for section, place in _PLACES.items():
+        for key, wanted in (asked.get(section) or {}).items():
+            has = (found.get(section) or {}).get(key)
+            if has != wanted:
+                yield f"{place} {key} = {json.dumps(wanted)}, but it has {json.dumps(has)}"
 
 
 def _pinned(pushed: Artifacts) -> int | None:

@@ -38,14 +38,14 @@ def decide(
     Args:
       retraining: What is reason enough.
       asked: A reason that was known before, or nothing.
-      live: Metrics of the model in service on the new data; None without a model.
+      live: Metrics of the model in service on the new data; None without a model, or one asked the same.
       rows: Rows of the new data.
       drift: Changes that the data gate warned of, a sentence each.
     """
     reasons = [asked] if asked else []
     figures: list[str] = []
     if live is None:
-        reasons += [] if asked else ["nothing is in service yet"]
+        reasons += [] if asked else ["no model in service can be measured on it"]
     else:
         for broken, said in _limits(retraining, live, rows):
             (reasons if broken else figures).append(said)

@@ -7,6 +7,25 @@ from components.atomic_pusher.pins import STABLE, Pins, write_pins
 from components.champion import MODEL_ID, PUSHED_DESTINATION, PUSHED_VERSION
 from components.champion.strategy import ChampionStrategy, NewToStrategy
 from components.window.strategy import EXAMPLES_IDS
+from trainer.dense.config import Dense, DenseTraining
+from trainer.features import Label
+from trainer.spec import Spec, VectorSpec
+from trainer.vae.config import Vae, VaeTraining
+from trainer.warm_start import FOLDER, SPEC
+
+CLASSES = Label(column="y", kind="classes", classes=("no", "yes"))
+SCORES = Label(column="y", kind="score", range=(0, 5))
+ASKED = Spec(label=SCORES).asked()
+
+
+def dense(label=CLASSES, dimension=4, **more):
+    vector = VectorSpec(dimension=dimension, names=("v",), **more)
+    return Spec(label=label, vector=vector, model=Dense(), training=DenseTraining())
+
+
+def vae(label=None, dimension=4):
+    vector = VectorSpec(dimension=dimension, names=("v",))
+    return Spec(label=label, vector=vector, model=Vae(), training=VaeTraining())
 
 
 def model(number):
@@ -38,7 +57,7 @@ def pushed(at, number, *, really=True):
     ],
 )
 def test_the_candidate_meets_the_model_in_service(pushes, candidate, champion):
-    found = ChampionStrategy().resolve_artifacts(
+    found = ChampionStrategy(ASKED).resolve_artifacts(
         None,
         {
             "champion": [model(number) for number in (1, 2, 3)],
@@ -50,7 +69,7 @@ def test_the_candidate_meets_the_model_in_service(pushes, candidate, champion):
 
 
 def test_a_push_that_did_not_happen_does_not_count():
-    found = ChampionStrategy().resolve_artifacts(
+    found = ChampionStrategy(ASKED).resolve_artifacts(
         None,
         {
             "champion": [model(1), model(2)],
@@ -73,7 +92,7 @@ def test_the_champion_is_the_pinned_version(tmp_path, pinned, candidate, champio
         artifact.set_string_custom_property(PUSHED_VERSION, str(version))
     write_pins(base, "twins", None if pinned is None else Pins((pinned,), {STABLE: pinned}))
     models = [model(number) for number in (1, 2, 3)]
-    found = ChampionStrategy().resolve_artifacts(
+    found = ChampionStrategy(ASKED).resolve_artifacts(
         None, {"champion": models, "pushed": pushes, "candidate": [model(candidate)]}
     )
     assert [artifact.id for artifact in found["champion"]] == champion
@@ -89,8 +108,66 @@ def test_a_model_is_not_measured_on_what_it_was_trained_on():
 
     def served(artifacts):
         told = {"served": models, "pushed": artifacts, "examples": [examples]}
-        return [found.id for found in NewToStrategy().resolve_artifacts(None, told)["served"]]
+        return [found.id for found in NewToStrategy(ASKED).resolve_artifacts(None, told)["served"]]
 
     assert served(pushes) == [2]
     assert served(pushes[:1]) == [1]
     assert served(pushes[2:]) == []
+
+
+@pytest.mark.parametrize(
+    ("left", "now", "said"),
+    [
+        (Spec(label=CLASSES), Spec(label=CLASSES), None),
+        (Spec(label=CLASSES), Spec(label=CLASSES.model_copy(update={"column": "z"})), None),
+        (Spec(label=SCORES), Spec(label=Label(column="y", kind="score", range=(0.0, 5.0))), None),
+        (dense(), dense(range=(0, 1)), None),
+        (vae(), vae(CLASSES), None),  # it learns from no label
+        (
+            Spec(label=CLASSES),
+            Spec(label=CLASSES.model_copy(update={"classes": ("yes", "no")})),
+            '[data] label classes = ["yes", "no"], but it has ["no", "yes"]',
+        ),
+        (
+            Spec(label=CLASSES),
+            Spec(label=CLASSES.model_copy(update={"classes": ("no", "yes", "both")})),
+            '[data] label classes = ["no", "yes", "both"], but it has ["no", "yes"]',
+        ),
+        (
+            Spec(label=SCORES),
+            Spec(label=SCORES.model_copy(update={"range": (1.0, 5.0)})),
+            "[data] label range = [1.0, 5.0], but it has [0.0, 5.0]",
+        ),
+        (
+            Spec(label=SCORES),
+            Spec(label=Label(column="y", kind="binary")),
+            '[data] label kind = "binary", but it has "score"; '
+            "[data] label range = null, but it has [0.0, 5.0]",
+        ),
+        (dense(), dense(dimension=5), "[data] vector dimension = 5, but it has 4"),
+        (dense(), vae(), '[model] family = "vae", but it has "dense"'),
+        (
+            Spec(label=CLASSES),
+            vae(),
+            '[model] family = "vae", but it has "pair"; [data] vector dimension = 4, but it has null',
+        ),
+    ],
+)
+def test_a_model_that_is_asked_something_else_is_no_champion(tmp_path, caplog, left, now, said):
+    served = model(1)
+    served.uri = str(tmp_path)
+    (tmp_path / FOLDER).mkdir()
+    (tmp_path / FOLDER / SPEC).write_text(left.model_dump_json())
+    told = {"pushed": [pushed(100, 1)], "examples": []}
+    caplog.set_level("INFO", "kembar.progress")
+    champion = ChampionStrategy(now.asked()).resolve_artifacts(None, {"champion": [served], **told})
+    measured = NewToStrategy(now.asked()).resolve_artifacts(None, {"served": [served], **told})
+    assert champion["champion"] == measured["served"] == ([] if said else [served])
+    assert caplog.messages == (
+        [
+            f"the model in service is {role}: {said}"
+            for role in ("no champion", "not measured on the new data")
+        ]
+        if said
+        else []
+    )

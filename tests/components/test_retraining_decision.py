@@ -17,7 +17,7 @@ def test_a_reason_known_before_is_enough():
 
 
 def test_without_a_model_in_service_there_is_a_reason():
-    assert decide(Retraining(), "", None, 0, []).reason == "nothing is in service yet"
+    assert decide(Retraining(), "", None, 0, []).reason == "no model in service can be measured on it"
 
 
 def test_the_figures_are_told_where_nothing_is_a_reason():
