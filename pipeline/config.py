@@ -36,7 +36,7 @@ from trainer.spec import (
     check_weights,
     narrow,
 )
-from trainer.tuning import Tuning, check_space
+from trainer.tuning import Tuning, check_shape, check_space
 
 # `[training] family` is not written in the file: it is that of `[model]`.
 _HIDDEN = {"family"}
@@ -105,6 +105,8 @@ class Config(Section):
         check_pair(self.model, self.training)
         if self.tuning is not None:
             check_space(self.tuning, self.spec)
+            if self.retraining is not None and self.retraining.warm_start:
+                check_shape(self.tuning, self.spec)
         if self.bulk is not None:
             self.bulk.data(self.data)
         return self

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from pydantic import Field, PositiveInt, ValidationError, field_validator
 
 from trainer.config import Section
+from trainer.families import family_of
 from trainer.spec import Spec, check_weights
 
 # Other values that are tried beside one that does not fit the file's own, before it is refused.
@@ -146,6 +147,18 @@ def check_space(tuning: Tuning, spec: Spec) -> None:
     for key, values in ends.items():
         for value in values:
             _check_value(base, key, value, {k: v for k, v in ends.items() if k != key})
+
+
+def check_shape(tuning: Tuning, spec: Spec) -> None:
+    """Raises ValueError where a search may find a model that no later training can start from."""
+    tried = [key for key in tuning.space if key.startswith("model.")]
+    shape = family_of(spec).SHAPE if tried else ()  # a family's module imports TensorFlow
+    for key in tried:
+        if key.removeprefix("model.") in shape:
+            raise ValueError(
+                f"[tuning] space {key!r} is the model's shape, which [retraining] warm_start = true keeps: "
+                "remove one of the two"
+            )
 
 
 def _check_value(base: Spec, key: str, value: Any, others: dict[str, list[Any]]) -> None:

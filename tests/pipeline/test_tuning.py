@@ -105,6 +105,25 @@ def test_a_head_that_the_loss_would_not_train_is_not_tried(tmp_path):
     assert "\"interaction\": loss = 'in_batch' trains the tower alone" in said
 
 
+@pytest.mark.parametrize(
+    ("text", "space"),
+    [(PAIR, "model.embedding_dim = [16, 32]"), (VAE, "model.encoder = [[8], [8, 8]]")],
+)
+def test_a_warm_start_needs_one_shape(tmp_path, text, space):
+    key = space.split()[0]
+    said = refused(tmp_path, space, text, settings=["retraining.warm_start=true"])
+    assert said == (
+        f"[tuning] space '{key}' is the model's shape, which [retraining] warm_start = true keeps: "
+        "remove one of the two"
+    )
+    assert configured(tmp_path, space, text, settings=["retraining.warm_start=false"]).tuning is not None
+
+
+def test_a_warm_start_goes_with_a_search_for_other_keys(tmp_path):
+    space = "model.dropout = [0.1, 0.2]\ntraining.learning_rate = [1e-3, 1e-2]"
+    assert configured(tmp_path, space, settings=["retraining.warm_start=true"]).tuning is not None
+
+
 def test_a_value_may_need_another_value_of_the_space(tmp_path):
     space = "training.label_smoothing = [0.0, 0.1]\ntraining.loss = ['mse', 'cross_entropy']"
     assert configured(tmp_path, space).tuning is not None
