@@ -110,12 +110,20 @@ def find(pattern: str, spans: Spans, now: float | None = None) -> list[Span]:
     """
     at = time.time() if now is None else now
     files: dict[int, list[Path]] = {}
+    written: dict[int, set[str]] = {}
     for path in glob.glob(_for_glob(pattern)):
         found = _regex(pattern).fullmatch(path)
         if found is not None and os.path.isfile(path):
-            files.setdefault(_number(found, path), []).append(Path(path))
+            number = _number(found, path)
+            files.setdefault(number, []).append(Path(path))
+            written.setdefault(number, set()).add(found.groupdict().get("SPAN", str(number)))
     return [
-        Span(number, tuple(sorted(paths)), fingerprint(paths), _waiting(number, paths, spans, at))
+        Span(
+            number,
+            tuple(sorted(paths)),
+            fingerprint(paths),
+            _waiting(number, written[number], paths, spans, at),
+        )
         for number, paths in sorted(files.items())
     ]
 
@@ -164,11 +172,12 @@ def _number(found: re.Match[str], path: str) -> int:
         raise ConfigError(f"{path}: the name of the file is no day: {error}: rename or remove it") from None
 
 
-def _waiting(number: int, files: list[Path], spans: Spans, now: float) -> str:
+def _waiting(number: int, written: set[str], files: list[Path], spans: Spans, now: float) -> str:
     if spans.marker is not None:
-        marker = _fill(spans.marker, number)
-        if not os.path.exists(marker):
-            return f"{marker} is not there"
+        # With the zeros before the number that the files' names have, or with none.
+        markers = [_fill(spans.marker, number, one) for one in (*sorted(written), str(number))]
+        if not any(map(os.path.exists, markers)):
+            return f"{markers[0]} is not there"
     if spans.min_age:
         ready = max(path.stat().st_mtime for path in files) + spans.min_age.total_seconds()
         if now < ready:
@@ -177,9 +186,9 @@ def _waiting(number: int, files: list[Path], spans: Spans, now: float) -> str:
     return ""
 
 
-def _fill(pattern: str, number: int) -> str:
+def _fill(pattern: str, number: int, written: str) -> str:
     day = _EPOCH + timedelta(number) if SPAN not in pattern else _EPOCH
-    values = dict(zip((SPAN, *DAY), (number, f"{day:%Y}", f"{day:%m}", f"{day:%d}"), strict=True))
+    values = dict(zip((SPAN, *DAY), (written, f"{day:%Y}", f"{day:%m}", f"{day:%d}"), strict=True))
     for key, value in values.items():
-        pattern = pattern.replace(key, str(value))
+        pattern = pattern.replace(key, value)
     return pattern

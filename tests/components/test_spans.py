@@ -63,6 +63,17 @@ def test_a_span_waits_for_its_marker(tmp_path):
     assert [span.waiting for span in found] == ["", f"{tmp_path}/2026-11-26.done is not there"]
 
 
+@pytest.mark.parametrize("marker", ["007.done", "7.done"])
+def test_a_marker_is_named_as_the_file_is(tmp_path, marker):
+    _make(tmp_path, "007.csv", "008.csv", "70.csv", "07.done", marker)
+    found = find(str(tmp_path / "{SPAN}.csv"), Spans(marker=str(tmp_path / "{SPAN}.done")))
+    assert {span.number: span.waiting for span in found} == {
+        7: "",
+        8: f"{tmp_path}/008.done is not there",
+        70: f"{tmp_path}/70.done is not there",
+    }
+
+
 def test_a_span_waits_until_its_files_have_rested(tmp_path):
     _make(tmp_path, "1.csv")
     os.utime(tmp_path / "1.csv", (1_000, 1_000))
