@@ -99,7 +99,9 @@ def test_a_model_that_is_not_pushed_answers_nothing(pushed):
     project, _, _ = pushed
     ran = project.kembar("run", "--set", "gates.floors={spearman = 1.01}")
     assert ran.status == 4, ran.err
-    assert "  bulk: 0 of 5 rows scored\n" in ran.err
+    rows = project.summary["bulk"]["rows_read"]
+    assert rows > 0
+    assert f"  bulk: 0 of {rows} rows scored\n" in ran.err
     assert project.summary["bulk"]["rows_scored"] == 0
     assert project.summary["bulk"]["path"] is None
     assert not (project.workdir / "bulk.parquet").exists()
