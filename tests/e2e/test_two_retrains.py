@@ -10,7 +10,8 @@ import pytest
 
 pytestmark = pytest.mark.e2e
 
-# There is nothing to do, and the notification, which is told under the lock, takes its time.
+# The one span is not complete, so there is nothing to do; the notification, which is told under the lock,
+# takes its time.
 CONFIG = """
 [pipeline]
 name = "twins"
@@ -21,6 +22,9 @@ pattern = "days/{SPAN}.csv"
 text_a = "a"
 text_b = "b"
 label = { column = "score", kind = "score", range = [0, 5] }
+
+[data.spans]
+marker = "days/{SPAN}.done"
 
 [retraining]
 
@@ -33,6 +37,8 @@ on = ["unchanged"]
 @pytest.mark.parametrize("repetitions", [1, pytest.param(50, marks=pytest.mark.slow)])
 def test_one_runs_and_one_says_who(project, repetitions):
     project.config.write_text(CONFIG)
+    (project.root / "days").mkdir(exist_ok=True)
+    (project.root / "days" / "1.csv").write_text("a,b,score\n")
     for _ in range(repetitions):
         both = [
             subprocess.Popen(
