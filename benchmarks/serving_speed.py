@@ -214,13 +214,13 @@ def swap(base: Path, url: str, rpc: str) -> None:
     after = [[s for swapped, s in each if swapped] for each in seconds]
     first = statistics.median(each[0] for each in after)
     later = statistics.median(s for each in after for s in each[1:])
-    slowest = max(s for each in after for s in each)
-    busiest = max(s for each in seconds for swapped, s in each[1:] if not swapped)
+    slowest_after = max(s for each in after for s in each)
+    slowest_before = max(s for each in seconds for swapped, s in each[1:] if not swapped)
     print(
         f"swap under 4 clients: {sum(map(len, seconds)):,} requests, {len(failures)} failed; "
         f"first request after it {first * 1e3:.2f} ms, later ones {later * 1e3:.2f} ms, "
-        f"ratio {first / later:.2f}; slowest of the 5 s after it {slowest * 1e3:.0f} ms, "
-        f"of those before {busiest * 1e3:.0f} ms",
+        f"ratio {first / later:.2f}; slowest of the 5 s after it {slowest_after * 1e3:.0f} ms, "
+        f"of those before {slowest_before * 1e3:.0f} ms",
         *failures[:3],
         flush=True,
     )

@@ -43,10 +43,12 @@ def predict(
       ServingError: when no version is served.
     """
     usual = (TEXT_A, TEXT_B)
-    names, rows = usual, iter([Row(dict(zip(usual, texts or (), strict=False)))])
-    if source is not None:
-        names = usual if files.has_columns(source, usual) else columns
-        rows = files.read_rows(source, names)
+    if texts is not None:
+        names, rows = usual, iter([Row(dict(zip(usual, texts, strict=True)))])
+    else:
+        path = source or Path()
+        names = usual if files.has_columns(path, usual) else columns
+        rows = files.read_rows(path, names)
     sinks.check_output(output)
 
     def answer(model: LoadedModel, batch: list[Row]) -> Iterator[dict[str, Any]]:

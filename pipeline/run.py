@@ -112,7 +112,7 @@ def _run(
         write(workdir.root, found)
         ledger.append(entry_of(found, config, None if idle else work))
         if not idle:
-            page = _show(config, workdir, ledger, found, terminal)
+            page = _tidy_and_report(config, workdir, ledger, found, terminal)
     except (OSError, StatusError) as error:
         raise KembarError(
             f"{found['status']}: {found['reason']}; and what there is to say of it could not be written in "
@@ -124,7 +124,7 @@ def _run(
     return EXIT_CODES[found["status"]]
 
 
-def _show(
+def _tidy_and_report(
     config: Config, workdir: Workdir, ledger: Ledger, found: dict[str, Any], terminal: Terminal
 ) -> Path:
     """The report, once what nobody needs any more is gone."""

@@ -153,9 +153,7 @@ def model_config(config: Config) -> str:
 
 def gates_of(config: Config) -> str:
     """Digest of what a model is judged by."""
-    return _digest(
-        {"gates": config.gates.model_dump(mode="json"), "serving": config.serving.model_dump(mode="json")}
-    )
+    return _digest({"gates": config.gates.model_dump(mode="json"), "serving": config.serving.for_gate()})
 
 
 def _digest(told: object) -> str:

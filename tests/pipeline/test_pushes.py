@@ -108,9 +108,11 @@ def test_what_gc_has_removed_stays_removed(pushed):
 def test_a_pipeline_that_has_pushed_nothing_needs_no_folder(tmp_path):
     workdir = Workdir(tmp_path, tmp_path / "serving")
     settle(Ledger.local(workdir, "twins").store, workdir.serving)
-    Pushed(tmp_path)
+    assert not workdir.serving.exists()
+    pushed = Pushed(tmp_path)
     # As with another `[serving] directory`: what was pushed elsewhere is there.
     settle(Ledger.local(workdir, "twins").store, workdir.serving)
+    assert pushed.states == ["LIVE", "LIVE"]
 
 
 @pytest.mark.parametrize("empty", [False, True])

@@ -96,4 +96,5 @@ def test_parts_that_do_not_fit_are_refused(changes, words):
 
 @pytest.mark.parametrize("head", [None, "cosine"])
 def test_a_loss_within_the_batch_goes_with_the_cosine(head):
-    spec(label=BINARY, model=PairModel(head=head), training=Training(loss="in_batch"))
+    found = spec(label=BINARY, model=PairModel(head=head), training=Training(loss="in_batch"))
+    assert (found.model.head, found.training.loss) == (head, "in_batch")
