@@ -36,7 +36,7 @@ bench-quality: $(READY)
 	@PYTHONPATH=. $(BIN)/python benchmarks/pair_quality.py --baselines configs/sts.toml configs/sts_pretrained.toml \
 	  configs/sts_finetuned.toml configs/seed.toml
 	@test -z "$(SICK)" || PYTHONPATH=. $(BIN)/python benchmarks/pair_quality.py --baselines configs/sick.toml \
-	  configs/sick_entailment.toml configs/sick_entailment_pretrained.toml \
+	  configs/sick_finetuned.toml configs/sick_entailment.toml configs/sick_entailment_pretrained.toml \
 	  --set data.train=$(SICK)/SICK_train.txt --set data.eval=$(SICK)/SICK_trial.txt \
 	  --set data.test=$(SICK)/SICK_test_annotated.txt
 

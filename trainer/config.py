@@ -50,6 +50,12 @@ class PairModel(Section):
     frozen: bool = Field(
         True, description="pretrained weights stay: texts are embedded once, projection and head are trained"
     )
+    trunk_dropout: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="inside pretrained weights that are trained; left out: what their folder says",
+    )
     head: Literal["cosine", "concatenation", "interaction"] | None = Field(
         None, description="left out: interaction for classes, cosine for all else"
     )
@@ -79,6 +85,10 @@ class PairModel(Section):
             raise ValueError("encoder = 'pretrained' needs weights, the folder of a BERT")
         if self.encoder == "pretrained" and self.token_vectors is not None:
             raise ValueError("encoder = 'pretrained' has vectors of its own: remove token_vectors")
+        if self.trunk_dropout is not None and (self.encoder != "pretrained" or self.frozen):
+            raise ValueError(
+                "trunk_dropout is for encoder = 'pretrained' with frozen = false: remove it, or set these"
+            )
         return self
 
 

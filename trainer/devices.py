@@ -17,6 +17,8 @@ from trainer.errors import ConfigError, KembarError
 _LOG = logging.getLogger(__name__)
 # From this compute capability on (Ampere) the tensor cores know bfloat16.
 _BFLOAT16 = (8, 0)
+# Steps that run between two looks of Python at the training loop: its cost vanishes, Ctrl-C still answers.
+STEPS_PER_EXECUTION = 16
 
 
 def require_gpus(count: int) -> None:
@@ -75,6 +77,14 @@ def _mirrored() -> tf.distribute.Strategy:
 def replicas(model: keras.Model) -> int:
     """Among how many devices a batch for `model` is divided."""
     return int(model.distribute_strategy.num_replicas_in_sync)
+
+
+def steps_per_execution(parts: int) -> int:
+    """Steps of a small network that run in one call, where `parts` devices share a batch.
+
+    TensorFlow cannot run the devices' exchange of gradients inside Keras' loop of steps.
+    """
+    return STEPS_PER_EXECUTION if parts == 1 else 1
 
 
 def check_shares(batch_size: int, rows: int, parts: int) -> None:

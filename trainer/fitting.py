@@ -140,9 +140,12 @@ class Progress(keras.callbacks.Callback):
         if logs and not math.isfinite(logs["loss"]):
             optimizer = self.model.optimizer
             rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
-            steps = int(keras.ops.convert_to_numpy(optimizer.iterations))
+            last = int(keras.ops.convert_to_numpy(optimizer.iterations))
+            # Keras looks up behind so many steps, fewer where an epoch ends.
+            first = max(1, last - self.model.steps_per_execution + 1)
+            where = f"at step {last}" if first == last else f"in steps {first} to {last}"
             raise KembarError(
-                f"the loss became {logs['loss']} at step {steps} with "
+                f"the loss became {logs['loss']} {where} with "
                 f"learning rate {rate:g}: lower [training] learning_rate"
             )
 

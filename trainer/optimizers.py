@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from trainer.config import Training
+from trainer.rmsprop import RowRMSprop
 from trainer.vae.config import VaeTraining
 
 
@@ -40,7 +41,7 @@ def make_optimizer(training: Training, steps_per_epoch: int, parts: int = 1) -> 
         config["weight_decay"] = training.weight_decay
     if training.clip_norm:
         config["global_clipnorm"] = training.clip_norm / parts
-    kinds = {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop}
+    kinds = {"adam": keras.optimizers.Adam, "rmsprop": RowRMSprop}
     optimizer = kinds[training.optimizer](**config)
     if training.weight_decay:
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])

@@ -179,6 +179,8 @@ def _train(
     steps_per_epoch: int,
 ) -> tuple[keras.Model, TrainingLog]:
     training, label = narrow(spec.training, Training), narrow(spec.label, Label)
+    config = narrow(spec.model, PairModel)
+    fine_tuned = config.encoder == "pretrained" and not config.frozen
     with devices.precision(training.mixed_precision), workers.strategy().scope():
         model = build()
         parts = devices.replicas(model)
@@ -191,6 +193,8 @@ def _train(
             make_optimizer(training, steps_per_epoch, parts),
             loss=shared(loss, parts),
             jit_compile=training.compiled and parts == 1,
+            # A step of a whole BERT hides Python's part in it.
+            steps_per_execution=1 if fine_tuned else devices.steps_per_execution(parts),
         )
         # Keras would make its variables inside the first step, where several workers cannot.
         trained.optimizer.build(trained.trainable_variables)

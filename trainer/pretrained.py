@@ -99,7 +99,7 @@ def build_tower(model: PairModel, load: bool = True) -> keras.Model:
         load: the weights too; without them the tower waits for `set_weights`.
     """
     ids = keras.Input((None,), dtype="int64", name="ids")
-    trunk = _trunk(folder_of(model), load)
+    trunk = _trunk(folder_of(model), load, model.trunk_dropout)
     trunk.trainable = not model.frozen
     vectors = trunk(ids)
     if model.frozen:
@@ -160,10 +160,11 @@ def folder_of(model: PairModel) -> Path:
     return model.weights
 
 
-def _trunk(folder: Path, load: bool) -> keras.Model:
+def _trunk(folder: Path, load: bool, dropout: float | None) -> keras.Model:
     import keras_hub
 
-    backbone = keras_hub.models.BertBackbone.from_preset(str(folder), load_weights=load)
+    changes = {} if dropout is None else {"dropout": dropout}
+    backbone = keras_hub.models.BertBackbone.from_preset(str(folder), load_weights=load, **changes)
     # Without what BERT makes of its first token alone.
     bert = keras.Model(backbone.input, backbone.output["sequence_output"], name="bert")
     ids = keras.Input((None,), dtype="int64", name="ids")

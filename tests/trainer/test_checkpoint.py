@@ -85,6 +85,13 @@ def test_a_training_that_was_interrupted_ends_as_if_it_had_not_been(
     assert "resumed after epoch 3" in caplog.messages
 
 
+def test_what_rmsprop_knows_of_rows_is_resumed_too(tmp_path, undisturbed, killed):
+    data = data_of("pair", tmp_path, tmp_path / "saved")
+    killed("pair", data, 2, optimizer="rmsprop")
+    resumed = train("pair", data, optimizer="rmsprop")
+    assert_same(undisturbed("pair", optimizer="rmsprop"), resumed, resumed_after=2)
+
+
 def test_batches_under_a_budget_of_tokens_are_resumed_too(tmp_path, undisturbed, killed):
     data = data_of("pair", tmp_path, tmp_path / "saved")
     killed("pair", data, 2, tokens_per_batch=20)

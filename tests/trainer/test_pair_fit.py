@@ -132,6 +132,6 @@ def test_a_loss_that_is_no_number_stops_with_step_and_rate(changes, rate, tmp_pa
     data = data_of("pair", tmp_path)
     with pytest.raises(
         KembarError,
-        match=rf"the loss became nan at step \d+ with learning rate {rate}.*: lower .training. learning_rate",
+        match=rf"loss became nan in steps 1 to \d+ with learning rate {rate}.*: lower .training. learning_",
     ):
         train("pair", data, encoder="cnn", learning_rate=1e38, **changes)

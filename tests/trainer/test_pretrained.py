@@ -129,6 +129,24 @@ def test_the_embedding_is_the_mean_of_the_last_states_whatever_the_padding(folde
     np.testing.assert_allclose(tower(padded).numpy(), tower(ids).numpy(), atol=1e-5)
 
 
+@pytest.mark.parametrize(("trunk_dropout", "found"), [(None, 0.1), (0.0, 0.0), (0.3, 0.3)])
+def test_dropout_inside_the_trunk_is_the_folders_unless_told(folder, trunk_dropout, found):
+    tower = pretrained.build_tower(small(folder, frozen=False, trunk_dropout=trunk_dropout))
+    bert = tower.get_layer("trunk").get_layer("bert")
+    # One behind the embeddings; in each of the two layers one within attention and one behind both parts.
+    rates = [layer.rate for layer in bert._flatten_layers() if type(layer).__name__ == "Dropout"]
+    assert rates == [found] * 7
+    ids = np.array([[2, 5, 6, 3]])
+    drawn = np.ptp([tower(ids, training=True).numpy() for _ in range(4)], axis=0).max()
+    assert (drawn > 1e-3) == (found > 0)
+
+
+@pytest.mark.parametrize("changes", [{"frozen": True}, {"encoder": "lstm"}])
+def test_dropout_of_a_trunk_that_is_not_trained_is_refused(folder, changes):
+    with pytest.raises(ValueError, match="trunk_dropout is for encoder = 'pretrained' with frozen = false"):
+        small(folder, **{"frozen": False, "trunk_dropout": 0.0, **changes})
+
+
 def test_only_what_stands_behind_a_frozen_trunk_is_trained(folder):
     frozen = build_pair(small(folder), pretrained.build_tower(small(folder)))
     whole = small(folder, frozen=False)

@@ -106,7 +106,7 @@ def test_a_failed_trial_is_told_and_passed_over(tmp_path, lines):
     good, bad = report["trials"]
     assert good["error"] is None
     assert bad["score"] is None
-    assert bad["error"].startswith("the loss became nan at step ")
+    assert bad["error"].startswith("the loss became nan in steps 1 to ")
     assert report["best"]["trial"] == 1
     assert any("failed: the loss became nan" in line for line in lines())
 

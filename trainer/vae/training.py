@@ -18,8 +18,6 @@ from trainer.vae.builder import VariationalAutoencoder
 from trainer.vae.config import Vae, VaeTraining
 from trainer.warm_start import Base, carry_over
 
-# Steps that run between two looks of Python at the training loop: its cost vanishes, Ctrl-C still answers.
-STEPS_PER_EXECUTION = 16
 # Rows that are evaluated together.
 _EVALUATED_ROWS = 1_000
 # What KeepBest knows, besides the best weights.
@@ -71,7 +69,7 @@ def batches(
         return tf.cast(uniform < probabilities, tf.float32)
 
     dataset = order.dataset(epoch).apply(tf.data.experimental.assert_cardinality(steps))
-    return dataset.prefetch(STEPS_PER_EXECUTION), order
+    return dataset.prefetch(devices.STEPS_PER_EXECUTION), order
 
 
 def use_xla(config: Vae, training: VaeTraining, parts: int = 1) -> bool:
@@ -221,8 +219,7 @@ def fit(
         model.compile(
             optimizer=make_optimizer(training, int(data.cardinality()), parts),
             jit_compile=use_xla(config, training, parts),
-            # TensorFlow cannot run the devices' exchange of gradients inside Keras' loop of steps.
-            steps_per_execution=STEPS_PER_EXECUTION if parts == 1 else 1,
+            steps_per_execution=devices.steps_per_execution(parts),
         )
     keep = KeepBest(training.patience, config.kl_warmup_epochs)
     checkpoint = checkpoint or Checkpoint()

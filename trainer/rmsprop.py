@@ -1,0 +1,52 @@
+"""RMSprop that does not work on the rows of an embedding table that a batch does not have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+# At which step a row was last changed, beside Keras' own variables.
+_SEEN = "seen"
+
+
+@keras.saving.register_keras_serializable("kembar")
+class RowRMSprop(keras.optimizers.RMSprop):
+    """Tieleman and Hinton 2012, "Lecture 6.5 - rmsprop", without momentum, for tables of many rows.
+
+    A row whose gradient is 0 does not move, and its mean square only shrinks, by rho a step. So both are made
+    up for when the row comes next, and the weights are those of the usual way to the last bits. Keras goes
+    through the whole table, twice, at every step.
+
+    A row that a batch has several times has one gradient, the sum. Keras 3.15 adds up the squares of the
+    summands instead of squaring it.
+    """
+
+    def build(self, variables: Sequence[Any]) -> None:
+        """Makes the variables of the optimizer, once."""
+        if self.built:
+            return
+        super().build(variables)
+        self._seen = [
+            self.add_variable(variable.shape[:1], "zeros", dtype="int64", name=f"{variable.name}_{_SEEN}")
+            for variable in variables
+        ]
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Moves the rows, [rows], that `gradient` has; all of them where it is a dense tensor."""
+        if not isinstance(gradient, tf.IndexedSlices):
+            super().update_step(gradient, variable, learning_rate)
+            return
+        place = self._get_variable_index(variable)
+        velocity, seen = self._velocities[place].value, self._seen[place].value
+        rows, at = tf.unique(gradient.indices)
+        slope = tf.math.unsorted_segment_sum(gradient.values, at, tf.size(rows))
+        step = tf.cast(self.iterations.value, tf.int64) + 1
+        gone = tf.cast(step - tf.gather(seen, rows), slope.dtype)[:, None]
+        square = tf.gather(velocity, rows) * self.rho**gone + (1 - self.rho) * tf.square(slope)
+        move = tf.cast(learning_rate, slope.dtype) * slope * tf.math.rsqrt(square + self.epsilon)
+        velocity.scatter_update(tf.IndexedSlices(square, rows))
+        seen.scatter_update(tf.IndexedSlices(tf.fill(tf.shape(rows), step), rows))
+        variable.scatter_sub(tf.IndexedSlices(move, rows))
