@@ -6,10 +6,13 @@ texts padded on the left to 100 tokens, arrays given to `fit`. Then come one sha
 longest text of a batch, pairs of similar length together by the input pipeline of this project, both texts in
 one pass, several steps in one call, and an optimizer that leaves rows alone which a batch does not have.
 
-Every way is trained twice: once for the time, undisturbed, and once for each seed with a look at eval after
-each quarter of an epoch, because this model knows what it will ever know within the first or second epoch.
+Times come from rounds in which every way has its turn. Told is the median of a way's rates, and of its ratios
+to the first way's rate in the same round: a machine is not as fast in one minute as in the next. Losses come
+from trainings of their own, for each seed, with a look at eval after each quarter of an epoch, because this
+model knows what it will ever know within the first or second one. Ways that differ in speed alone are left
+out there.
 
-    python benchmarks/pair_training.py [--epochs 3] [--seeds 1 2 3]
+    python benchmarks/pair_training.py [--epochs 3] [--rounds 3] [--seeds 1 2 3]
 """
 
 from __future__ import annotations
@@ -137,6 +140,8 @@ class Way:
     optimizer: type[keras.optimizers.Optimizer] = keras.optimizers.RMSprop
     steps: int = 1
     left: bool = False
+    learns: bool = True
+    """Something else than the way before."""
 
     def fit(self, data: Data, epochs: int, seed: int, watch: keras.callbacks.Callback) -> None:
         """Trains, with `watch` looking on."""
@@ -160,11 +165,11 @@ class Data:
 
 WAYS = [
     Way("two towers, padded to 100, verbatim", verbatim, partial(from_arrays, left=True), left=True),
-    Way("one shared tower, padded to 100", shared, partial(from_arrays, left=False)),
+    Way("one shared tower, padded to 100", shared, partial(from_arrays, left=False), learns=False),
     Way("padded to the longest of the batch", shared, longest_of_batch),
     Way("similar lengths together, own pipeline", shared, by_length),
-    Way("both texts in one pass", one_pass, by_length),
-    Way("16 steps in one call", one_pass, by_length, steps=STEPS_PER_EXECUTION),
+    Way("both texts in one pass", one_pass, by_length, learns=False),
+    Way("16 steps in one call", one_pass, by_length, steps=STEPS_PER_EXECUTION, learns=False),
     Way("rows of the batch alone in rmsprop", one_pass, by_length, RowRMSprop, STEPS_PER_EXECUTION),
 ]
 
@@ -175,17 +180,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--epochs", type=int, default=3, help="timed ones; one more goes before them")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     options = parser.parse_args(arguments)
     model = narrow(configuration.load(CONFIG).model, PairModel)
     data = Data(*numbered(model), model)
-    pairs, rates = len(data.splits["train"]["label"]), []
+    pairs = len(data.splits["train"]["label"])
+    rates = np.array([timed(data, options.epochs, options.seeds[0]) for _ in range(options.rounds)])
+    for way, rate, ratio in zip(WAYS, np.median(rates, 0), np.median(rates / rates[:, :1], 0), strict=True):
+        print(f"{way.name:40s} {rate:7.0f} pairs/s  {ratio:5.1f} x", flush=True)
     for way in WAYS:
-        clock = Clock()
-        way.fit(data, options.epochs + 1, options.seeds[0], clock)
-        rates.append(pairs / min(clock.seconds[1:]))
-        print(f"{way.name:40s} {rates[-1]:7.0f} pairs/s  {rates[-1] / rates[0]:5.1f} x", flush=True)
-    for way in WAYS:
+        if not way.learns:
+            continue
         least = []
         for seed in options.seeds:
             looks = Looks(*padded_arrays(data.splits["eval"], way.left), every=pairs / BATCH / LOOKS)
@@ -193,6 +199,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
             least.append(min(looks.losses))
         seeds = " ".join(f"{loss:.4f}" for loss in least)
         print(f"{way.name:40s} least eval loss {np.mean(least):.4f}, by seed {seeds}", flush=True)
+
+
+def timed(data: Data, epochs: int, seed: int) -> list[float]:
+    """Pairs a second of each way, in its best epoch behind the first."""
+    rates = []
+    for way in WAYS:
+        clock = Clock()
+        way.fit(data, epochs + 1, seed, clock)
+        rates.append(len(data.splits["train"]["label"]) / min(clock.seconds[1:]))
+    return rates
 
 
 class Clock(keras.callbacks.Callback):

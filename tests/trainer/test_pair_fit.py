@@ -80,10 +80,12 @@ def test_matches_alone_teach_to_find_the_other_text(tmp_path):
     assert same > other
 
 
-def test_xla_gives_the_same_weights(tmp_path):
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])
+def test_xla_gives_the_same_weights(optimizer, tmp_path):
     data = data_of("pair", tmp_path)
     plain, compiled = (
-        train("pair", data, dropout=0.0, epochs=1, compiled=wanted)[0] for wanted in (False, True)
+        train("pair", data, dropout=0.0, epochs=1, optimizer=optimizer, compiled=wanted)[0]
+        for wanted in (False, True)
     )
     for one, other in zip(plain.get_weights(), compiled.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4)
