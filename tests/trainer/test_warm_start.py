@@ -201,7 +201,7 @@ def test_a_start_that_is_beaten_does_not_remain(left):
 def test_a_warm_start_that_was_killed_ends_as_if_it_had_not_been(kind, left, tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "PAUSE", 0.0)
     _, _, data = left(kind)
-    expected, log = train(kind, data)
+    expected, log = train(kind, data, patience=9)
     saved = replace(data, checkpoints=str(tmp_path / "saved"))
 
     def stop():
@@ -210,8 +210,8 @@ def test_a_warm_start_that_was_killed_ends_as_if_it_had_not_been(kind, left, tmp
     with monkeypatch.context() as patch:
         patch.setattr(Checkpoint, "on_epoch_end", after_epoch(3, stop))
         with pytest.raises(SystemExit):
-            train(kind, saved)
-    resumed, again = train(kind, saved)
+            train(kind, saved, patience=9)
+    resumed, again = train(kind, saved, patience=9)
     for one, other in zip(expected.get_weights(), resumed.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
     assert again.details == {**log.details, "resumed_after_epoch": 3}
