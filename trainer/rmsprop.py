@@ -8,9 +8,6 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-# At which step a row was last changed, beside Keras' own variables.
-_SEEN = "seen"
-
 
 @keras.saving.register_keras_serializable("kembar")
 class RowRMSprop(keras.optimizers.RMSprop):
@@ -18,7 +15,7 @@ class RowRMSprop(keras.optimizers.RMSprop):
 
     A row whose gradient is 0 does not move, and its mean square only shrinks, by rho a step. So both are made
     up for when the row comes next, and the weights are those of the usual way to the last bits. Keras goes
-    through the whole table, twice, at every step.
+    through the whole table at every step.
 
     A row that a batch has several times has one gradient, the sum. Keras 3.15 adds up the squares of the
     summands instead of squaring it.
@@ -29,8 +26,9 @@ class RowRMSprop(keras.optimizers.RMSprop):
         if self.built:
             return
         super().build(variables)
+        # At which step a row was last changed.
         self._seen = [
-            self.add_variable(variable.shape[:1], "zeros", dtype="int64", name=f"{variable.name}_{_SEEN}")
+            self.add_variable(variable.shape[:1], "zeros", dtype="int64", name=f"{variable.name}_seen")
             for variable in variables
         ]
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from trainer import pretrained
 from trainer.config import PairModel, Training
 from trainer.errors import ConfigError
 from trainer.features import Label
@@ -23,8 +24,6 @@ from trainer.warm_start import find, leave
 
 pytest.importorskip("safetensors", reason="the extra `pretrained` is not installed")
 keras_hub = pytest.importorskip("keras_hub", reason="the extra `pretrained` is not installed")
-
-from trainer import pretrained  # noqa: E402
 
 PIECES = [
     "[PAD]",
