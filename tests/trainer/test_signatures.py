@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -56,7 +57,7 @@ EDGES = [
 
 
 def serving(label: Label, threshold: float = 0.5, encoder: str = "average") -> PairServing:
-    tf.random.set_seed(1)
+    keras.utils.set_random_seed(1)
     model = PairModel(encoder=encoder, embedding_dim=8, units=4, dropout=0.5, ngrams=())
     pair = build_pair(model, build_tower(model, ROWS), label.count)
     pair.threshold = threshold
