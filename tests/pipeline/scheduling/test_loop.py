@@ -168,13 +168,12 @@ import sys
 from pipeline.__main__ import main
 from pipeline.scheduling import job
 job.program = lambda: (sys.executable, "-c", '''
-import json, os, signal, sys, time
-def end(*_):
-    print("ended in order", flush=True)
-    sys.exit(0)
-signal.signal(signal.SIGTERM, end)
+import json, os, signal, sys
+# Waited for, not handled: a handler could come while the first line is still being printed.
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 print(json.dumps([os.getpid(), *sys.argv[1:]]), flush=True)
-time.sleep(60)
+if signal.sigtimedwait([signal.SIGTERM], 60):
+    print("ended in order", flush=True)
 ''')
 main()
 """
