@@ -18,9 +18,10 @@ $(READY): $(SET_UP)
 run: $(READY)
 	@$(BIN)/kembar run configs/sts.toml
 
-# Two processes: most of an end-to-end test is imports, on one core.
+# Two processes: most of an end-to-end test is imports, on one core. In the order of folders, because xdist's
+# own puts the files with few and long tests last, where one process has nothing left to do.
 test: check
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-all: check
 	@$(BIN)/python -m pytest -m ''

@@ -18,6 +18,7 @@ out there.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -39,7 +40,7 @@ from trainer.config import PairModel
 from trainer.devices import STEPS_PER_EXECUTION
 from trainer.encoders import build_tower
 from trainer.heads import build_head, build_pair
-from trainer.order import Order, draws
+from trainer.order import Order, draws, in_passes
 from trainer.rmsprop import RowRMSprop
 from trainer.spec import narrow
 from trainer.text import text_features
@@ -123,7 +124,8 @@ def by_length(split: Split, epochs: int, seed: int) -> tuple[Any, list[Any]]:
     """The project's own input pipeline: pools, similar lengths together, cached and prefetched."""
     order = Order(draws(seed, epochs, 2))
     pools = tf.data.Dataset.from_tensor_slices(split).batch(POOL_ROWS)
-    return make_dataset(pools, BATCH, order=order, cache=True), [order]
+    batches = make_dataset(pools, BATCH, order=order, cache=True, all_epochs=True)
+    return in_passes(batches, math.ceil(len(split["label"]) / BATCH)), [order]
 
 
 def _dense(row: Split) -> tuple[dict[str, tf.Tensor], tf.Tensor]:

@@ -38,6 +38,7 @@ def make_dataset(
     cache: bool = False,
     multiple: int = 1,
     tokens: int | None = None,
+    all_epochs: bool = False,
 ) -> tf.data.Dataset:
     """Batches for `keras.Model.fit`, `evaluate` and `predict`.
 
@@ -53,6 +54,7 @@ def make_dataset(
         multiple: lengths are padded to multiples of it, so that there are few different ones.
         tokens: padded tokens of both texts that a batch has at most, with `order` alone; batches of long
             texts then hold fewer pairs than `batch_size`.
+        all_epochs: with `order` alone: those of all epochs that are left, and not of one.
 
     Returns:
         `({"ids_a": int64 [batch, length_a], "ids_b": int64 [batch, length_b]}, labels float32 [batch])`.
@@ -62,7 +64,8 @@ def make_dataset(
         pools = pools.cache()
     if order is not None:
         size = (batch_size, tokens, parts, multiple)
-        pools = order.dataset(lambda seed: _shuffle_pools(pools, seed, size))
+        ordered = order.all_epochs if all_epochs else order.dataset
+        pools = ordered(lambda seed: _shuffle_pools(pools, seed, size))
     return pools.flat_map(lambda pool: _cut(pool, batch_size, parts, multiple)).prefetch(tf.data.AUTOTUNE)
 
 

@@ -45,6 +45,24 @@ class Order(keras.callbacks.Callback):
             lambda _: make(*(table[self._epoch] for table in self._tables))
         )
 
+    def all_epochs(self, make: Callable[..., tf.data.Dataset]) -> tf.data.Dataset:
+        """What `dataset` gives for the epoch in which the pass begins, and behind it for all later ones."""
+        last = len(self._tables[0])
+        epochs = tf.data.Dataset.from_tensors(0).flat_map(lambda _: tf.data.Dataset.range(self._epoch, last))
+        return epochs.flat_map(lambda epoch: make(*(table[epoch] for table in self._tables)))
+
+
+def in_passes(batches: tf.data.Dataset, steps: int) -> tf.data.Dataset:
+    """A dataset of `steps` elements, of which each pass goes on in `batches` where the one before ended.
+
+    It takes longer to make an iterator of nested datasets than to train a small network for ten steps, so all
+    epochs share one, which also reads ahead from one epoch into the next. For one device: Keras and
+    TensorFlow take batches that they do not train on where several devices share them.
+    """
+    with tf.device(HOST):
+        going_on = iter(batches)
+    return tf.data.Dataset.range(steps).map(lambda _: next(going_on))
+
 
 def row_batches(key: tf.Tensor, rows: int, batch_size: int) -> tf.data.Dataset:
     """Numbers of rows, int32 [batch_size], in the random order that the scalar `key` gives.

@@ -24,7 +24,7 @@ from trainer.kernels import lstm_kernels, lstms
 from trainer.losses import Loss, balanced, make_loss, shared
 from trainer.metrics import pair_metrics
 from trainer.optimizers import make_optimizer
-from trainer.order import HOST, Order, draws, row_batches
+from trainer.order import HOST, Order, draws, in_passes, row_batches
 from trainer.spec import Spec, narrow
 from trainer.survey import FIRST_ID, VOCABULARY, Survey, take_survey, vocabulary, vocabulary_rows
 from trainer.vectors import start_vectors
@@ -149,16 +149,19 @@ def _train_on_ids(
     order = Order(draws(training.seed, training.epochs, 2))
     multiple = _XLA_MULTIPLE if training.compiled else 1
     count = steps(survey.lengths, training.batch_size, parts, multiple, training.tokens_per_batch)
+    train = make_dataset(
+        pools["train"],
+        training.batch_size,
+        order=order,
+        parts=parts,
+        cache=True,
+        multiple=multiple,
+        tokens=training.tokens_per_batch,
+        all_epochs=parts == 1,
+    )
+    whole = tf.data.experimental.assert_cardinality(count)
     batches = Batches(
-        make_dataset(
-            pools["train"],
-            training.batch_size,
-            order=order,
-            parts=parts,
-            cache=True,
-            multiple=multiple,
-            tokens=training.tokens_per_batch,
-        ).apply(tf.data.experimental.assert_cardinality(count)),
+        in_passes(train, count) if parts == 1 else train.apply(whole),
         make_dataset(pools["eval"], _EVAL_ROWS_PRETRAINED if pretrained_tower else _EVAL_ROWS, cache=True),
         order,
     )

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from trainer.batching import lengths, make_dataset, steps
-from trainer.order import Order, draws
+from trainer.order import Order, draws, in_passes
 
 SIZE = 8
 
@@ -157,6 +157,21 @@ def test_a_budget_is_used_up() -> None:
     # Longest texts 1 1 1 1 1 3 4 4: four pairs at most, then 2 * 2 * 3 tokens, then 2 * 2 * 4.
     shapes = sorted(tuple(texts["ids_a"].shape) for texts, _ in batches)
     assert shapes == [(2, 2), (2, 4), (4, 1)]
+
+
+def test_passes_over_all_epochs_give_each_epoch_its_own_batches() -> None:
+    chosen = shuffled(1, epochs=4)
+    apart = make_dataset(pools(60, 20), SIZE, order=chosen)
+    whole = make_dataset(pools(60, 20), SIZE, order=chosen, cache=True, all_epochs=True)
+    count = steps([np.ones(20)] * 3, SIZE)
+    passes = in_passes(whole, count)
+    assert len(passes) == count == 9
+    for epoch in (1, 2, 3):  # resumed behind the first one
+        chosen.on_epoch_begin(epoch)
+        iter(passes)  # Keras makes one that it does not use
+        assert order(passes) == order(apart)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="End of sequence"):
+        order(passes)  # more steps than there are would be noticed
 
 
 def test_seed_and_epoch_decide_the_order_under_a_budget() -> None:
