@@ -199,8 +199,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     model = narrow(configuration.load(CONFIG).model, PairModel)
     data = Data(*numbered(model), model)
     rates = np.array([timed(data, options.epochs, options.seeds[0]) for _ in range(options.rounds)])
-    for way, rate, ratio in zip(WAYS, np.median(rates, 0), np.median(rates / rates[:, :1], 0), strict=True):
-        print(f"{way.name:40s} {rate:7.0f} pairs/s  {ratio:5.1f} x", flush=True)
+    ratios = rates / rates[:, :1]
+    for way, rate, ratio, of_rounds in zip(
+        WAYS, np.median(rates, 0), np.median(ratios, 0), ratios.T, strict=True
+    ):
+        rounds = " ".join(f"{one:.1f}" for one in of_rounds)
+        print(f"{way.name:40s} {rate:7.0f} pairs/s  {ratio:5.1f} x, by round {rounds}", flush=True)
     for way in WAYS:
         if not way.learns:
             continue
