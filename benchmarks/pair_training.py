@@ -9,10 +9,10 @@ one pass, several steps in one call, and an optimizer that leaves rows alone whi
 Times come from rounds in which every way has its turn. Told is the median of a way's rates, and of its ratios
 to the first way's rate in the same round: a machine is not as fast in one minute as in the next. Losses come
 from trainings of their own, for each seed, with a look at eval after each quarter of an epoch, because this
-model knows what it will ever know within the first or second one. Ways that differ in speed alone are left
-out there.
+model knows what it will ever know within the first or second one; ten seeds, since they differ by more than
+the ways do. Ways that differ in speed alone are left out there.
 
-    python benchmarks/pair_training.py [--epochs 3] [--rounds 3] [--seeds 1 2 3]
+    python benchmarks/pair_training.py [--epochs 3] [--rounds 3] [--seeds 1 2 ... 10]
 """
 
 from __future__ import annotations
@@ -188,33 +188,47 @@ WAYS = [
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Prints one line a way."""
+    """Prints the rates, and then the losses."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--epochs", type=int, default=3, help="timed ones; one more goes before them")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--seeds", type=int, nargs="*", default=range(1, 11), help="of the losses")
     options = parser.parse_args(arguments)
     model = narrow(configuration.load(CONFIG).model, PairModel)
     data = Data(*numbered(model), model)
-    rates = np.array([timed(data, options.epochs, options.seeds[0]) for _ in range(options.rounds)])
+    if options.rounds:
+        tell_rates(data, options.epochs, options.rounds)
+    if options.seeds:
+        tell_losses(data, options.epochs, options.seeds)
+
+
+def tell_rates(data: Data, epochs: int, rounds: int) -> None:
+    """Prints how fast each way is."""
+    rates = np.array([timed(data, epochs, seed=1) for _ in range(rounds)])
     ratios = rates / rates[:, :1]
     for way, rate, ratio, of_rounds in zip(
         WAYS, np.median(rates, 0), np.median(ratios, 0), ratios.T, strict=True
     ):
-        rounds = " ".join(f"{one:.1f}" for one in of_rounds)
-        print(f"{way.name:40s} {rate:7.0f} pairs/s  {ratio:5.1f} x, by round {rounds}", flush=True)
+        by_round = " ".join(f"{one:.1f}" for one in of_rounds)
+        print(f"{way.name:40s} {rate:7.0f} pairs/s  {ratio:5.1f} x, by round {by_round}", flush=True)
+
+
+def tell_losses(data: Data, epochs: int, seeds: Sequence[int]) -> None:
+    """Prints the least loss on eval of each way that learns something else."""
     for way in WAYS:
         if not way.learns:
             continue
         least = []
-        for seed in options.seeds:
+        for seed in seeds:
             looks = Looks(*padded_arrays(data.splits["eval"], way.left), every=data.pairs / BATCH / LOOKS)
-            way.fit(data, options.epochs, seed, looks)
+            way.fit(data, epochs, seed, looks)
             least.append(min(looks.losses))
-        seeds = " ".join(f"{loss:.4f}" for loss in least)
-        print(f"{way.name:40s} least eval loss {np.mean(least):.4f}, by seed {seeds}", flush=True)
+        error = np.std(least) / max(1, len(least) - 1) ** 0.5
+        by_seed = " ".join(f"{loss:.4f}" for loss in least)
+        mean = f"{np.mean(least):.4f} (standard error {error:.4f})"
+        print(f"{way.name:40s} least eval loss {mean}, by seed {by_seed}", flush=True)
 
 
 def timed(data: Data, epochs: int, seed: int) -> list[float]:
