@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-pytestmark = pytest.mark.e2e
+# What is compared, and when it is too much, is in tests/components/test_data_gate.py.
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 QUICK = ("--set", "training.epochs=1", "--set", "gates.floors={}")
 CIPHER = str.maketrans("abcdefghijklmnopqrstuvwxyz", "nopqrstuvwxyzabcdefghijklm")
@@ -26,11 +27,12 @@ def verdict(project):
     return json.loads((project.workdir / "verdict.json").read_text())
 
 
-def test_data_that_has_changed_is_rejected(project, pairs):
+def test_a_span_is_compared_with_the_last_accepted_one(project, pairs):
     good = span(project, pairs, "good", 0)
     ran = project.kembar("run", *QUICK, *good)
     assert ran.status == 0, ran.err
     assert verdict(project)["notes"] == ["drift: no data was accepted before, nothing to compare with"]
+    [accepted] = (project.workdir / "artifacts" / "DataGate" / "verdict").iterdir()
 
     drifted = span(project, pairs, "drifted", 0, lambda text: text.lower().translate(CIPHER))
     ran = project.kembar("run", *QUICK, *drifted)
@@ -43,10 +45,7 @@ def test_data_that_has_changed_is_rejected(project, pairs):
     assert "with --set validation.drift=warn" in reason
     assert not (project.workdir / "verdict.json").exists()
 
-
-@pytest.mark.slow
-def test_rejected_data_leaves_nothing_to_compare_with(project, pairs):
-    [accepted] = (project.workdir / "artifacts" / "DataGate" / "verdict").iterdir()
+    # The rejected data left nothing to compare with.
     other = span(project, pairs, "other", 1)
     ran = project.kembar("run", *QUICK, *other, "--set", "gates.champion_margin=-3.0")
     assert ran.status == 0, ran.err

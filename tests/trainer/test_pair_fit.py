@@ -80,7 +80,7 @@ def test_matches_alone_teach_to_find_the_other_text(tmp_path):
     assert same > other
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])
+@pytest.mark.parametrize("optimizer", [pytest.param("adam", marks=pytest.mark.slow), "rmsprop"])
 def test_xla_gives_the_same_weights(optimizer, tmp_path):
     data = data_of("pair", tmp_path)
     plain, compiled = (

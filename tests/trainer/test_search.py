@@ -21,6 +21,8 @@ SPACES = {
     "vae": {"training.learning_rate": [0.001, 0.02], "model.encoder": [[5], [7, 3]]},
     "dense": {"training.learning_rate": [0.02, 0.1], "model.hidden": [[5], [7, 3]]},
 }
+# Each search compiles its model once a trial.
+SLOW_VAE = pytest.param("vae", marks=pytest.mark.slow)
 RATES = {"training.learning_rate": {"min": 1e-3, "max": 0.1, "log": True}}
 
 
@@ -44,7 +46,7 @@ def lines(caplog):
     return lambda: [record.getMessage() for record in caplog.records if record.name == PROGRESS.name]
 
 
-@pytest.mark.parametrize("kind", SPACES)
+@pytest.mark.parametrize("kind", ["pair", SLOW_VAE, "dense"])
 def test_a_trial_is_the_training(kind, tmp_path, lines):
     told = tuning(SPACES[kind], epochs=3)
     report = searched(kind, tmp_path, told)
@@ -79,7 +81,9 @@ def test_the_kept_epoch_is_the_one_that_training_keeps(kind, tmp_path):
     assert log.kept_epoch == (seen.argmax() if kind == "pair" else seen.argmin())
 
 
-@pytest.mark.parametrize("search", ["random", "bayesian", "grid"])
+@pytest.mark.parametrize(
+    "search", ["bayesian", *(pytest.param(other, marks=pytest.mark.slow) for other in ("random", "grid"))]
+)
 def test_the_seed_decides(search, tmp_path):
     def values(name, **options):
         told = tuning(trials=3, epochs=1, search=search, **options)

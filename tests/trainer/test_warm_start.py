@@ -170,7 +170,10 @@ def left(tmp_path):
     return make
 
 
-@pytest.mark.parametrize("kind", ["pair", "lstm", "classes", "dense", "vae"])
+@pytest.mark.parametrize(
+    "kind",
+    ["pair", "dense", "vae", *(pytest.param(other, marks=pytest.mark.slow) for other in ("lstm", "classes"))],
+)
 def test_where_no_epoch_is_better_the_start_remains(kind, left):
     changes = {"calibrated": False} if kind not in ("vae", "dense") else {}
     before, _, data = left(kind, **changes)
@@ -197,7 +200,7 @@ def test_a_start_that_is_beaten_does_not_remain(left):
     assert not np.array_equal(before.get_weights()[0], after.get_weights()[0])
 
 
-@pytest.mark.parametrize("kind", ["pair", "dense", "vae"])
+@pytest.mark.parametrize("kind", ["pair", "dense", pytest.param("vae", marks=pytest.mark.slow)])
 def test_a_warm_start_that_was_killed_ends_as_if_it_had_not_been(kind, left, tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "PAUSE", 0.0)
     _, _, data = left(kind)
