@@ -58,5 +58,6 @@ image:
 	$(CONTAINERS) build --build-arg VARIANT=$(VARIANT) --tag $(IMAGE) $(BUILD) \
 	  --build-arg FINGERPRINT=$$($(PYTHON) -m pipeline.fingerprint) .
 
+# The environment alone: runs/ has what is served.
 clean:
-	rm -rf .venv runs
+	rm -rf .venv

@@ -262,14 +262,21 @@ def components(
 
 
 def check_metrics(config: Config) -> None:
-    """Raises ConfigError where `[gates]` or `[tuning]` names a metric that is not measured there."""
+    """Raises ConfigError where a section names a metric that is not measured."""
     nothing = np.zeros((0, 1))
     known = family_of(config.spec).metrics(nothing, nothing, config.spec)
-    gates = config.gates
-    for key, names in (("floors", gates.floors), ("ceilings", gates.ceilings), ("metric", {gates.metric})):
+    gates, retraining = config.gates, config.retraining
+    named = {
+        "[gates] floors": gates.floors,
+        "[gates] ceilings": gates.ceilings,
+        "[gates] metric": {gates.metric} - {None},
+        "[retraining] floors": retraining.floors if retraining else {},
+        "[retraining] ceilings": retraining.ceilings if retraining else {},
+    }
+    for place, names in named.items():
         for name in names:
-            if name is not None and name not in known:
-                raise ConfigError(f"[gates] {key}: no metric {name!r}: there are {', '.join(sorted(known))}")
+            if name not in known:
+                raise ConfigError(f"{place}: no metric {name!r}: there are {', '.join(sorted(known))}")
     tuning.check_objective(config)
 
 

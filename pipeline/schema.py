@@ -12,6 +12,8 @@ from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from tfx.types import artifact_utils
 
 from components.atomic_pusher.files import replace_file
+from components.example_gen import spans
+from components.example_gen.config import Data
 from components.schema_gen.infer import Splits, infer_schema
 from pipeline import graph
 from pipeline.config import Config
@@ -24,10 +26,11 @@ _DESCRIBES = "StatisticsGen"
 
 
 def infer(source: str, config: Config, output: Path | None) -> str:
-    """The schema's text; written to `output` too, whole or not at all.
+    """The schema's text; written to `output` too, whole or not at all. Of spans the newest one is read.
 
     Raises:
-      ConfigError: a file of the data is missing or lacks a column, or `output` is there already.
+      ConfigError: a file of the data is missing or lacks a column, no span is complete, or `output` is there
+        already.
       DataRejected: too many rows cannot be used.
     """
     if output is not None and output.exists():
@@ -36,6 +39,8 @@ def infer(source: str, config: Config, output: Path | None) -> str:
     data = config.data.model_copy(update={"schema_file": None, "schema_text": None})
     config = config.model_copy(update={"data": data})
     preflight(source, config)
+    if data.pattern is not None:
+        config = config.model_copy(update={"data": _newest_span(source, data, data.pattern)})
     with tempfile.TemporaryDirectory(prefix="kembar-schema-") as folder:
         text = infer_schema(_describe(config, Path(folder)), data)
     text_format.Parse(text, schema_pb2.Schema())
@@ -43,6 +48,13 @@ def infer(source: str, config: Config, output: Path | None) -> str:
         output.parent.mkdir(parents=True, exist_ok=True)
         replace_file(output, text)
     return text
+
+
+def _newest_span(source: str, data: Data, pattern: str) -> Data:
+    complete = [span for span in spans.find(pattern, data.spans or spans.Spans()) if not span.waiting]
+    if not complete:
+        raise ConfigError(f"{source}: [data] pattern = {pattern!r}: no span is complete")
+    return data.of_span(complete[-1].files)
 
 
 def _describe(config: Config, folder: Path) -> Splits:

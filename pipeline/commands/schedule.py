@@ -21,7 +21,7 @@ app = typer.Typer(help="When the pipeline runs by itself: what [schedule] says."
 
 Output = Annotated[
     Path | None,
-    typer.Option("--output", help="a folder to write the files for systemd or cron to, and do nothing else"),
+    typer.Option("--output", help="a folder of files for systemd or cron to work on, and on nothing else"),
 ]
 
 
@@ -39,9 +39,9 @@ def apply_schedule(
     folder = Workdir.of(loaded, workdir)
     by = jobs.scheduler_of(loaded)
     if by == "kubeflow":
+        _refuse(output)
         kubeflow.apply_schedule(config, loaded, settings or (), folder, host, terminal)
-        if output is None:
-            _delete_here(jobs.name_of(loaded), by, terminal)
+        _delete_here(jobs.name_of(loaded), by, terminal)
         return
     from pipeline.scheduling import crontab, systemd
 
@@ -90,6 +90,7 @@ def delete_schedule(
     loaded = configuration.load(config, settings or ())
     folder, name = Workdir.of(loaded, workdir), jobs.name_of(loaded)
     if jobs.scheduler_of(loaded) == "kubeflow":
+        _refuse(output)
         _delete_here(name, "kubeflow", terminal)
         gone = kubeflow.delete_schedule(loaded, host, folder.root / "schedule.log", terminal)
         shown = loaded.pipeline.name.replace("_", "-")
@@ -124,6 +125,15 @@ def run_schedule(config: ConfigPath, settings: Settings = None, workdir: Folder 
     with signals_stop(loop):
         loop.run()
     say("ended")
+
+
+def _refuse(output: Path | None) -> None:
+    """Raises ConfigError for a folder of files where the schedule is a recurring run in a cluster."""
+    if output is not None:
+        raise ConfigError(
+            f"--output {output}: is for the files of systemd and cron, and this schedule is Kubeflow's: "
+            "leave it out, or set [schedule] by"
+        )
 
 
 def _delete_here(name: str, by: str, terminal: Terminal) -> None:

@@ -83,6 +83,11 @@ def configure(values: dict[str, Any], parameters: Parameters) -> Config:
 
 def _move_data(data: dict[str, Any], place: Path) -> None:
     """`place` is the file that `path` names, or the folder of the files that `train`, `eval`, `test` name."""
+    if data.get("pattern"):
+        raise ConfigError(
+            f"data_path = {str(place)!r}: [data] pattern says where the spans are: "
+            "put data.pattern=... into the run parameter settings"
+        )
     if data.get("path"):
         data["path"] = str(place)
         return

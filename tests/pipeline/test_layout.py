@@ -6,11 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline import config as configuration
 from pipeline import graph
 from pipeline.layout import NODES
+from trainer.errors import ConfigError
 
 CONFIG = """
 [pipeline]
@@ -43,6 +45,13 @@ def nodes_of(tmp_path: Path, text: str) -> set[str]:
 def test_every_node_of_a_graph_is_known_and_no_other(tmp_path):
     assert nodes_of(tmp_path, CONFIG + EVERYTHING) == NODES
     assert nodes_of(tmp_path, f'{CONFIG}path = "pairs.csv"') < NODES
+
+
+@pytest.mark.parametrize("key", ["floors", "ceilings"])
+def test_a_metric_that_nobody_measures_is_no_reason_to_train(tmp_path, key):
+    wrong = EVERYTHING.replace("[retraining]", f"[retraining]\n{key} = {{ nonsense = 1.0 }}")
+    with pytest.raises(ConfigError, match=rf"^\[retraining\] {key}: no metric 'nonsense': there are acc"):
+        nodes_of(tmp_path, CONFIG + wrong)
 
 
 def test_to_know_them_costs_no_import_of_tfx():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
@@ -51,3 +53,23 @@ def test_rows_that_cannot_be_used_are_no_ground_for_a_schema(project):
     (project.parent / "train.csv").write_text("a,b,score\none,two,nine\n")
     with pytest.raises(DataRejected, match=r"1 of 1 rows cannot be used"):
         infer(str(project), configuration.load(project), None)
+
+
+def test_of_spans_the_newest_complete_one_is_described(project):
+    text = CONFIG[: CONFIG.index("train =")] + CONFIG[CONFIG.index("text_a") :]
+    project.write_text(
+        text + 'pattern = "days/{YYYY}-{MM}-{DD}.csv"\nspans = { marker = "days/{YYYY}-{MM}-{DD}.ok" }\n'
+    )
+    with pytest.raises(ConfigError, match=r"twins\.toml: \[data\] pattern = .*: no span is complete"):
+        infer(str(project), configuration.load(project), None)
+    days = project.parent / "days"
+    days.mkdir()
+    for day, rows in ((1, 40), (2, 60), (3, 90)):
+        lines = "".join(f"one {n},two {n},{n % 6}\n" for n in range(rows))
+        (days / f"2026-11-0{day}.csv").write_text(f"a,b,score\n{lines}")
+    for day in (1, 2):
+        (days / f"2026-11-0{day}.ok").touch()
+    found = infer(str(project), configuration.load(project), None)
+    told = re.search(r"from eval (\d+), test (\d+), train (\d+) rows", found)
+    assert told is not None
+    assert sum(map(int, told.groups())) == 60

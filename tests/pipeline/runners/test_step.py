@@ -9,7 +9,8 @@ import pytest
 from pipeline import config as configuration
 from pipeline.notify import WEBHOOK
 from pipeline.runners.kubeflow import cluster_values
-from pipeline.runners.step import CONCLUDE, PASSWORD, USER, Parameters, run_step
+from pipeline.runners.step import CONCLUDE, PASSWORD, USER, Parameters, configure, run_step
+from trainer.errors import ConfigError
 
 CONFIG = """
 [pipeline]
@@ -100,3 +101,16 @@ def test_what_nobody_thought_of_is_one_line_too(run, webhook, monkeypatch):
     assert webhook.heard == []
     assert run(CONCLUDE) == (1, "kembar: error: Conclude: ZeroDivisionError: no idea")
     assert len(webhook.heard) == 1
+
+
+def test_a_data_path_is_not_for_spans(tmp_path):
+    path = tmp_path / "twins.toml"
+    text = CONFIG.format(mount=tmp_path, port=1)
+    path.write_text(text.replace("path = ", "pattern = ", 1).replace("pairs.csv", "{YYYY}-{MM}-{DD}.csv"))
+    values = cluster_values(path, configuration.read(path))
+    with pytest.raises(
+        ConfigError, match=r"data_path = .*elsewhere': \[data\] pattern says where the spans are"
+    ):
+        configure(values, Parameters(data_path="elsewhere"))
+    moved = configure(values, Parameters(settings=("data.pattern={SPAN}.csv",)))
+    assert str(moved.data.pattern).endswith("{SPAN}.csv")

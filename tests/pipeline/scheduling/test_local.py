@@ -343,3 +343,11 @@ def test_without_the_section_there_is_nothing_to_apply_but_what_was_can_go(machi
         schedule("apply", machine)
     schedule("delete", machine)
     assert capfd.readouterr().out.endswith("kembar-twins: deleted\n")
+
+
+@pytest.mark.parametrize("name", ["apply", "delete"])
+def test_a_folder_of_files_is_not_for_a_schedule_of_a_cluster(machine, name):
+    machine.config.write_text(machine.config.read_text() + '[kubeflow]\nimage = "i"\nvolume_claim = "c"\n')
+    with pytest.raises(ConfigError, match="is for the files of systemd and cron"):
+        schedule(name, machine, "--output", machine.root / "out", "--set", "schedule.by=kubeflow")
+    assert not (machine.root / "out").exists()
