@@ -18,7 +18,6 @@ the ways do. Ways that differ in speed alone are left out there.
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -35,7 +34,7 @@ import tensorflow as tf
 from pair_quality import load, vocabulary
 
 from pipeline import config as configuration
-from trainer.batching import POOL_ROWS, make_dataset
+from trainer.batching import POOL_ROWS, make_dataset, steps
 from trainer.config import PairModel
 from trainer.devices import STEPS_PER_EXECUTION
 from trainer.encoders import build_tower
@@ -125,7 +124,7 @@ def by_length(split: Split, epochs: int, seed: int) -> tuple[Any, list[Any]]:
     order = Order(draws(seed, epochs, 2))
     pools = tf.data.Dataset.from_tensor_slices(split).batch(POOL_ROWS)
     batches = make_dataset(pools, BATCH, order=order, cache=True, all_epochs=True)
-    return in_passes(batches, math.ceil(len(split["label"]) / BATCH)), [order]
+    return in_passes(batches, steps([split["label"]], BATCH)), [order]
 
 
 def _dense(row: Split) -> tuple[dict[str, tf.Tensor], tf.Tensor]:

@@ -37,10 +37,10 @@ def infer(source: str, config: Config, output: Path | None) -> str:
         raise ConfigError(f"--output {output}: is there already: remove it, or name another file")
     # The schema that the configuration names may be the one that is to be written.
     data = config.data.model_copy(update={"schema_file": None, "schema_text": None})
+    if data.pattern is not None:
+        data = _newest_span(source, data, data.pattern)
     config = config.model_copy(update={"data": data})
     preflight(source, config)
-    if data.pattern is not None:
-        config = config.model_copy(update={"data": _newest_span(source, data, data.pattern)})
     with tempfile.TemporaryDirectory(prefix="kembar-schema-") as folder:
         text = infer_schema(_describe(config, Path(folder)), data)
     text_format.Parse(text, schema_pb2.Schema())

@@ -56,8 +56,8 @@ def in_passes(batches: tf.data.Dataset, steps: int) -> tf.data.Dataset:
     """A dataset of `steps` elements, of which each pass goes on in `batches` where the one before ended.
 
     It takes longer to make an iterator of nested datasets than to train a small network for ten steps, so all
-    epochs share one, which also reads ahead from one epoch into the next. For one device: Keras and
-    TensorFlow take batches that they do not train on where several devices share them.
+    epochs share one, which also reads ahead from one epoch into the next. For one device: where several share
+    a batch, Keras and TensorFlow take some that they do not train on, and later passes would begin too late.
     """
     with tf.device(HOST):
         going_on = iter(batches)

@@ -159,9 +159,12 @@ def _train_on_ids(
         tokens=training.tokens_per_batch,
         all_epochs=parts == 1,
     )
-    whole = tf.data.experimental.assert_cardinality(count)
+    if parts == 1:
+        train = in_passes(train, count)
+    else:
+        train = train.apply(tf.data.experimental.assert_cardinality(count))
     batches = Batches(
-        in_passes(train, count) if parts == 1 else train.apply(whole),
+        train,
         make_dataset(pools["eval"], _EVAL_ROWS_PRETRAINED if pretrained_tower else _EVAL_ROWS, cache=True),
         order,
     )

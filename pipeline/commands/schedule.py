@@ -39,7 +39,7 @@ def apply_schedule(
     folder = Workdir.of(loaded, workdir)
     by = jobs.scheduler_of(loaded)
     if by == "kubeflow":
-        _refuse(output)
+        _refuse_output(output)
         kubeflow.apply_schedule(config, loaded, settings or (), folder, host, terminal)
         _delete_here(jobs.name_of(loaded), by, terminal)
         return
@@ -90,7 +90,7 @@ def delete_schedule(
     loaded = configuration.load(config, settings or ())
     folder, name = Workdir.of(loaded, workdir), jobs.name_of(loaded)
     if jobs.scheduler_of(loaded) == "kubeflow":
-        _refuse(output)
+        _refuse_output(output)
         _delete_here(name, "kubeflow", terminal)
         gone = kubeflow.delete_schedule(loaded, host, folder.root / "schedule.log", terminal)
         shown = loaded.pipeline.name.replace("_", "-")
@@ -127,7 +127,7 @@ def run_schedule(config: ConfigPath, settings: Settings = None, workdir: Folder 
     say("ended")
 
 
-def _refuse(output: Path | None) -> None:
+def _refuse_output(output: Path | None) -> None:
     """Raises ConfigError for a folder of files where the schedule is a recurring run in a cluster."""
     if output is not None:
         raise ConfigError(

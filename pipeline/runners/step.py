@@ -133,7 +133,7 @@ def _run_step(
     _check_volume(workdir.root)
     if node != CONCLUDE and is_over(records):
         records.write_step(Step(node, SKIPPED))
-        print(f"{node}: left out: nothing is to be trained", flush=True)  # noqa: T201
+        _tell(f"{node}: left out: nothing is to be trained")
         return 0
     # Here and not above: it takes seconds, and a wrong parameter should not.
     from pipeline import graph
@@ -175,7 +175,7 @@ def _end(step: Step, config: Config, launcher: Launcher, records: Records, execu
     if step.error is not None:
         traceback.print_exception(step.error)
     records.write_step(step)
-    print(f"{step.id}: {step.state} in {step.seconds:.1f} s, {step.peak_memory_mb} MB", flush=True)  # noqa: T201
+    _tell(f"{step.id}: {step.state} in {step.seconds:.1f} s, {step.peak_memory_mb} MB")
     if step.state == FAILED:
         return _failed(step)
     if step.state == SKIPPED:
@@ -260,13 +260,18 @@ def _verdict(launcher: Launcher, records: Any) -> int:
     if EXIT_CODES[found["status"]]:
         _say_why(f"{found['status']}: {found['reason']}")
     else:
-        print(f"{found['status']}: {found['reason']}", flush=True)  # noqa: T201
+        _tell(f"{found['status']}: {found['reason']}")
     return EXIT_CODES[found["status"]]
+
+
+def _tell(line: str) -> None:
+    """One line of the pod's log."""
+    print(line, flush=True)  # noqa: T201 - a container's stdout is its log
 
 
 def _say_why(reason: str) -> None:
     """One line where a person looks: the end of the log, and the pod's own message."""
-    print(f"kembar: error: {reason}", file=sys.stderr, flush=True)  # noqa: T201
+    print(f"kembar: error: {reason}", file=sys.stderr, flush=True)  # noqa: T201 - as every command ends
     try:
         if _TERMINATION_LOG.exists():
             _TERMINATION_LOG.write_text(reason[:4_000])

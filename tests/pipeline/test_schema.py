@@ -73,3 +73,7 @@ def test_of_spans_the_newest_complete_one_is_described(project):
     told = re.search(r"from eval (\d+), test (\d+), train (\d+) rows", found)
     assert told is not None
     assert sum(map(int, told.groups())) == 60
+    (days / "2026-11-03.csv").write_text("a,c,score\none,two,1\n")
+    (days / "2026-11-03.ok").touch()
+    with pytest.raises(ConfigError, match=r"2026-11-03\.csv.* 'b'"):
+        infer(str(project), configuration.load(project), None)

@@ -21,8 +21,6 @@ SPACES = {
     "vae": {"training.learning_rate": [0.001, 0.02], "model.encoder": [[5], [7, 3]]},
     "dense": {"training.learning_rate": [0.02, 0.1], "model.hidden": [[5], [7, 3]]},
 }
-# Each search compiles its model once a trial.
-SLOW_VAE = pytest.param("vae", marks=pytest.mark.slow)
 RATES = {"training.learning_rate": {"min": 1e-3, "max": 0.1, "log": True}}
 
 
@@ -46,7 +44,7 @@ def lines(caplog):
     return lambda: [record.getMessage() for record in caplog.records if record.name == PROGRESS.name]
 
 
-@pytest.mark.parametrize("kind", ["pair", SLOW_VAE, "dense"])
+@pytest.mark.parametrize("kind", ["pair", pytest.param("vae", marks=pytest.mark.slow), "dense"])
 def test_a_trial_is_the_training(kind, tmp_path, lines):
     told = tuning(SPACES[kind], epochs=3)
     report = searched(kind, tmp_path, told)

@@ -63,8 +63,7 @@ class Machine:
         self.cron = root / "cron.d"
         self.state = root / "state"
 
-    @property
-    def calls(self) -> list[str]:
+    def take_calls(self) -> list[str]:
         """What changes systemctl was told to make since the last look."""
         path = self.state / "calls"
         told = path.read_text().splitlines() if path.exists() else []

@@ -41,18 +41,18 @@ def test_a_timer_is_made_once(machine, capfd):
     assert out == SAID.format("created", "systemd")
     assert "loginctl enable-linger" in err
     assert names(machine.units) == UNITS
-    assert machine.calls == ["daemon-reload", "enable --now kembar-twins.timer"]
+    assert machine.take_calls() == ["daemon-reload", "enable --now kembar-twins.timer"]
     schedule("apply", machine)
     assert capfd.readouterr() == (SAID.format("unchanged", "systemd"), "")
-    assert machine.calls == []
+    assert machine.take_calls() == []
 
 
 def test_a_changed_timer_replaces_the_old_one(machine, capfd):
     schedule("apply", machine)
-    machine.calls  # noqa: B018 - forgets them
+    machine.take_calls()
     schedule("apply", machine, "--set", "schedule.timezone=UTC")
     assert ": replaced: systemd, cron 30 3 * * mon-fri, UTC" in capfd.readouterr().out
-    assert machine.calls == ["daemon-reload", "restart kembar-twins.timer"]
+    assert machine.take_calls() == ["daemon-reload", "restart kembar-twins.timer"]
     timer = (machine.units / "kembar-twins.timer").read_text()
     assert "\nOnCalendar=Mon,Tue,Wed,Thu,Fri *-*-* 03:30:00 UTC\n" in timer
 
@@ -64,7 +64,7 @@ def test_a_timer_is_switched_off_and_on(machine, capfd):
     schedule("apply", machine)
     said = [line.split(": ")[1] for line in capfd.readouterr().out.splitlines()]
     assert said == ["created", "disabled", "unchanged", "enabled"]
-    assert machine.calls[2:] == ["disable --now kembar-twins.timer", "enable --now kembar-twins.timer"]
+    assert machine.take_calls()[2:] == ["disable --now kembar-twins.timer", "enable --now kembar-twins.timer"]
 
 
 def test_a_timer_that_was_stopped_by_hand_is_started_again(machine, capfd):
@@ -114,20 +114,20 @@ def test_a_change_that_systemd_was_not_told_of_is_told_the_next_time(machine, ca
         schedule("apply", machine, *changed)
         (machine.state / "reachable").touch()
     capfd.readouterr()
-    machine.calls  # noqa: B018 - forgets them
+    machine.take_calls()
     for done, calls in (
         ("reloaded", ["daemon-reload", "restart kembar-twins.timer"]),
         ("unchanged", []),
     ):
         schedule("apply", machine, *changed)
         assert capfd.readouterr().out.startswith(f"schedule kembar-twins: {done}: systemd, ")
-        assert machine.calls == calls
+        assert machine.take_calls() == calls
     # One that is switched off stays off.
     (machine.state / "on-kembar-twins.timer").unlink()
     (machine.state / "loaded" / UNITS[0]).unlink()
     schedule("apply", machine, *changed, "--set", "schedule.enabled=false")
     assert capfd.readouterr().out.startswith("schedule kembar-twins: reloaded: systemd, ")
-    assert machine.calls == ["daemon-reload"]
+    assert machine.take_calls() == ["daemon-reload"]
 
 
 def test_a_timer_is_listed_and_deleted(machine, capfd):
@@ -150,11 +150,11 @@ def test_a_timer_is_listed_and_deleted(machine, capfd):
     ]
     assert " 03:30 CE" in row
     assert str(machine.config) in row
-    machine.calls  # noqa: B018 - forgets them
+    machine.take_calls()
     for done in ("deleted", "there was none"):
         schedule("delete", machine)
         assert capfd.readouterr().out == f"schedule kembar-twins: {done}\n"
-    assert machine.calls == ["disable --now kembar-twins.timer", "daemon-reload"]
+    assert machine.take_calls() == ["disable --now kembar-twins.timer", "daemon-reload"]
     assert names(machine.units) == ["kembar-of-others.timer"]
 
 
@@ -191,7 +191,7 @@ def test_systemd_finds_nothing_wrong_with_the_units(machine, cron):
     output = machine.root / "out"
     schedule("apply", machine, "--output", output, "--set", f"schedule.cron={cron}", "--set", NASTY)
     assert names(output) == UNITS
-    assert machine.calls == []
+    assert machine.take_calls() == []
     verified = subprocess.run(
         ["systemd-analyze", "verify", "--user", *(output / name for name in UNITS)],
         capture_output=True, text=True, timeout=60, env={**os.environ, "XDG_RUNTIME_DIR": str(output)},
@@ -237,7 +237,7 @@ def test_an_entry_is_made_once_and_takes_the_place_of_a_timer(machine, capfd):
         assert out == SAID.format(done, "cron")
         assert ("the one by systemd was deleted" in err) == (done == "created")
     assert names(machine.units) == []
-    assert "disable --now kembar-twins.timer" in machine.calls
+    assert "disable --now kembar-twins.timer" in machine.take_calls()
     lines = (machine.cron / "kembar-twins").read_text().splitlines()
     assert lines[2:4] == ["SHELL=/bin/sh", "CRON_TZ=Europe/Berlin"]
     assert lines[4].startswith(f"30 3 * * 1-5 {USER} cd ")
