@@ -82,6 +82,12 @@ def steps(
     return sum(math.ceil((len(pool) - len(pool) % parts) / batch_size) for pool in pools)
 
 
+def rows_within(pools: Iterable[Features], rows: int, tokens: int) -> int:
+    """Rows of a batch, `rows` at most, so that no batch of one text of each pair has more padded tokens."""
+    longest = max((int(tf.reduce_max(lengths(pool))) for pool in pools), default=1)
+    return max(1, min(rows, tokens // max(1, longest)))
+
+
 def lengths(pool: Features) -> tf.Tensor:
     """Tokens of the longer text of each pair, int64 [rows]."""
     rows = _to_ragged(pool)

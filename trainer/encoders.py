@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 from trainer.config import PairModel
@@ -29,8 +30,7 @@ class WeightedSum(keras.layers.Layer):
 
     def call(self, ids: Any, vectors: Any, weights: Any) -> Any:
         """Ids [batch, length], vectors [batch, length, dim], weights [batch, length, 1] to [batch, dim]."""
-        same = ops.cast(ids[:, :, None] == ids[:, None, :], vectors.dtype)
-        repeats = ops.sum(same, axis=-1, keepdims=True)
+        repeats = ops.cast(_repeats(ids), vectors.dtype)[:, :, None]
         present = ops.cast(ids[:, :, None] != PADDING, vectors.dtype)
         # A product of matrices, so that no second tensor of the size of `vectors` is made.
         return ops.squeeze(ops.matmul(ops.transpose(weights * present / repeats, (0, 2, 1)), vectors), axis=1)
@@ -144,6 +144,15 @@ def mean_over_tokens(ids: Any, vectors: Any) -> Any:
     """Vectors [batch, length, dim] to the mean of those that are no padding, [batch, dim]; none: zeros."""
     present = ops.cast(_present(ids)[:, :, None], vectors.dtype)
     return ops.sum(vectors * present, axis=1) / ops.maximum(ops.sum(present, axis=1), 1)
+
+
+def _repeats(ids: Any) -> Any:
+    """How often each id of a text is in that text, int [batch, length]."""
+    # One number for each id of each text. To compare a text's ids with each other takes length ** 2 numbers.
+    texts = tf.range(tf.shape(ids, tf.int64)[0])[:, None]
+    _, at = tf.unique(tf.reshape(texts * (tf.reduce_max(ids) + 1) + ids, [-1]))
+    counts = tf.math.unsorted_segment_sum(tf.ones_like(at), at, tf.size(at))
+    return tf.reshape(tf.gather(counts, at), tf.shape(ids))
 
 
 def _vectors(ids: Any, model: PairModel, rows: int) -> Any:

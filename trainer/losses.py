@@ -161,6 +161,8 @@ LOSSES: dict[str, Loss] = {
     "correlation": correlation,
     "cosent": cosent,
 }
+# What compares rows of different labels, and is constant where there are none.
+COMPARING: dict[Loss, str] = {correlation: "correlation", cosent: "cosent"}
 
 
 def _squares(labels: Any, scores: Any) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from trainer.clipping import Adam
 from trainer.config import Training
 from trainer.rmsprop import RowRMSprop
 from trainer.vae.config import VaeTraining
@@ -41,7 +42,7 @@ def make_optimizer(training: Training, steps_per_epoch: int, parts: int = 1) -> 
         config["weight_decay"] = training.weight_decay
     if training.clip_norm:
         config["global_clipnorm"] = training.clip_norm / parts
-    kinds = {"adam": keras.optimizers.Adam, "rmsprop": RowRMSprop}
+    kinds: dict[str, type[keras.optimizers.Optimizer]] = {"adam": Adam, "rmsprop": RowRMSprop}
     optimizer = kinds[training.optimizer](**config)
     if training.weight_decay:
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])

@@ -11,18 +11,18 @@ import numpy as np
 import tensorflow as tf
 
 from trainer import devices, pretrained, workers
-from trainer.batching import POOL_ROWS, make_dataset, steps
+from trainer.batching import POOL_ROWS, make_dataset, rows_within, steps
 from trainer.calibration import finish
 from trainer.checkpoint import Checkpoint
 from trainer.config import PairModel, Training
 from trainer.encoders import TOKEN_TABLE, build_tower
 from trainer.errors import KembarError
-from trainer.features import IDS_A, IDS_B, LABEL, PRIMARY, Label
+from trainer.features import IDS_A, IDS_B, LABEL, Label
 from trainer.fitting import EARLY_STOPPING, Data, EvalMetric, Progress, TrainingLog, announce
 from trainer.heads import build_head, build_in_batch, build_pair
+from trainer.held_out import scored, watched
 from trainer.kernels import lstm_kernels, lstms
 from trainer.losses import Loss, balanced, make_loss, shared
-from trainer.metrics import pair_metrics
 from trainer.optimizers import make_optimizer
 from trainer.order import HOST, Order, draws, in_passes, row_batches
 from trainer.spec import Spec, narrow
@@ -31,6 +31,8 @@ from trainer.vectors import start_vectors
 from trainer.warm_start import Start, carry_over, growth
 
 _EVAL_ROWS = 1_024
+# With 256 dimensions half a GB: one long text pads all of its batch.
+_EVAL_TOKENS = 2**19
 _XLA_MULTIPLE = 8
 # Where the rows of a batch cost more: 64 texts of 100 word pieces are 5 GB in a BERT of 12 layers.
 _EVAL_ROWS_PRETRAINED = 64
@@ -134,7 +136,7 @@ def _frozen(data: Data, spec: Spec, config: PairModel, pools: Pools) -> tuple[ke
     model, log = _train(data, spec, build, survey, batches, survey.pairs // size)
     served.get_layer("tower").get_layer("top").set_weights(model.get_layer("top").get_weights())
     served.get_layer("head").set_weights(model.get_layer("head").get_weights())
-    log.details |= finish(served, *_judged(model, batches.held_out), spec)
+    log.details |= finish(served, *scored(model, batches.held_out), spec)
     log.parameters = served.count_params()
     return served, log
 
@@ -163,16 +165,14 @@ def _train_on_ids(
         train = in_passes(train, count)
     else:
         train = train.apply(tf.data.experimental.assert_cardinality(count))
-    batches = Batches(
-        train,
-        make_dataset(pools["eval"], _EVAL_ROWS_PRETRAINED if pretrained_tower else _EVAL_ROWS, cache=True),
-        order,
-    )
+    most = _EVAL_ROWS_PRETRAINED if pretrained_tower else _EVAL_ROWS
+    held_out = make_dataset(pools["eval"], rows_within(pools["eval"], most, _EVAL_TOKENS), cache=True)
+    batches = Batches(train, held_out, order)
     model, log = _train(data, spec, lambda: build(True), survey, batches, count)
     # Served in float32 and on any machine, whatever it was trained in and on.
     served = build(False)
     served.set_weights(model.get_weights())
-    log.details |= finish(served, *_judged(served, batches.held_out), spec)
+    log.details |= finish(served, *scored(served, batches.held_out), spec)
     return served, log
 
 
@@ -205,7 +205,7 @@ def _train(
         # Keras would make its variables inside the first step, where several workers cannot.
         trained.optimizer.build(trained.trainable_variables)
     devices.check_shares(training.batch_size, survey.pairs, parts)
-    metric, measure = _watched(model, trained, loss, batches.held_out, label)
+    metric, measure = watched(model, trained, loss, batches.held_out, label)
     stopping = keras.callbacks.EarlyStopping(
         f"eval_{metric}",
         mode="min" if metric == "loss" else "max",
@@ -241,29 +241,6 @@ def _train(
     return model, log
 
 
-def _watched(
-    model: keras.Model, trained: keras.Model, loss: Loss, held_out: tf.data.Dataset, label: Label
-) -> tuple[str, Callable[[], float]]:
-    """The metric of the eval split that training watches, and how it is measured.
-
-    Where all labels are one, as with matches alone, no metric is defined, and it is the loss.
-    """
-
-    @tf.function(reduce_retracing=True)
-    def score(texts: Any) -> Any:
-        return model(texts, training=False)
-
-    @tf.function(reduce_retracing=True)
-    def lose(texts: Any, labels: Any) -> Any:
-        return loss(labels, trained(texts, training=False))
-
-    metric = PRIMARY[label.kind]
-    seen = np.unique(np.concatenate([labels.numpy() for _, labels in held_out]))
-    if len(seen) < 2 and label.kind != "classes":
-        return "loss", lambda: float(np.mean([lose(texts, labels).numpy() for texts, labels in held_out]))
-    return metric, lambda: pair_metrics(*_judged(score, held_out), label)[metric]
-
-
 def _encoder(model: keras.Model) -> str:
     """The layer of a pair's model that makes vectors: the whole tower, or what is behind a frozen one."""
     return "tower" if "tower" in {layer.name for layer in model.layers} else "top"
@@ -274,13 +251,6 @@ def _rows(pools: tf.data.Dataset) -> tuple[tf.RaggedTensor, tf.RaggedTensor, np.
     found = list(pools)
     ids = (tf.concat([pool[name] for pool in found], axis=0) for name in (IDS_A, IDS_B))
     return *ids, np.concatenate([pool[LABEL].numpy() for pool in found]).ravel().astype(np.float32)
-
-
-def _judged(model: Callable[..., Any], held_out: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Labels [rows] and scores [rows, 1 or classes] of the eval split."""
-    found = [(label.numpy(), model(texts).numpy()) for texts, label in held_out]
-    labels, scores = zip(*found, strict=True)
-    return np.concatenate(labels), np.concatenate(scores)
 
 
 def _named(columns: Any) -> tuple[dict[str, Any], Any]:

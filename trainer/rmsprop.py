@@ -8,9 +8,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from trainer.clipping import ClipsSums, row_sums
+
 
 @keras.saving.register_keras_serializable("kembar")
-class RowRMSprop(keras.optimizers.RMSprop):
+class RowRMSprop(ClipsSums, keras.optimizers.RMSprop):
     """Tieleman and Hinton 2012, "Lecture 6.5 - rmsprop", without momentum, for tables of many rows.
 
     A row whose gradient is 0 does not move, and its mean square only shrinks, by rho a step. So both are made
@@ -39,8 +41,8 @@ class RowRMSprop(keras.optimizers.RMSprop):
             return
         place = self._get_variable_index(variable)
         velocity, seen = self._velocities[place].value, self._seen[place].value
-        rows, at = tf.unique(gradient.indices)
-        slope = tf.math.unsorted_segment_sum(gradient.values, at, tf.size(rows))
+        summed = row_sums(gradient)
+        rows, slope = summed.indices, summed.values
         step = tf.cast(self.iterations.value, tf.int64) + 1
         gone = tf.cast(step - tf.gather(seen, rows), slope.dtype)[:, None]
         square = tf.gather(velocity, rows) * self.rho**gone + (1 - self.rho) * tf.square(slope)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.batching import lengths, make_dataset, steps
+from trainer.batching import lengths, make_dataset, rows_within, steps
 from trainer.order import Order, draws, in_passes
 
 SIZE = 8
@@ -194,3 +194,20 @@ def test_seed_and_epoch_decide_the_order_under_a_budget() -> None:
 def test_a_pair_longer_than_the_budget_is_a_batch_of_its_own() -> None:
     sizes = [len(labels) for _, labels in make_dataset(pools(12, 12), SIZE, order=shuffled(), tokens=1)]
     assert sizes == [1] * 12
+
+
+@pytest.mark.parametrize(("tokens", "rows"), [(10_000, 100), (50, 5), (10, 1), (3, 1)])
+def test_one_long_text_makes_batches_of_fewer_rows(tokens: int, rows: int) -> None:
+    long = tf.ragged.constant([[1], [1] * 10, []], dtype=tf.int64)
+    pool = {"ids_a": long, "ids_b": long[::-1], "label": [0.0] * 3}
+    found = rows_within([pool], 100, tokens)
+    assert found == rows
+    batches = [ids["ids_a"].shape for ids, _ in make_dataset(tf.data.Dataset.from_tensors(pool), found)]
+    assert sum(height for height, _ in batches) == 3
+    assert all(height == 1 or height * width <= tokens for height, width in batches)
+
+
+def test_no_rows_or_no_tokens_are_no_reason_for_fewer_rows() -> None:
+    empty = tf.ragged.constant([[]], dtype=tf.int64, ragged_rank=1)
+    assert rows_within([], 100, 10) == 10
+    assert rows_within([{"ids_a": empty, "ids_b": empty, "label": [0.0]}], 100, 1_000) == 100

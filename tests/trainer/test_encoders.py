@@ -48,6 +48,21 @@ def test_average_is_the_weighted_sum_of_token_vectors_each_token_once() -> None:
     np.testing.assert_allclose(tower(np.array([[2, 5, 5, 5, 0]])).numpy()[0], expected, atol=1e-6)
 
 
+def test_average_counts_a_token_in_each_text_for_itself() -> None:
+    tower = build_tower(small("average"), ROWS)
+    ids = np.random.default_rng(1).integers(0, ROWS, (20, 12))
+    vectors = tower.get_layer("tokens").get_weights()[0]
+    expected = [sum(vectors[token] for token in {*text} - {0}) for text in ids.tolist()]
+    np.testing.assert_allclose(tower(ids).numpy(), expected, atol=1e-5)
+
+
+def test_average_bears_a_text_of_100_000_tokens() -> None:
+    # Each token compared with each other one would be 160 GB.
+    tower = build_tower(small("average"), ROWS)
+    long, short = tower(np.array([[2, 5] * 50_000, [2, 5] + [0] * 99_998])).numpy()
+    np.testing.assert_allclose(long, short, rtol=1e-3)
+
+
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_all_but_the_average_read_tokens_in_order(encoder: str) -> None:
     tower = build_tower(small(encoder), ROWS)
