@@ -32,6 +32,7 @@ from trainer.baselines import METHODS
 from trainer.config import PairModel
 from trainer.features import IDS_A, IDS_B, LABEL, PRIMARY, TEXT_A, TEXT_B, Label
 from trainer.fitting import Data
+from trainer.folders import folder_of
 from trainer.metrics import pair_metrics
 from trainer.spec import narrow
 from trainer.survey import FIRST_ID, VOCABULARY
@@ -157,7 +158,7 @@ def train(
         for split in ("eval", "test"):
             pools = rows.pools(split, 64)
             if model.encoder == "pretrained":
-                piece = pretrained.WordPiece(pretrained.folder_of(model), model.max_tokens)
+                piece = pretrained.WordPiece(folder_of(model), model.max_tokens)
                 pools = pools.map(piece.pool)
             scores = np.concatenate([forward(_padded(pool)).numpy() for pool in pools])
             low, high = (0.0, 1.0) if label.classes else label.bounds

@@ -10,6 +10,8 @@ from components.example_gen.reader import check_columns
 from pipeline.config import Config
 from trainer.config import PairModel
 from trainer.errors import ConfigError, KembarError
+from trainer.folders import check_folder, check_layers
+from trainer.vectors import check_vectors
 
 
 def preflight(source: str, config: Config) -> None:
@@ -41,12 +43,10 @@ def preflight(source: str, config: Config) -> None:
 def _check_files(source: str, config: Config) -> None:
     """What is inside the files."""
     if isinstance(config.model, PairModel) and (config.model.weights or config.model.token_vectors):
-        from trainer.pretrained import check_folder
-        from trainer.vectors import check_vectors
-
         try:
             if config.model.weights is not None:
                 check_folder(config.model.weights)
+                check_layers(config.model)
             check_vectors(config.model)
         except ConfigError as error:
             raise ConfigError(f"{source}: {error}") from None

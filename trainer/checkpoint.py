@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainer import workers
-from trainer.fitting import PROGRESS
+from trainer.progress import PROGRESS
 
 FILE = "training.npz"
 # Nobody comes back to what was left that many days ago: its data, configuration or code is another by now.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
@@ -50,6 +51,12 @@ class PairModel(Section):
     frozen: bool = Field(
         True, description="pretrained weights stay: texts are embedded once, projection and head are trained"
     )
+    layers: tuple[PositiveInt, ...] | None = Field(
+        None,
+        min_length=1,
+        description="layers of pretrained weights, from 1, whose means side by side are a text's vector; "
+        "left out: the last",
+    )
     trunk_dropout: float | None = Field(
         None,
         ge=0,
@@ -85,6 +92,10 @@ class PairModel(Section):
             raise ValueError("encoder = 'pretrained' needs weights, the folder of a BERT")
         if self.encoder == "pretrained" and self.token_vectors is not None:
             raise ValueError("encoder = 'pretrained' has vectors of its own: remove token_vectors")
+        if self.layers is not None and self.encoder != "pretrained":
+            raise ValueError("layers is for encoder = 'pretrained': remove it, or set that")
+        if self.layers is not None and any(a >= b for a, b in itertools.pairwise(self.layers)):
+            raise ValueError(f"layers must rise, got {list(self.layers)}")
         if self.trunk_dropout is not None and (self.encoder != "pretrained" or self.frozen):
             raise ValueError(
                 "trunk_dropout is for encoder = 'pretrained' with frozen = false: remove it, or set these"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections.abc import Callable
@@ -14,12 +13,11 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from trainer.errors import KembarError
+from trainer.progress import PROGRESS
 
 if TYPE_CHECKING:
     from trainer.warm_start import Base
 
-# The command line shows what comes through here, line by line.
-PROGRESS = logging.getLogger("kembar.progress")
 # What Keras' EarlyStopping knows, besides the best weights.
 EARLY_STOPPING = ("wait", "stopped_epoch", "best", "best_epoch")
 

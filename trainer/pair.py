@@ -31,6 +31,7 @@ EVALUATION = PairModel.EVALUATION
 SHAPE = (
     "encoder",
     "weights",
+    "layers",
     "frozen",
     "head",
     "hidden",

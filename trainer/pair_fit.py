@@ -19,6 +19,7 @@ from trainer.encoders import TOKEN_TABLE, build_tower
 from trainer.errors import KembarError
 from trainer.features import IDS_A, IDS_B, LABEL, Label
 from trainer.fitting import EARLY_STOPPING, Data, EvalMetric, Progress, TrainingLog, announce
+from trainer.folders import folder_of
 from trainer.heads import build_head, build_in_batch, build_pair
 from trainer.held_out import scored, watched
 from trainer.kernels import lstm_kernels, lstms
@@ -58,7 +59,7 @@ def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
             raise KembarError(f"the {split} split has no row: give [data] files or [data] split more rows")
     if config.encoder != "pretrained":
         return _from_scratch(data, spec, config)
-    piece = pretrained.WordPiece(pretrained.folder_of(config), config.max_tokens)
+    piece = pretrained.WordPiece(folder_of(config), config.max_tokens)
     pools = {split: data.pools(split, POOL_ROWS).map(piece.pool) for split in ("train", "eval")}
     return (_frozen if config.frozen else _fine_tuned)(data, spec, config, pools)
 

@@ -6,7 +6,6 @@ pickle is read. KerasHub and tensorflow-text come with the extra `pretrained` an
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -20,36 +19,14 @@ from trainer.config import PairModel
 from trainer.encoders import PADDING, mean_over_tokens
 from trainer.errors import ConfigError
 from trainer.features import IDS_A, IDS_B, LABEL, TEXT_A, TEXT_B
-from trainer.fitting import PROGRESS
+from trainer.folders import check_folder, folder_of, named_layers
+from trainer.progress import PROGRESS
 
 TRUNK = "trunk"
-_NEEDED = ("keras_hub", "tensorflow_text", "safetensors")
-# What a folder's weights may be in; a pickle is not among them.
-_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "model.weights.h5", "model.weights.json")
 _VOCABULARIES = ("vocab.txt", "assets/tokenizer/vocabulary.txt", "tokenizer/assets/vocabulary.txt")
 # Texts embedded at once.
 _ROWS = 64
 _TOLD = 5_000
-
-
-def check_folder(folder: Path | None, key: str = "weights") -> None:
-    """Refuses, before anything starts, a folder that no tower can be made of; `key` of [model] names it.
-
-    Raises:
-      ConfigError: the extra is not installed, or what the folder lacks.
-    """
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ConfigError(
-            f"[model] {key} = '{folder}' needs {', '.join(missing)}: pip install 'kembar[pretrained]'"
-        )
-    place = f"[model] {key} = '{folder}'"
-    if folder is None or not folder.is_dir():
-        raise ConfigError(f"{place}: no such folder: name one with config.json and model.safetensors")
-    if not (folder / "config.json").is_file():
-        raise ConfigError(f"{place}: no config.json: it is a preset of neither KerasHub nor Hugging Face")
-    if not any((folder / name).is_file() for name in _WEIGHTS):
-        raise ConfigError(f"{place}: no model.safetensors: other formats, pickles above all, are not read")
 
 
 class WordPiece(tf.Module):
@@ -91,15 +68,16 @@ class WordPiece(tf.Module):
 def build_tower(model: PairModel, load: bool = True) -> keras.Model:
     """From ids, int64 [batch, length], to embeddings, float [batch, dim]: the mean of BERT's last states.
 
-    Reimers and Gurevych 2019, "Sentence-BERT", section 3. A frozen tower ends in a projection that begins as
-    the identity and is trained, because the tower itself is not.
+    Reimers and Gurevych 2019, "Sentence-BERT", section 3. Where `layers` are named, the means of each one's
+    states stand side by side (Devlin et al. 2019, "BERT", section 5.3). A frozen tower ends in a projection
+    that begins as the identity and is trained, because the tower itself is not.
 
     Args:
-        model: where the weights are, and whether they stay as they are.
+        model: where the weights are, which layers are looked at, and whether the weights stay as they are.
         load: the weights too; without them the tower waits for `set_weights`.
     """
     ids = keras.Input((None,), dtype="int64", name="ids")
-    trunk = _trunk(folder_of(model), load, model.trunk_dropout)
+    trunk = _trunk(model, load)
     trunk.trainable = not model.frozen
     vectors = trunk(ids)
     if model.frozen:
@@ -153,27 +131,26 @@ def load_table(folder: Path) -> tuple[list[str], np.ndarray]:
     return pieces, np.asarray(backbone.get_layer("token_embedding").get_weights()[0])
 
 
-def folder_of(model: PairModel) -> Path:
-    """The folder of weights, which `PairModel` asks for where the encoder is `pretrained`."""
-    if model.weights is None:
-        raise ValueError("encoder = 'pretrained' needs [model] weights")
-    return model.weights
-
-
-def _trunk(folder: Path, load: bool, dropout: float | None) -> keras.Model:
+def _trunk(model: PairModel, load: bool) -> keras.Model:
     import keras_hub
 
-    changes = {} if dropout is None else {"dropout": dropout}
-    backbone = keras_hub.models.BertBackbone.from_preset(str(folder), load_weights=load, **changes)
-    # Without what BERT makes of its first token alone.
-    bert = keras.Model(backbone.input, backbone.output["sequence_output"], name="bert")
+    changes = {} if model.trunk_dropout is None else {"dropout": model.trunk_dropout}
+    folder = str(folder_of(model))
+    backbone = keras_hub.models.BertBackbone.from_preset(folder, load_weights=load, **changes)
+    # Without layers that nobody asks for, and what BERT makes of its first token alone.
+    states = [
+        backbone.get_layer(f"transformer_layer_{layer - 1}").output
+        for layer in named_layers(model, backbone.num_layers)
+    ]
+    bert = keras.Model(backbone.input, states, name="bert")
     ids = keras.Input((None,), dtype="int64", name="ids")
     tokens = ops.cast(ids, "int32")
-    states = bert(
+    found = bert(
         {
             "token_ids": tokens,
             "segment_ids": ops.zeros_like(tokens),
             "padding_mask": ops.cast(ops.not_equal(tokens, PADDING), "int32"),
         }
     )
-    return keras.Model(ids, mean_over_tokens(ids, states), name=TRUNK)
+    means = [mean_over_tokens(ids, one) for one in found]
+    return keras.Model(ids, ops.concatenate(means, axis=-1), name=TRUNK)

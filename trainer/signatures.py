@@ -11,8 +11,9 @@ import tensorflow_transform as tft
 from trainer.bags import Bags
 from trainer.config import PairModel
 from trainer.features import IDS_A, IDS_B, TEXT_A, TEXT_B, Label
+from trainer.folders import folder_of
 from trainer.metrics import DEFAULT_THRESHOLD
-from trainer.pretrained import WordPiece, folder_of
+from trainer.pretrained import WordPiece
 from trainer.spec import Spec, narrow
 
 

@@ -25,7 +25,8 @@ from trainer.checkpoint import folder_of
 from trainer.errors import KembarError
 from trainer.families import family_of
 from trainer.features import LOWER_IS_BETTER
-from trainer.fitting import PROGRESS, Data, TrainingLog, file_names
+from trainer.fitting import Data, TrainingLog, file_names
+from trainer.progress import PROGRESS
 from trainer.spec import Spec
 from trainer.tuning import Tuning, decoded, encoded, is_whole, laid_over
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from trainer.config import PairModel
 from trainer.errors import ConfigError
-from trainer.fitting import PROGRESS
-from trainer.pretrained import check_folder, load_table
+from trainer.folders import check_folder
+from trainer.progress import PROGRESS
 
 
 def check_vectors(model: PairModel) -> None:
@@ -117,6 +117,9 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes, list[bytes]]]:
 
 def _of_folder(path: Path, wanted: dict[bytes, int]) -> dict[int, np.ndarray]:
     """Id to vector, of the tokens that are one piece of the pretrained vocabulary."""
+    # Which imports TensorFlow.
+    from trainer.pretrained import load_table
+
     pieces, table = load_table(path)
     return {
         wanted[token]: table[at]

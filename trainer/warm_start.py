@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from trainer.errors import ConfigError
 from trainer.families import family_of
-from trainer.fitting import PROGRESS
+from trainer.progress import PROGRESS
 from trainer.spec import Spec
 
 FOLDER = "Format-Training"

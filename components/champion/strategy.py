@@ -20,7 +20,7 @@ from components.atomic_pusher.pins import read_pins
 from components.atomic_pusher.versions import in_service
 from components.champion import MODEL_ID, PUSHED_DESTINATION, PUSHED_VERSION
 from components.window.strategy import EXAMPLES_IDS, ids_of
-from trainer.fitting import PROGRESS
+from trainer.progress import PROGRESS
 from trainer.warm_start import SPEC, folder_beside
 
 Artifacts = list[types.Artifact]

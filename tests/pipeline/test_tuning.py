@@ -69,7 +69,7 @@ def test_a_setting_replaces_one_key_of_the_space(tmp_path):
     [
         ("training.epoch = [1]", "'training.epoch' is no key: did you mean 'training.epochs'?"),
         ("gates.floors = [1.0]", "'gates' = {'floors': [1.0]}: a range is { min = NUMBER"),
-        ('"zzz" = [1.0]', "'zzz' is no key; can be tuned: model.encoder, model.frozen, model.trunk_dropout"),
+        ('"zzz" = [1.0]', "'zzz' is no key; can be tuned: model.encoder, model.frozen, model.layers"),
         ("training.family = ['pair']", "'training.family' is no key"),
         ("training.seed = [1, 2]", "'training.seed' would find a lucky number and no setting"),
         ("model.ngrams = [[2], [3]]", "'model.ngrams' shapes what Transform makes before any trial; can be"),

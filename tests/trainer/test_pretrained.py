@@ -7,11 +7,12 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer import pretrained
+from trainer import folders, pretrained
 from trainer.config import PairModel, Training
 from trainer.errors import ConfigError
 from trainer.features import Label
@@ -62,7 +63,7 @@ def small(folder: Path, **changes) -> PairModel:
 
 
 def spec_of(folder: Path, label: Label | None = None, **changes) -> Spec:
-    model = {key: changes.pop(key) for key in ("frozen", "dropout", "head") if key in changes}
+    model = {key: changes.pop(key) for key in ("frozen", "dropout", "head", "layers") if key in changes}
     training = Training(**{"epochs": 3, "batch_size": 4, "learning_rate": 1e-2, "patience": 3, **changes})
     return Spec(
         label=label or Label(column="y", kind="score", range=(0, 5)),
@@ -128,6 +129,50 @@ def test_the_embedding_is_the_mean_of_the_last_states_whatever_the_padding(folde
     np.testing.assert_allclose(tower(padded).numpy(), tower(ids).numpy(), atol=1e-5)
 
 
+def test_vectors_of_several_layers_stand_side_by_side(folder):
+    ids = np.array([[2, 5, 6, 3], [2, 3, 0, 0]])
+    first, last, both, usual = (
+        pretrained.build_tower(small(folder, layers=layers)) for layers in ((1,), (2,), (1, 2), None)
+    )
+    np.testing.assert_array_equal(last(ids), usual(ids))
+    np.testing.assert_allclose(both(ids), np.concatenate([first(ids), last(ids)], axis=1), atol=1e-6)
+    backbone = keras_hub.models.BertBackbone.from_preset(str(folder))
+    tokens = ids[:1].astype(np.int32)
+    lower = keras.Model(backbone.input, backbone.get_layer("transformer_layer_0").output)
+    states = lower({"token_ids": tokens, "segment_ids": 0 * tokens, "padding_mask": 0 * tokens + 1})
+    np.testing.assert_allclose(first(ids)[0], states.numpy().mean(axis=1)[0], atol=1e-5)
+    # Nobody asks for the second layer: it is not in the model.
+    assert len(first.weights) < len(last.weights)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"encoder": "lstm", "layers": (1,)}, "layers is for encoder = 'pretrained'"),
+        ({"layers": (2, 1)}, r"layers must rise, got \[2, 1\]"),
+        ({"layers": (1, 1)}, r"layers must rise, got \[1, 1\]"),
+        ({"layers": ()}, "at least 1 item"),
+    ],
+)
+def test_layers_that_make_no_sense_are_refused(folder, changes, words):
+    with pytest.raises(ValueError, match=words):
+        small(folder, **changes)
+
+
+def test_layers_that_the_folder_does_not_have_are_refused(folder):
+    folders.check_layers(small(folder, layers=(1, 2)))
+    for refuse in (folders.check_layers, pretrained.build_tower):
+        with pytest.raises(ConfigError, match=r"layers = \[1, 3\]: the BERT in weights = '.*' has 2 layers"):
+            refuse(small(folder, layers=(1, 3)))
+
+
+@pytest.mark.parametrize("text", ["", "[1]", '{"config": 1}', "\xff"])
+def test_a_description_that_cannot_be_read_is_one_line(tmp_path, text):
+    (tmp_path / "config.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"config\.json describes no BERT: "):
+        folders.check_layers(small(tmp_path))
+
+
 @pytest.mark.parametrize(("trunk_dropout", "found"), [(None, 0.1), (0.0, 0.0), (0.3, 0.3)])
 def test_dropout_inside_the_trunk_is_the_folders_unless_told(folder, trunk_dropout, found):
     tower = pretrained.build_tower(small(folder, frozen=False, trunk_dropout=trunk_dropout))
@@ -173,10 +218,13 @@ def test_each_different_text_is_embedded_once(folder, monkeypatch):
         np.testing.assert_allclose(vectors, alone, atol=1e-5)
 
 
-@pytest.mark.parametrize(("frozen", "kind"), [(True, "score"), (False, "classes")])
-def test_training_learns_and_the_loaded_model_answers_the_same(folder, data, tmp_path, frozen, kind):
+@pytest.mark.parametrize(
+    ("frozen", "kind", "layers"),
+    [(True, "score", None), (False, "classes", None), (True, "classes", [1, 2]), (False, "score", [1])],
+)
+def test_training_learns_and_the_loaded_model_answers_the_same(folder, data, tmp_path, frozen, kind, layers):
     label = Label(column="y", kind="classes", classes=("far", "near")) if kind == "classes" else None
-    spec = spec_of(folder, label, frozen=frozen, dropout=0.0)
+    spec = spec_of(folder, label, frozen=frozen, dropout=0.0, layers=layers)
     model, log = fit(data, spec)
     assert log.history["loss"][-1] < log.history["loss"][0]
     assert log.parameters == model.count_params()
@@ -218,17 +266,17 @@ def test_a_folder_that_is_no_model_is_refused(tmp_path, files, words):
         for name in files:
             (path / name).touch()
     with pytest.raises(ConfigError, match=words):
-        pretrained.check_folder(path)
+        folders.check_folder(path)
 
 
 def test_without_the_extra_one_line_says_how_to_get_it(monkeypatch, folder):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"needs keras_hub, tensorflow_text, safetensors: pip install"):
-        pretrained.check_folder(folder)
+        folders.check_folder(folder)
 
 
 def test_a_preset_passes(folder):
-    pretrained.check_folder(folder)
+    folders.check_folder(folder)
 
 
 def test_minilm_ranks_sentences_untrained():
@@ -236,7 +284,7 @@ def test_minilm_ranks_sentences_untrained():
     assert package is not None
     assert pairs is not None
     weights = Path(next(iter(package.submodule_search_locations))) / "model"
-    pretrained.check_folder(weights)
+    folders.check_folder(weights)
     source = Path(next(iter(pairs.submodule_search_locations))) / "data" / "sts_b" / "sts-test.csv"
     with source.open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))[:200]

@@ -11,9 +11,10 @@ import tensorflow as tf
 
 from trainer import devices
 from trainer.checkpoint import Checkpoint
-from trainer.fitting import PROGRESS, announce
+from trainer.fitting import announce
 from trainer.optimizers import learning_rate
 from trainer.order import HOST, Order, draws, even_batches, row_batches
+from trainer.progress import PROGRESS
 from trainer.vae.builder import VariationalAutoencoder
 from trainer.vae.config import Vae, VaeTraining
 from trainer.warm_start import Base, carry_over
