@@ -68,9 +68,10 @@ class WordPiece(tf.Module):
 def build_tower(model: PairModel, load: bool = True) -> keras.Model:
     """From ids, int64 [batch, length], to embeddings, float [batch, dim]: the mean of BERT's last states.
 
-    Reimers and Gurevych 2019, "Sentence-BERT", section 3. Where `layers` are named, the means of each one's
-    states stand side by side (Devlin et al. 2019, "BERT", section 5.3). A frozen tower ends in a projection
-    that begins as the identity and is trained, because the tower itself is not.
+    Reimers and Gurevych 2019, "Sentence-BERT", section 3. Where several `layers` are named, the means of each
+    one's states stand side by side (Devlin et al. 2019, "BERT", section 5.3), with a length of 1 each, so
+    that the cosine of two texts is the mean of the layers' cosines. A frozen tower ends in a projection that
+    begins as the identity and is trained, because the tower itself is not.
 
     Args:
         model: where the weights are, which layers are looked at, and whether the weights stay as they are.
@@ -153,4 +154,6 @@ def _trunk(model: PairModel, load: bool) -> keras.Model:
         }
     )
     means = [mean_over_tokens(ids, one) for one in found]
+    if len(means) > 1:
+        means = [ops.normalize(one, axis=-1) for one in means]
     return keras.Model(ids, ops.concatenate(means, axis=-1), name=TRUNK)
