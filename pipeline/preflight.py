@@ -47,6 +47,9 @@ def _check_files(source: str, config: Config) -> None:
             if config.model.weights is not None:
                 check_folder(config.model.weights)
                 check_layers(config.model)
+                for layers in config.tuning.space.get("model.layers", ()) if config.tuning else ():
+                    if layers is not None:
+                        check_layers(config.model.model_copy(update={"layers": tuple(layers)}))
             check_vectors(config.model)
         except ConfigError as error:
             raise ConfigError(f"{source}: {error}") from None

@@ -11,9 +11,8 @@ from trainer.encoders import TOKEN_TABLE, WEIGHT_TABLE
 class Bags:
     """What `trainer.encoders.WeightedSum` makes of padded ids, in time and memory of its tokens alone.
 
-    There every text costs as much as the longest, and its tokens are compared with one another to count a
-    repeated one once. Training has texts of like length in a batch; a client's batch has a text of 5,000
-    characters beside one of 10.
+    There every text costs as much as the longest. Training has texts of like length in a batch; a client's
+    batch has a text of 5,000 characters beside one of 10.
 
     Args:
         tower: Of `trainer.encoders.build_tower`, with the encoder `average`.

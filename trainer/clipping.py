@@ -1,4 +1,9 @@
-"""The norm of gradients that have some rows of an embedding table."""
+"""The norm of gradients that have some rows of an embedding table.
+
+Pascanu, Mikolov, Bengio 2013, "On the difficulty of training recurrent neural networks", section 3.2, clips
+the norm of the gradient. A row that a batch has several times has one gradient, the sum of its summands.
+Keras 3.15 takes the norm of the summands.
+"""
 
 from __future__ import annotations
 
@@ -16,23 +21,31 @@ def row_sums(gradient: tf.IndexedSlices) -> tf.IndexedSlices:
     return tf.IndexedSlices(values, rows, gradient.dense_shape)
 
 
-class ClipsSums:
-    """For an optimizer: `global_clipnorm` is of the gradient as it is, however often a batch has a row.
+def clipped(gradients: Sequence[Any], norm: float) -> list[Any]:
+    """Gradients scaled down to `norm` together where they are longer; those of rows stay so, in summands.
 
-    Pascanu, Mikolov, Bengio 2013, "On the difficulty of training recurrent neural networks", section 3.2.
-    A row that a batch has several times has one gradient, the sum. Keras 3.15 adds up the squares of the
-    summands.
+    Not a number where a gradient is not finite, so that the loss tells it.
     """
+    sums = [row_sums(one) if isinstance(one, tf.IndexedSlices) else one for one in gradients]
+    found = tf.linalg.global_norm(sums)
+    scale = tf.where(tf.math.is_finite(found), norm / tf.maximum(found, norm), found - found)
+    return [None if one is None else _times(one, scale) for one in gradients]
 
-    global_clipnorm: float | None
+
+def _times(gradient: Any, scale: tf.Tensor) -> Any:
+    if isinstance(gradient, tf.IndexedSlices):
+        values = gradient.values * tf.cast(scale, gradient.values.dtype)
+        return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
+    return gradient * tf.cast(scale, gradient.dtype)
+
+
+@keras.saving.register_keras_serializable("kembar")
+class Adam(keras.optimizers.Adam):
+    """Kingma and Ba 2015, "Adam: A Method for Stochastic Optimization"; `global_clipnorm` is of the sums."""
 
     def apply(self, grads: Sequence[Any], trainable_variables: Any = None) -> None:
         """As Keras' own; gradients may be of rows."""
         if self.global_clipnorm:
-            grads = [row_sums(one) if isinstance(one, tf.IndexedSlices) else one for one in grads]
-        super().apply(grads, trainable_variables)  # type: ignore[misc]
-
-
-@keras.saving.register_keras_serializable("kembar")
-class Adam(ClipsSums, keras.optimizers.Adam):
-    """Kingma and Ba 2015, "Adam: A Method for Stochastic Optimization"."""
+            # Absent rows move too under Adam, so nothing is lost by what has all of them.
+            grads = [tf.convert_to_tensor(one) if isinstance(one, tf.IndexedSlices) else one for one in grads]
+        super().apply(grads, trainable_variables)

@@ -54,8 +54,8 @@ class PairModel(Section):
     layers: tuple[PositiveInt, ...] | None = Field(
         None,
         min_length=1,
-        description="layers of pretrained weights, from 1, whose means side by side, of length 1 each, are a "
-        "text's vector; left out: the last",
+        description="layers of pretrained weights, from 1, whose means side by side are a text's vector; "
+        "left out: the last",
     )
     trunk_dropout: float | None = Field(
         None,

@@ -147,12 +147,10 @@ def mean_over_tokens(ids: Any, vectors: Any) -> Any:
 
 
 def _repeats(ids: Any) -> Any:
-    """How often each id of a text is in that text, int [batch, length]."""
-    # One number for each id of each text. To compare a text's ids with each other takes length ** 2 numbers.
-    texts = tf.range(tf.shape(ids, tf.int64)[0])[:, None]
-    _, at = tf.unique(tf.reshape(texts * (tf.reduce_max(ids) + 1) + ids, [-1]))
-    counts = tf.math.unsorted_segment_sum(tf.ones_like(at), at, tf.size(at))
-    return tf.reshape(tf.gather(counts, at), tf.shape(ids))
+    """How often each id of a text is in that text, int32 [batch, length]."""
+    # To compare a text's ids with each other takes length ** 2 numbers.
+    in_order = tf.sort(ids, axis=1)
+    return tf.searchsorted(in_order, ids, side="right") - tf.searchsorted(in_order, ids, side="left")
 
 
 def _vectors(ids: Any, model: PairModel, rows: int) -> Any:

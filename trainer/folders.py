@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import operator
 from pathlib import Path
 
 from trainer.config import PairModel
@@ -45,10 +46,10 @@ def check_layers(model: PairModel) -> None:
         described = json.loads(path.read_text(encoding="utf-8"))
         # Hugging Face's name, and KerasHub's.
         found = described.get("num_hidden_layers") or described.get("config", {}).get("num_layers")
-    except (OSError, ValueError, AttributeError) as error:
+        if found is not None:
+            named_layers(model, operator.index(found))
+    except (OSError, ValueError, AttributeError, TypeError) as error:
         raise ConfigError(f"[model] weights: {path} describes no BERT: {error}") from None
-    if found:
-        named_layers(model, found)
 
 
 def named_layers(model: PairModel, found: int) -> tuple[int, ...]:

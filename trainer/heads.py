@@ -22,7 +22,7 @@ class Cosine(keras.layers.Layer):
 
     def call(self, u: Any, v: Any) -> Any:
         """[batch, dim] and [batch, dim] to [batch, 1], in [-1, 1]."""
-        return ops.sum(_unit(u) * _unit(v), axis=-1, keepdims=True)
+        return ops.sum(unit(u) * unit(v), axis=-1, keepdims=True)
 
     def compute_output_shape(self, u_shape: Any, v_shape: Any) -> Any:
         """[batch, 1]."""
@@ -137,7 +137,7 @@ class Cosines(keras.layers.Layer):
 
     def call(self, u: Any, v: Any) -> Any:
         """[batch, dim] and [batch, dim] to [batch, batch]."""
-        return ops.matmul(_unit(u), ops.transpose(_unit(v)))
+        return ops.matmul(unit(u), ops.transpose(unit(v)))
 
     def compute_output_shape(self, u_shape: Any, v_shape: Any) -> Any:
         """[batch, batch]."""
@@ -184,6 +184,7 @@ def _to_one_scale(u: Any, v: Any) -> tuple[Any, Any]:
     return u * scale, v * scale
 
 
-def _unit(vectors: Any) -> Any:
+def unit(vectors: Any) -> Any:
+    """Vectors [batch, dim] brought to length 1; zero stays zero."""
     # The maximum stands inside the root: the gradient of a zero vector is then zero, not NaN.
     return vectors * ops.rsqrt(ops.maximum(ops.sum(ops.square(vectors), axis=-1, keepdims=True), _TINY))

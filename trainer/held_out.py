@@ -20,7 +20,8 @@ def watched(
 ) -> tuple[str, Callable[[], float]]:
     """The metric of the eval split that training watches, and how it is measured.
 
-    Where all labels are one, as with matches alone, no metric is defined, and it is the loss.
+    Where all labels are one, as with matches alone, no metric is defined, and it is the loss; that of
+    `in_batch` is of the batches that `held_out` is made of.
     """
 
     @tf.function(reduce_retracing=True)

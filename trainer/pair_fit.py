@@ -166,8 +166,8 @@ def _train_on_ids(
         train = in_passes(train, count)
     else:
         train = train.apply(tf.data.experimental.assert_cardinality(count))
-    most = _EVAL_ROWS_PRETRAINED if pretrained_tower else _EVAL_ROWS
-    held_out = make_dataset(pools["eval"], rows_within(pools["eval"], most, _EVAL_TOKENS), cache=True)
+    rows = _EVAL_ROWS_PRETRAINED if pretrained_tower else rows_within(pools["eval"], _EVAL_ROWS, _EVAL_TOKENS)
+    held_out = make_dataset(pools["eval"], rows, cache=True)
     batches = Batches(train, held_out, order)
     model, log = _train(data, spec, lambda: build(True), survey, batches, count)
     # Served in float32 and on any machine, whatever it was trained in and on.

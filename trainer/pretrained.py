@@ -20,6 +20,7 @@ from trainer.encoders import PADDING, mean_over_tokens
 from trainer.errors import ConfigError
 from trainer.features import IDS_A, IDS_B, LABEL, TEXT_A, TEXT_B
 from trainer.folders import check_folder, folder_of, named_layers
+from trainer.heads import EXACT, unit
 from trainer.progress import PROGRESS
 
 TRUNK = "trunk"
@@ -155,5 +156,5 @@ def _trunk(model: PairModel, load: bool) -> keras.Model:
     )
     means = [mean_over_tokens(ids, one) for one in found]
     if len(means) > 1:
-        means = [ops.normalize(one, axis=-1) for one in means]
+        means = [unit(ops.cast(one, EXACT)) for one in means]
     return keras.Model(ids, ops.concatenate(means, axis=-1), name=TRUNK)

@@ -8,11 +8,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from trainer.clipping import ClipsSums, row_sums
+from trainer.clipping import clipped, row_sums
 
 
 @keras.saving.register_keras_serializable("kembar")
-class RowRMSprop(ClipsSums, keras.optimizers.RMSprop):
+class RowRMSprop(keras.optimizers.RMSprop):
     """Tieleman and Hinton 2012, "Lecture 6.5 - rmsprop", without momentum, for tables of many rows.
 
     A row whose gradient is 0 does not move, and its mean square only shrinks, by rho a step. So both are made
@@ -33,6 +33,12 @@ class RowRMSprop(ClipsSums, keras.optimizers.RMSprop):
             self.add_variable(variable.shape[:1], "zeros", dtype="int64", name=f"{variable.name}_seen")
             for variable in variables
         ]
+
+    def _clip_gradients(self, grads: Sequence[Any]) -> Sequence[Any]:
+        # Keras' own makes gradients of rows dense.
+        if not self.global_clipnorm:
+            return super()._clip_gradients(grads)
+        return clipped(grads, self.global_clipnorm)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Moves the rows, [rows], that `gradient` has; all of them where it is a dense tensor."""

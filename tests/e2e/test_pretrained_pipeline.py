@@ -56,8 +56,11 @@ def test_predict_names_the_class(pushed):
     assert answer["label"] == ("far", "near", "same")[np.argmax(answer["probabilities"])]
 
 
-def test_layers_that_the_folder_does_not_have_are_told_before_anything_starts(pushed):
-    ran = pushed.kembar("run", "--set", "model.layers=[2, 7]")
+@pytest.mark.parametrize(
+    "setting", ["model.layers=[2, 7]", 'tuning.space={ "model.layers" = [[2, 6], [2, 7]] }']
+)
+def test_layers_that_the_folder_does_not_have_are_told_before_anything_starts(pushed, setting):
+    ran = pushed.kembar("run", "--set", setting)
     assert ran.status == 2
     assert "[model] layers = [2, 7]: the BERT in weights = " in ran.err
     assert ran.err.strip().endswith("has 6 layers")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.clipping import row_sums
+from trainer.clipping import clipped, row_sums
 from trainer.config import Training
 from trainer.optimizers import make_optimizer
 
@@ -64,3 +64,20 @@ def test_a_norm_that_the_summands_hide_is_clipped(name):
     clipped = moved(make_optimizer(Training(**training, clip_norm=1.5), 10), table, dense)
     wanted = moved(make_optimizer(Training(**training), 10), slices([[1.5, 0]], [1]), dense)
     np.testing.assert_allclose(clipped[0], wanted[0], rtol=0, atol=1e-6)
+
+
+def test_clipping_scales_all_summands_and_leaves_none_alone():
+    # The sums are 3 in row 1 and 4 in the other: 5 together.
+    rows, dense, nothing = clipped([slices([[1, 0], [2, 0]], [1, 1]), tf.constant([4.0]), None], 2.5)
+    np.testing.assert_allclose(rows.values, [[0.5, 0], [1, 0]])
+    np.testing.assert_array_equal(rows.indices, [1, 1])
+    np.testing.assert_allclose(dense, [2])
+    assert nothing is None
+    [short] = clipped([tf.constant([4.0])], 4.5)
+    np.testing.assert_array_equal(short, [4])
+
+
+@pytest.mark.parametrize("bad", [np.inf, np.nan])
+def test_a_gradient_that_is_not_finite_is_not_made_one(bad):
+    good, _ = clipped([tf.constant([1.0]), tf.constant([bad])], 1.0)
+    assert np.isnan(good).all()

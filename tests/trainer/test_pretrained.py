@@ -167,11 +167,14 @@ def test_layers_that_the_folder_does_not_have_are_refused(folder):
             refuse(small(folder, layers=(1, 3)))
 
 
-@pytest.mark.parametrize("text", ["", "[1]", '{"config": 1}', "\xff"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "[1]", '{"config": 1}', "\xff", '{"num_hidden_layers": "6"}', '{"config": {"num_layers": 6.5}}'],
+)
 def test_a_description_that_cannot_be_read_is_one_line(tmp_path, text):
     (tmp_path / "config.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(ConfigError, match=r"config\.json describes no BERT: "):
-        folders.check_layers(small(tmp_path))
+        folders.check_layers(small(tmp_path, layers=(1,)))
 
 
 @pytest.mark.parametrize(("trunk_dropout", "found"), [(None, 0.1), (0.0, 0.0), (0.3, 0.3)])
@@ -221,7 +224,7 @@ def test_each_different_text_is_embedded_once(folder, monkeypatch):
 
 @pytest.mark.parametrize(
     ("frozen", "kind", "layers"),
-    [(True, "score", None), (False, "classes", None), (True, "classes", [1, 2]), (False, "score", [1])],
+    [(True, "score", None), (False, "classes", None), (True, "score", [1, 2]), (False, "classes", [1, 2])],
 )
 def test_training_learns_and_the_loaded_model_answers_the_same(folder, data, tmp_path, frozen, kind, layers):
     label = Label(column="y", kind="classes", classes=("far", "near")) if kind == "classes" else None
@@ -312,3 +315,11 @@ def test_a_warm_start_carries_what_was_trained_and_leaves_the_rest_in_its_folder
     # Two scores that are equal but for rounding can change places, and a step of 1e-9 be thought a gain.
     for one, other in zip(before.get_weights(), after.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-7)
+
+
+def test_a_warm_start_from_other_layers_is_refused(folder, tmp_path):
+    spec = spec_of(folder, layers=[2])
+    model = small(folder, layers=[2])
+    leave(str(tmp_path), build_pair(model, pretrained.build_tower(model)), spec)
+    with pytest.raises(ConfigError, match=r"layers = \(1, 2\), but the model in service has \(2,\)"):
+        find(str(tmp_path), spec_of(folder, layers=[1, 2]))

@@ -53,6 +53,18 @@ def test_a_row_that_comes_several_times_has_one_gradient():
     assert (np.delete(ours, 7, axis=0) == 1).all()
 
 
+@pytest.mark.parametrize("norm", [None, 0.5, 1e9])
+def test_rows_stay_rows_where_their_norm_is_clipped(norm):
+    table, other = keras.Variable(np.ones((ROWS, DIM), np.float32)), keras.Variable(np.ones(2, np.float32))
+    optimizer = RowRMSprop(learning_rate=0.1, global_clipnorm=norm)
+    optimizer.build([table, other])
+    given, take = [], optimizer.update_step
+    optimizer.update_step = lambda gradient, *rest: (given.append(type(gradient)), take(gradient, *rest))
+    optimizer.apply([slices(np.ones((2, DIM)), [7, 7]), tf.ones(2)], [table, other])
+    assert given[0] is tf.IndexedSlices
+    assert given[1] is not tf.IndexedSlices
+
+
 @pytest.mark.parametrize("options", [{"global_clipnorm": 0.5}, {"weight_decay": 0.1}])
 def test_clipping_and_decay_are_as_in_the_usual_way(options):
     random = np.random.default_rng(2)
