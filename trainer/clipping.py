@@ -27,16 +27,7 @@ def clipped(gradients: Sequence[Any], norm: float) -> list[Any]:
     Not a number where a gradient is not finite, so that the loss tells it.
     """
     sums = [row_sums(one) if isinstance(one, tf.IndexedSlices) else one for one in gradients]
-    found = tf.linalg.global_norm(sums)
-    scale = tf.where(tf.math.is_finite(found), norm / tf.maximum(found, norm), found - found)
-    return [None if one is None else _times(one, scale) for one in gradients]
-
-
-def _times(gradient: Any, scale: tf.Tensor) -> Any:
-    if isinstance(gradient, tf.IndexedSlices):
-        values = gradient.values * tf.cast(scale, gradient.values.dtype)
-        return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
-    return gradient * tf.cast(scale, gradient.dtype)
+    return tf.clip_by_global_norm(gradients, norm, use_norm=tf.linalg.global_norm(sums))[0]
 
 
 @keras.saving.register_keras_serializable("kembar")
