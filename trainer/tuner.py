@@ -152,15 +152,15 @@ class Search(keras_tuner.engine.base_tuner.BaseTuner):
         )  # fmt: skip
 
 
-class _OwnFirst:
+class _OwnFirst(keras_tuner.Oracle):
     """For an oracle: where the space holds all of the file's own values, they are the first trial."""
 
     own: dict[str, Any] | None = None
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        if self.own is not None and len(self.start_order) == 0:  # type: ignore[attr-defined]
+        if self.own is not None and len(self.start_order) == 0:
             return {"status": TrialStatus.RUNNING, "values": dict(self.own)}
-        return super().populate_space(trial_id)  # type: ignore[misc]
+        return super().populate_space(trial_id)
 
 
 class _Random(_OwnFirst, keras_tuner.oracles.RandomSearchOracle):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from typing import Any
+from typing import Any, ClassVar
 
 from tfx.components.tuner import executor
 from tfx.dsl.components.base import base_component, executor_spec
@@ -28,7 +28,7 @@ REPORT = "tuning.json"
 class Spec(keys.TunerSpec):
     """TFX's own, with the input `kept`."""
 
-    INPUTS = {  # noqa: RUF012 - TFX's class attribute
+    INPUTS: ClassVar[dict[str, ChannelParameter]] = {
         **keys.TunerSpec.INPUTS,
         KEPT: ChannelParameter(type=standard_artifacts.HyperParameters, optional=True),
     }
