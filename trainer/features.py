@@ -7,9 +7,11 @@ know no others.
 from __future__ import annotations
 
 import math
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from trainer import values
 
 # Raw features, as tf.Example carries them.
 TEXT_A = "text_a"
@@ -29,11 +31,23 @@ IDS_A = "ids_a"
 IDS_B = "ids_b"
 
 
+def _names(given: object) -> object:
+    return [values.name(one) for one in given] if isinstance(given, list | tuple) else given
+
+
+Name = Annotated[str, BeforeValidator(values.name)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
+# How people write 1 and 0, in any case; numbers and bools of any type besides.
+MEANS_1 = frozenset({"1", "true", "t", "yes", "y", "on"})
+MEANS_0 = frozenset({"0", "false", "f", "no", "n", "off"})
+
+
 class Label(BaseModel):
     """What the label column holds.
 
-    `binary` is 0 or 1, `score` a number within `range`, `classes` one of the names in `classes`, which
-    stands for its place in that list.
+    `binary` is 1 or 0, also as people write them (`MEANS_1`, `MEANS_0`) or as `positive` and `negative` name
+    them; `score` a number within `range`; `classes` one of the names in `classes`, which stands for its place
+    in that list. Names are compared by value (`trainer.values.key`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,7 +57,11 @@ class Label(BaseModel):
     range: tuple[float, float] | None = Field(
         None, description="lowest and highest score, for kind = 'score'"
     )
-    classes: tuple[str, ...] | None = Field(None, description="all names, for kind = 'classes'")
+    classes: Names | None = Field(None, description="all names, for kind = 'classes'")
+    positive: Name | None = Field(None, description="the value that means 1, for kind = 'binary'")
+    negative: Name | None = Field(
+        None, description="the value that means 0; left out, the only other one that there is"
+    )
 
     @model_validator(mode="after")
     def _fits_kind(self) -> Self:
@@ -55,9 +73,41 @@ class Label(BaseModel):
                 raise ValueError(f"a label of kind {kind!r} needs its {key}, for example {key} = {example}")
         if self.range is not None and not -math.inf < self.range[0] < self.range[1] < math.inf:
             raise ValueError(f"range must rise and be finite, got {list(self.range)}")
-        if self.classes is not None and (len(self.classes) < 2 or len({*self.classes}) < len(self.classes)):
-            raise ValueError("classes must be two or more different names")
+        if self.classes is not None:
+            _check_classes(self.classes)
         return self
+
+    @model_validator(mode="after")
+    def _names_are_two(self) -> Self:
+        given = [key for key in ("positive", "negative") if getattr(self, key) is not None]
+        if given and self.kind != "binary":
+            raise ValueError(f"{given[0]} belongs to kind = 'binary', not to {self.kind!r}")
+        if given == ["negative"]:
+            raise ValueError(f"negative = {self.negative!r} needs positive, the value that means 1")
+        for key in given:
+            if not getattr(self, key).strip():
+                raise ValueError(f"{key} is empty, as a missing label is: name a value")
+        if self.negative is not None and self.of_binary(self.negative) != 0:
+            raise ValueError(f"positive and negative are the same value {self.positive!r}")
+        return self
+
+    def of_binary(self, value: Any) -> float:
+        """1 or 0 for a value of kind `binary`; NaN, or the number that it is, for what means neither.
+
+        With `positive` and without `negative` every other value but an empty one means 0: whether there is
+        only one such value is for the caller to see to.
+        """
+        word = values.key(value)
+        if not word:
+            return math.nan
+        word = word.casefold()
+        if self.positive is None:
+            return 1.0 if word in MEANS_1 else 0.0 if word in MEANS_0 else values.number(value)
+        if word == str(values.key(self.positive)).casefold():
+            return 1.0
+        if self.negative is None or word == str(values.key(self.negative)).casefold():
+            return 0.0
+        return math.nan
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -70,3 +120,15 @@ class Label(BaseModel):
     def count(self) -> int:
         """How many classes there are; 0 where the label is a number."""
         return len(self.classes or ())
+
+
+def _check_classes(names: tuple[str, ...]) -> None:
+    if len(names) < 2:
+        raise ValueError("classes must be two or more different names")
+    seen: dict[str | None, str] = {}
+    for name in names:
+        same = seen.setdefault(values.key(name), name)
+        if same != name or names.count(name) > 1:
+            raise ValueError(
+                f"classes must be two or more different names: {same!r} and {name!r} are the same value"
+            )

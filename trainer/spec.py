@@ -60,7 +60,7 @@ class Spec(Section):
         """As JSON, what a model is asked for; numbers of one that is asked otherwise mean other things."""
         kept: Any = {"model": {"family"}, "vector": {"dimension"}}
         if self.model.family in _LABELS:
-            kept["label"] = {"kind", "range", "classes"}
+            kept["label"] = {"kind", "range", "classes", "positive"}
         return self.model_dump_json(include=kept)
 
 

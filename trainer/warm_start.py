@@ -182,7 +182,7 @@ def _differences(spec: Spec, base: Spec) -> Iterator[tuple[str, tuple[Any, Any]]
         yield "[model] family", (spec.model.family, base.model.family)
         return
     shape = [("[model]", "model", family_of(spec).SHAPE)]
-    shape += [("[data] label", "label", ("kind", "range", "classes"))]
+    shape += [("[data] label", "label", ("kind", "range", "classes", "positive"))]
     shape += [("[data] vector", "vector", ("dimension", "range"))]
     for place, section, keys in shape:
         for key in keys:

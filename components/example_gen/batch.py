@@ -45,6 +45,8 @@ class Fault:
 
     reason: Reason
     detail: str
+    number: float | None = None
+    """a label that is beyond its range"""
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import math
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +12,9 @@ import numpy as np
 
 from components.example_gen.batch import Batch, Fault, Reason
 from components.example_gen.config import Data, Vector
-from trainer.features import LABEL, TEXT_A, TEXT_B, VECTOR, Label
-
-# So much of a value is shown in a reason.
-SHOWN = 40
+from components.example_gen.labels import check_labels, floats
+from trainer.features import LABEL, TEXT_A, TEXT_B, VECTOR
+from trainer.values import number_or_bool, show
 
 
 @dataclass
@@ -59,12 +58,12 @@ def check(batch: Batch, data: Data) -> tuple[Rows, dict[int, Fault]]:
     faults = dict(batch.faults)
     found = Rows()
     if data.label is not None:
-        found.label = _check_labels(batch.columns[f"{LABEL}.column"], data.label, faults)
+        found.label = check_labels(batch.columns[f"{LABEL}.column"], data.label, faults)
     if data.vector is not None:
-        found.vector = _check_vectors(batch.columns, data.vector, faults)
+        found.vector = check_vectors(batch.columns, data.vector, faults)
     else:
         found.text_a, found.text_b = (
-            _check_texts(batch.columns[key], data.wanted[key], data, faults) for key in (TEXT_A, TEXT_B)
+            check_texts(batch.columns[key], data.wanted[key], data, faults) for key in (TEXT_A, TEXT_B)
         )
     usable = np.ones(len(batch.positions), bool)
     usable[list(faults)] = False
@@ -75,7 +74,8 @@ def _hash(content: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
 
 
-def _check_texts(values: Sequence[Any], column: str, data: Data, faults: dict[int, Fault]) -> list[bytes]:
+def check_texts(values: Sequence[Any], column: str, data: Data, faults: dict[int, Fault]) -> list[bytes]:
+    """Texts in UTF-8 without white space at their ends; whatever is not usable is in `faults`."""
     texts = [value.strip() if isinstance(value, str) else value for value in values]
     longest = data.max_text_length
     for at, text in enumerate(texts):
@@ -91,12 +91,12 @@ def _check_texts(values: Sequence[Any], column: str, data: Data, faults: dict[in
 
 def _text_fault(text: Any, column: str, longest: int) -> Fault:
     if text is None or text == "":
-        return Fault(Reason.EMPTY_TEXT, f"column {column!r}")
+        return Fault(Reason.EMPTY_TEXT, f"column {column!r}" + (": null" if text is None else ""))
     if isinstance(text, str):
         return Fault(Reason.TEXT_TOO_LONG, f"column {column!r}: {len(text)} characters, {longest} allowed")
     if isinstance(text, bytes):
         return Fault(Reason.BAD_ENCODING, f"column {column!r}: bytes that are not utf-8")
-    return Fault(Reason.NOT_A_TEXT, f"column {column!r}: {str(text)[:SHOWN]!r} is no text")
+    return Fault(Reason.NOT_A_TEXT, f"column {column!r}: {show(text)} is no text")
 
 
 def _encode(at: int, text: str, column: str, faults: dict[int, Fault]) -> bytes:
@@ -108,66 +108,19 @@ def _encode(at: int, text: str, column: str, faults: dict[int, Fault]) -> bytes:
         return b""
 
 
-def _check_labels(values: Sequence[Any], label: Label, faults: dict[int, Fault]) -> np.ndarray:
-    """float64 [rows]; whatever is not usable is in `faults`."""
-    if label.classes is not None:
-        places = {name: float(at) for at, name in enumerate(label.classes)}
-        numbers = np.array([places.get(str(value).strip(), math.nan) for value in values])
-        good = np.isfinite(numbers)
-    else:
-        low, high = label.bounds
-        numbers = floats(values)
-        good = (numbers >= low) & (numbers <= high)
-        if label.kind == "binary":
-            good &= (numbers == low) | (numbers == high)
-    for at in np.flatnonzero(~good):
-        faults.setdefault(int(at), _label_fault(values[int(at)], numbers[at], label))
-    return numbers
-
-
-def _label_fault(value: Any, number: float, label: Label) -> Fault:
-    place = f"column {label.column!r}: {str(value).strip()[:SHOWN]!r}"
-    if label.classes is not None:
-        return Fault(Reason.BAD_LABEL, f"{place} is none of the classes")
-    low, high = label.bounds
-    try:
-        float(value)
-    except OverflowError:
-        pass  # a number, of more digits than a float has room for
-    except (TypeError, ValueError):
-        return Fault(Reason.BAD_LABEL, f"{place} is no number")
-    if not math.isfinite(number) or (label.kind == "binary" and low < number < high):
-        return Fault(Reason.BAD_LABEL, f"{place} is not a {label.kind} label")
-    return Fault(Reason.LABEL_OUT_OF_RANGE, f"{place} is not within {low:g}..{high:g}")
-
-
-def floats(values: Sequence[Any]) -> np.ndarray:
-    """float64 [values]; NaN for what is no number, or a whole one that is too large."""
-    if isinstance(values, np.ndarray) and values.dtype.kind in "fiub":
-        return values.astype(np.float64)
-    try:
-        return np.array(list(map(float, values)))
-    except (TypeError, ValueError, OverflowError):
-        return np.array([_float(value) for value in values])
-
-
-def _float(value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        return math.nan
-
-
-def _check_vectors(
+def check_vectors(
     columns: Mapping[str, Sequence[Any]], vector: Vector, faults: dict[int, Fault]
 ) -> np.ndarray:
-    """float32 [rows, dimension]; whatever is not usable is in `faults`."""
+    """float32 [rows, dimension]; whatever is not usable is in `faults`.
+
+    Numbers are those of `trainer.values.number_or_bool`.
+    """
     if vector.column is not None:
         numbers = _stack(columns[VECTOR], vector, faults)
         names: Sequence[str] = [f"{vector.column}[{at}]" for at in range(vector.dimension)]
     else:
         names = vector.columns or ()
-        by_column = [floats(columns[f"{VECTOR}.columns[{at}]"]) for at in range(len(names))]
+        by_column = [floats(columns[f"{VECTOR}.columns[{at}]"], number_or_bool) for at in range(len(names))]
         numbers = np.stack(by_column, axis=1)
     with np.errstate(over="ignore"):  # too large for float32 is not finite either
         numbers = numbers.astype(np.float32)
@@ -186,16 +139,38 @@ def _check_vectors(
 
 
 def _stack(lists: Sequence[Any], vector: Vector, faults: dict[int, Fault]) -> np.ndarray:
-    """float64 [rows, dimension]; zeros where a list is missing or has another length."""
+    """float64 [rows, dimension]; zeros where a list is missing or has another length.
+
+    Lists of lists, as images are, count as their numbers one after the other where all have one length.
+    """
     if isinstance(lists, np.ndarray) and lists.shape[1:] == (vector.dimension,):
         return lists
     numbers = np.zeros((len(lists), vector.dimension))
+    plain: dict[int, Sequence[Any]] = {}
     for row, values in enumerate(lists):
-        is_list = isinstance(values, list | np.ndarray)
-        if is_list and len(values) == vector.dimension:
-            numbers[row] = floats(values)
-            continue
-        found = len(values) if is_list else "no"
-        said = f"column {vector.column!r}: {found} values, dimension = {vector.dimension}"
-        faults.setdefault(row, Fault(Reason.WRONG_DIMENSION, said))
+        flat, shape = _flat(values)
+        if flat is None or len(flat) != vector.dimension:
+            detail = f"column {vector.column!r}: {shape} values, dimension = {vector.dimension}"
+            faults.setdefault(row, Fault(Reason.WRONG_DIMENSION, detail))
+        elif isinstance(flat, np.ndarray):
+            numbers[row] = flat
+        else:
+            plain[row] = flat
+    if plain:
+        together = floats(list(itertools.chain.from_iterable(plain.values())), number_or_bool)
+        numbers[list(plain)] = together.reshape(len(plain), vector.dimension)
     return numbers
+
+
+def _flat(values: Any) -> tuple[Sequence[Any] | None, str]:
+    """The numbers of a list, or of lists of one length inside it, and what to call its shape."""
+    if not isinstance(values, list | np.ndarray):
+        return None, "no"
+    shape = [len(values)]
+    while len(values) and isinstance(values[0], list):
+        lengths = {len(part) if isinstance(part, list) else 0 for part in values}
+        if len(lengths) > 1:
+            return None, f"{' x '.join(map(str, shape))} lists of {min(lengths)} to {max(lengths)}"
+        shape += lengths
+        values = list(itertools.chain.from_iterable(values))
+    return values, " x ".join(map(str, shape))

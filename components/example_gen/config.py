@@ -4,33 +4,17 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
+from components.example_gen.names import Names
 from components.example_gen.spans import Pattern, Spans
 from trainer.config import Section
 from trainer.features import LABEL, TEXT_A, TEXT_B, VECTOR, Label
 
 SPLITS = ("train", "eval", "test")
-_RUN = re.compile(r"(?P<name>.*\D)(?P<first>\d+)\.\.(?P=name)(?P<last>\d+)")
-
-
-def _expand(names: object) -> object:
-    """`["p0..p63", "label"]` for 65 names."""
-    if not isinstance(names, list | tuple):
-        return names
-    expanded: list[object] = []
-    for name in names:
-        run = _RUN.fullmatch(name) if isinstance(name, str) else None
-        if run is None:
-            expanded.append(name)
-        else:
-            numbers = range(int(run["first"]), int(run["last"]) + 1)
-            expanded += [f"{run['name']}{number}" for number in numbers]
-    return tuple(expanded)
 
 
 def _as_list(files: object) -> object:
@@ -39,14 +23,15 @@ def _as_list(files: object) -> object:
 
 
 Source = Annotated[tuple[Path, ...], BeforeValidator(_as_list), Field(min_length=1)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_expand)]
 
 
 class Vector(Section):
     """Numbers of one example: a column of lists, or one column a number."""
 
     column: str | None = Field(None, description="a column that holds lists of numbers")
-    columns: Names | None = Field(None, description="columns of numbers; 'p0..p63' stands for 64 of them")
+    columns: Names | None = Field(
+        None, description="columns of numbers; 'p0..p63' stands for 64 of them, as do '0..63' and 'p00..p63'"
+    )
     dimension: PositiveInt
     range: tuple[float, float] | None = Field(None, description="lowest and highest value allowed")
 
@@ -134,6 +119,9 @@ class Data(Section):
             raise ValueError("spans is about the files of pattern, which is not given")
         if self.pattern is not None and self.split is not None and self.split.groups == "whole":
             raise ValueError("groups = 'whole' moves rows of earlier spans: use 'growing', or leave it out")
+        label = self.label
+        if self.pattern is not None and label is not None and label.positive and not label.negative:
+            raise ValueError("spans come one by one, so label positive needs negative, what means 0")
         if self.schema_file is not None and self.schema_text is not None:
             raise ValueError("schema_text stands in place of schema_file: remove one of the two")
         return self

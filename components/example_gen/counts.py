@@ -10,8 +10,9 @@ from typing import Any
 
 from tfx.dsl.io import fileio
 
-from components.example_gen.batch import KEPT, NO_FAULT_OF_THE_ROW, READ
+from components.example_gen.batch import KEPT, NO_FAULT_OF_THE_ROW, READ, Reason
 from components.example_gen.config import SPLITS, Data
+from components.example_gen.labels import Seen, advice
 from trainer.errors import DataRejected
 
 QUARANTINE = "quarantine"
@@ -26,12 +27,19 @@ _LONGEST_DETAIL = 120
 def merge(parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """The counts of all items together."""
     sources: dict[str, Counter[str]] = {}
+    labels: dict[str, Seen] = {}
     shared: dict[str, int] = {}
     for part in parts:
         shared |= part["shared_texts"]
         for source, counts in part["sources"].items():
             sources.setdefault(source, Counter()).update(counts)
-    return {"sources": {source: dict(counts) for source, counts in sources.items()}, "shared_texts": shared}
+        for source, seen in part["labels"].items():
+            labels.setdefault(source, Seen()).add(Seen.from_json(seen))
+    return {
+        "sources": {source: dict(counts) for source, counts in sources.items()},
+        "labels": {source: seen.to_json() for source, seen in labels.items()},
+        "shared_texts": shared,
+    }
 
 
 def check_counts(examples_uri: str, data: Data, alone: bool = True) -> None:
@@ -40,7 +48,8 @@ def check_counts(examples_uri: str, data: Data, alone: bool = True) -> None:
     Where the data is not `alone`, but trained on with other spans, a split may have no row.
     """
     with fileio.open(os.path.join(examples_uri, COUNTS)) as file:
-        by_source: dict[str, dict[str, int]] = json.loads(file.read())["sources"]
+        merged = json.loads(file.read())
+    by_source: dict[str, dict[str, int]] = merged["sources"]
     for source, names in data.sources().items():
         counts = by_source.get(source, {})
         path = ", ".join(map(str, names))
@@ -58,6 +67,7 @@ def check_counts(examples_uri: str, data: Data, alone: bool = True) -> None:
                 f"[data] max_quarantined = {data.max_quarantined:g} allows "
                 f"{int(data.max_quarantined * read)}: {common or 'no rows'}"
                 f"{_first_of_each(examples_uri, source, told)}"
+                f"{_labels(merged, source, data, aside, bad)}"
             )
         if not alone:
             continue
@@ -69,6 +79,15 @@ def check_counts(examples_uri: str, data: Data, alone: bool = True) -> None:
                 f"{path}: no row falls into the split {empty[0]}: {sum(kept.values())} rows "
                 "in too few groups that share texts: give more rows, other [data] split, or one file a split"
             )
+
+
+def _labels(merged: dict[str, Any], source: str, data: Data, aside: dict[str, int], bad: int) -> str:
+    """What was seen in the labels, where most of the bad rows are so for theirs."""
+    for_label = aside.get(Reason.BAD_LABEL, 0) + aside.get(Reason.LABEL_OUT_OF_RANGE, 0)
+    if data.label is None or not for_label or 2 * for_label < bad:
+        return ""
+    seen = merged.get("labels", {}).get(source)  # an older Kembar has not counted them
+    return "" if seen is None else f"; {advice(Seen.from_json(seen), data.label)}"
 
 
 def _first_of_each(examples_uri: str, source: str, reasons: list[str]) -> str:

@@ -109,7 +109,11 @@ def _write(order: Order, data: Data, uri: str, items: int) -> dict[str, Any]:
     for path, written in unfinished.items():
         # A bundle that Beam tries again writes the same once more.
         fileio.rename(written, path, overwrite=True)
-    return {"sources": {source: dict(counts)}, "shared_texts": order.shared_texts}
+    return {
+        "sources": {source: dict(counts)},
+        "labels": {source: order.seen.to_json()},
+        "shared_texts": order.shared_texts,
+    }
 
 
 def _batches(order: Order, data: Data, counts: Counter[str]) -> Iterator[tuple[dict[str, Rows], list[str]]]:

@@ -11,6 +11,9 @@ from components.example_gen.batch import BATCH_ROWS, Batch, Fault, Reason
 from components.example_gen.config import Data
 from components.example_gen.records import with_bad_bytes
 
+_ONE_A_LINE = ": write one object a line, such as by jq -c '.[]' FILE"
+_IS_ARRAY = f": a JSON array{_ONE_A_LINE}"
+
 
 def read_jsonl(lines: Iterator[str], data: Data) -> Iterator[Batch]:
     """Batches of the objects in `lines`; blank lines are passed over."""
@@ -29,16 +32,48 @@ def read_jsonl(lines: Iterator[str], data: Data) -> Iterator[Batch]:
 def _parse(at: int, text: str, data: Data, faults: dict[int, Fault]) -> dict[str, Any]:
     if at in faults:
         return {}
+    text = text.removeprefix("\ufeff")  # files that were put one behind the other
     try:
-        found = json.loads(text)
+        row = _load(text)
     except (ValueError, RecursionError) as error:
-        faults[at] = Fault(Reason.MALFORMED_JSON, str(error))
+        faults[at] = Fault(Reason.MALFORMED_JSON, _malformed(text, error))
         return {}
-    if not isinstance(found, dict):
-        faults[at] = Fault(Reason.MALFORMED_JSON, f"{type(found).__name__} in place of an object")
+    if not isinstance(row, dict):
+        detail = f"{type(row).__name__} in place of an object"
+        faults[at] = Fault(Reason.MALFORMED_JSON, detail + _IS_ARRAY * isinstance(row, list))
         return {}
     for name in data.wanted.values():
-        if name not in found:
+        if name not in row:
             faults[at] = Fault(Reason.MISSING_KEY, f"no key {name!r}")
             return {}
-    return found
+    if text.count(":") > len(row):  # a key may come twice, of which `json` keeps the last
+        names = [name for name, _ in json.loads(text, object_pairs_hook=list, parse_int=float)]
+        for name in data.wanted.values():
+            if names.count(name) > 1:
+                faults[at] = Fault(Reason.MALFORMED_JSON, f"key {name!r} comes {names.count(name)} times")
+                return {}
+    return row
+
+
+def _load(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:  # Python's guard against whole numbers that take ages to read: no float holds them
+        return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < 400 else float(digits))
+
+
+def _malformed(text: str, error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "lists or objects are nested too deeply"
+    start = text.strip()
+    if start in ("[", "]", "],") or start.startswith("[{"):
+        return f"{error}{_IS_ARRAY}"
+    if start in ("{", "}", "},"):
+        return f"{error}: an object of several lines: write each in one, such as by jq -c . FILE"
+    if start.endswith("},"):
+        return f"{error}: the line belongs to a JSON array{_ONE_A_LINE}"
+    if start.startswith("{") and isinstance(error, json.JSONDecodeError) and error.msg == "Extra data":
+        return f"{error}: more than one object{_ONE_A_LINE}"
+    return str(error)

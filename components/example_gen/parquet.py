@@ -12,9 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from components.example_gen.arrow import check_type, plain
 from components.example_gen.batch import BATCH_ROWS, Batch
 from components.example_gen.config import Data
-from trainer.errors import DataRejected
+from trainer.errors import ConfigError, DataRejected
 
 # Of a vector, so many numbers are kept in the quarantine.
 _SHOWN_NUMBERS = 16
@@ -30,26 +31,54 @@ def column_names(path: Path) -> list[str]:
 
 
 def read_parquet(path: Path, first: int, last: int, data: Data) -> Iterator[Batch]:
-    """Batches of the row groups `first` to `last` - 1."""
+    """Batches of the row groups `first` to `last` - 1.
+
+    Raises:
+      ConfigError: as `check_types`.
+      DataRejected: when the file is damaged.
+    """
+    check_types(path, data)
     columns = list(dict.fromkeys(data.wanted.values()))
     done = 0
     groups = range(first, last)
-    for batch in open_parquet(path).iter_batches(BATCH_ROWS, row_groups=groups, columns=columns):
-        by_name = {name: _values(batch.column(batch.schema.get_field_index(name))) for name in columns}
-        yield Batch(
-            range(done + 1, done + batch.num_rows + 1),
-            {key: by_name[name] for key, name in data.wanted.items()},
-            functools.partial(shown, [by_name[name] for name in columns]),
-        )
-        done += batch.num_rows
+    try:
+        for batch in open_parquet(path).iter_batches(BATCH_ROWS, row_groups=groups, columns=columns):
+            by_name = {name: plain(batch.column(batch.schema.get_field_index(name))) for name in columns}
+            yield Batch(
+                range(done + 1, done + batch.num_rows + 1),
+                {key: by_name[name] for key, name in data.wanted.items()},
+                functools.partial(shown, [by_name[name] for name in columns]),
+            )
+            done += batch.num_rows
+    except (pa.ArrowException, OSError) as error:
+        raise DataRejected(f"{path}: {_damage('cannot be read to its end', error)}") from None
+
+
+def check_types(path: Path, data: Data) -> None:
+    """Raises ConfigError for a column that cannot be what the configuration takes it for."""
+    file = open_parquet(path)
+    if not file.metadata.num_rows:  # an empty table of pandas has no types
+        return
+    for key, name in data.wanted.items():
+        try:
+            check_type(key, name, file.schema_arrow.field(name).type)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from None
 
 
 def open_parquet(path: Path) -> pq.ParquetFile:
     """The file; DataRejected when it is not Parquet."""
     try:
-        return pq.ParquetFile(path)
-    except pa.ArrowInvalid as error:
-        raise DataRejected(f"{path}: not a Parquet file: {str(error).strip(' .')}: write it again") from None
+        return pq.ParquetFile(path, page_checksum_verification=True)
+    except (pa.ArrowException, OSError) as error:
+        raise DataRejected(f"{path}: {_damage('not a Parquet file', error)}") from None
+
+
+def _damage(what: str, error: Exception) -> str:
+    detail = " ".join(str(error).split()).strip(" .")
+    if "crypt" in detail:
+        return f"the file is encrypted ({detail}): write it without encryption"
+    return f"{what}: {detail}: write it again"
 
 
 def shown(columns: Sequence[Sequence[Any]], at: int) -> str:
@@ -66,38 +95,3 @@ def shown(columns: Sequence[Sequence[Any]], at: int) -> str:
 
 def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
-
-
-def _values(column: pa.Array) -> Sequence[Any]:
-    kind = column.type
-    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        return [decoded(value) for value in column.to_pylist()]
-    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
-        return column.to_pylist()
-    if pa.types.is_fixed_size_list(kind):
-        column = column.cast(pa.list_(kind.value_type))
-    return lists(column)
-
-
-def decoded(value: bytes | None) -> str | bytes | None:
-    """Bytes that are UTF-8 as text; others stay, and are found to be no text."""
-    if value is None:
-        return None
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value
-
-
-def lists(column: pa.Array) -> Sequence[Any]:
-    """Lists of numbers: an array [rows, length] where all have one length, else a list of arrays or None."""
-    if not (pa.types.is_integer(column.type.value_type) or pa.types.is_floating(column.type.value_type)):
-        return [None] * len(column)
-    # Nulls inside a list become NaN, which is reported as a bad number.
-    flat = column.values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-    offsets = column.offsets.to_numpy()
-    lengths = np.diff(offsets)
-    if len(column) and not column.null_count and (lengths == lengths[0]).all():
-        return flat[offsets[0] : offsets[-1]].reshape(len(column), -1)
-    valid = np.asarray(column.is_valid())
-    return [flat[offsets[i] : offsets[i + 1]] if valid[i] else None for i in range(len(column))]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 from components.example_gen.batch import Reason
 from components.example_gen.check import check
 from components.example_gen.config import SPLITS, Data, Split
+from components.example_gen.labels import Seen, check_negative
 from components.example_gen.reader import PIECE_BYTES, Piece, pieces, read
 from components.example_gen.spans import Carry
 from components.example_gen.splits import JOINS, assign, conflicts, shared
@@ -45,6 +46,7 @@ class Digest:
     """uint64 [usable rows, 2]"""
     labels: bytes
     """float32 [usable rows], or nothing"""
+    seen: Seen
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class Order:
     """what to add to the positions of each piece"""
     places: bytes
     """uint8 [usable rows]: places in SPLITS, or JOINS, or CONFLICTS"""
+    seen: Seen
     shared_texts: dict[str, int] = field(default_factory=dict)
     """of the whole artifact; in one order only"""
 
@@ -79,17 +82,20 @@ def plan(data: Data, files: dict[str, list[Path]]) -> list[Item]:
 
 def digest(item: Item, data: Data) -> Digest:
     """Reads an item for the keys and labels of its usable rows."""
+    seen = Seen()
     lines, keys, labels = [], [np.zeros((0, 2), np.uint64)], [np.zeros(0, np.float32)]
     for piece in item.pieces:
         last = 0
         for batch in read(piece, data):
-            rows, _ = check(batch, data)
+            rows, faults = check(batch, data)
             keys.append(rows.keys())
             if rows.label is not None:
                 labels.append(rows.label.astype(np.float32))
+            if data.label is not None:
+                seen.add(Seen.of(batch, faults, data.label))
             last = batch.positions[-1]
         lines.append(last if data.format in ("parquet", "tfrecord") else _line_ends(piece, last))
-    return Digest(item, tuple(lines), np.concatenate(keys).tobytes(), np.concatenate(labels).tobytes())
+    return Digest(item, tuple(lines), np.concatenate(keys).tobytes(), np.concatenate(labels).tobytes(), seen)
 
 
 def _line_ends(piece: Piece, last: int) -> int:
@@ -102,7 +108,16 @@ def _line_ends(piece: Piece, last: int) -> int:
 
 
 def decide(digests: list[Digest], data: Data, carry: Carry | None = None, uri: str = "") -> Iterator[Order]:
-    """Where each row of each item goes; of a span, the artifact at `uri` gets the texts and their splits."""
+    """Where each row of each item goes; of a span, the artifact at `uri` gets the texts and their splits.
+
+    Raises:
+      DataRejected: labels name what means 1, and it is not certain what means 0.
+    """
+    if data.label is not None:
+        seen = Seen()
+        for digest in digests:
+            seen.add(digest.seen)
+        check_negative(seen, data.label)
     digests = sorted(digests, key=lambda digest: digest.item.number)
     sources = list(dict.fromkeys(digest.item.source for digest in digests))
     texts: dict[str, np.ndarray] = {}
@@ -129,11 +144,10 @@ def decide(digests: list[Digest], data: Data, carry: Carry | None = None, uri: s
             for piece, lines in zip(digest.item.pieces, digest.lines, strict=True):
                 offsets.append(before[piece.path])
                 before[piece.path] += lines
-            orders.append(Order(digest.item, tuple(offsets), places[at : at + rows].tobytes()))
+            orders.append(Order(digest.item, tuple(offsets), places[at : at + rows].tobytes(), digest.seen))
             at += rows
     if texts:
-        first = orders[0]
-        orders[0] = Order(first.item, first.lines_before, first.places, shared(texts))
+        orders[0] = replace(orders[0], shared_texts=shared(texts))
     yield from orders
 
 

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.example_gen.batch import Batch
+from components.example_gen.batch import Batch, Reason
 from components.example_gen.config import Data
 from components.example_gen.delimited import read_delimited
 from components.example_gen.jsonl import read_jsonl
-from components.example_gen.parquet import column_names, open_parquet, read_parquet
+from components.example_gen.parquet import check_types, column_names, open_parquet, read_parquet
 from components.example_gen.records import Record, is_gzip, open_range, open_text, read_records
 from trainer.errors import ConfigError, DataRejected, KembarError
 
@@ -110,6 +110,7 @@ def check_columns(path: Path, data: Data) -> None:
     """
     if data.format == "parquet":
         _check_names(path, column_names(path), data)
+        check_types(path, data)
         return
     if data.format == "tfrecord":
         from components.example_gen.tfrecord import feature_names
@@ -126,10 +127,10 @@ def check_columns(path: Path, data: Data) -> None:
                 raise ConfigError(f"{path}: the file holds no row: give [data] a file with rows")
             if len(first.faults) == len(first.positions):
                 _, fault = min(first.faults.items())
+                keys = f": set [data] to keys of these objects, such as {first.raw(0)[:80]}"
                 raise ConfigError(
                     f"{path}: none of the first {len(first.positions)} rows can be read: line "
-                    f"{first.positions[0]}: {fault.detail}: set [data] to keys of these objects, "
-                    f"such as {first.raw(0)[:80]}"
+                    f"{first.positions[0]}: {fault.detail}{keys * (fault.reason is Reason.MISSING_KEY)}"
                 )
             return
         records = read_records(file, data.delimiter, data.quoting)

@@ -14,9 +14,10 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tfx_bsl.coders import example_coder
 
+from components.example_gen.arrow import decoded, lists
 from components.example_gen.batch import BATCH_ROWS, Batch, Fault, Reason
 from components.example_gen.config import Data
-from components.example_gen.parquet import decoded, lists, shown
+from components.example_gen.parquet import shown
 from components.example_gen.records import is_gzip
 from trainer.errors import DataRejected
 from trainer.features import VECTOR
@@ -80,16 +81,18 @@ def _example(at: int, record: bytes, faults: dict[int, Fault]) -> tf.train.Examp
 
 def _feature(examples: list[tf.train.Example], name: str, is_vector: bool) -> Sequence[Any]:
     """As `_column`, where a number may be whole in one row and not in another."""
-    found = []
+    found: list[Any] = []
     for example in examples:
         # Not by index, which would add the feature.
         feature = example.features.feature.get(name)
         kind = feature.WhichOneof("kind") if feature is not None else None
         values = list(getattr(feature, kind).value) if kind is not None else None
-        if is_vector and kind != "bytes_list":
+        if is_vector and kind == "bytes_list":
+            found.append([decoded(value) for value in values or ()])
+        elif is_vector:
             found.append(None if values is None else np.array(values, np.float64))
         else:
-            found.append(None if is_vector else _single(values))
+            found.append(_single(values))
     return found
 
 

@@ -48,7 +48,7 @@ def test_a_vector_may_be_whole_in_one_example_and_not_in_another(tmp_path):
     data = Data(format="tfrecord", path=path, vector={"column": "v", "dimension": 2})
     rows = list(read_rows(path, data))
     assert [row.vector.tolist() for row in rows[:2]] == [[0.5, 2.0], [1.0, 2.0]]
-    assert [row.reason for row in rows[2:]] == ["missing key", "wrong dimension"]
+    assert [row.reason for row in rows[2:]] == ["wrong dimension", "wrong dimension"]
 
 
 def test_a_whole_number_that_no_float_holds_costs_its_row_alone(tmp_path):

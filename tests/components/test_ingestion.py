@@ -202,7 +202,7 @@ BAD = {
     "quoted nothing": ("csv", b'"",y,1\n', ["empty text"]),
     "text too long": ("csv", b"x," + b"y" * 101 + b",1\n", ["text too long"]),
     "label missing": ("csv", b"x,y,\n", ["bad label"]),
-    "label is a word": ("csv", b"x,y,yes\n", ["bad label"]),
+    "label is a word": ("csv", b"x,y,yep\n", ["bad label"]),
     "label is NaN": ("csv", b"x,y,nan\n", ["bad label"]),
     "label is infinite": ("csv", b"x,y,inf\n", ["bad label"]),
     "label between the classes": ("csv", b"x,y,0.5\n", ["bad label"]),

@@ -150,7 +150,8 @@ def test_a_class_is_its_place_in_the_list(tmp_path, make_data, written, expected
         ("0.5", Reason.BAD_LABEL),
         ("2", Reason.LABEL_OUT_OF_RANGE),
         ("-1", Reason.LABEL_OUT_OF_RANGE),
-        ("true", Reason.BAD_LABEL),
+        ("true", 1.0),
+        ("tru", Reason.BAD_LABEL),
     ],
 )
 def test_a_binary_label_is_0_or_1(tmp_path, make_data, written, expected):

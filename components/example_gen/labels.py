@@ -1,0 +1,209 @@
+"""Labels as numbers, whatever type their column has; what was seen in it, and which key would take that."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from components.example_gen.batch import Batch, Fault, Reason
+from trainer import values
+from trainer.errors import DataRejected
+from trainer.features import LABEL, MEANS_0, MEANS_1, Label
+
+# Different values that are counted, and those that a message shows.
+_COUNTED, _TOP = 100, 5
+# Classes that a message proposes, and characters of a value that are kept.
+_CLASSES, _LONGEST = 20, 200
+
+
+def check_labels(given: Sequence[Any], label: Label, faults: dict[int, Fault]) -> np.ndarray:
+    """float64 [rows]: numbers, a class as its place in the list; whatever is not usable is in `faults`."""
+    numbers = _numbers(given, label)
+    for at in np.flatnonzero(~_is_good(numbers, label)):
+        faults.setdefault(int(at), _fault(given[int(at)], float(numbers[at]), label))
+    return numbers
+
+
+def floats(given: Sequence[Any], one: Callable[[Any], float] = values.number) -> np.ndarray:
+    """float64 [values]; NaN for what is no number by `one`, infinity for a whole one that is too large."""
+    if isinstance(given, np.ndarray) and given.dtype.kind in "fiu":
+        return given.astype(np.float64)
+    try:
+        plain = set(map(type, given)) <= {int, float}
+        if not plain:
+            text = "".join(given)  # of texts alone
+            plain = text.isascii() and "_" not in text
+        if plain:
+            return np.array(list(map(float, given)), np.float64)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    return np.array([one(value) for value in given], np.float64)
+
+
+def _numbers(given: Sequence[Any], label: Label) -> np.ndarray:
+    if label.kind == "score":
+        return floats(given)
+    if label.classes is None:
+        return _each(given, label.of_binary)
+    places = {values.key(name): float(at) for at, name in enumerate(label.classes)}
+    return _each(given, lambda value: places.get(values.key(value), math.nan))
+
+
+def _is_good(numbers: np.ndarray, label: Label) -> np.ndarray:
+    low, high = label.bounds
+    if label.kind == "binary":
+        return (numbers == low) | (numbers == high)
+    with np.errstate(over="ignore"):  # kept in float32, the limits too: a value at a limit is within
+        kept = numbers.astype(np.float32)
+    return (kept >= np.float32(low)) & (kept <= np.float32(high))
+
+
+def _each(given: Sequence[Any], convert: Callable[[Any], float]) -> np.ndarray:
+    """float64 [values]: what `convert` makes of each, worked out once for all that are alike."""
+    if _alike(given):
+        table = {value: convert(value) for value in set(given)}
+        return np.array([table[value] for value in given])
+    return np.array([convert(value) for value in given], np.float64)
+
+
+def _fault(value: Any, number: float, label: Label) -> Fault:
+    seen = f"column {label.column!r}: {values.show(value)}"
+    if label.classes is not None:
+        return Fault(Reason.BAD_LABEL, f"{seen} is none of the classes")
+    if label.positive is not None:
+        return Fault(Reason.BAD_LABEL, f"{seen} is neither positive nor negative")
+    if label.kind == "score" and math.isnan(number) and "nan" not in str(value).lower():
+        return Fault(Reason.BAD_LABEL, f"{seen} is no number")
+    low, high = label.bounds
+    if not math.isfinite(number) or (label.kind == "binary" and low < number < high):
+        return Fault(Reason.BAD_LABEL, f"{seen} is not a {label.kind} label")
+    return Fault(Reason.LABEL_OUT_OF_RANGE, f"{seen} is not within {low:g}..{high:g}", number)
+
+
+@dataclass
+class Seen:
+    """Label values as they stand in the files, of bad rows too, but of none that cannot be read.
+
+    Attributes:
+      counts: How often each came, by its value (`trainer.values.key`), which is empty for null and for what
+        is no single value; at most `_COUNTED` of them. Of kind `score` only those that are no numbers.
+      low: The lowest number that was refused for its size.
+      high: The highest.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    low: float = math.inf
+    high: float = -math.inf
+
+    @classmethod
+    def of(cls, batch: Batch, faults: Mapping[int, Fault], label: Label) -> Seen:
+        """The labels of a batch, whose rows have `faults`."""
+        given = batch.columns[f"{LABEL}.column"]
+        if label.kind == "score":
+            bad = [given[at] for at, fault in faults.items() if fault.reason is Reason.BAD_LABEL]
+            beyond = [fault.number for fault in faults.values() if fault.number is not None]
+            return cls(_count(bad), min(beyond, default=math.inf), max(beyond, default=-math.inf))
+        if batch.faults:
+            given = [value for at, value in enumerate(given) if at not in batch.faults]
+        return cls(_count(given))
+
+    @classmethod
+    def from_json(cls, read: Mapping[str, Any]) -> Seen:
+        """What `to_json` has made."""
+        return cls(Counter(read["values"]), read.get("low", math.inf), read.get("high", -math.inf))
+
+    def to_json(self) -> dict[str, Any]:
+        """As `counts.json` keeps it."""
+        beyond = {"low": self.low, "high": self.high} if self.low <= self.high else {}
+        return {"values": dict(self.counts.most_common()), **beyond}
+
+    def add(self, other: Seen) -> None:
+        """Counts those of `other` too."""
+        self.counts = Counter(dict((self.counts + other.counts).most_common(_COUNTED)))
+        self.low, self.high = min(self.low, other.low), max(self.high, other.high)
+
+    def __str__(self) -> str:
+        """The commonest values, and how often each came; then the numbers beyond the range."""
+        parts = [
+            f"{values.show(value) if value else 'no value'} {count} time{'s' if count > 1 else ''}"
+            for value, count in self.counts.most_common(_TOP)
+        ]
+        if len(self.counts) > _TOP:
+            parts.append(
+                f"{len(self.counts) - _TOP}{' or more' if len(self.counts) >= _COUNTED else ''} others"
+            )
+        if self.low <= self.high:
+            parts.append(f"numbers from {self.low:g} to {self.high:g}")
+        return ", ".join(parts)
+
+
+def check_negative(seen: Seen, label: Label) -> None:
+    """Raises DataRejected unless the value that means 0 is certain: a slip of the pen is no negative."""
+    if label.positive is None or label.negative is not None:
+        return
+    others = {value.casefold(): value for value in seen.counts if label.of_binary(value) == 0}
+    positives = any(label.of_binary(value) == 1 for value in seen.counts)
+    if len(others) > 1 or (others and not positives):
+        which = "several others were seen" if len(others) > 1 else "it was never seen"
+        positive = _toml(label.positive)
+        negative = _toml(max(others.values(), key=seen.counts.__getitem__))
+        raise DataRejected(
+            f"[data] label: column {label.column!r}: positive = {positive}, and {which}: {seen}: name both, "
+            f"such as positive = {positive}, negative = {negative}: rows with others are then quarantined"
+        )
+
+
+def advice(seen: Seen, label: Label) -> str:
+    """The labels that were seen, and the key of the configuration that would take them."""
+    names = [value for value in seen.counts if value]
+    numbers = [values.number(name) for name in names]
+    taken = [name for name, at in zip(names, _numbers(names, label), strict=True) if _is_good(at, label)]
+    words = {name.casefold() for name in names} <= MEANS_1 | MEANS_0
+    if seen.low <= seen.high and label.range is not None and not names:
+        low, high = label.range
+        fix = f"set {_table(label, range=[min(low, seen.low), max(high, seen.high)])}"
+    elif len(taken) == len(names):
+        fix = "fill them in, or set label column to another column"
+    elif words:
+        fix = f"set {_table(label, kind='binary')}"
+    elif label.kind == "binary" and len(names) == 2:
+        fix = f"set {_table(label, positive=names[0], negative=names[1])}, or the two the other way round"
+    elif len(names) <= _CLASSES:
+        known = label.classes or () if taken else ()
+        fix = f"set {_table(label, kind='classes', classes=list(dict.fromkeys([*known, *sorted(names)])))}"
+    else:
+        fix = "set label column to another column, or correct the values"
+    if label.kind != "score" and len(names) > 2 and np.isfinite(numbers).all():
+        fix += f"; or {_table(label, kind='score', range=[min(numbers), max(numbers)])}"
+    return f"labels seen: {seen}: {fix}"
+
+
+def _table(label: Label, **keys: Any) -> str:
+    entries = {"column": label.column, "kind": label.kind, **keys}
+    return f"label = {{ {', '.join(f'{key} = {_toml(value)}' for key, value in entries.items())} }}"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    if not isinstance(value, str):
+        return f"{value:g}"
+    return json.dumps(value[:_LONGEST], ensure_ascii=not value.isprintable())
+
+
+def _count(given: Sequence[Any]) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for value, count in Counter(given).items() if _alike(given) else ((value, 1) for value in given):
+        counts[(values.key(value) or "")[:_LONGEST]] += count
+    return counts
+
+
+def _alike(given: Sequence[Any]) -> bool:
+    """Whether equal ones are the same value, and can be looked up: to Python 1 and True are equal."""
+    return len(set(map(type, given))) == 1 and given[0].__hash__ is not None
