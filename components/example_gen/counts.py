@@ -75,9 +75,14 @@ def check_counts(examples_uri: str, data: Data, alone: bool = True) -> None:
             raise DataRejected(f"{path}: {kept['train']} row to train on: give more")
         empty = [split for split in SPLITS if source not in SPLITS and split not in kept]
         if empty:
+            few = (
+                "in too few groups that share texts"
+                if data.vector is None
+                else "of too few vectors that differ"
+            )
             raise DataRejected(
-                f"{path}: no row falls into the split {empty[0]}: {sum(kept.values())} rows "
-                "in too few groups that share texts: give more rows, other [data] split, or one file a split"
+                f"{path}: no row falls into the split {empty[0]}: {sum(kept.values())} rows {few}: "
+                "give more rows, other [data] split, or one file a split"
             )
 
 
