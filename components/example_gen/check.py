@@ -148,9 +148,9 @@ def _stack(lists: Sequence[Any], vector: Vector, faults: dict[int, Fault]) -> np
     numbers = np.zeros((len(lists), vector.dimension))
     plain: dict[int, Sequence[Any]] = {}
     for row, values in enumerate(lists):
-        flat, shape = _flat(values)
+        flat, count = _flat(values)
         if flat is None or len(flat) != vector.dimension:
-            detail = f"column {vector.column!r}: {shape} values, dimension = {vector.dimension}"
+            detail = f"column {vector.column!r}: {count} values, dimension = {vector.dimension}"
             faults.setdefault(row, Fault(Reason.WRONG_DIMENSION, detail))
         elif isinstance(flat, np.ndarray):
             numbers[row] = flat
@@ -163,14 +163,12 @@ def _stack(lists: Sequence[Any], vector: Vector, faults: dict[int, Fault]) -> np
 
 
 def _flat(values: Any) -> tuple[Sequence[Any] | None, str]:
-    """The numbers of a list, or of lists of one length inside it, and what to call its shape."""
+    """The numbers of a list, or of lists of one length inside it; and how many there are, in words."""
     if not isinstance(values, list | np.ndarray):
         return None, "no"
-    shape = [len(values)]
     while len(values) and isinstance(values[0], list):
         lengths = {len(part) if isinstance(part, list) else 0 for part in values}
         if len(lengths) > 1:
-            return None, f"{' x '.join(map(str, shape))} lists of {min(lengths)} to {max(lengths)}"
-        shape += lengths
+            return None, f"{len(values)} lists of {min(lengths)} to {max(lengths)}"
         values = list(itertools.chain.from_iterable(values))
-    return values, " x ".join(map(str, shape))
+    return values, str(len(values))

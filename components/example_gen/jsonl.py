@@ -11,12 +11,16 @@ from components.example_gen.batch import BATCH_ROWS, Batch, Fault, Reason
 from components.example_gen.config import Data
 from components.example_gen.records import with_bad_bytes
 
+# Of a whole number; no float holds one of more.
+_DIGITS = 400
 _ONE_A_LINE = ": write one object a line, such as by jq -c '.[]' FILE"
 _IS_ARRAY = f": a JSON array{_ONE_A_LINE}"
 
 
 def read_jsonl(lines: Iterator[str], data: Data) -> Iterator[Batch]:
     """Batches of the objects in `lines`; blank lines are passed over."""
+    wanted = data.wanted
+    names = tuple(wanted.values())
     numbered = ((at, line.rstrip("\r\n")) for at, line in enumerate(lines, 1) if line.strip())
     while chunk := list(islice(numbered, BATCH_ROWS)):
         texts = [text for _, text in chunk]
@@ -24,44 +28,51 @@ def read_jsonl(lines: Iterator[str], data: Data) -> Iterator[Batch]:
             at: Fault(Reason.BAD_ENCODING, f"bytes that are not {data.encoding}")
             for at in with_bad_bytes(texts)
         }
-        objects = [_parse(at, text, data, faults) for at, text in enumerate(texts)]
-        columns = {key: [found.get(name) for found in objects] for key, name in data.wanted.items()}
+        objects = [_parse(at, text, names, faults) for at, text in enumerate(texts)]
+        columns = {key: [found.get(name) for found in objects] for key, name in wanted.items()}
         yield Batch([line for line, _ in chunk], columns, texts.__getitem__, faults)
 
 
-def _parse(at: int, text: str, data: Data, faults: dict[int, Fault]) -> dict[str, Any]:
+def _parse(at: int, text: str, wanted: tuple[str, ...], faults: dict[int, Fault]) -> dict[str, Any]:
     if at in faults:
         return {}
-    text = text.removeprefix("\ufeff")  # files that were put one behind the other
     try:
-        row = _load(text)
+        row = json.loads(text)
     except (ValueError, RecursionError) as error:
-        faults[at] = Fault(Reason.MALFORMED_JSON, _malformed(text, error))
-        return {}
+        try:
+            row = _load(text, error)
+        except (ValueError, RecursionError) as again:
+            faults[at] = Fault(Reason.MALFORMED_JSON, _malformed(text, again))
+            return {}
     if not isinstance(row, dict):
         detail = f"{type(row).__name__} in place of an object"
         faults[at] = Fault(Reason.MALFORMED_JSON, detail + _IS_ARRAY * isinstance(row, list))
         return {}
-    for name in data.wanted.values():
+    for name in wanted:
         if name not in row:
             faults[at] = Fault(Reason.MISSING_KEY, f"no key {name!r}")
             return {}
     if text.count(":") > len(row):  # a key may come twice, of which `json` keeps the last
-        names = [name for name, _ in json.loads(text, object_pairs_hook=list, parse_int=float)]
-        for name in data.wanted.values():
+        pairs = json.loads(text.removeprefix("\ufeff"), object_pairs_hook=list, parse_int=float)
+        names = [name for name, _ in pairs]
+        for name in wanted:
             if names.count(name) > 1:
                 faults[at] = Fault(Reason.MALFORMED_JSON, f"key {name!r} comes {names.count(name)} times")
                 return {}
     return row
 
 
-def _load(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        raise
-    except ValueError:  # Python's guard against whole numbers that take ages to read: no float holds them
-        return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < 400 else float(digits))
+def _load(text: str, error: Exception) -> Any:
+    """What `json` refuses with `error` and is none: a mark of the encoding in front, a number without end."""
+    if text.startswith("\ufeff"):  # files that were put one behind the other
+        return json.loads(text[1:], parse_int=_whole)
+    if isinstance(error, json.JSONDecodeError | RecursionError):
+        raise error
+    return json.loads(text, parse_int=_whole)  # Python guards against numbers that take ages to read
+
+
+def _whole(digits: str) -> int | float:
+    return int(digits) if len(digits) < _DIGITS else float(digits)
 
 
 def _malformed(text: str, error: Exception) -> str:

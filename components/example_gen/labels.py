@@ -35,11 +35,10 @@ def floats(given: Sequence[Any], one: Callable[[Any], float] = values.number) ->
     if isinstance(given, np.ndarray) and given.dtype.kind in "fiu":
         return given.astype(np.float64)
     try:
-        plain = set(map(type, given)) <= {int, float}
-        if not plain:
-            text = "".join(given)  # of texts alone
-            plain = text.isascii() and "_" not in text
-        if plain:
+        if set(map(type, given)) <= {int, float}:
+            return np.array(given, np.float64)
+        text = "".join(given)  # TypeError where not all are texts
+        if text.isascii() and "_" not in text:  # then `float` takes the same as `values.number`
             return np.array(list(map(float, given)), np.float64)
     except (TypeError, ValueError, OverflowError):
         pass

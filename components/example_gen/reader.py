@@ -125,11 +125,12 @@ def check_columns(path: Path, data: Data) -> None:
             first = next(read_jsonl(file, data), None)
             if first is None:
                 raise ConfigError(f"{path}: the file holds no row: give [data] a file with rows")
-            if len(first.faults) == len(first.positions):
+            none = len(first.faults) == len(first.positions)
+            if none or first.raw(0).strip() == "[":
                 _, fault = min(first.faults.items())
                 keys = f": set [data] to keys of these objects, such as {first.raw(0)[:80]}"
                 raise ConfigError(
-                    f"{path}: none of the first {len(first.positions)} rows can be read: line "
+                    f"{path}: {f'none of the first {len(first.positions)} rows can be read: ' * none}line "
                     f"{first.positions[0]}: {fault.detail}{keys * (fault.reason is Reason.MISSING_KEY)}"
                 )
             return
