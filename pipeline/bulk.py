@@ -9,7 +9,7 @@ from tfx.dsl.components.base.base_node import BaseNode
 from components.bulk_inferrer.component import BulkExampleGen, BulkInferrer
 from components.example_gen.component import states
 from pipeline.config import Config
-from pipeline.fingerprint import READING, code_fingerprint
+from pipeline.fingerprint import INGESTION, READING, code_fingerprint
 
 
 def bulk_steps(config: Config, trainer: BaseNode, pusher: BaseNode) -> list[BaseNode]:
@@ -20,7 +20,7 @@ def bulk_steps(config: Config, trainer: BaseNode, pusher: BaseNode) -> list[Base
     rows = BulkExampleGen(
         data=data.model_dump_json(exclude={"schema_file", "schema_text"}),
         changed=json.dumps(states(data)),
-        code=code_fingerprint("components/bulk_inferrer", "components/example_gen", *READING),
+        code=code_fingerprint("components/bulk_inferrer", *INGESTION, *READING),
     )
     rows.add_upstream_node(pusher)  # whatever is wrong with these rows, the model is in service by then
     inferrer = BulkInferrer(

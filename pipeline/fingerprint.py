@@ -9,6 +9,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 # What every component that reads examples stands on.
 READING = ("components/tables.py", "components/tfrecords.py")
+# What ingestion is: besides its own folder, what a label and a number are.
+INGESTION = ("components/example_gen", "trainer/features.py", "trainer/values.py")
 
 
 def code_fingerprint(*packages: str) -> str:

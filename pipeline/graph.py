@@ -33,7 +33,7 @@ from components.transform.component import Transform
 from pipeline import branches, tuning
 from pipeline.bulk import bulk_steps
 from pipeline.config import Config
-from pipeline.fingerprint import READING, code_fingerprint, files_fingerprint
+from pipeline.fingerprint import INGESTION, READING, code_fingerprint, files_fingerprint
 from pipeline.retraining.plan import Plan
 from trainer.errors import ConfigError
 from trainer.families import family_of
@@ -85,14 +85,14 @@ def components(
 
     # Rows into tf.Examples, one split each; rows that cannot be used into quarantine.
     data = config.data if config.data.pattern is None else config.data.of_span(plan.files)
-    example_gen = ExampleGen(data=data, code=code_fingerprint("components/example_gen"), carry=plan.carry)
+    example_gen = ExampleGen(data=data, code=code_fingerprint(*INGESTION), carry=plan.carry)
 
     # Too many of those, and the run ends here.
     row_gate = RowGate(
         examples=example_gen.outputs["examples"],
         data=data.model_dump_json(exclude={"schema_file", "schema_text"}),
         alone=int(config.data.pattern is None),
-        code=code_fingerprint("components/data_gate", "components/example_gen/counts.py"),
+        code=code_fingerprint("components/data_gate", *INGESTION),
     )
 
     # What the data looks like.

@@ -150,7 +150,7 @@ def _stack(lists: Sequence[Any], vector: Vector, faults: dict[int, Fault]) -> np
     for row, values in enumerate(lists):
         flat, count = _flat(values)
         if flat is None or len(flat) != vector.dimension:
-            detail = f"column {vector.column!r}: {count} values, dimension = {vector.dimension}"
+            detail = f"column {vector.column!r}: {count}, dimension = {vector.dimension}"
             faults.setdefault(row, Fault(Reason.WRONG_DIMENSION, detail))
         elif isinstance(flat, np.ndarray):
             numbers[row] = flat
@@ -165,10 +165,10 @@ def _stack(lists: Sequence[Any], vector: Vector, faults: dict[int, Fault]) -> np
 def _flat(values: Any) -> tuple[Sequence[Any] | None, str]:
     """The numbers of a list, or of lists of one length inside it; and how many there are, in words."""
     if not isinstance(values, list | np.ndarray):
-        return None, "no"
+        return None, "no values" if values is None else f"{show(values)} is no list"
     while len(values) and isinstance(values[0], list):
         lengths = {len(part) if isinstance(part, list) else 0 for part in values}
         if len(lengths) > 1:
-            return None, f"{len(values)} lists of {min(lengths)} to {max(lengths)}"
+            return None, f"{len(values)} lists of {min(lengths)} to {max(lengths)} values"
         values = list(itertools.chain.from_iterable(values))
-    return values, str(len(values))
+    return values, f"{len(values)} values"

@@ -34,15 +34,21 @@ def floats(given: Sequence[Any], one: Callable[[Any], float] = values.number) ->
     """float64 [values]; NaN for what is no number by `one`, infinity for a whole one that is too large."""
     if isinstance(given, np.ndarray) and given.dtype.kind in "fiu":
         return given.astype(np.float64)
+    numbers = _plain(given)
+    if numbers is None and set(map(type, given)) <= {str, type(None)}:  # empty fields, and unreadable rows
+        numbers = _plain([value or "nan" for value in given])
+    return np.array([one(value) for value in given], np.float64) if numbers is None else numbers
+
+
+def _plain(given: Sequence[Any]) -> np.ndarray | None:
+    """float64 [values] where Python's own conversion takes the same as `values.number`."""
     try:
-        if set(map(type, given)) <= {int, float}:
-            return np.array(given, np.float64)
-        text = "".join(given)  # TypeError where not all are texts
-        if text.isascii() and "_" not in text:  # then `float` takes the same as `values.number`
-            return np.array(list(map(float, given)), np.float64)
+        if set(map(type, given[:1])) == {str}:
+            text = "".join(given)
+            return np.array(list(map(float, given))) if text.isascii() and "_" not in text else None
+        return np.array(given, np.float64) if set(map(type, given)) <= {int, float} else None
     except (TypeError, ValueError, OverflowError):
-        pass
-    return np.array([one(value) for value in given], np.float64)
+        return None
 
 
 def _numbers(given: Sequence[Any], label: Label) -> np.ndarray:
@@ -205,4 +211,5 @@ def _count(given: Sequence[Any]) -> Counter[str]:
 
 def _alike(given: Sequence[Any]) -> bool:
     """Whether equal ones are the same value, and can be looked up: to Python 1 and True are equal."""
-    return len(set(map(type, given))) == 1 and given[0].__hash__ is not None
+    kinds = set(map(type, given)) - {type(None)}
+    return (bool not in kinds or len(kinds) == 1) and all(kind.__hash__ is not None for kind in kinds)

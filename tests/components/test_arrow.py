@@ -74,6 +74,10 @@ def test_numbers(column):
     assert str(caught.value).startswith(f"column 'y' is {column.type}, and a text is a string, or binary")
 
 
+def test_a_column_that_is_only_carried_along_may_have_any_type():
+    check_type("other.when", "when", pa.timestamp("us"))
+
+
 def lists_of(values, kind=None):
     """Two lists of two, in one type of list after another."""
     flat = pa.array(values, kind)
