@@ -1,18 +1,19 @@
-"""Files of rows to read, one at a time: CSV, TSV, JSON lines, Parquet."""
+"""The rows of a file that a command is given, read as `[data]` says, by the reader that training has."""
 
 from __future__ import annotations
 
 import itertools
 import json
-import sys
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
-from components.example_gen.records import BAD_QUOTES, Record, has_bad_bytes, open_text, read_records
-from trainer.errors import ConfigError
+from components.example_gen.batch import Batch, Fault, Reason
+from components.example_gen.config import Data
+from components.example_gen.reader import names_of, read, whole
+from components.example_gen.records import has_bad_bytes
+from trainer.errors import ConfigError, KembarError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,10 +22,19 @@ if TYPE_CHECKING:
 # Rows in one call: enough to keep the cores busy. More are slower, because their vectors leave the caches.
 BATCH = 256
 ERROR = "error"
-_DELIMITERS = {".csv": ",", ".tsv": "\t"}
-_LINES = (".jsonl", ".ndjson")
-_PARQUET = ".parquet"
-_CUT_OFF = (EOFError, OSError, zlib.error)
+_COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
+_FORMATS = {
+    ".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl",
+    ".parquet": "parquet", ".pq": "parquet", ".tfrecord": "tfrecord",
+}  # fmt: skip
+_DELIMITED = ("csv", "tsv")
+# Files of which nobody can take rows here, and what to do with them.
+_OTHERS = {
+    ".json": "is one JSON document: write one object a line, as .jsonl",
+    ".xlsx": "is a workbook: save its sheet as .csv",
+    ".xls": "is a workbook: save its sheet as .csv",
+    ".zip": "is an archive: unpack it, and name the file inside",
+}
 
 
 @dataclass(frozen=True)
@@ -35,58 +45,128 @@ class Row:
     problem: str = ""
 
 
-def read_rows(path: Path, texts: Sequence[str]) -> Iterator[Row]:
-    """The rows of a file, each with what is wrong with it: rows in are rows out.
+class _Taken(Data):
+    """What `[data]` says of files, with other columns to take from them."""
+
+    taken: tuple[str, ...] = ()
+
+    @property
+    def wanted(self) -> dict[str, str]:
+        """Each column under its own name."""
+        return {name: name for name in self.taken}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A file and how it is read.
+
+    Attributes:
+      path: The file.
+      data: The format, dialect and columns.
+      names: All columns; of JSON lines those of the first rows.
+      texts: The columns of the texts.
+      titles: Whether the first row that is read holds the names.
+    """
+
+    path: Path
+    data: Data
+    names: tuple[str, ...]
+    texts: tuple[str, ...]
+    titles: bool = False
+
+    def rows(self) -> Iterator[Row]:
+        """The rows, each with what is wrong with it: rows in are rows out.
+
+        Raises:
+          ConfigError: the file cannot be read on.
+        """
+        number = 0
+        try:
+            for row in itertools.islice(_rows(self), int(self.titles), None):
+                number += 1
+                yield row if row.problem else _checked(row, self.texts)
+        except KembarError as error:
+            raise ConfigError(f"--input {error}") from None
+        except (OSError, ValueError, OverflowError) as error:  # Arrow's are among them
+            raise ConfigError(f"--input {self.path}, after row {number}: {one_line(error)}") from None
+
+    def columns(self) -> pa.Schema:
+        """The columns that a table of all rows has.
+
+        Parquet says them itself; those of delimited text are all text. Those of JSON lines are in the first
+        `BATCH` rows that can be read and the first `BATCH` that cannot, where their types are of the former;
+        what has no common type becomes text.
+
+        Raises:
+          ConfigError: as `rows`.
+        """
+        import pyarrow as pa
+
+        if self.data.format == "parquet":
+            with _open_parquet(self.path) as file:
+                return pa.schema([(field.name, field.type) for field in file.schema_arrow])
+        if self.data.format in _DELIMITED:
+            return pa.schema([(as_utf8(name), pa.string()) for name in self.names])
+        good, bad = first_rows(self.rows())
+        names = dict.fromkeys(name for values in (*good, *bad) for name in values)
+        return pa.schema([(name, _common_type([values.get(name) for values in good])) for name in names])
+
+
+def open_table(path: Path, data: Data, choices: Sequence[tuple[str, ...]]) -> Table:
+    """A file as `[data]` says, or where that does not fit as its own name and content say.
 
     Args:
-      path: .csv or .tsv with a header, .jsonl or .ndjson, each also with .gz; or .parquet.
-      texts: The columns that must hold text.
+      path: Delimited text, JSON lines, Parquet or TFRecord.
+      data: The section `[data]`.
+      choices: Columns of the texts; the first of these that the file has are taken.
 
     Raises:
-      ConfigError: the file is missing, of another kind, lacks one of the columns, or cannot be read on.
+      ConfigError: the file is missing, of another kind, has none of the choices, or cannot be read.
     """
-    kind = _kind(path)
-    return _parquet(path, texts) if kind == _PARQUET else _text(path, kind, texts)
+    kind = _format(path, data)
+    try:
+        if kind in _DELIMITED:
+            return _delimited(path, data, kind, choices)
+        other = _taken(data if kind == data.format else _plain(kind), format=kind, header=True, columns=None)
+        if kind == "jsonl":
+            good, bad = first_rows(Table(path, other, (), ()).rows())
+            names = tuple(dict.fromkeys(name for values in (*good, *bad) for name in values))
+            texts = choices[0] if not good else None
+        else:
+            names, texts = tuple(names_of(path, other)), None
+    except KembarError as error:
+        said = str(error)
+        raise ConfigError(said if said.startswith("--input ") else f"--input {said}") from None
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ConfigError(
+            f"--input {path}: {names.count(twice[0])} columns are named {twice[0]!r}: rename one"
+        )
+    if texts is None:
+        texts = _choice(names, choices)
+    if texts is None:
+        raise _lacks(path, names, choices)
+    return Table(path, other, names, texts)
 
 
-def has_columns(path: Path, names: Sequence[str]) -> bool:
-    """Whether the first row of a file that can be read has them; so does one without rows.
-
-    Raises:
-      ConfigError: as `read_rows`.
-    """
-    first = next((row for row in read_rows(path, ()) if not row.problem), None)
-    return first is None or set(names) <= first.values.keys()
+def batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Up to `BATCH` rows at a time."""
+    rows = iter(rows)
+    while batch := list(itertools.islice(rows, BATCH)):
+        yield batch
 
 
-def columns_of(path: Path, texts: Sequence[str]) -> pa.Schema:
-    """The columns that a table of all rows of a file has.
-
-    Parquet says them itself; those of CSV and TSV are in the header, and all text. Those of JSON lines are in
-    the first `BATCH` rows that can be read and the first `BATCH` that cannot, where their types are of the
-    former; what has no common type becomes text.
-
-    Raises:
-      ConfigError: as `read_rows`.
-    """
-    import pyarrow as pa
-
-    kind = _kind(path)
-    if kind == _PARQUET:
-        with _open_parquet(path) as file:
-            return pa.schema([(field.name, field.type) for field in file.schema_arrow])
-    if kind in _DELIMITERS:
-        return pa.schema([(as_utf8(name), pa.string()) for name in _header_of(path, kind)])
+def first_rows(rows: Iterable[Row]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The first `BATCH` rows that can be read, and those of the first `BATCH` others that come before."""
     good: list[dict[str, Any]] = []
     bad: list[dict[str, Any]] = []
-    for row in read_rows(path, texts):
+    for row in rows:
         kept = bad if row.problem else good
         if len(kept) < BATCH:
             kept.append(as_utf8(row.values))
         if len(good) == BATCH:
             break
-    names = dict.fromkeys(name for row in (*good, *bad) for name in row)
-    return pa.schema([(name, _common_type([row.get(name) for row in good])) for name in names])
+    return good, bad
 
 
 def as_utf8(value: Any) -> Any:
@@ -107,88 +187,141 @@ def as_utf8(value: Any) -> Any:
     return value
 
 
-def batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    """Up to `BATCH` rows at a time."""
-    rows = iter(rows)
-    while batch := list(itertools.islice(rows, BATCH)):
-        yield batch
+def one_line(error: Exception) -> str:
+    """What a library says, without line ends."""
+    return " ".join(str(error).split()).strip(" .:")
 
 
-def _kind(path: Path) -> str:
-    if not path.is_file():
+def _format(path: Path, data: Data) -> str:
+    """By content where that tells, else by the name, else as `[data]` says."""
+    if path.is_dir():
+        raise ConfigError(f"--input {path}: is a folder: name a file in it")
+    if not path.exists():
         raise ConfigError(f"--input {path}: no such file")
-    kind = Path(path.name.removesuffix(".gz")).suffix
-    if kind == _PARQUET or kind in (*_DELIMITERS, *_LINES):
-        return kind
-    raise ConfigError(f"--input {path}: known are .csv, .tsv, .jsonl, also with .gz, and .parquet")
-
-
-def _text(path: Path, kind: str, texts: Sequence[str]) -> Iterator[Row]:
-    number = 0
+    if not path.is_file():
+        raise ConfigError(f"--input {path}: is no regular file: save the rows in one")
     try:
-        with open_text(path, "utf-8") as file:
-            for row in _lines(file) if kind in _LINES else _fields(file, path, kind, texts):
-                number += 1
-                yield row if row.problem else _checked(row.values, texts)
-    except _CUT_OFF as error:
-        raise ConfigError(f"--input {path}, row {number + 1}: {error}") from None
+        with path.open("rb") as file:
+            if file.read(4) == b"PAR1":
+                return "parquet"
+    except OSError as error:
+        raise ConfigError(f"--input {path}: cannot be read: {error.strerror}") from None
+    inner = Path(path.name.removesuffix(path.suffix)) if path.suffix.lower() in _COMPRESSED else path
+    suffix = inner.suffix.lower()
+    if suffix in _OTHERS:
+        raise ConfigError(f"--input {path}: {_OTHERS[suffix]}")
+    return _FORMATS.get(suffix, data.format)
 
 
-def _lines(file: IO[str]) -> Iterator[Row]:
-    for line in file:
-        if not line.strip():
+def _delimited(path: Path, data: Data, kind: str, choices: Sequence[tuple[str, ...]]) -> Table:
+    """By the first dialect, of `[data]` or else of the file's name, in which one of the choices is there."""
+    names: tuple[str, ...] = ()
+    if not path.stat().st_size:
+        return Table(path, _taken(_plain("jsonl")), (), choices[0])  # no row, whatever the dialect is
+    for dialect in [data] * (data.format in _DELIMITED) + [_plain(kind)]:
+        names = tuple(names_of(path, _taken(dialect, header=True, columns=None)))
+        texts = _choice(names, choices)
+        columns = None if texts or dialect.header else _headless(dialect, len(names))
+        if texts is None and columns is not None:
+            texts = _choice(columns, choices)
+        if texts is None:
             continue
-        try:
-            values = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
-            yield Row({}, f"not JSON: {error}")
-        except ValueError:  # Python's guard against numbers that take ages to read
-            yield Row({}, f"an integer of more than {sys.get_int_max_str_digits():,} digits")
-        else:
-            yield Row(values) if isinstance(values, dict) else Row({}, "not a JSON object")
+        if columns is not None:
+            return Table(path, _taken(dialect, columns=columns, taken=columns), columns, texts)
+        own = _once(names)
+        if own == names:
+            return Table(path, _taken(dialect, header=True, columns=None, taken=own), own, texts)
+        # The reader takes columns by their names, and here only the places tell them apart.
+        return Table(path, _taken(dialect, header=False, columns=own, taken=own), own, texts, titles=True)
+    raise _lacks(path, names, choices)
 
 
-def _fields(file: IO[str], path: Path, kind: str, texts: Sequence[str]) -> Iterator[Row]:
-    records = read_records(file, _DELIMITERS[kind], quoting=True)
-    header = _header(records)
-    if header is None:
+def _headless(data: Data, width: int) -> tuple[str, ...] | None:
+    """The columns of a file without a header that has so many; the label's may be missing."""
+    columns = data.columns or ()
+    label = None if data.label is None else data.label.column
+    if width == len(columns) or (width > len(columns) and data.extra_fields == "ignore"):
+        return columns
+    unlabelled = tuple(name for name in columns if name != label)
+    return unlabelled if width == len(unlabelled) else None
+
+
+def _once(names: Sequence[str]) -> tuple[str, ...]:
+    """The names, with a number behind those that came before."""
+    own: list[str] = []
+    for name in names:
+        again = (f"{name}_{number}" for number in itertools.count(2))
+        own.append(name if name not in own else next(new for new in again if new not in (*own, *names)))
+    return tuple(own)
+
+
+def _choice(names: Sequence[str], choices: Sequence[tuple[str, ...]]) -> tuple[str, ...] | None:
+    return next((texts for texts in choices if all(names.count(name) == 1 for name in texts)), None)
+
+
+def _lacks(path: Path, names: Sequence[str], choices: Sequence[tuple[str, ...]]) -> ConfigError:
+    missing = [next((name for name in texts if name not in names), texts[0]) for texts in choices]
+    said = f"no column {' nor '.join(map(repr, dict.fromkeys(missing)))}"
+    if all(name in names for name in missing):
+        said = f"{list(names).count(missing[0])} columns are named {missing[0]!r}"
+    return ConfigError(f"--input {path}: {said}: there are {', '.join(names) or 'none'}")
+
+
+def _plain(kind: str) -> Data:
+    """A format as its files are, where nothing is said of them."""
+    return Data.model_construct(**{"format": kind})
+
+
+def _taken(data: Data, **changes: Any) -> _Taken:
+    return _Taken.model_construct(**{**dict(data), **changes})
+
+
+def _rows(table: Table) -> Iterator[Row]:
+    data = table.data
+    if data.format == "jsonl":
+        for batch, at in _places(table.path, data):
+            yield _object(batch, at)
         return
-    _check_columns(path, header, texts)
-    for record in records:
-        if record.fields is None:
-            yield Row({}, f"line {record.line}: {BAD_QUOTES}")
-            continue
-        values = dict(zip(header, record.fields, strict=False))
-        wrong = len(record.fields) != len(header)
-        yield Row(values, f"{len(record.fields)} fields where the header has {len(header)}" if wrong else "")
+    if data.format == "parquet":
+        yield from _parquet(table)
+        return
+    for batch, at in _places(table.path, _taken(data, taken=table.names)):
+        values = {name: batch.columns[name][at] for name in table.names}
+        yield Row(values, _problem(batch, at))
 
 
-def _header(records: Iterator[Record]) -> list[str] | None:
-    first = next(records, None)
-    return None if first is None else [name.strip() for name in first.fields or []]
+def _places(path: Path, data: Data) -> Iterator[tuple[Batch, int]]:
+    for batch in read(whole(path, data), data):
+        for at in range(len(batch.positions)):
+            yield batch, at
 
 
-def _header_of(path: Path, kind: str) -> Iterable[str]:
+def _problem(batch: Batch, at: int) -> str:
+    fault: Fault | None = batch.faults.get(at)
+    if (
+        fault is None or fault.reason is Reason.MISSING_KEY
+    ):  # whether it is a text that is missing comes later
+        return ""
+    return f"line {batch.positions[at]}: {fault.reason.value}: {fault.detail}"
+
+
+def _object(batch: Batch, at: int) -> Row:
+    problem = _problem(batch, at)
     try:
-        with open_text(path, "utf-8") as file:
-            return dict.fromkeys(_header(read_records(file, _DELIMITERS[kind], quoting=True)) or ())
-    except _CUT_OFF as error:
-        raise ConfigError(f"--input {path}, row 1: {error}") from None
+        values = {} if problem else json.loads(batch.raw(at))
+    except (ValueError, RecursionError) as error:
+        return Row({}, f"line {batch.positions[at]}: {one_line(error)}")
+    return Row(values, problem)
 
 
-def _parquet(path: Path, texts: Sequence[str]) -> Iterator[Row]:
-    import pyarrow as pa
-
-    number = 0
-    with _open_parquet(path) as file:
-        _check_columns(path, file.schema_arrow.names, texts)
-        try:
-            for batch in file.iter_batches(BATCH):
-                for values in batch.to_pylist():
-                    number += 1
-                    yield _checked(values, texts)
-        except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
-            raise ConfigError(f"--input {path}, after row {number}: {_one_line(error)}") from None
+def _parquet(table: Table) -> Iterator[Row]:
+    """All columns as Arrow has them, but the texts as training reads them."""
+    texts = _places(table.path, _taken(table.data, taken=table.texts))
+    with _open_parquet(table.path) as file:
+        for part in file.iter_batches(BATCH):
+            for values, (batch, at) in zip(part.to_pylist(), texts, strict=False):
+                own = {name: batch.columns[name][at] for name in table.texts}
+                yield Row({**values, **own}, _problem(batch, at))
 
 
 def _open_parquet(path: Path) -> pq.ParquetFile:
@@ -198,7 +331,7 @@ def _open_parquet(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
-        raise ConfigError(f"--input {path}: not a Parquet file: {_one_line(error)}") from None
+        raise ConfigError(f"--input {path}: not a Parquet file: {one_line(error)}") from None
 
 
 def _common_type(values: Sequence[Any]) -> pa.DataType:
@@ -206,27 +339,17 @@ def _common_type(values: Sequence[Any]) -> pa.DataType:
     import pyarrow as pa
 
     try:
-        found = pa.array(values).type
+        common = pa.array(values).type
     except (pa.ArrowException, OverflowError):  # of several kinds, or an integer of more than 64 bits
         return pa.string()
-    return pa.string() if pa.types.is_null(found) else found
+    return pa.string() if pa.types.is_null(common) else common
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()).strip(" .:")
-
-
-def _check_columns(path: Path, found: Sequence[str], texts: Sequence[str]) -> None:
+def _checked(row: Row, texts: Sequence[str]) -> Row:
     for name in texts:
-        if name not in found:
-            raise ConfigError(f"--input {path}: no column {name!r}: there are {', '.join(found)}")
-
-
-def _checked(values: dict[str, Any], texts: Sequence[str]) -> Row:
-    for name in texts:
-        if not isinstance(values.get(name), str):
-            return Row(values, f"no text {name!r}")
-    for name, value in values.items():
+        if not isinstance(row.values.get(name), str):
+            return Row(row.values, f"no text {name!r}")
+    for name, value in row.values.items():
         if isinstance(value, str) and has_bad_bytes(value):
-            return Row(values, f"{name!r} is not UTF-8")
-    return Row(values)
+            return Row(row.values, f"{name!r} is not UTF-8")
+    return row

@@ -138,6 +138,23 @@ def check_columns(path: Path, data: Data) -> None:
             raise ConfigError(f"{path}: the file holds no row: give [data] a file with rows")
 
 
+def names_of(path: Path, data: Data) -> list[str]:
+    """The columns of a file, but for JSON lines, which have no common ones.
+
+    Raises:
+      ConfigError: a text file without any row.
+      DataRejected: the file cannot be read.
+    """
+    if data.format == "parquet":
+        return column_names(path)
+    if data.format == "tfrecord":
+        from components.example_gen.tfrecord import feature_names
+
+        return feature_names(path)
+    with _readable(path, DataRejected, "cannot be read"):
+        return _names_of(path, data)
+
+
 @contextmanager
 def _readable(path: Path, kind: type[KembarError], said: str) -> Iterator[None]:
     """Turns what a file that is cut off, or in another encoding, ends with into one line."""
