@@ -269,7 +269,8 @@ def _lacks(path: Path, names: Sequence[str], choices: Sequence[tuple[str, ...]])
 
 def _plain(kind: str) -> Data:
     """A format as its files are, where nothing is said of them."""
-    return Data.model_construct(**{"format": kind})
+    values: dict[str, Any] = {"format": kind}
+    return Data.model_construct(**values)
 
 
 def _taken(data: Data, **changes: Any) -> _Taken:
