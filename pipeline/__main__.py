@@ -34,6 +34,11 @@ app.add_typer(schedule.app, name="schedule")
 @app.command()
 def run(config: ConfigPath, settings: Settings = None, workdir: Folder = None) -> None:
     """Run the whole pipeline here: ingest, validate, train, evaluate, gate, push."""
+    from pipeline import propose
+
+    if propose.is_data(config):
+        propose.offer(config, Terminal())
+        return
     from pipeline.run import run as run_pipeline
 
     loaded = configuration.load(config, settings or ())

@@ -14,6 +14,7 @@ from components.example_gen.config import Data
 from components.example_gen.records import has_bad_bytes
 from pipeline import rows as files
 from pipeline import sinks
+from pipeline.inputs import open_table
 from pipeline.rows import ERROR, Row, Table
 from pipeline.serving.signatures import DEFAULT_SIGNATURE, TensorSpec
 from pipeline.serving.versions import latest, load_served
@@ -50,7 +51,7 @@ class Files:
         Raises:
           ConfigError: it has none of them, cannot be read, or `output` cannot be written.
         """
-        table = files.open_table(self.source, self.data, choices)
+        table = open_table(self.source, self.data, choices)
         sinks.check_output(self.output, self.source)
         return table
 

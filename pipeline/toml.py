@@ -42,7 +42,8 @@ def read_toml(path: Path) -> dict[str, Any]:
     except RecursionError:
         raise ConfigError(f"{path}: not valid TOML: nested too deeply") from None
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}{_shown(text, str(error))}") from None
+        data = "" if path.suffix == ".toml" else f": is it data? kembar run {path} proposes a configuration"
+        raise ConfigError(f"{path}: not valid TOML: {error}{_shown(text, str(error))}{data}") from None
     except ValueError:  # Python's guard against numbers that take ages to read
         raise ConfigError(f"{path}: not valid TOML: a number of thousands of digits") from None
 
