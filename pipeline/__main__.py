@@ -211,7 +211,7 @@ def _status() -> int:
     except OSError:
         return _failed("the current folder is gone: change to one that is there", 2)
     try:
-        return app(standalone_mode=False) or 0
+        return app(prog_name="kembar", standalone_mode=False) or 0
     except KembarError as error:
         return _failed(str(error), error.exit_code)
     except typer.Exit as leave:
@@ -250,7 +250,7 @@ def _usage_error(error: Exception) -> int | None:
         return None
     message, context = str(said()), getattr(error, "ctx", None)
     if message:  # else the help was shown, because there are no arguments
-        command = f"kembar {context.command_path.partition(' ')[2]}".rstrip() if context else "kembar"
+        command = context.command_path if context else "kembar"
         _failed(f"{message.rstrip('.')}: see `{command} --help`", 2)
     return int(getattr(error, "exit_code", 2))
 

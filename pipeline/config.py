@@ -192,13 +192,14 @@ def _apply(override: dict[str, Any], setting: str) -> None:
     override[name] = value
 
 
-def lay_over(values: dict[str, Any], override: dict[str, Any]) -> None:
-    """Puts `override` on top of `values`, key by key; what is no table in the file is left to be reported."""
+def lay_over(values: dict[str, Any], override: dict[str, Any], inner: bool = False) -> None:
+    """Puts `override` on top of `values`, key by key; a section that is no table is left to be reported."""
     for key, value in override.items():
-        if not isinstance(value, dict):
+        below = values.setdefault(key, {}) if isinstance(value, dict) else None
+        if isinstance(below, dict):
+            lay_over(below, value, inner=True)
+        elif inner or not isinstance(value, dict):
             values[key] = value
-        elif isinstance(below := values.setdefault(key, {}), dict):
-            lay_over(below, value)
 
 
 def _name_family(values: dict[str, Any]) -> None:

@@ -232,14 +232,15 @@ def check_output(output: Path | None, source: Path | None = None) -> None:
     """
     if output is None:
         return
-    said = _place_fault(output, source)
+    said = place_fault(output, source)
     if said is None and _suffix(output) not in _KNOWN:
         said = f"name a file that ends with {', '.join(_KNOWN[:-1])} or {_KNOWN[-1]}, each also with .gz"
     if said is not None:
         raise ConfigError(f"--output {output}: {said}")
 
 
-def _place_fault(output: Path, source: Path | None) -> str | None:
+def place_fault(output: Path, source: Path | None = None) -> str | None:
+    """Why no file can be written there; None where it can. `source` is a file that is read."""
     if not output.absolute().parent.is_dir():
         return f"no such folder: {output.parent}"
     if str(output).startswith(("/dev/std", "/dev/fd/", "/proc/")):
