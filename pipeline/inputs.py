@@ -78,11 +78,14 @@ def _format(path: Path, data: Data) -> str:
         raise ConfigError(f"--input {path}: is no regular file: save the rows in one")
     try:
         with path.open("rb") as file:
-            if file.read(4) == b"PAR1":
-                return "parquet"
+            begin = file.read(4)
     except OSError as error:
         raise ConfigError(f"--input {path}: cannot be read: {error.strerror}") from None
     suffix = unzipped(path).suffix.lower()
+    if begin == b"PAR1":
+        return "parquet"
+    if FORMATS.get(suffix) == "parquet" and unzipped(path) != path:
+        raise ConfigError(f"--input {path}: Parquet cannot be read through {path.suffix}: unpack it")
     if suffix in OTHERS and data.format != "jsonl":
         raise ConfigError(f"--input {path}: {OTHERS[suffix]}")
     return FORMATS.get(suffix, data.format)

@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import re
+import shlex
 import sys
 import tomllib
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ _ROWS = 1_000
 _CLASSES = 20
 _BINARY = {"0", "1", "0.0", "1.0", "true", "false", "t", "f", "yes", "no", "y", "n"}
 _LABELS = re.compile(r"label|score|target|class|dupl|simil|relat|match|entail|gold|judg|grade|^y$", re.I)
-_LETTERS = re.compile(r"[^\W\d_]{2}")
+_LETTERS = re.compile(r"[^\W\d_]{2}|\w \w")
 # What two columns of a pair differ in.
 _SIDES = re.compile(r"[ab12xy]$|left|right|first|second|premise|hypothesis|query|document", re.I)
 
@@ -55,8 +56,8 @@ def offer(path: Path, terminal: Terminal) -> None:
     else:
         terminal.result(text.rstrip())
     raise ConfigError(
-        f"{path}: is data, no configuration: save what is proposed for it as {target} (kembar run {path} > "
-        f"{target}), then call kembar run {target}"
+        f"{path}: is data, no configuration: save what is proposed for it as {target} "
+        f"(kembar run {shlex.quote(str(path))} > {target}), then call kembar run {target}"
     )
 
 
@@ -67,7 +68,8 @@ def propose(path: Path) -> str:
       ConfigError: the file cannot be read, or no two columns of text and no label are seen in it.
     """
     try:
-        table = open_table(path, Data.model_construct(format="csv"), [()])
+        kind: Any = FORMATS.get(unzipped(path).suffix.lower(), "csv")
+        table = open_table(path, Data.model_construct(format=kind), [()])
         rows = [row.values for row in itertools.islice(table.rows(), _ROWS) if not row.problem]
     except ConfigError as error:
         raise ConfigError(str(error).removeprefix("--input ")) from None

@@ -118,7 +118,7 @@ def test_a_file_that_is_no_configuration_is_one_line_for_every_command(here, ref
         ("training.epochs=" + "[" * 5_000, "[training] epochs"),
         ("training.epochs=" + "1" * 5_000, "[training] epochs"),
         ("training.epochs=" + NASTY, "is not UTF-8"),
-        ("training.epochs=\x1b[31m\u202e", "[training] epochs = \"\\u001b[31m\\u202e\""),
+        ("training.epochs=\x1b[31m\u202e", '[training] epochs = "\\u001b[31m\\u202e"'),
         ("pipeline.name=\udcff", "is not UTF-8"),
         ('data.path="\\u0000"', "a path with control characters"),
         ("data.path=~nobody-at-all/x.csv", "no such file"),

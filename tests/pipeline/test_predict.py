@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import json
 from datetime import date
 from pathlib import Path
@@ -415,6 +416,101 @@ def test_a_table_keeps_the_types_of_a_table_and_can_be_embedded_again(table_of, 
     assert again.select(table.schema.names).equals(table)
     assert again["b_embedding"].equals(table["embedding"])
     assert again["b_error"].equals(table["error"])
+
+
+CASE = "text_a,text_b,score,error,id\nA man plays.,A man is playing.,3.25,none so far,7\n,x,1.0,boom,8\n"
+
+
+def test_a_column_that_is_there_is_never_replaced(tmp_path, ask, model, capfd):
+    source = write(tmp_path, "p.csv", CASE)
+    with pytest.raises(ConfigError) as caught:
+        ask(source)
+    assert str(caught.value) == (
+        f"--input {source}: has a column 'error' already, and one that is added has this name: give --prefix "
+        "kembar_, or rename it"
+    )
+    ask(source, prefix="kembar_")
+    first, second = answers(capfd)
+    assert (first["score"], first["error"], first["kembar_score"]) == ("3.25", "none so far", 171.2)
+    assert (second["error"], "kembar_error" in second, second["kembar_label"]) == ("boom", False, 0)
+    with pytest.raises(ConfigError, match=r"'kembar_score' already, .*: give another --prefix, or rename it"):
+        ask(write(tmp_path, "q.csv", "kembar_score," + HEADER), prefix="kembar_")
+
+
+def test_a_later_row_of_json_lines_may_not_have_the_column_either(tmp_path, ask, model):
+    lines = [{"text_a": "a", "text_b": "b"}] * 600 + [{"text_a": "a", "text_b": "b", "label": 1}]
+    source = write(tmp_path, "p.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(ConfigError, match="has a column 'label' already"):
+        ask(source, output=tmp_path / "o.jsonl")
+    assert not (tmp_path / "o.jsonl").exists()
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet", ".csv.gz", ".jsonl.gz"])
+def test_scores_are_written_as_the_name_says(tmp_path, ask, model, capfd, suffix):
+    source = write(tmp_path, "p.csv", 'id,text_a,text_b\n1,"a\r",é\n2,x\n')
+    output = tmp_path / f"o{suffix}"
+    ask(source, output=output)
+    assert capfd.readouterr().err.startswith("2 rows read, 1 answered, 1 with an error: see 'error' (")
+    problem = "line 3: wrong column count: 2 fields, 3 columns"
+    own = {"id": "1", "text_a": "a\r", "text_b": "é"}, {"id": "2", "text_a": "x", "text_b": None}
+    if suffix == ".parquet":
+        table = pq.read_table(output)
+        assert table.schema.types[3:] == [pa.int64(), pa.float32(), pa.string()]
+        first, second = table.to_pylist()
+        assert first == {**own[0], "label": 0, "score": pytest.approx(20.2), "error": None}
+        assert second == {**own[1], "label": None, "score": None, "error": problem}
+        return
+    content = output.read_bytes()
+    text = (gzip.decompress(content) if suffix.endswith(".gz") else content).decode()
+    if "jsonl" in suffix:
+        lines = [{**own[0], "label": 0, "score": 20.2}, {**own[1], "error": problem}]
+        assert [json.loads(line) for line in text.splitlines()] == lines
+    else:
+        told = csv.DictReader(io.StringIO(text, newline=""), delimiter="\t" if "tsv" in suffix else ",")
+        first, second = told
+        assert first == {**own[0], "label": "0", "score": "20.2", "error": ""}
+        assert second == {**own[1], "text_b": "", "label": "", "score": "", "error": problem}
+        assert text.count("\n") == 3
+
+
+def test_classes_are_a_table_too(tmp_path, ask, model, monkeypatch):
+    monkeypatch.setattr(predicting, "load_served", lambda base: Classes())
+    for name in ("o.parquet", "o.csv"):
+        ask(write(tmp_path, "p.csv", HEADER + "a,b\n"), output=tmp_path / name)
+    (row,) = pq.read_table(tmp_path / "o.parquet").to_pylist()
+    assert row["label"] == "naïve"
+    assert row["probabilities"] == pytest.approx([0.1, 0.9])
+    assert (tmp_path / "o.csv").read_text(encoding="utf-8") == (
+        'text_a,text_b,label,probabilities,error\na,b,naïve,"[0.1, 0.9]",\n'
+    )
+
+
+def test_a_pair_may_be_written_to_a_file(tmp_path, ask, model):
+    ask(texts=("a", "é"), output=tmp_path / "o.csv")
+    assert (tmp_path / "o.csv").read_text(encoding="utf-8") == (
+        "text_a,text_b,label,score,error\na,é,0,20.1,\n"
+    )
+
+
+def test_the_file_that_is_read_is_never_written(tmp_path, ask, add_vectors, model):
+    source = write(tmp_path, "p.csv", HEADER + "a,b\n")
+    for call in (ask, lambda source, output: add_vectors(source, output, columns=("text_a",))):
+        for output in (source, tmp_path / "scores.xlsx", tmp_path / "work"):
+            with pytest.raises(ConfigError, match=r"^--output "):
+                call(source, output=output)
+    assert source.read_text() == HEADER + "a,b\n"
+
+
+def test_vectors_are_added_to_the_column_that_the_data_names(tmp_path, add_vectors, model):
+    for name, columns, lengths in (
+        ("p.csv", ("a", "text"), ["1.0", "2.0"]),
+        ("text.csv", ("b", "text"), ["3.0", "4.0"]),
+    ):
+        source = write(tmp_path, name, "a,text\nx,xyz\nxy,wxyz\n")
+        add_vectors(source, tmp_path / "e.csv", columns=columns)
+        with (tmp_path / "e.csv").open(newline="") as file:
+            vectors = [row["embedding"] for row in csv.DictReader(file)]
+        assert vectors == [f"[{length}, 0.1]" for length in lengths]
 
 
 def test_a_model_without_embeddings_says_so(tmp_path, model, add_vectors):
