@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol, cast
 
+import numpy as np
+
 from pipeline.rows import as_utf8, one_line
 from pipeline.terminal import UNPRINTABLE
 from trainer.errors import ConfigError, KembarError
@@ -142,15 +144,22 @@ class Parquet(_Columns):
 
 
 def _json(value: Any) -> str:
-    return str(as_utf8(json.dumps(value, ensure_ascii=False, default=str)))
+    return str(as_utf8(json.dumps(value, ensure_ascii=False, default=_other)))
+
+
+def _other(value: Any) -> Any:
+    """What JSON has no word for: bytes and dates as text, numpy's numbers as numbers."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return value.item() if isinstance(value, np.number) else str(value)
 
 
 def _field(value: Any) -> str:
     if value is None or isinstance(value, str):
         return value or ""
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    return _json(value) if isinstance(value, bool | int | float | list | tuple | Mapping) else str(value)
+    if isinstance(value, bool | int | float | list | tuple | Mapping):
+        return _json(value)
+    return str(_other(value))
 
 
 def _unfit(error: Exception, place: str = "") -> ConfigError:

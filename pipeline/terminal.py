@@ -130,6 +130,7 @@ def _console(file: TextIO, soft_wrap: bool = False) -> Console:
     return _Console(
         file=file,
         width=None if file.isatty() else _WIDE,
+        force_terminal=None if file.isatty() else False,  # whatever FORCE_COLOR says
         soft_wrap=soft_wrap,
         markup=False,
         emoji=False,

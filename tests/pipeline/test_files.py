@@ -7,8 +7,11 @@ import gzip
 import io
 import json
 import os
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -84,6 +87,20 @@ def test_what_was_written_is_read_again(tmp_path, suffix):
     written(tmp_path / f"o{suffix}", ROWS, COLUMNS.remove(3).remove(2))
     table = open_table(tmp_path / f"o{suffix}", Data.model_construct(format="csv"), [("t",)])
     assert list(table.rows()) == [reading.Row(row) for row in ROWS]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_values_of_parquet_are_written_as_text(tmp_path, suffix):
+    own = {
+        "b": "é".encode(), "n": None, "d": Decimal("1.5"), "t": date(2026, 11, 25), "l": [True, None],
+        "h": np.float16(0.5),
+    }  # fmt: skip
+    lines = written(tmp_path / f"o{suffix}", [own], pa.schema([(name, pa.string()) for name in own])).decode()
+    if suffix == ".csv":
+        assert lines == 'b,n,d,t,l,h\né,,1.5,2026-11-25,"[true, null]",0.5\n'
+    else:
+        told = {"b": "é", "n": None, "d": "1.5", "t": "2026-11-25", "l": [True, None], "h": 0.5}
+        assert json.loads(lines) == told
 
 
 @given(
