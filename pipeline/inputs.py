@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,18 +40,23 @@ def open_table(path: Path, data: Data, choices: Sequence[tuple[str, ...]]) -> Ta
     """
     kind = _format(path, data)
     try:
-        if kind in DELIMITED:
-            return _delimited(path, data, kind, choices)
-        other = taken(data if kind == data.format else _plain(kind), format=kind, header=True, columns=None)
-        if kind == "jsonl":
-            good, bad = first_rows(Table(path, other, (), ()).rows())
-            names = tuple(dict.fromkeys(name for values in (*good, *bad) for name in values))
-            texts = choices[0] if not good else None
-        else:
-            names, texts = tuple(names_of(path, other)), None
+        table = (_delimited if kind in DELIMITED else _other)(path, data, kind, choices)
     except KembarError as error:
         said = str(error)
         raise ConfigError(said if said.startswith("--input ") else f"--input {said}") from None
+    return replace(table, nulls=tuple(getattr(data, "null", ())))
+
+
+def _other(path: Path, data: Data, kind: str, choices: Sequence[tuple[str, ...]]) -> Table:
+    """JSON lines, Parquet and TFRecord."""
+    other = taken(data if kind == data.format else _plain(kind), format=kind, header=True, columns=None)
+    texts = None
+    if kind == "jsonl":
+        good, bad = first_rows(Table(path, other, (), ()).rows())
+        names = tuple(dict.fromkeys(name for values in (*good, *bad) for name in values))
+        texts = choices[0] if not good else None
+    else:
+        names = tuple(names_of(path, other))
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise ConfigError(
@@ -105,12 +111,12 @@ def _delimited(path: Path, data: Data, kind: str, choices: Sequence[tuple[str, .
         if texts is None:
             continue
         if columns is not None:
-            return Table(path, taken(dialect, columns=columns, taken=columns), columns, texts)
+            return Table(path, taken(dialect, columns=columns), columns, texts)
         own = _once(names)
         if own == names:
-            return Table(path, taken(dialect, header=True, columns=None, taken=own), own, texts)
+            return Table(path, taken(dialect, header=True, columns=None), own, texts)
         # The reader takes columns by their names, and here only the places tell them apart.
-        return Table(path, taken(dialect, header=False, columns=own, taken=own), own, texts, titles=True)
+        return Table(path, taken(dialect, header=False, columns=own), own, texts, titles=True)
     raise _lacks(path, names, choices)
 
 

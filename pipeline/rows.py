@@ -14,6 +14,7 @@ from components.example_gen.config import Data
 from components.example_gen.reader import read, whole
 from components.example_gen.records import has_bad_bytes
 from trainer.errors import ConfigError, KembarError
+from trainer.features import TEXT_A, TEXT_B
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 BATCH = 256
 ERROR = "error"
 DELIMITED = ("csv", "tsv")
+_KEYS = (TEXT_A, TEXT_B)
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,16 @@ class Row:
 class _Taken(Data):
     """What `[data]` says of files, with other columns to take from them."""
 
-    taken: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
     @property
     def wanted(self) -> dict[str, str]:
-        """Each column under its own name."""
-        return {name: name for name in self.taken}
+        """The texts under their keys, each other column under one that no text and no number has."""
+        return {
+            **dict(zip(_KEYS, self.texts, strict=False)),
+            **{f"other.{name}": name for name in self.others},
+        }
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,7 @@ class Table:
       names: All columns; of JSON lines those of the first rows.
       texts: The columns of the texts.
       titles: Whether the first row that is read holds the names.
+      nulls: Texts that stand for none.
     """
 
     path: Path
@@ -61,6 +68,7 @@ class Table:
     names: tuple[str, ...]
     texts: tuple[str, ...]
     titles: bool = False
+    nulls: tuple[str, ...] = ()
 
     def rows(self) -> Iterator[Row]:
         """The rows, each with what is wrong with it: rows in are rows out.
@@ -72,7 +80,7 @@ class Table:
         try:
             for row in itertools.islice(_rows(self), int(self.titles), None):
                 number += 1
-                yield row if row.problem else _checked(row, self.texts)
+                yield row if row.problem else _checked(row, self.texts, self.nulls)
         except KembarError as error:
             raise ConfigError(f"--input {error}") from None
         except (OSError, ValueError, OverflowError) as error:  # Arrow's are among them
@@ -144,22 +152,24 @@ def one_line(error: Exception) -> str:
 
 
 def taken(data: Data, **changes: Any) -> _Taken:
-    """What `data` says, but for the changes, which are not checked."""
-    return _Taken.model_construct(**{**dict(data), **changes})
+    """What `data` says of files, and not of labels, numbers and nulls; the changes are not checked."""
+    plain = {"label": None, "vector": None, "decimal": ".", "null": ()}
+    return _Taken.model_construct(**{**dict(data), **plain, **changes})
 
 
 def _rows(table: Table) -> Iterator[Row]:
-    data = table.data
+    data = taken(table.data, texts=table.texts)
     if data.format == "jsonl":
         for batch, at in _places(table.path, data):
             yield _object(batch, at)
         return
     if data.format == "parquet":
-        yield from _parquet(table)
+        yield from _parquet(table, data)
         return
-    for batch, at in _places(table.path, taken(data, taken=table.names)):
-        values = {name: batch.columns[name][at] for name in table.names}
-        yield Row(values, _problem(batch, at))
+    data = taken(data, others=tuple(name for name in table.names if name not in table.texts))
+    keys = {name: key for key, name in data.wanted.items()}
+    for batch, at in _places(table.path, data):
+        yield Row({name: batch.columns[keys[name]][at] for name in table.names}, _problem(batch, at))
 
 
 def _places(path: Path, data: Data) -> Iterator[tuple[Batch, int]]:
@@ -186,13 +196,13 @@ def _object(batch: Batch, at: int) -> Row:
     return Row(values, problem)
 
 
-def _parquet(table: Table) -> Iterator[Row]:
+def _parquet(table: Table, data: Data) -> Iterator[Row]:
     """All columns as Arrow has them, but the texts as training reads them."""
-    texts = _places(table.path, taken(table.data, taken=table.texts))
+    texts = _places(table.path, data)
     with _open_parquet(table.path) as file:
         for part in file.iter_batches(BATCH):
             for values, (batch, at) in zip(part.to_pylist(), texts, strict=False):
-                own = {name: batch.columns[name][at] for name in table.texts}
+                own = {name: batch.columns[key][at] for key, name in data.wanted.items()}
                 yield Row({**values, **own}, _problem(batch, at))
 
 
@@ -217,9 +227,9 @@ def _common_type(values: Sequence[Any]) -> pa.DataType:
     return pa.string() if pa.types.is_null(common) else common
 
 
-def _checked(row: Row, texts: Sequence[str]) -> Row:
+def _checked(row: Row, texts: Sequence[str], nulls: Sequence[str]) -> Row:
     for name in texts:
-        if not isinstance(row.values.get(name), str):
+        if not isinstance(value := row.values.get(name), str) or value in nulls:
             return Row(row.values, f"no text {name!r}")
     for name, value in row.values.items():
         if isinstance(value, str) and has_bad_bytes(value):
