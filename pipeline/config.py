@@ -159,7 +159,7 @@ def validate(values: dict[str, Any], source: str) -> Config:
       ConfigError: one line that names `source`, key, value and fix.
     """
     values = copy.deepcopy(values)
-    check_strings(values, source, {".".join(place) for place in PATH_KEYS})
+    check_strings(values, source)
     change_paths(values, _unpacked)
     _name_family(values)
     try:

@@ -50,11 +50,11 @@ def open_table(path: Path, data: Data, choices: Sequence[tuple[str, ...]]) -> Ta
 def _other(path: Path, data: Data, kind: str, choices: Sequence[tuple[str, ...]]) -> Table:
     """JSON lines, Parquet and TFRecord."""
     other = taken(data if kind == data.format else _plain(kind), format=kind, header=True, columns=None)
-    texts = None
+    known = True
     if kind == "jsonl":
         good, bad = first_rows(Table(path, other, (), ()).rows())
         names = tuple(dict.fromkeys(name for values in (*good, *bad) for name in values))
-        texts = choices[0] if not good else None
+        known = bool(good)
     else:
         names = tuple(names_of(path, other))
     twice = [name for name in names if names.count(name) > 1]
@@ -62,11 +62,10 @@ def _other(path: Path, data: Data, kind: str, choices: Sequence[tuple[str, ...]]
         raise ConfigError(
             f"--input {path}: {names.count(twice[0])} columns are named {twice[0]!r}: rename one"
         )
-    if texts is None:
-        texts = _choice(names, choices)
-    if texts is None:
+    fitting = [texts for texts in choices if not known or _are_there(texts, names)]
+    if not fitting:
         raise _lacks(path, names, choices)
-    return Table(path, other, names, texts)
+    return Table(path, other, names, fitting[0])
 
 
 def unzipped(path: Path) -> Path:
@@ -100,23 +99,23 @@ def _format(path: Path, data: Data) -> str:
 def _delimited(path: Path, data: Data, kind: str, choices: Sequence[tuple[str, ...]]) -> Table:
     """By the first dialect, of `[data]` or else of the file's name, in which one of the choices is there."""
     names: tuple[str, ...] = ()
-    if not path.stat().st_size:
-        return Table(path, taken(_plain("jsonl")), (), choices[0])  # no row, whatever the dialect is
     for dialect in [data] * (data.format in DELIMITED) + [_plain(kind)]:
-        names = tuple(names_of(path, taken(dialect, header=True, columns=None)))
-        texts = _choice(names, choices)
-        columns = None if texts or dialect.header else _headless(dialect, len(names))
-        if texts is None and columns is not None:
-            texts = _choice(columns, choices)
-        if texts is None:
-            continue
-        if columns is not None:
-            return Table(path, taken(dialect, columns=columns), columns, texts)
-        own = _once(names)
-        if own == names:
-            return Table(path, taken(dialect, header=True, columns=None), own, texts)
-        # The reader takes columns by their names, and here only the places tell them apart.
-        return Table(path, taken(dialect, header=False, columns=own), own, texts, titles=True)
+        titled = taken(dialect, header=True, columns=None)
+        for texts in choices:  # which a delimiter has to leave whole
+            names = tuple(names_of(path, taken(titled, texts=texts)))
+            if not names:
+                return Table(path, titled, (), choices[0])  # no row, whatever the dialect is
+            if not _are_there(texts, names):
+                continue
+            own = _once(names)
+            if own == names:
+                return Table(path, titled, own, texts)
+            # The reader takes columns by their names, and here only the places tell them apart.
+            return Table(path, taken(titled, header=False, columns=own), own, texts, titles=True)
+        columns = None if dialect.header else _headless(dialect, len(names))
+        texts_of = [texts for texts in choices if columns and _are_there(texts, columns)]
+        if columns and texts_of:
+            return Table(path, taken(dialect, columns=columns), columns, texts_of[0])
     raise _lacks(path, names, choices)
 
 
@@ -139,8 +138,8 @@ def _once(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(own)
 
 
-def _choice(names: Sequence[str], choices: Sequence[tuple[str, ...]]) -> tuple[str, ...] | None:
-    return next((texts for texts in choices if all(names.count(name) == 1 for name in texts)), None)
+def _are_there(texts: Sequence[str], names: Sequence[str]) -> bool:
+    return all(names.count(name) == 1 for name in texts)
 
 
 def _lacks(path: Path, names: Sequence[str], choices: Sequence[tuple[str, ...]]) -> ConfigError:

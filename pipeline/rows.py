@@ -166,6 +166,8 @@ def _rows(table: Table) -> Iterator[Row]:
     if data.format == "parquet":
         yield from _parquet(table, data)
         return
+    if not table.names:  # an empty file
+        return
     data = taken(data, others=tuple(name for name in table.names if name not in table.texts))
     keys = {name: key for key, name in data.wanted.items()}
     for batch, at in _places(table.path, data):

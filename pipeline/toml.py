@@ -57,23 +57,16 @@ def parse_value(text: str) -> Any:
     return values["value"] if len(values) == 1 else text
 
 
-def check_strings(values: dict[str, Any], source: str, paths: set[str]) -> None:
-    """Says which string holds what no file and no name can hold.
-
-    Args:
-      values: The tables.
-      source: What the message names.
-      paths: Keys, as section.key, of paths.
+def check_strings(values: dict[str, Any], source: str) -> None:
+    """Says which string cannot be written down, because bytes of an argument or a folder are no UTF-8.
 
     Raises:
-      ConfigError: a string is not UTF-8, or a path has control characters.
+      ConfigError: naming `source` and the key.
     """
     for place, text in _strings(values, ()):
-        key = f"[{place[0]}] {'.'.join(place[1:])}".strip()
         if any("\ud800" <= letter < "\ue000" for letter in text):
+            key = f"[{place[0]}] {'.'.join(place[1:])}".strip()
             raise ConfigError(f"{source}: {key} = {text!r}: is not UTF-8: give it another name")
-        if ".".join(place) in paths and not text.isprintable() and any(letter < " " for letter in text):
-            raise ConfigError(f"{source}: {key} = {text!r}: a path with control characters: {_ESCAPE}")
 
 
 def _read(path: Path) -> bytes:

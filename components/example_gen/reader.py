@@ -139,10 +139,11 @@ def check_columns(path: Path, data: Data) -> None:
 
 
 def names_of(path: Path, data: Data) -> list[str]:
-    """The columns of a file, but for JSON lines, which have no common ones.
+    """The columns of a file, but for JSON lines, which have no common ones; none where it is empty.
+
+    That those which `data` names are among them is for the caller to check.
 
     Raises:
-      ConfigError: a text file without any row.
       DataRejected: the file cannot be read.
     """
     if data.format == "parquet":
@@ -151,8 +152,11 @@ def names_of(path: Path, data: Data) -> list[str]:
         from components.example_gen.tfrecord import feature_names
 
         return feature_names(path)
-    with _readable(path, DataRejected, "cannot be read"):
-        return _names_of(path, data)
+    if data.columns is not None:
+        return list(data.columns)
+    with _readable(path, DataRejected, "cannot be read"), open_text(path, data.encoding) as file:
+        header = next(read_records(file, data.delimiter, data.quoting), None)
+        return [name.strip() for name in (header.fields if header else None) or []]
 
 
 @contextmanager
