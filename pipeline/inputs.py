@@ -99,7 +99,10 @@ def _format(path: Path, data: Data) -> str:
 def _delimited(path: Path, data: Data, kind: str, choices: Sequence[tuple[str, ...]]) -> Table:
     """By the first dialect, of `[data]` or else of the file's name, in which one of the choices is there."""
     names: tuple[str, ...] = ()
-    for dialect in [data] * (data.format in DELIMITED) + [_plain(kind)]:
+    own: Data = data
+    if kind != data.format:  # another delimiter than that of [data] would be found, and read by its quotes
+        own = taken(data, delimiter=data.delimiter or ("\t" if data.format == "tsv" else ","))
+    for dialect in [own] * (data.format in DELIMITED) + [_plain(kind)]:
         titled = taken(dialect, header=True, columns=None)
         for texts in choices:  # which a delimiter has to leave whole
             names = tuple(names_of(path, taken(titled, texts=texts)))
@@ -107,12 +110,12 @@ def _delimited(path: Path, data: Data, kind: str, choices: Sequence[tuple[str, .
                 return Table(path, titled, (), choices[0])  # no row, whatever the dialect is
             if not _are_there(texts, names):
                 continue
-            own = _once(names)
-            if own == names:
-                return Table(path, titled, own, texts)
+            once = _once(names)
+            if once == names:
+                return Table(path, titled, names, texts)
             # The reader takes columns by their names, and here only the places tell them apart.
-            return Table(path, taken(titled, header=False, columns=own), own, texts, titles=True)
-        columns = None if dialect.header else _headless(dialect, len(names))
+            return Table(path, taken(titled, header=False, columns=once), once, texts, titles=True)
+        columns = None if dialect.header else _headless(data, len(names))
         texts_of = [texts for texts in choices if columns and _are_there(texts, columns)]
         if columns and texts_of:
             return Table(path, taken(dialect, columns=columns), columns, texts_of[0])
