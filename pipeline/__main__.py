@@ -13,7 +13,7 @@ import typer
 from pipeline import config as configuration
 from pipeline.commands import kubeflow, schedule, serving
 from pipeline.commands.options import ConfigPath, Folder, Settings
-from pipeline.terminal import Terminal, progress_to_stdout
+from pipeline.terminal import Terminal, printable, progress_to_stdout
 from pipeline.workdir import Workdir
 from trainer.errors import KembarError
 
@@ -34,6 +34,11 @@ app.add_typer(schedule.app, name="schedule")
 @app.command()
 def run(config: ConfigPath, settings: Settings = None, workdir: Folder = None) -> None:
     """Run the whole pipeline here: ingest, validate, train, evaluate, gate, push."""
+    from pipeline import propose
+
+    if propose.is_data(config):
+        propose.offer(config, Terminal())
+        return
     from pipeline.run import run as run_pipeline
 
     loaded = configuration.load(config, settings or ())
@@ -189,33 +194,82 @@ def main() -> None:
     TensorFlow Transform can crash in the interpreter's last garbage collection, so the process ends
     without one.
     """
-    try:
-        status = app(standalone_mode=False) or 0
-    except KembarError as error:
-        print(f"kembar: error: {error}", file=sys.stderr)  # noqa: T201
-        status = error.exit_code
-    except typer.Exit as leave:
-        status = leave.exit_code
-    except typer.Abort:
-        print("kembar: stopped", file=sys.stderr)  # noqa: T201
-        status = 1
-    except Exception as error:  # noqa: BLE001 - the process must not leave by the interpreter's own exit
-        status = _usage_error(error)
-        if status is None:
-            traceback.print_exc()
-            status = 1
-    sys.stdout.flush()
-    sys.stderr.flush()
+    _open_all()
+    status = _status()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError as error:  # nobody reads on, or the disk is full
+            status = status or _system_error(error)
     os._exit(status)
 
 
+def _status() -> int:
+    """Runs the command; whatever a user did wrong ends as one line."""
+    try:
+        os.getcwd()
+    except OSError:
+        return _failed("the current folder is gone: change to one that is there", 2)
+    try:
+        return app(prog_name="kembar", standalone_mode=False) or 0
+    except KembarError as error:
+        return _failed(str(error), error.exit_code)
+    except typer.Exit as leave:
+        return leave.exit_code
+    except typer.Abort:
+        _say("kembar: stopped")
+        return 1
+    except OSError as error:
+        return _system_error(error)
+    except SystemExit:  # click's own end where nobody reads what is written
+        return 1
+    except Exception as error:  # noqa: BLE001 - the process must not leave by the interpreter's own exit
+        status = _usage_error(error)
+        if status is None:
+            _say(traceback.format_exc().rstrip(), lines=True)
+        return 1 if status is None else status
+
+
+def _failed(reason: str, status: int) -> int:
+    _say(f"kembar: error: {reason}")
+    return status
+
+
+def _system_error(error: OSError) -> int:
+    """One line for what the system refuses; nothing where nobody reads what is written."""
+    if isinstance(error, BrokenPipeError):
+        return 1
+    names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    return _failed(": ".join([*names, error.strerror or str(error) or type(error).__name__]), 1)
+
+
 def _usage_error(error: Exception) -> int | None:
-    """Shows click's own errors its way; None for anything else."""
-    show = getattr(error, "show", None)
-    if show is None:
+    """Says what click found wrong with the arguments; None for anything else."""
+    said = getattr(error, "format_message", None)
+    if said is None:
         return None
-    show()
+    message, context = str(said()), getattr(error, "ctx", None)
+    if message:  # else the help was shown, because there are no arguments
+        command = context.command_path if context else "kembar"
+        _failed(f"{message.rstrip('.')}: see `{command} --help`", 2)
     return int(getattr(error, "exit_code", 2))
+
+
+def _say(text: str, lines: bool = False) -> None:
+    try:
+        print(printable(text, lines=lines), file=sys.stderr)  # noqa: T201
+    except OSError:
+        return
+
+
+def _open_all() -> None:
+    """Gives standard input, output and error that are closed to nobody, so that no file takes their place."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115
 
 
 if __name__ == "__main__":

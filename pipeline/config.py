@@ -7,7 +7,6 @@ import difflib
 import importlib.util
 import json
 import os
-import tomllib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Self, get_args
@@ -22,6 +21,7 @@ from components.retraining_gate.config import Retraining
 from pipeline.notify import Notify
 from pipeline.runners.config import Kubeflow, Schedule, Vertex
 from pipeline.serving.config import Serving
+from pipeline.toml import check_strings, parse_value, read_toml
 from trainer.config import PairModel, Section, Training
 from trainer.errors import ConfigError
 from trainer.spec import (
@@ -146,16 +146,7 @@ def read(path: Path, settings: Iterable[str] = ()) -> dict[str, Any]:
     Raises:
       ConfigError: the file is missing or no TOML, or a setting is not one.
     """
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(
-            f"{path}: no such file: give the path of a configuration, such as configs/sts.toml"
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+    values = read_toml(path)
     make_absolute(values, path.parent)
     lay_over(values, settings_table(settings, Path.cwd()))
     return values
@@ -168,6 +159,7 @@ def validate(values: dict[str, Any], source: str) -> Config:
       ConfigError: one line that names `source`, key, value and fix.
     """
     values = copy.deepcopy(values)
+    check_strings(values, source)
     change_paths(values, _unpacked)
     _name_family(values)
     try:
@@ -192,10 +184,7 @@ def _apply(override: dict[str, Any], setting: str) -> None:
         raise ConfigError(
             f"--set {setting}: write it as section.key=value, for example --set training.epochs=3"
         )
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text  # a string without quotes
+    value = parse_value(text)
     for part in place:
         override = override.setdefault(part, {})
         if not isinstance(override, dict):
@@ -203,13 +192,14 @@ def _apply(override: dict[str, Any], setting: str) -> None:
     override[name] = value
 
 
-def lay_over(values: dict[str, Any], override: dict[str, Any]) -> None:
-    """Puts `override` on top of `values`, key by key; what is no table in the file is left to be reported."""
+def lay_over(values: dict[str, Any], override: dict[str, Any], inner: bool = False) -> None:
+    """Puts `override` on top of `values`, key by key; a section that is no table is left to be reported."""
     for key, value in override.items():
-        if not isinstance(value, dict):
+        below = values.setdefault(key, {}) if isinstance(value, dict) else None
+        if isinstance(below, dict):
+            lay_over(below, value, inner=True)
+        elif inner or not isinstance(value, dict):
             values[key] = value
-        elif isinstance(below := values.setdefault(key, {}), dict):
-            lay_over(below, value)
 
 
 def _name_family(values: dict[str, Any]) -> None:
@@ -226,7 +216,7 @@ def make_absolute(values: dict[str, Any], base: Path) -> None:
     change_paths(
         values,
         lambda written, _: (
-            written if written.startswith(PACKAGE) else os.path.abspath(base / Path(written).expanduser())
+            written if written.startswith(PACKAGE) else os.path.abspath(base / os.path.expanduser(written))
         ),
     )
 
@@ -249,7 +239,10 @@ def _unpacked(written: str, key: str) -> str:
     if not written.startswith(PACKAGE):
         return written
     name, _, inside = written.removeprefix(PACKAGE).partition("/")
-    found = importlib.util.find_spec(name) if name.isidentifier() else None
+    try:
+        found = importlib.util.find_spec(name) if name.isidentifier() else None
+    except ValueError:  # __main__
+        found = None
     if found is None or not found.submodule_search_locations:
         raise ConfigError(f"{key} = {written!r}: no package {name!r} is installed: run make setup")
     return str(Path(next(iter(found.submodule_search_locations))) / inside)
@@ -274,7 +267,12 @@ def _sentence(error: ValidationError) -> str:
         known = first["ctx"]["expected_tags"].replace("'", "")
         said = f"[model] family = {json.dumps(first['ctx']['tag'])}: known are {known}"
     else:
-        message = first["msg"].removeprefix("Value error, ")
+        is_table = first["type"] in ("model_type", "model_attributes_type", "dict_type")
+        message = (
+            "input should be a valid dictionary: a table with keys"
+            if is_table
+            else first["msg"].removeprefix("Value error, ")
+        )
         value = first["input"]
         shown = (
             "" if isinstance(value, dict) else f" = {json.dumps(value, default=str, ensure_ascii=False)[:80]}"

@@ -10,9 +10,9 @@ Memory: the texts, the index with embeddings in half precision, and the pairs th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from pipeline import rows as files
 from pipeline import sinks
-from pipeline.predict import as_bytes, embeddings, served
+from pipeline.predict import Files, as_bytes, counts, embeddings, served
 from pipeline.terminal import Terminal
 from pipeline.workdir import Workdir
 from trainer.errors import ConfigError
@@ -66,12 +66,10 @@ class Pairs:
 
 def duplicates(
     workdir: Workdir,
-    label: Label | None,
-    source: Path,
-    output: Path,
+    asked: Files,
+    columns: Sequence[str],
     terminal: Terminal,
     *,
-    column: str = "text",
     threshold: float | None = None,
     neighbours: int = 10,
 ) -> None:
@@ -79,11 +77,9 @@ def duplicates(
 
     Args:
       workdir: Where the version in service is.
-      label: What the scores mean, for the default threshold.
-      source: CSV, TSV, JSON lines or Parquet with the texts in `column`.
-      output: .parquet or JSON lines.
+      asked: The file of the texts, and the one of the pairs.
+      columns: The texts are in the first of these that the file has.
       terminal: For progress.
-      column: The column of the texts.
       threshold: The least score, in the label's own range; by default what the model labels 1 where labels
         are binary, else four fifths of the range.
       neighbours: Candidates for each text.
@@ -92,27 +88,25 @@ def duplicates(
       ConfigError: a file cannot be read or written, or the model gives no scores.
       ServingError: no version is served.
     """
-    least = threshold if threshold is not None else default_threshold(label)
+    began = time.monotonic()
+    least = threshold if threshold is not None else default_threshold(asked.data.label)
     said = f"score {least:g} and more" if least is not None else "label 1"
-    rows = files.read_rows(source, (column,))
-    sinks.check_output(output)
+    table = asked.open(*((column,) for column in columns))
     with (
         served(workdir, terminal, "duplicates") as model,
-        sinks.sink(output, terminal.out, _COLUMNS) as sink,
+        sinks.sink(asked.output, terminal.out, _COLUMNS) as sink,
     ):
         if SCORE not in model.signature().outputs:
             raise ConfigError("duplicates needs a model that scores pairs: the served one gives no 'score'")
-        corpus = read_corpus(rows, column)
+        corpus = read_corpus(table.rows(), table.texts[0])
         terminal.say(f"{len(corpus.text_of):,} rows, {len(corpus.texts):,} different texts")
         found = find_pairs(model, corpus.texts, least, neighbours, terminal.say)
         pairs = to_rows(found, corpus, _same(model, corpus))
         groups = group(pairs, len(corpus.text_of))
         for lines in _lines(pairs, groups, corpus):
             sink.write(lines)
-    terminal.say(
-        f"{len(pairs.first):,} pairs of {said} in {len(np.unique(groups)):,} groups"
-        + (f"; {corpus.problems} rows could not be read" if corpus.problems else "")
-    )
+    terminal.say(f"{len(pairs.first):,} pairs of {said} in {len(np.unique(groups)):,} groups")
+    terminal.say(counts(len(corpus.text_of), corpus.problems, time.monotonic() - began))
 
 
 def default_threshold(label: Label | None) -> float | None:

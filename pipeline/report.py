@@ -7,7 +7,7 @@ import json
 import mimetypes
 from collections import Counter
 from collections.abc import Sequence
-from html import escape
+from html import escape as escape_html
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from pipeline.history import decimals, metric_of, series, table
 from pipeline.outcome import FILE as SUMMARY
 from pipeline.retraining.ledger import Entry, Ledger
 from pipeline.summary import TRAINING, TUNING
+from pipeline.terminal import printable
 from pipeline.workdir import Workdir
 from trainer.errors import ServingError
 from trainer.features import LOWER_IS_BETTER
@@ -95,6 +96,11 @@ def render(summary: dict[str, Any], config: Config, root: Path, entries: Sequenc
         f"{summary['seconds']:.0f} s, {summary['peak_memory_mb']:,} MB at most.</p>"
         f"{''.join(sections)}</main></body></html>\n"
     )
+
+
+def escape(text: str) -> str:
+    """Text for a page: no tag, and nothing that turns the direction of what is beside it."""
+    return escape_html(printable(text, lines=True))
 
 
 def _section(title: str, content: str) -> str:

@@ -1,18 +1,20 @@
-"""Files of rows to read, one at a time: CSV, TSV, JSON lines, Parquet."""
+"""The rows of a file that a command is given, read as `[data]` says, by the reader that training has."""
 
 from __future__ import annotations
 
 import itertools
 import json
-import sys
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
-from components.example_gen.records import BAD_QUOTES, Record, has_bad_bytes, open_text, read_records
-from trainer.errors import ConfigError
+from components.example_gen.batch import Batch, Fault, Reason
+from components.example_gen.config import Data
+from components.example_gen.reader import read, whole
+from components.example_gen.records import has_bad_bytes
+from trainer.errors import ConfigError, KembarError
+from trainer.features import TEXT_A, TEXT_B
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,10 +23,8 @@ if TYPE_CHECKING:
 # Rows in one call: enough to keep the cores busy. More are slower, because their vectors leave the caches.
 BATCH = 256
 ERROR = "error"
-_DELIMITERS = {".csv": ",", ".tsv": "\t"}
-_LINES = (".jsonl", ".ndjson")
-_PARQUET = ".parquet"
-_CUT_OFF = (EOFError, OSError, zlib.error)
+DELIMITED = ("csv", "tsv")
+_KEYS = (TEXT_A, TEXT_B)
 
 
 @dataclass(frozen=True)
@@ -35,58 +35,97 @@ class Row:
     problem: str = ""
 
 
-def read_rows(path: Path, texts: Sequence[str]) -> Iterator[Row]:
-    """The rows of a file, each with what is wrong with it: rows in are rows out.
+class _Taken(Data):
+    """What `[data]` says of files, with other columns to take from them."""
 
-    Args:
-      path: .csv or .tsv with a header, .jsonl or .ndjson, each also with .gz; or .parquet.
-      texts: The columns that must hold text.
+    texts: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
-    Raises:
-      ConfigError: the file is missing, of another kind, lacks one of the columns, or cannot be read on.
+    @property
+    def wanted(self) -> dict[str, str]:
+        """The texts under their keys, each other column under one that no text and no number has."""
+        return {
+            **dict(zip(_KEYS, self.texts, strict=False)),
+            **{f"other.{name}": name for name in self.others},
+        }
+
+
+@dataclass(frozen=True)
+class Table:
+    """A file and how it is read.
+
+    Attributes:
+      path: The file.
+      data: The format, dialect and columns.
+      names: All columns; of JSON lines those of the first rows.
+      texts: The columns of the texts.
+      titles: Whether the first row that is read holds the names.
+      nulls: Texts that stand for none.
     """
-    kind = _kind(path)
-    return _parquet(path, texts) if kind == _PARQUET else _text(path, kind, texts)
+
+    path: Path
+    data: Data
+    names: tuple[str, ...]
+    texts: tuple[str, ...]
+    titles: bool = False
+    nulls: tuple[str, ...] = ()
+
+    def rows(self) -> Iterator[Row]:
+        """The rows, each with what is wrong with it: rows in are rows out.
+
+        Raises:
+          ConfigError: the file cannot be read on.
+        """
+        number = 0
+        try:
+            for row in itertools.islice(_rows(self), int(self.titles), None):
+                number += 1
+                yield row if row.problem else _checked(row, self.texts, self.nulls)
+        except KembarError as error:
+            raise ConfigError(f"--input {error}") from None
+        except (OSError, ValueError, OverflowError) as error:  # Arrow's are among them
+            raise ConfigError(f"--input {self.path}, after row {number}: {one_line(error)}") from None
+
+    def columns(self) -> pa.Schema:
+        """The columns that a table of all rows has.
+
+        Parquet says them itself; those of delimited text are all text. Those of JSON lines are in the first
+        `BATCH` rows that can be read and the first `BATCH` that cannot, where their types are of the former;
+        what has no common type becomes text.
+
+        Raises:
+          ConfigError: as `rows`.
+        """
+        import pyarrow as pa
+
+        if self.data.format == "parquet":
+            with _open_parquet(self.path) as file:
+                return pa.schema([(field.name, field.type) for field in file.schema_arrow])
+        if self.data.format in DELIMITED:
+            return pa.schema([(as_utf8(name), pa.string()) for name in self.names])
+        good, bad = first_rows(self.rows())
+        names = dict.fromkeys(name for values in (*good, *bad) for name in values)
+        return pa.schema([(name, _common_type([values.get(name) for values in good])) for name in names])
 
 
-def has_columns(path: Path, names: Sequence[str]) -> bool:
-    """Whether the first row of a file that can be read has them; so does one without rows.
-
-    Raises:
-      ConfigError: as `read_rows`.
-    """
-    first = next((row for row in read_rows(path, ()) if not row.problem), None)
-    return first is None or set(names) <= first.values.keys()
+def batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Up to `BATCH` rows at a time."""
+    rows = iter(rows)
+    while batch := list(itertools.islice(rows, BATCH)):
+        yield batch
 
 
-def columns_of(path: Path, texts: Sequence[str]) -> pa.Schema:
-    """The columns that a table of all rows of a file has.
-
-    Parquet says them itself; those of CSV and TSV are in the header, and all text. Those of JSON lines are in
-    the first `BATCH` rows that can be read and the first `BATCH` that cannot, where their types are of the
-    former; what has no common type becomes text.
-
-    Raises:
-      ConfigError: as `read_rows`.
-    """
-    import pyarrow as pa
-
-    kind = _kind(path)
-    if kind == _PARQUET:
-        with _open_parquet(path) as file:
-            return pa.schema([(field.name, field.type) for field in file.schema_arrow])
-    if kind in _DELIMITERS:
-        return pa.schema([(as_utf8(name), pa.string()) for name in _header_of(path, kind)])
+def first_rows(rows: Iterable[Row]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The first `BATCH` rows that can be read, and those of the first `BATCH` others that come before."""
     good: list[dict[str, Any]] = []
     bad: list[dict[str, Any]] = []
-    for row in read_rows(path, texts):
+    for row in rows:
         kept = bad if row.problem else good
         if len(kept) < BATCH:
             kept.append(as_utf8(row.values))
         if len(good) == BATCH:
             break
-    names = dict.fromkeys(name for row in (*good, *bad) for name in row)
-    return pa.schema([(name, _common_type([row.get(name) for row in good])) for name in names])
+    return good, bad
 
 
 def as_utf8(value: Any) -> Any:
@@ -107,88 +146,66 @@ def as_utf8(value: Any) -> Any:
     return value
 
 
-def batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    """Up to `BATCH` rows at a time."""
-    rows = iter(rows)
-    while batch := list(itertools.islice(rows, BATCH)):
-        yield batch
+def one_line(error: Exception) -> str:
+    """What a library says, without line ends."""
+    return " ".join(str(error).split()).strip(" .:")
 
 
-def _kind(path: Path) -> str:
-    if not path.is_file():
-        raise ConfigError(f"--input {path}: no such file")
-    kind = Path(path.name.removesuffix(".gz")).suffix
-    if kind == _PARQUET or kind in (*_DELIMITERS, *_LINES):
-        return kind
-    raise ConfigError(f"--input {path}: known are .csv, .tsv, .jsonl, also with .gz, and .parquet")
+def taken(data: Data, **changes: Any) -> _Taken:
+    """What `data` says of files, and not of labels, numbers and nulls; the changes are not checked."""
+    plain = {"label": None, "vector": None, "decimal": ".", "null": ()}
+    return _Taken.model_construct(**{**dict(data), **plain, **changes})
 
 
-def _text(path: Path, kind: str, texts: Sequence[str]) -> Iterator[Row]:
-    number = 0
-    try:
-        with open_text(path, "utf-8") as file:
-            for row in _lines(file) if kind in _LINES else _fields(file, path, kind, texts):
-                number += 1
-                yield row if row.problem else _checked(row.values, texts)
-    except _CUT_OFF as error:
-        raise ConfigError(f"--input {path}, row {number + 1}: {error}") from None
-
-
-def _lines(file: IO[str]) -> Iterator[Row]:
-    for line in file:
-        if not line.strip():
-            continue
-        try:
-            values = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
-            yield Row({}, f"not JSON: {error}")
-        except ValueError:  # Python's guard against numbers that take ages to read
-            yield Row({}, f"an integer of more than {sys.get_int_max_str_digits():,} digits")
-        else:
-            yield Row(values) if isinstance(values, dict) else Row({}, "not a JSON object")
-
-
-def _fields(file: IO[str], path: Path, kind: str, texts: Sequence[str]) -> Iterator[Row]:
-    records = read_records(file, _DELIMITERS[kind], quoting=True)
-    header = _header(records)
-    if header is None:
+def _rows(table: Table) -> Iterator[Row]:
+    data = taken(table.data, texts=table.texts)
+    if data.format == "jsonl":
+        for batch, at in _places(table.path, data):
+            yield _object(batch, at)
         return
-    _check_columns(path, header, texts)
-    for record in records:
-        if record.fields is None:
-            yield Row({}, f"line {record.line}: {BAD_QUOTES}")
-            continue
-        values = dict(zip(header, record.fields, strict=False))
-        wrong = len(record.fields) != len(header)
-        yield Row(values, f"{len(record.fields)} fields where the header has {len(header)}" if wrong else "")
+    if data.format == "parquet":
+        yield from _parquet(table, data)
+        return
+    if not table.names:  # an empty file
+        return
+    data = taken(data, others=tuple(name for name in table.names if name not in table.texts))
+    keys = {name: key for key, name in data.wanted.items()}
+    for batch, at in _places(table.path, data):
+        yield Row({name: batch.columns[keys[name]][at] for name in table.names}, _problem(batch, at))
 
 
-def _header(records: Iterator[Record]) -> list[str] | None:
-    first = next(records, None)
-    return None if first is None else [name.strip() for name in first.fields or []]
+def _places(path: Path, data: Data) -> Iterator[tuple[Batch, int]]:
+    for batch in read(whole(path, data), data):
+        for at in range(len(batch.positions)):
+            yield batch, at
 
 
-def _header_of(path: Path, kind: str) -> Iterable[str]:
+def _problem(batch: Batch, at: int) -> str:
+    fault: Fault | None = batch.faults.get(at)
+    if (
+        fault is None or fault.reason is Reason.MISSING_KEY
+    ):  # whether it is a text that is missing comes later
+        return ""
+    return f"line {batch.positions[at]}: {fault.reason.value}: {fault.detail}"
+
+
+def _object(batch: Batch, at: int) -> Row:
+    problem = _problem(batch, at)
     try:
-        with open_text(path, "utf-8") as file:
-            return dict.fromkeys(_header(read_records(file, _DELIMITERS[kind], quoting=True)) or ())
-    except _CUT_OFF as error:
-        raise ConfigError(f"--input {path}, row 1: {error}") from None
+        values = {} if problem else json.loads(batch.raw(at))
+    except (ValueError, RecursionError) as error:
+        return Row({}, f"line {batch.positions[at]}: {one_line(error)}")
+    return Row(values, problem)
 
 
-def _parquet(path: Path, texts: Sequence[str]) -> Iterator[Row]:
-    import pyarrow as pa
-
-    number = 0
-    with _open_parquet(path) as file:
-        _check_columns(path, file.schema_arrow.names, texts)
-        try:
-            for batch in file.iter_batches(BATCH):
-                for values in batch.to_pylist():
-                    number += 1
-                    yield _checked(values, texts)
-        except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
-            raise ConfigError(f"--input {path}, after row {number}: {_one_line(error)}") from None
+def _parquet(table: Table, data: Data) -> Iterator[Row]:
+    """All columns as Arrow has them, but the texts as training reads them."""
+    texts = _places(table.path, data)
+    with _open_parquet(table.path) as file:
+        for part in file.iter_batches(BATCH):
+            for values, (batch, at) in zip(part.to_pylist(), texts, strict=False):
+                own = {name: batch.columns[key][at] for key, name in data.wanted.items()}
+                yield Row({**values, **own}, _problem(batch, at))
 
 
 def _open_parquet(path: Path) -> pq.ParquetFile:
@@ -198,7 +215,7 @@ def _open_parquet(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
-        raise ConfigError(f"--input {path}: not a Parquet file: {_one_line(error)}") from None
+        raise ConfigError(f"--input {path}: not a Parquet file: {one_line(error)}") from None
 
 
 def _common_type(values: Sequence[Any]) -> pa.DataType:
@@ -206,27 +223,17 @@ def _common_type(values: Sequence[Any]) -> pa.DataType:
     import pyarrow as pa
 
     try:
-        found = pa.array(values).type
+        common = pa.array(values).type
     except (pa.ArrowException, OverflowError):  # of several kinds, or an integer of more than 64 bits
         return pa.string()
-    return pa.string() if pa.types.is_null(found) else found
+    return pa.string() if pa.types.is_null(common) else common
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()).strip(" .:")
-
-
-def _check_columns(path: Path, found: Sequence[str], texts: Sequence[str]) -> None:
+def _checked(row: Row, texts: Sequence[str], nulls: Sequence[str]) -> Row:
     for name in texts:
-        if name not in found:
-            raise ConfigError(f"--input {path}: no column {name!r}: there are {', '.join(found)}")
-
-
-def _checked(values: dict[str, Any], texts: Sequence[str]) -> Row:
-    for name in texts:
-        if not isinstance(values.get(name), str):
-            return Row(values, f"no text {name!r}")
-    for name, value in values.items():
+        if not isinstance(value := row.values.get(name), str) or value in nulls:
+            return Row(row.values, f"no text {name!r}")
+    for name, value in row.values.items():
         if isinstance(value, str) and has_bad_bytes(value):
-            return Row(values, f"{name!r} is not UTF-8")
-    return Row(values)
+            return Row(row.values, f"{name!r} is not UTF-8")
+    return row

@@ -1,19 +1,31 @@
-"""Files of rows to write, a batch at a time: JSON lines, Parquet."""
+"""Files of rows to write, a batch at a time: delimited text, JSON lines, Parquet."""
 
 from __future__ import annotations
 
+import csv
+import gzip
+import io
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol, cast
 
-from pipeline.rows import as_utf8
-from trainer.errors import ConfigError
+import numpy as np
+
+from pipeline.rows import as_utf8, one_line
+from pipeline.terminal import UNPRINTABLE
+from trainer.errors import ConfigError, KembarError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+_LINES = (".jsonl", ".ndjson")
+_PARQUET = ".parquet"
+_KNOWN = (*_DELIMITERS, *_LINES, _PARQUET)
 
 
 class Sink(Protocol):
@@ -22,9 +34,12 @@ class Sink(Protocol):
     def write(self, rows: list[dict[str, Any]]) -> None:
         """Adds rows."""
 
+    def close(self) -> None:
+        """Writes the end of the file."""
+
 
 class JsonLines:
-    """A line a row; what JSON has no word for is written as text."""
+    """A line a row; what JSON has no word for is written as text, control characters as escapes."""
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
@@ -32,24 +47,73 @@ class JsonLines:
     def write(self, rows: list[dict[str, Any]]) -> None:
         """Adds rows; what is not UTF-8 becomes a question mark."""
         for row in rows:
-            self._file.write(_json(row) + "\n")
+            self._file.write(_json(row).translate(UNPRINTABLE) + "\n")
+
+    def close(self) -> None:
+        """Nothing is left to write."""
+        self._file.flush()
 
 
-class Parquet:
-    """A Parquet file of given columns; in a column of text, what is no text is written as JSON.
+class _Columns:
+    """Rows of given columns.
+
+    Raises:
+      ConfigError: in `write`, for rows that have others.
+    """
+
+    def __init__(self, columns: pa.Schema) -> None:
+        self.schema = columns
+
+    def take(self, rows: list[dict[str, Any]]) -> list[list[Any]]:
+        """The values of each column; a value that is missing is None."""
+        rows = [{as_utf8(name): value for name, value in row.items()} for row in rows]
+        new = {name for row in rows for name in row} - set(self.schema.names)
+        if new:
+            raise ConfigError(f"--output: a later row has a column {min(new)!r}: write .jsonl instead")
+        return [[row.get(name) for row in rows] for name in self.schema.names]
+
+
+class Delimited(_Columns):
+    """Delimited text by RFC 4180, with a header and line feeds; what is no text is written as in JSON."""
+
+    def __init__(self, file: IO[str], columns: pa.Schema, delimiter: str) -> None:
+        super().__init__(columns)
+        # A carriage return has to be quoted as well, and Python's writer does so only for its own line ends.
+        self._usual, self._careful = (
+            csv.writer(file, delimiter=delimiter, lineterminator="\n", quoting=quoting)
+            for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL)
+        )
+        self._file = file
+        self._row(columns.names)
+
+    def write(self, rows: list[dict[str, Any]]) -> None:
+        """Adds rows; what is not UTF-8 becomes a question mark, a value that is missing an empty field."""
+        for values in zip(*self.take(rows), strict=True):
+            self._row([as_utf8(_field(value)) for value in values])
+
+    def close(self) -> None:
+        """Nothing is left to write."""
+        self._file.flush()
+
+    def _row(self, fields: list[str]) -> None:
+        (self._careful if any("\r" in field for field in fields) else self._usual).writerow(fields)
+
+
+class Parquet(_Columns):
+    """A Parquet file; in a column of text, what is no text is written as JSON.
 
     Raises:
       ConfigError: Parquet has no such type.
     """
 
-    def __init__(self, path: Path, columns: pa.Schema) -> None:
+    def __init__(self, file: IO[bytes], columns: pa.Schema) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        self._columns = columns
+        super().__init__(columns)
         self._texts = {field.name for field in columns if pa.types.is_string(field.type)}
         try:
-            self._writer = pq.ParquetWriter(path, columns)
+            self._writer = pq.ParquetWriter(file, columns)
         except pa.ArrowException as error:
             raise _unfit(error) from None
 
@@ -61,12 +125,8 @@ class Parquet:
         """
         import pyarrow as pa
 
-        rows = [{as_utf8(name): value for name, value in row.items()} for row in rows]
-        new = {name for row in rows for name in row} - set(self._columns.names)
-        if new:
-            raise ConfigError(f"--output: a later row has a column {min(new)!r}: write .jsonl instead")
-        columns = [self._column(field, [row.get(field.name) for row in rows]) for field in self._columns]
-        self._writer.write_table(pa.Table.from_arrays(columns, schema=self._columns))
+        columns = [self._column(*column) for column in zip(self.schema, self.take(rows), strict=True)]
+        self._writer.write_table(pa.Table.from_arrays(columns, schema=self.schema))
 
     def close(self) -> None:
         """Writes the end of the file."""
@@ -84,11 +144,36 @@ class Parquet:
 
 
 def _json(value: Any) -> str:
-    return str(as_utf8(json.dumps(value, ensure_ascii=False, default=str)))
+    return str(as_utf8(json.dumps(value, ensure_ascii=False, default=_other)))
+
+
+def _other(value: Any) -> Any:
+    """What JSON has no word for: bytes and dates as text, numpy's numbers as numbers."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return value.item() if isinstance(value, np.number) else str(value)
+
+
+def _field(value: Any) -> str:
+    if value is None or isinstance(value, str):
+        return value or ""
+    if isinstance(value, bool | int | float | list | tuple | Mapping):
+        return _json(value)
+    return str(_other(value))
 
 
 def _unfit(error: Exception, place: str = "") -> ConfigError:
-    return ConfigError(f"--output:{place} {str(error).strip(' .')}: write .jsonl instead")
+    return ConfigError(f"--output:{place} {one_line(error)}: write .jsonl instead")
+
+
+def needs_columns(output: Path | None) -> bool:
+    """Whether such a file holds a table, whose columns are known before its first row."""
+    return output is not None and _suffix(output) not in _LINES
+
+
+def is_parquet(output: Path | None) -> bool:
+    """Whether it is a file of Parquet, which holds values of any type."""
+    return output is not None and _suffix(output) == _PARQUET
 
 
 @contextmanager
@@ -96,30 +181,92 @@ def sink(output: Path | None, default: IO[str], columns: pa.Schema | None = None
     """The output file, which appears only when it is complete; or standard output, in JSON lines.
 
     Args:
-      output: .parquet where there are `columns`, else JSON lines whatever the name is.
+      output: As `check_output` allows it; its suffix names the format.
       default: Standard output.
-      columns: Of a Parquet file, where it is offered.
+      columns: Of a file that needs them.
+
+    Raises:
+      KembarError: the file cannot be written.
     """
     if output is None:
         yield JsonLines(default)
         return
     fresh = output.with_name(f".{output.name}.{os.getpid()}")
     try:
-        if columns is not None and output.suffix == ".parquet":
-            table = Parquet(fresh, columns)
-            try:
-                yield table
-            finally:
-                table.close()
-        else:
-            with fresh.open("w", encoding="utf-8") as file:
-                yield JsonLines(file)
+        with fresh.open("xb") as file:
+            yield from _written(output, file, columns)
+            os.fsync(file.fileno())
         fresh.replace(output)
+    except OSError as error:
+        said = error.strerror or one_line(error)
+        raise KembarError(f"--output {output}: cannot be written: {said}: nothing was left of it") from None
     finally:
-        fresh.unlink(missing_ok=True)
+        with suppress(OSError):
+            fresh.unlink(missing_ok=True)
 
 
-def check_output(output: Path | None) -> None:
-    """Says that the folder is missing, before there is any work to lose."""
-    if output is not None and not output.absolute().parent.is_dir():
-        raise ConfigError(f"--output {output}: no such folder: {output.parent}")
+def _written(output: Path, file: IO[bytes], columns: pa.Schema | None) -> Iterator[Sink]:
+    """Yields the sink of a file, and then writes its end."""
+    zipped = output.suffix == ".gz"
+    # Without the time and the name of a file that is renamed, the same rows are the same bytes.
+    target = cast(IO[bytes], gzip.GzipFile("", "wb", fileobj=file, mtime=0)) if zipped else file
+    suffix = _suffix(output)
+    text = io.TextIOWrapper(target, encoding="utf-8", newline="", write_through=True)
+    opened: Sink | None = None
+    try:
+        if columns is not None and suffix == _PARQUET:
+            opened = Parquet(target, columns)
+        elif columns is not None and suffix in _DELIMITERS:
+            opened = Delimited(text, columns, _DELIMITERS[suffix])
+        else:
+            opened = JsonLines(text)
+        yield opened
+        opened.close()
+        text.detach()
+        if zipped:
+            target.close()
+    except BaseException:
+        # What is written is thrown away, and only the first failure counts.
+        for end in (opened.close if opened else text.flush, text.detach, target.close):
+            with suppress(Exception):
+                end()
+        raise
+
+
+def check_output(output: Path | None, source: Path | None = None) -> None:
+    """Says what is wrong with the place of an output file, before there is any work to lose.
+
+    Raises:
+      ConfigError: its suffix is of no format, it is no regular file, or the one that is read.
+    """
+    if output is None:
+        return
+    said = place_fault(output, source)
+    if said is None and _suffix(output) not in _KNOWN:
+        said = f"name a file that ends with {', '.join(_KNOWN[:-1])} or {_KNOWN[-1]}, each also with .gz"
+    if said is not None:
+        raise ConfigError(f"--output {output}: {said}")
+
+
+def place_fault(output: Path, source: Path | None = None) -> str | None:
+    """Why no file can be written there; None where it can. `source` is a file that is read."""
+    if not output.absolute().parent.is_dir():
+        return f"no such folder: {output.parent}"
+    if str(output).startswith(("/dev/std", "/dev/fd/", "/proc/")):
+        return "is no file to write: leave --output out, and rows go to standard output"
+    if output.is_symlink():
+        return f"is a link to {os.readlink(output)}: name that file, or remove the link"
+    if output.exists():
+        if output.is_dir():
+            return "is a folder: name a file in it"
+        if not stat.S_ISREG(output.stat().st_mode):
+            return "is no regular file: leave --output out, and rows go to standard output"
+        if source is not None and source.exists() and output.samefile(source):
+            return "is the file that is read: name another"
+    if not os.access(output.absolute().parent, os.W_OK | os.X_OK):
+        return f"cannot be written: no permission in {output.absolute().parent}"
+    return None
+
+
+def _suffix(output: Path) -> str:
+    return Path(output.name.removesuffix(".gz")).suffix

@@ -5,26 +5,47 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 # What these say is shown: training by epoch, versions that come and go, a webhook that does not answer.
 _SHOWN = ("kembar.progress", "pipeline.serving", "pipeline.notify")
-# Rich wraps at the width of the terminal; a log file must not be wrapped.
-_WIDE = 200
+# Rich wraps at the width of the terminal; what a script or a log gets must not be wrapped.
+_WIDE = 100_000
+# What moves the cursor, changes colours, ends a line or turns the direction of writing: controls of ASCII and
+# of ISO 6429, line and paragraph separators, marks and overrides of direction, halves of surrogate pairs.
+_CONTROLS = (
+    *range(0x20), *range(0x7F, 0xA0), 0x61C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A),
+    *range(0xD800, 0xE000),
+)  # fmt: skip
+UNPRINTABLE = {code: f"\\u{code:04x}" for code in _CONTROLS}
+_SHORT = {ord("\t"): "\\t", ord("\n"): "\\n", ord("\r"): "\\r"}
+_ONE_LINE = {**UNPRINTABLE, **_SHORT}
+_LINES_KEPT = {code: shown for code, shown in _ONE_LINE.items() if chr(code) not in "\t\n"}
+
+
+def printable(text: str, lines: bool = False) -> str:
+    """Text that a terminal shows as it is: escapes, as JSON and TOML have them, for control characters.
+
+    Args:
+      text: Words of a command, and among them whatever a file holds.
+      lines: Whether line ends and tabs stay.
+    """
+    return text.translate(_LINES_KEPT if lines else _ONE_LINE)
 
 
 class Terminal:
     """The command's own stdout and stderr, kept while file descriptors 1 and 2 go elsewhere."""
 
     def __init__(self) -> None:
-        self.out: TextIO = os.fdopen(os.dup(1), "w", buffering=1)
-        self._err: TextIO = os.fdopen(os.dup(2), "w", buffering=1)
+        self.out: TextIO = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
+        self._err: TextIO = os.fdopen(os.dup(2), "w", buffering=1, encoding="utf-8")
         self.console = _console(self._err, soft_wrap=True)
 
     def say(self, text: str) -> None:
@@ -32,12 +53,21 @@ class Terminal:
         self.console.print(text)
 
     def result(self, text: str) -> None:
-        """One line of what was asked for, on stdout."""
-        print(text, file=self.out, flush=True)
+        """What was asked for, on stdout."""
+        print(printable(text, lines=True), file=self.out, flush=True)
 
     def table(self, table: Table) -> None:
         """A table of what was asked for, on stdout; not cut where there is no terminal."""
         _console(self.out).print(table)
+
+    @contextmanager
+    def progress(self) -> Iterator[Callable[[str], None]]:
+        """Gives what shows on one passing line how far the work is; nothing where there is no terminal."""
+        if not self.console.is_terminal:
+            yield lambda text: None
+            return
+        with self.console.status("") as status:
+            yield lambda text: status.update(Text(printable(text)))
 
     @contextmanager
     def noise_to(self, log: Path) -> Iterator[None]:
@@ -72,15 +102,35 @@ def progress_to_stdout() -> None:
     for name in _SHOWN:
         logger = logging.getLogger(name)
         logger.setLevel(logging.INFO)
-        logger.addHandler(logging.StreamHandler(sys.stdout))
+        handler = logging.StreamHandler(sys.stdout)
+        handler.setFormatter(_Printable())
+        logger.addHandler(handler)
         logger.propagate = False
+
+
+class _Printable(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record), lines=True)
+
+
+class _Console(Console):
+    """A console for other people's words, in lines and in the cells of tables."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """As rich does it, without the control characters."""
+        return super().render_str(printable(text), **options)
+
+    def on_broken_pipe(self) -> None:
+        """Leaves the end to the command."""
+        raise BrokenPipeError
 
 
 def _console(file: TextIO, soft_wrap: bool = False) -> Console:
     # Reasons, names and paths are shown as they are: "[red]" is no colour in them, and ":tada:" no picture.
-    return Console(
+    return _Console(
         file=file,
         width=None if file.isatty() else _WIDE,
+        force_terminal=None if file.isatty() else False,  # whatever FORCE_COLOR says
         soft_wrap=soft_wrap,
         markup=False,
         emoji=False,

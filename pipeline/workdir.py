@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.config import Config
+from trainer.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -17,8 +19,15 @@ class Workdir:
 
     @classmethod
     def of(cls, config: Config, root: Path | None) -> Workdir:
-        """The folder of a configuration; paths are absolute."""
+        """The folder of a configuration; paths are absolute.
+
+        Raises:
+          ConfigError: a file is where the folder belongs.
+        """
         base = (root or Path("runs") / config.pipeline.name).absolute()
+        there = next(part for part in (base, *base.parents) if os.path.lexists(part))
+        if not there.is_dir():
+            raise ConfigError(f"--workdir {base}: {there} is no folder: name another")
         return cls(base, config.serving.directory or base / "serving" / config.pipeline.name)
 
     @property

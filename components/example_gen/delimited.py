@@ -18,8 +18,9 @@ def read_delimited(records: Iterator[Record], names: list[str], data: Data) -> I
         faults = _faults(raws, fields, len(names), data)
         rows = fields
         if faults:
+            # What there is of a row that cannot be used, for those who keep it.
             nothing = [None] * len(names)
-            rows = tuple(nothing if at in faults else row for at, row in enumerate(fields))
+            rows = tuple([*(row or ()), *nothing] if at in faults else row for at, row in enumerate(fields))
         columns = {key: [row[place] for row in rows] for key, place in places.items()}
         yield Batch(lines, columns, raws.__getitem__, faults)
 

@@ -140,6 +140,27 @@ def check_columns(path: Path, data: Data) -> None:
             raise ConfigError(f"{path}: the file holds no row: give [data] a file with rows")
 
 
+def names_of(path: Path, data: Data) -> list[str]:
+    """The columns of a file, but for JSON lines, which have no common ones; none where it is empty.
+
+    That those which `data` names are among them is for the caller to check.
+
+    Raises:
+      DataRejected: the file cannot be read.
+    """
+    if data.format == "parquet":
+        return column_names(path)
+    if data.format == "tfrecord":
+        from components.example_gen.tfrecord import feature_names
+
+        return feature_names(path)
+    if data.columns is not None:
+        return list(data.columns)
+    with _readable(path, DataRejected, "cannot be read"), open_text(path, data.encoding) as file:
+        header = next(read_records(file, data.delimiter, data.quoting), None)
+        return [name.strip() for name in (header.fields if header else None) or []]
+
+
 @contextmanager
 def _readable(path: Path, kind: type[KembarError], said: str) -> Iterator[None]:
     """Turns what a file that is cut off, or in another encoding, ends with into one line."""

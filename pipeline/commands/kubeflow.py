@@ -41,6 +41,8 @@ def compile_(
 ) -> None:
     """Write the pipeline for Kubeflow Pipelines v2: IR 2.1 with the Kubernetes platform document."""
     terminal = Terminal()
+    if output.is_dir() or not output.name:
+        raise ConfigError(f"--output {output}: is a folder: name a file in it")
     with terminal.noise_to(output.absolute().with_suffix(".log")):
         if target is Target.VERTEX:
             from pipeline.runners.vertex import compile_pipeline

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from components.example_gen.config import Data
 from pipeline import config as configuration
 from pipeline.commands.options import ConfigPath, Folder, Settings
 from pipeline.terminal import Terminal
@@ -15,9 +16,17 @@ from trainer.errors import ConfigError
 
 app = typer.Typer()
 
-Input = Annotated[Path, typer.Option("--input", help="CSV, TSV, JSON lines or Parquet")]
-Output = Annotated[Path, typer.Option("--output", help=".parquet, or JSON lines")]
-Column = Annotated[str, typer.Option(help="the column of the texts")]
+# What the column of single texts is called, where it has not the name of those in the data.
+_TEXT = "text"
+
+_READ = "delimited text, JSON lines, Parquet or TFRecord, as [data] says"
+_WRITTEN = ".csv, .tsv, .jsonl or .parquet, each also with .gz"
+Input = Annotated[Path, typer.Option("--input", help=_READ)]
+Output = Annotated[Path, typer.Option("--output", help=_WRITTEN)]
+Column = Annotated[
+    str | None, typer.Option(help="the column of the texts; default: [data] text_a, or else text")
+]
+Prefix = Annotated[str, typer.Option(help="put before the names of the columns that are added")]
 
 
 @app.command()
@@ -28,15 +37,18 @@ def predict(
         Path | None,
         typer.Option(
             "--input",
-            help="CSV, TSV, JSON lines or Parquet; texts in text_a and text_b, or in the columns of the data",
+            help=f"{_READ}; texts in text_a and text_b, or in the columns that [data] names",
         ),
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", help="default: standard output")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", help=f"{_WRITTEN}; default: JSON lines to standard output")
+    ] = None,
+    prefix: Prefix = "",
     settings: Settings = None,
     workdir: Folder = None,
 ) -> None:
-    """Score pairs with the version in service; JSON lines out."""
-    from pipeline.predict import predict as score
+    """Score pairs with the version in service."""
+    from pipeline import predict as scoring
 
     loaded = configuration.load(config, settings or ())
     if loaded.data.vector is not None:
@@ -45,9 +57,11 @@ def predict(
         raise ConfigError("predict takes two texts, or --input FILE, not both")
     if not texts and input is None:
         raise ConfigError("nothing to score: give two texts, or --input FILE")
-    pair = (texts[0], texts[1]) if texts else None
-    columns = str(loaded.data.text_a), str(loaded.data.text_b)
-    score(Workdir.of(loaded, workdir), pair, input, output, Terminal(), columns)
+    folder = Workdir.of(loaded, workdir)
+    if input is not None:
+        scoring.predict(folder, scoring.Files(loaded.data, input, output, prefix), Terminal())
+    elif texts:
+        scoring.predict_pair(folder, (texts[0], texts[1]), output, Terminal(), prefix)
 
 
 @app.command()
@@ -83,15 +97,18 @@ def embed(
     config: ConfigPath,
     input: Input,
     output: Output,
-    column: Column = "text",
+    column: Column = None,
+    prefix: Prefix = "",
     settings: Settings = None,
     workdir: Folder = None,
 ) -> None:
     """Add the embedding of its text to each row of a file, with the version in service."""
+    from pipeline.predict import Files
     from pipeline.predict import embed as write_embeddings
 
     loaded = configuration.load(config, settings or ())
-    write_embeddings(Workdir.of(loaded, workdir), input, output, column, Terminal())
+    files = Files(loaded.data, input, output, prefix)
+    write_embeddings(Workdir.of(loaded, workdir), files, _columns(loaded.data, column), Terminal())
 
 
 @app.command()
@@ -99,7 +116,7 @@ def duplicates(
     config: ConfigPath,
     input: Input,
     output: Output,
-    column: Column = "text",
+    column: Column = None,
     threshold: Annotated[
         float | None,
         typer.Option(help="least score of a match; default: label 1, or four fifths of the range"),
@@ -110,15 +127,21 @@ def duplicates(
 ) -> None:
     """Find the matching pairs inside one file of texts, with the version in service."""
     from pipeline.duplicates import duplicates as find
+    from pipeline.predict import Files
 
     loaded = configuration.load(config, settings or ())
     find(
         Workdir.of(loaded, workdir),
-        loaded.data.label,
-        input,
-        output,
+        Files(loaded.data, input, output),
+        _columns(loaded.data, column),
         Terminal(),
-        column=column,
         threshold=threshold,
         neighbours=neighbours,
     )
+
+
+def _columns(data: Data, column: str | None) -> tuple[str, ...]:
+    """Where texts may be, in this order."""
+    if column is not None:
+        return (column,)
+    return (data.text_a, _TEXT) if data.text_a not in (None, _TEXT) else (_TEXT,)

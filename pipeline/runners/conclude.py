@@ -20,6 +20,7 @@ from pipeline.runners.beginning import unchanged_of, work_of
 from pipeline.runners.launch import Launcher
 from pipeline.runners.records import Records, StepDied
 from pipeline.runners.steps import FAILED, SKIPPED, Step
+from pipeline.terminal import printable
 from pipeline.workdir import Workdir
 
 
@@ -60,7 +61,7 @@ def conclude(
         page.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(report, page)
     user_interface.write(told, {})
-    print(f"{found['pipeline']}: {found['status']}: {found['reason']}", flush=True)  # noqa: T201
+    print(printable(f"{found['pipeline']}: {found['status']}: {found['reason']}"), flush=True)  # noqa: T201
     notify(config.notify, found, records.folder / report.name)
     return 0
 

@@ -25,6 +25,7 @@ from pipeline.runners.beginning import begin, decline, is_over, plan_of
 from pipeline.runners.config import Database, Kubeflow
 from pipeline.runners.records import RUNNING, Records
 from pipeline.runners.steps import FAILED, SKIPPED, Step
+from pipeline.terminal import printable
 from pipeline.workdir import Workdir
 from trainer.errors import ConfigError, KembarError
 from trainer.spec import narrow
@@ -266,12 +267,12 @@ def _verdict(launcher: Launcher, records: Any) -> int:
 
 def _tell(line: str) -> None:
     """One line of the pod's log."""
-    print(line, flush=True)  # noqa: T201 - a container's stdout is its log
+    print(printable(line), flush=True)  # noqa: T201 - a container's stdout is its log
 
 
 def _say_why(reason: str) -> None:
     """One line where a person looks: the end of the log, and the pod's own message."""
-    print(f"kembar: error: {reason}", file=sys.stderr, flush=True)  # noqa: T201 - as every command ends
+    print(printable(f"kembar: error: {reason}"), file=sys.stderr, flush=True)  # noqa: T201 - as every command ends
     try:
         if _TERMINATION_LOG.exists():
             _TERMINATION_LOG.write_text(reason[:4_000])

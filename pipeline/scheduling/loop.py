@@ -17,6 +17,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from pipeline.scheduling.cron import Cron
+from pipeline.terminal import printable
 from trainer.errors import ConfigError
 
 # When the last call ended, for the loop that comes after this one.
@@ -154,7 +155,7 @@ def signals_stop(loop: Loop) -> Iterator[None]:
 
 def say(text: str) -> None:
     """One line of the loop's own among those of the runs."""
-    sys.stderr.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} kembar schedule: {text}\n")
+    sys.stderr.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} kembar schedule: {printable(text)}\n")
     sys.stderr.flush()
 
 

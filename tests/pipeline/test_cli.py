@@ -15,6 +15,7 @@ from pipeline import __main__ as commands
 from pipeline import predict as predicting
 from pipeline.__main__ import app
 from pipeline.commands import serving as serving_commands
+from pipeline.config import load
 from trainer.errors import ConfigError, DataRejected, KembarError, Locked, ServingError
 
 ROOT = Path(__file__).parents[2]
@@ -160,16 +161,16 @@ def test_predict_takes_two_texts_or_a_file(config, arguments, message):
 
 def test_predict_hands_on_what_it_was_given(config, tmp_path, monkeypatch):
     calls = []
-    monkeypatch.setattr(predicting, "predict", lambda *given: calls.append(given[:4]))
+    monkeypatch.setattr(predicting, "predict", lambda folder, asked, _: calls.append((folder, asked)))
+    monkeypatch.setattr(predicting, "predict_pair", lambda *given: calls.append(given[:3]))
     app(["predict", str(config), "one", "two"], standalone_mode=False)
-    app(
-        ["predict", str(config), "--input", "q.csv", "--output", "o", "--workdir", "w"], standalone_mode=False
-    )
+    rows = ["--input", "q.csv", "--output", "o", "--workdir", "w", "--prefix", "p_"]
+    app(["predict", str(config), *rows], standalone_mode=False)
     first, second = calls
     assert first[0].serving == tmp_path / "runs" / "twins" / "serving" / "twins"
-    assert first[1:] == (("one", "two"), None, None)
+    assert first[1:] == (("one", "two"), None)
     assert second[0].root == tmp_path / "w"
-    assert second[1:] == (None, Path("q.csv"), Path("o"))
+    assert second[1] == predicting.Files(load(config).data, Path("q.csv"), Path("o"), "p_")
 
 
 def test_versions_before_any_run_says_what_to_do(config, tmp_path):

@@ -10,6 +10,7 @@ import pytest
 from pipeline import duplicates as finding
 from pipeline import rows as files
 from pipeline.duplicates import build_index, candidate_pairs, default_threshold, duplicates, neighbours_of
+from pipeline.predict import Files
 from pipeline.workdir import Workdir
 from trainer.errors import ConfigError
 from trainer.features import Label
@@ -42,7 +43,7 @@ class Circle:
 
 
 @pytest.fixture
-def find(tmp_path, monkeypatch, new_terminal):
+def find(tmp_path, monkeypatch, new_terminal, make_data):
     """Finds duplicates among texts; gives back the lines."""
     workdir = Workdir(tmp_path / "work", tmp_path / "work" / "serving" / "twins")
     (workdir.serving / "7").mkdir(parents=True)
@@ -52,7 +53,8 @@ def find(tmp_path, monkeypatch, new_terminal):
     def call(texts, label=SCORES, name="out.jsonl", **options):
         source, output = tmp_path / "in.jsonl", tmp_path / name
         source.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
-        duplicates(workdir, label, source, output, new_terminal(), **options)
+        asked = Files(make_data(label=label), source, output)
+        duplicates(workdir, asked, ("text",), new_terminal(), **options)
         if output.suffix == ".parquet":
             return pq.read_table(output)
         return [json.loads(line) for line in output.read_text().splitlines()]
@@ -64,9 +66,8 @@ def test_pairs_and_groups(find, capfd):
     lines = find(["10", "90", "none", "10.5", "200", "90", 7, "11.25", "none"])
     found = [(line["group"], line["row_a"], line["row_b"], line["score"]) for line in lines]
     assert found == [(0, 0, 3, 4.5), (0, 3, 7, 4.25), (1, 1, 5, 5.0), (2, 2, 8, 5.0)]
-    assert capfd.readouterr().err.endswith(
-        "pairs of score 4 and more in 3 groups; 1 rows could not be read\n"
-    )
+    err = capfd.readouterr().err
+    assert "\n4 pairs of score 4 and more in 3 groups\n9 rows read, 8 answered, 1 with an error (" in err
     assert (lines[0]["text_a"], lines[0]["text_b"]) == ("10", "10.5")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import json
 from datetime import date
 from pathlib import Path
@@ -15,11 +16,17 @@ import pytest
 
 from pipeline import predict as predicting
 from pipeline import rows
-from pipeline.predict import embed, predict
+from pipeline.predict import Files, embed, predict, predict_pair
+from pipeline.serving.signatures import Signature, TensorSpec
 from pipeline.workdir import Workdir
 from trainer.errors import ConfigError, ServingError
 
 HEADER = "text_a,text_b\n"
+
+
+def signature(**outputs: tuple[str, tuple]) -> Signature:
+    """What a model says that it gives, by name."""
+    return Signature("serving_default", {}, {name: TensorSpec(name, *spec) for name, spec in outputs.items()})
 
 
 class Lengths:
@@ -28,6 +35,9 @@ class Lengths:
     def __init__(self) -> None:
         self.batches: list[int] = []
         self.signatures = {"serving_default": None, "embed": None}
+
+    def signature(self, name):
+        return signature(score=("float32", (None,)), label=("int64", (None,)))
 
     def predict(self, signature, inputs):
         if signature == "embed":
@@ -45,6 +55,9 @@ class Lengths:
 
 class Classes:
     """Names and probabilities, as a model of classes gives them."""
+
+    def signature(self, name):
+        return signature(label=("string", (None,)), probabilities=("float32", (None, 2)))
 
     def predict(self, signature, inputs):
         rows = len(inputs["text_a"])
@@ -69,11 +82,30 @@ def model(workdir, monkeypatch):
 
 
 @pytest.fixture
-def ask(new_terminal, workdir):
-    """Calls `predict` on two texts or a file."""
+def data(make_data):
+    """A section whose texts are in `a` and `b`."""
+    return make_data()
 
-    def call(source: Path | None = None, texts=None, output: Path | None = None) -> None:
-        predict(workdir, texts, source, output, new_terminal())
+
+@pytest.fixture
+def ask(new_terminal, workdir, data):
+    """Scores two texts or a file."""
+
+    def call(source: Path | None = None, texts=None, output: Path | None = None, data=data, **how) -> None:
+        if texts is not None:
+            predict_pair(workdir, texts, output, new_terminal(), **how)
+        else:
+            predict(workdir, Files(data, source, output, **how), new_terminal())
+
+    return call
+
+
+@pytest.fixture
+def add_vectors(new_terminal, workdir, data):
+    """Writes the embeddings of a file's column `t`."""
+
+    def call(source: Path, output: Path, data=data, columns=("t",), **how) -> None:
+        embed(workdir, Files(data, source, output, **how), columns, new_terminal())
 
     return call
 
@@ -112,11 +144,11 @@ def test_classes_have_a_name_and_probabilities(ask, model, monkeypatch, capfd):
     ],
 )
 def test_a_file_may_have_the_columns_of_the_training_data(
-    tmp_path, workdir, model, new_terminal, capfd, name, own, usual
+    tmp_path, ask, model, make_data, capfd, name, own, usual
 ):
     for content in (own, usual):
         source = write(tmp_path, name, content)
-        predict(workdir, None, source, None, new_terminal(), ("question1", "question2"))
+        ask(source, data=make_data(text_a="question1", text_b="question2"))
         assert answers(capfd)[-1]["score"] == 20.3
 
 
@@ -160,9 +192,9 @@ def test_a_quote_that_is_never_closed_costs_its_own_row(tmp_path, ask, model, ca
 
 def test_files_are_scored_in_batches_and_in_order(tmp_path, ask, model, capfd, monkeypatch):
     monkeypatch.setattr(rows, "BATCH", 3)
-    path = write(tmp_path, "q.csv", HEADER + "".join(f"{'x' * n},\n" for n in range(8)))
+    path = write(tmp_path, "q.csv", HEADER + "".join(f"{'x' * n},\n" for n in range(1, 9)))
     ask(path)
-    assert [answer["score"] for answer in answers(capfd)] == pytest.approx([n / 10 for n in range(8)])
+    assert [answer["score"] for answer in answers(capfd)] == pytest.approx([n / 10 for n in range(1, 9)])
     assert model.batches == [3, 3, 2]
 
 
@@ -188,16 +220,24 @@ def test_a_file_without_rows_has_no_answers(tmp_path, ask, model, capfd):
 @pytest.mark.parametrize(
     ("name", "content", "error"),
     [
-        ("q.csv", HEADER + "x\n", "1 fields where the header has 2"),
-        ("q.csv", HEADER + "x,y,z\n", "3 fields where the header has 2"),
-        ("q.csv", HEADER + "x,caf\udce9\n", "'text_b' is not UTF-8"),
-        ("q.csv", "id,text_a,text_b\ncaf\udce9,x,y\n", "'id' is not UTF-8"),
-        ("q.csv", HEADER + '"x,y\n', "line 2: a quote that is never closed, or text behind a closing quote"),
-        ("q.csv", HEADER + '"x"z,y\n', "line 2: a quote that is never closed"),
-        ("q.jsonl", "{oops}\n", "not JSON: Expecting property name"),
-        ("q.jsonl", "[" * 100_000 + "\n", "not JSON: "),
-        ("q.jsonl", f'{{"text_a": "x", "text_b": "y", "n": {"1" * 5_000}}}\n', "an integer of more"),
-        ("q.jsonl", '["x", "y"]\n', "not a JSON object"),
+        ("q.csv", HEADER + "x\n", "line 2: wrong column count: 1 fields, 2 columns"),
+        ("q.csv", HEADER + "x,y,z\n", "line 2: wrong column count: 3 fields, 2 columns"),
+        ("q.csv", HEADER + "x,caf\udce9\n", "line 2: bad encoding: bytes that are not utf-8"),
+        ("q.csv", "id,text_a,text_b\ncaf\udce9,x,y\n", "line 2: bad encoding: bytes that are not utf-8"),
+        (
+            "q.csv",
+            HEADER + '"x,y\n',
+            "line 2: malformed quotes: a quote that is never closed, or text behind",
+        ),
+        ("q.csv", HEADER + '"x"z,y\n', "line 2: malformed quotes: a quote that is never closed"),
+        ("q.jsonl", "{oops}\n", "line 1: malformed JSON: Expecting property name"),
+        ("q.jsonl", "[" * 100_000 + "\n", "line 1: malformed JSON: "),
+        (
+            "q.jsonl",
+            f'{{"text_a": "x", "text_b": "y", "n": {"1" * 5_000}}}\n',
+            "line 1: malformed JSON: Exceeds the limit (4300 digits)",
+        ),
+        ("q.jsonl", '["x", "y"]\n', "line 1: malformed JSON: list in place of an object"),
         ("q.jsonl", '{"text_a": "x"}\n', "no text 'text_b'"),
         ("q.jsonl", '{"text_a": "x", "text_b": 3, "id": 7}\n', "no text 'text_b'"),
         ("q.jsonl", '{"text_a": "x", "text_b": "\\ud800"}\n', "'text_b' is not UTF-8"),
@@ -216,7 +256,7 @@ def test_a_bad_row_has_an_error_and_the_others_their_answers(
     assert bad["error"].startswith(error)
     assert "score" not in bad
     assert (scored["score"], "error" in scored) == (10.1, False)
-    assert err.endswith("1 of 2 rows could not be read: their 'error' says why\n")
+    assert err.startswith("2 rows read, 1 answered, 1 with an error: see 'error' (")
     if '"id": 7' in content:
         assert bad["id"] == 7
 
@@ -243,16 +283,16 @@ def test_a_parquet_file_that_is_damaged_inside_is_named(tmp_path, ask, model, sh
     path.write_bytes(content)
     with pytest.raises(ConfigError) as caught:
         ask(path)
-    assert str(caught.value).startswith(f"--input {path}, after row ")
+    assert str(caught.value).startswith(f"--input {path}")
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("q.csv", "a,text_b\nx,y\n", ": no column 'text_a': there are a, text_b"),
-        ("q.jsonl.gz", gzip.compress(b"{}" * 99, mtime=0)[:-12], ", row 1: "),
-        ("q.xlsx", "x", ": known are .csv, .tsv, .jsonl, also with .gz, and .parquet"),
+        ("q.csv", "a,text_b\nx,y\n", ": no column 'text_a' nor 'b': there are a, text_b"),
+        ("q.jsonl.gz", gzip.compress(b"{}" * 99, mtime=0)[:-12], ": cannot be read"),
+        ("q.xlsx", "x", ": is a workbook: save its sheet as .csv"),
         ("q.parquet", "x", ": not a Parquet file"),
     ],
 )
@@ -265,15 +305,15 @@ def test_a_wrong_file_is_one_line(tmp_path, ask, model, capfd, name, content, me
     assert "\n" not in said
 
 
-def test_embeddings_as_json_lines_and_as_parquet(tmp_path, workdir, model, new_terminal):
+def test_embeddings_as_json_lines_and_as_parquet(tmp_path, model, add_vectors):
     source = write(tmp_path, "q.jsonl", '{"id": 1, "t": "abc"}\n{"id": 2}\n{"id": 3, "t": ""}\n')
-    embed(workdir, source, tmp_path / "e.jsonl", "t", new_terminal())
+    add_vectors(source, tmp_path / "e.jsonl")
     assert [json.loads(line) for line in (tmp_path / "e.jsonl").read_text().splitlines()] == [
         {"embedding": [3.0, 0.1], "error": None, "id": 1, "t": "abc"},
         {"embedding": None, "error": "no text 't'", "id": 2},
         {"embedding": [0.0, 0.1], "error": None, "id": 3, "t": ""},
     ]
-    embed(workdir, source, tmp_path / "e.parquet", "t", new_terminal())
+    add_vectors(source, tmp_path / "e.parquet")
     table = pq.read_table(tmp_path / "e.parquet")
     assert table.schema.field("embedding").type == pa.list_(pa.float32())
     assert table["id"].to_pylist() == [1, 2, 3]
@@ -282,26 +322,26 @@ def test_embeddings_as_json_lines_and_as_parquet(tmp_path, workdir, model, new_t
     assert table["embedding"][1].as_py() is None
 
 
-def test_a_table_cannot_change_its_columns(tmp_path, workdir, model, new_terminal, monkeypatch):
+def test_a_table_cannot_change_its_columns(tmp_path, model, add_vectors, monkeypatch):
     monkeypatch.setattr(rows, "BATCH", 1)
     for second, message in (('{"t": "b", "x": 1}', "a later row has a column 'x'"), ('{"t": "b"}', None)):
         source = write(tmp_path, "q.jsonl", '{"t": "a"}\n' + second + "\n")
         if message is None:
-            embed(workdir, source, tmp_path / "e.parquet", "t", new_terminal())
+            add_vectors(source, tmp_path / "e.parquet")
             continue
         with pytest.raises(ConfigError, match=message):
-            embed(workdir, source, tmp_path / "e.parquet", "t", new_terminal())
+            add_vectors(source, tmp_path / "e.parquet")
         assert not (tmp_path / "e.parquet").exists()
     assert pq.read_table(tmp_path / "e.parquet").num_rows == 2
 
 
 @pytest.fixture
-def table_of(tmp_path, workdir, model, new_terminal, monkeypatch):
+def table_of(tmp_path, model, add_vectors, monkeypatch):
     """The table that `embed` makes of a file, two rows at a time; the texts are in `t`."""
     monkeypatch.setattr(rows, "BATCH", 2)
 
-    def call(name: str, content: str | bytes) -> pa.Table:
-        embed(workdir, write(tmp_path, name, content), tmp_path / "e.parquet", "t", new_terminal())
+    def call(name: str, content: str | bytes, **how) -> pa.Table:
+        add_vectors(write(tmp_path, name, content), tmp_path / "e.parquet", **how)
         return pq.read_table(tmp_path / "e.parquet")
 
     return call
@@ -310,7 +350,10 @@ def table_of(tmp_path, workdir, model, new_terminal, monkeypatch):
 def test_a_table_keeps_rows_that_are_not_utf8(table_of):
     table = table_of("q.csv", "id,caf\udce9,t\n1,x,a\n2,y,caf\udce9\n")
     assert table.schema.names == ["id", "caf?", "t", "embedding", "error"]
-    assert [row["error"] for row in table.to_pylist()] == [None, "'t' is not UTF-8"]
+    assert [row["error"] for row in table.to_pylist()] == [
+        None,
+        "line 3: bad encoding: bytes that are not utf-8",
+    ]
     assert table["t"].to_pylist() == ["a", "caf?"]
     table = table_of("q.jsonl", '{"t": "a", "tags": ["\\ud800"], "of": {"\\ud800": "\\ud800"}}\n')
     assert (table["tags"].to_pylist(), table["of"].to_pylist()) == ([["?"]], [{"?": "?"}])
@@ -362,22 +405,121 @@ def test_a_table_of_no_rows_has_its_columns(table_of, tmp_path):
 
 
 def test_a_table_keeps_the_types_of_a_table_and_can_be_embedded_again(table_of, tmp_path):
-    own = {"n": pa.array([None, None, 3], pa.int16()), "t": ["a", None, "b"], "error": ["x", "y", "z"]}
+    own = {"n": pa.array([None, None, 3], pa.int16()), "t": ["a", None, "b"]}
     pq.write_table(pa.table(own), tmp_path / "p")
     table = table_of("q.parquet", (tmp_path / "p").read_bytes())
-    again = table_of("q.parquet", (tmp_path / "e.parquet").read_bytes())
     assert table.schema.field("n").type == pa.int16()
     assert table["error"].to_pylist() == [None, "no text 't'", None]
-    assert again.equals(table)
+    with pytest.raises(ConfigError, match="has a column 'embedding' already"):
+        table_of("q.parquet", (tmp_path / "e.parquet").read_bytes())
+    again = table_of("q.parquet", (tmp_path / "e.parquet").read_bytes(), prefix="b_")
+    assert again.select(table.schema.names).equals(table)
+    assert again["b_embedding"].equals(table["embedding"])
+    assert again["b_error"].equals(table["error"])
 
 
-def test_a_model_without_embeddings_says_so(tmp_path, workdir, model, new_terminal):
+CASE = "text_a,text_b,score,error,id\nA man plays.,A man is playing.,3.25,none so far,7\n,x,1.0,boom,8\n"
+
+
+def test_a_column_that_is_there_is_never_replaced(tmp_path, ask, model, capfd):
+    source = write(tmp_path, "p.csv", CASE)
+    with pytest.raises(ConfigError) as caught:
+        ask(source)
+    assert str(caught.value) == (
+        f"--input {source}: has a column 'error' already, and one that is added has this name: give --prefix "
+        "kembar_, or rename it"
+    )
+    ask(source, prefix="kembar_")
+    first, second = answers(capfd)
+    assert (first["score"], first["error"], first["kembar_score"]) == ("3.25", "none so far", 171.2)
+    assert (second["error"], "kembar_error" in second, second["kembar_label"]) == ("boom", False, 0)
+    with pytest.raises(ConfigError, match=r"'kembar_score' already, .*: give another --prefix, or rename it"):
+        ask(write(tmp_path, "q.csv", "kembar_score," + HEADER), prefix="kembar_")
+
+
+def test_a_later_row_of_json_lines_may_not_have_the_column_either(tmp_path, ask, model):
+    lines = [{"text_a": "a", "text_b": "b"}] * 600 + [{"text_a": "a", "text_b": "b", "label": 1}]
+    source = write(tmp_path, "p.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(ConfigError, match="has a column 'label' already"):
+        ask(source, output=tmp_path / "o.jsonl")
+    assert not (tmp_path / "o.jsonl").exists()
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet", ".csv.gz", ".jsonl.gz"])
+def test_scores_are_written_as_the_name_says(tmp_path, ask, model, capfd, suffix):
+    source = write(tmp_path, "p.csv", 'id,text_a,text_b\n1,"a\r",é\n2,x\n')
+    output = tmp_path / f"o{suffix}"
+    ask(source, output=output)
+    assert capfd.readouterr().err.startswith("2 rows read, 1 answered, 1 with an error: see 'error' (")
+    problem = "line 3: wrong column count: 2 fields, 3 columns"
+    own = {"id": "1", "text_a": "a\r", "text_b": "é"}, {"id": "2", "text_a": "x", "text_b": None}
+    if suffix == ".parquet":
+        table = pq.read_table(output)
+        assert table.schema.types[3:] == [pa.int64(), pa.float32(), pa.string()]
+        first, second = table.to_pylist()
+        assert first == {**own[0], "label": 0, "score": pytest.approx(20.2), "error": None}
+        assert second == {**own[1], "label": None, "score": None, "error": problem}
+        return
+    content = output.read_bytes()
+    text = (gzip.decompress(content) if suffix.endswith(".gz") else content).decode()
+    if "jsonl" in suffix:
+        lines = [{**own[0], "label": 0, "score": 20.2}, {**own[1], "error": problem}]
+        assert [json.loads(line) for line in text.splitlines()] == lines
+    else:
+        told = csv.DictReader(io.StringIO(text, newline=""), delimiter="\t" if "tsv" in suffix else ",")
+        first, second = told
+        assert first == {**own[0], "label": "0", "score": "20.2", "error": ""}
+        assert second == {**own[1], "text_b": "", "label": "", "score": "", "error": problem}
+        assert text.count("\n") == 3
+
+
+def test_classes_are_a_table_too(tmp_path, ask, model, monkeypatch):
+    monkeypatch.setattr(predicting, "load_served", lambda base: Classes())
+    for name in ("o.parquet", "o.csv"):
+        ask(write(tmp_path, "p.csv", HEADER + "a,b\n"), output=tmp_path / name)
+    (row,) = pq.read_table(tmp_path / "o.parquet").to_pylist()
+    assert row["label"] == "naïve"
+    assert row["probabilities"] == pytest.approx([0.1, 0.9])
+    assert (tmp_path / "o.csv").read_text(encoding="utf-8") == (
+        'text_a,text_b,label,probabilities,error\na,b,naïve,"[0.1, 0.9]",\n'
+    )
+
+
+def test_a_pair_may_be_written_to_a_file(tmp_path, ask, model):
+    ask(texts=("a", "é"), output=tmp_path / "o.csv")
+    assert (tmp_path / "o.csv").read_text(encoding="utf-8") == (
+        "text_a,text_b,label,score,error\na,é,0,20.1,\n"
+    )
+
+
+def test_the_file_that_is_read_is_never_written(tmp_path, ask, add_vectors, model):
+    source = write(tmp_path, "p.csv", HEADER + "a,b\n")
+    for call in (ask, lambda source, output: add_vectors(source, output, columns=("text_a",))):
+        for output in (source, tmp_path / "scores.xlsx", tmp_path / "work"):
+            with pytest.raises(ConfigError, match=r"^--output "):
+                call(source, output=output)
+    assert source.read_text() == HEADER + "a,b\n"
+
+
+def test_vectors_are_added_to_the_column_that_the_data_names(tmp_path, add_vectors, model):
+    for name, columns, lengths in (
+        ("p.csv", ("a", "text"), ["1.0", "2.0"]),
+        ("text.csv", ("b", "text"), ["3.0", "4.0"]),
+    ):
+        source = write(tmp_path, name, "a,text\nx,xyz\nxy,wxyz\n")
+        add_vectors(source, tmp_path / "e.csv", columns=columns)
+        with (tmp_path / "e.csv").open(newline="") as file:
+            vectors = [row["embedding"] for row in csv.DictReader(file)]
+        assert vectors == [f"[{length}, 0.1]" for length in lengths]
+
+
+def test_a_model_without_embeddings_says_so(tmp_path, model, add_vectors):
     model.signatures = {"serving_default": None}
     source = write(tmp_path, "q.jsonl", '{"t": "a"}\n')
     with pytest.raises(
         ConfigError, match="the served model has no signature 'embed': it has serving_default"
     ):
-        embed(workdir, source, tmp_path / "e.jsonl", "t", new_terminal())
+        add_vectors(source, tmp_path / "e.jsonl")
 
 
 def test_paths_that_are_not_there_are_named_before_a_model_is_loaded(tmp_path, ask):
