@@ -6,7 +6,7 @@ import copy
 import difflib
 import importlib.util
 import json
-import os
+import re
 import tomllib
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError, model_validator
 from components.bulk_inferrer.config import Bulk
 from components.data_gate.config import Validation
 from components.example_gen.config import Data
+from components.example_gen.places import local_path
 from components.quality_gate.decision import Gates
 from components.retraining_gate.config import Retraining
 from pipeline.notify import Notify
@@ -155,8 +156,11 @@ def read(path: Path, settings: Iterable[str] = ()) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from None
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}") from None
-    make_absolute(values, path.parent)
+        raise ConfigError(f"{path}: not valid TOML: {error}{_backslash(path, str(error))}") from None
+    try:
+        make_absolute(values, path.parent)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
     lay_over(values, settings_table(settings, Path.cwd()))
     return values
 
@@ -222,12 +226,31 @@ def _name_family(values: dict[str, Any]) -> None:
 
 
 def make_absolute(values: dict[str, Any], base: Path) -> None:
-    """Makes relative paths absolute, in place; `package:` paths stay."""
-    change_paths(
-        values,
-        lambda written, _: (
-            written if written.startswith(PACKAGE) else os.path.abspath(base / Path(written).expanduser())
-        ),
+    """Makes relative paths absolute, in place; `package:` paths stay.
+
+    Raises:
+      ConfigError: what stands there can be no file of this machine.
+    """
+
+    def absolute(written: str, key: str) -> str:
+        try:
+            return written if written.startswith(PACKAGE) else local_path(written, base)
+        except ValueError as error:
+            raise ConfigError(f"{key} = {json.dumps(written, ensure_ascii=False)}: {error}") from None
+
+    change_paths(values, absolute)
+
+
+def _backslash(path: Path, error: str) -> str:
+    """The way out where a line holds a path of Windows, whose backslashes TOML takes for escapes."""
+    place = re.search(r"at line (\d+)", error)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    line = lines[int(place[1]) - 1] if place is not None and int(place[1]) <= len(lines) else ""
+    if not re.search(r'"[^"]*\\', line):
+        return ""
+    return (
+        f": in {line.strip()} a backslash begins an escape: write / between folders, or put the path "
+        "between single quotes"
     )
 
 
