@@ -44,7 +44,8 @@ def read_delimited(
 def _take(records: Iterator[Record]) -> list[Record]:
     chunk: list[Record] = []
     size = 0
-    while len(chunk) < BATCH_ROWS and size < BATCH_CHARACTERS and (part := list(islice(records, _TAKEN))):
+    taken = min(_TAKEN, BATCH_ROWS)
+    while len(chunk) < BATCH_ROWS and size < BATCH_CHARACTERS and (part := list(islice(records, taken))):
         chunk += part
         size += sum([len(record[1]) for record in part])
     return chunk
