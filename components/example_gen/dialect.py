@@ -187,25 +187,23 @@ def _parted(lines: list[str], dialect: Dialect, data: Data, delimiters: Sequence
     best: _Trial | None = None
     for delimiter in sorted(delimiters, key=lambda sign: sign != expected):
         trial = _try(lines, replace(plain, delimiter=delimiter), data)
+        if data.quote is None and quote is not None and _begin_with(lines[data.columns is None :], "'"):
+            other = _try(lines, replace(plain, delimiter=delimiter, quote="'"), data)
+            trial = other if other.whole == 1 and other.rank >= trial.rank else trial
         if trial.named == len(set(data.wanted.values())) and trial.whole == 1:
             return trial
         if best is None or trial.rank > best.rank:
             best = trial
-        if data.quote is None and quote is not None and _is_quoted_by(lines, "'", delimiter):
-            other = _try(lines, replace(plain, delimiter=delimiter, quote="'"), data)
-            best = max(best, other, key=lambda trial: trial.rank)
     if best is None:
         raise AssertionError("no delimiter is tried")
     return best
 
 
-def _is_quoted_by(lines: list[str], quote: str, delimiter: str) -> bool:
-    """Whether most fields of the first column are enclosed by a quote, and no other quote is about."""
-    sample = [line for line in lines[:_ROWS] if line.strip()]
-    if any('"' in line for line in sample):
-        return False
-    firsts = [line.rstrip("\r\n").split(delimiter)[0] for line in sample]
-    return sum(len(one) > 1 and one[0] == quote == one[-1] for one in firsts) >= _MOST * len(firsts) > 0
+def _begin_with(lines: list[str], quote: str) -> bool:
+    """Whether a quote begins most rows, and the common one is not about."""
+    rows = [line for line in lines[:_ROWS] if line.strip()]
+    begun = sum(line[0] == quote for line in rows)
+    return begun >= _MOST * len(rows) > 0 and not any('"' in line for line in rows)
 
 
 def _quoted(best: _Trial, lines: list[str], data: Data) -> _Trial:
