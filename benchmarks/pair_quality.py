@@ -9,7 +9,6 @@ then the mean and the spread over the seeds. Baselines need no seed.
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import sys
 import time
@@ -18,13 +17,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import tensorflow as tf
 
+from components.example_gen.reader import open_table
 from pipeline import config as configuration
 from pipeline.config import Config
 from trainer import pair_fit, pretrained
@@ -49,12 +49,12 @@ def load(config: Config, split: str) -> dict[str, np.ndarray]:
     for path in data.files()[split] or sys.exit(
         f"{split}: no file: the head of the configuration says where"
     ):
-        quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if data.quoting else csv.QUOTE_NONE
-        with path.open(encoding=data.encoding, newline="") as file:
-            rows = csv.reader(file, delimiter=data.delimiter, quoting=quoting)
-            names = next(rows) if data.header else list(data.columns or ())
+        with open_table(path, data) as table:
+            names = table.names or []
             at = [names.index(str(name)) for name in (data.text_a, data.text_b, label.column)]
-            kept += [[row[place].strip() for place in at] for row in rows]
+            kept += [
+                [record.fields[place].strip() for place in at] for record in table.records if record.fields
+            ]
     classes = label.classes
     values = [classes.index(row[2]) if classes else float(row[2]) for row in kept]
     texts = {name: np.array([row[n] for row in kept], object) for n, name in enumerate((TEXT_A, TEXT_B))}

@@ -6,7 +6,6 @@ import copy
 import difflib
 import importlib.util
 import json
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Self, get_args
@@ -16,6 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 from components.bulk_inferrer.config import Bulk
 from components.data_gate.config import Validation
 from components.example_gen.config import Data
+from components.example_gen.places import local_path
 from components.quality_gate.decision import Gates
 from components.retraining_gate.config import Retraining
 from pipeline.notify import Notify
@@ -147,7 +147,10 @@ def read(path: Path, settings: Iterable[str] = ()) -> dict[str, Any]:
       ConfigError: the file is missing or no TOML, or a setting is not one.
     """
     values = read_toml(path)
-    make_absolute(values, path.parent)
+    try:
+        make_absolute(values, path.parent)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
     lay_over(values, settings_table(settings, Path.cwd()))
     return values
 
@@ -212,13 +215,19 @@ def _name_family(values: dict[str, Any]) -> None:
 
 
 def make_absolute(values: dict[str, Any], base: Path) -> None:
-    """Makes relative paths absolute, in place; `package:` paths stay."""
-    change_paths(
-        values,
-        lambda written, _: (
-            written if written.startswith(PACKAGE) else os.path.abspath(base / os.path.expanduser(written))
-        ),
-    )
+    """Makes relative paths absolute, in place; `package:` paths stay.
+
+    Raises:
+      ConfigError: what stands there can be no file of this machine.
+    """
+
+    def absolute(written: str, key: str) -> str:
+        try:
+            return written if written.startswith(PACKAGE) else local_path(written, base)
+        except ValueError as error:
+            raise ConfigError(f"{key} = {json.dumps(written, ensure_ascii=False)}: {error}") from None
+
+    change_paths(values, absolute)
 
 
 def change_paths(values: dict[str, Any], change: Callable[[str, str], str]) -> None:

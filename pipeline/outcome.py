@@ -91,6 +91,8 @@ def data_facts(counts: dict[str, Any], verdict: dict[str, Any]) -> dict[str, Any
         "quarantine_reasons": dict(reasons.most_common()),
         "splits": dict(sorted(splits.items())),
         "shared_texts": counts.get("shared_texts", {}),
+        "dialect": counts.get("dialects", {}),
+        "remarks": counts.get("remarks", []),
         "warnings": verdict.get("warnings", []),
     }
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from components.example_gen.config import matching
-from components.example_gen.reader import check_columns
+from components.example_gen.places import matching, why_missing
+from components.example_gen.reader import check_files
 from pipeline.config import Config
 from trainer.config import PairModel
 from trainer.errors import ConfigError, KembarError
@@ -29,7 +29,7 @@ def preflight(source: str, config: Config) -> None:
     for key, names in sources.items():
         for name in names:
             if not matching(name):
-                raise ConfigError(f"{source}: {key} = {str(name)!r}: no such file: correct the path")
+                raise ConfigError(f"{source}: {key} = {str(name)!r}: {why_missing(name)}")
     place = f"[data] schema_file: {schema}" if schema is not None else "[data] schema_text"
     try:
         text_format.Parse(
@@ -58,8 +58,7 @@ def _check_files(source: str, config: Config) -> None:
         unlabelled = config.bulk.data(config.data)
         read.append(("[bulk] input", unlabelled.files()["path"], unlabelled))
     for key, files, data in read:
-        for file in files:
-            try:
-                check_columns(file, data)
-            except KembarError as error:
-                raise type(error)(f"{source}: {key}: {error}") from None
+        try:
+            check_files(files, data)
+        except KembarError as error:
+            raise type(error)(f"{source}: {key}: {error}") from None

@@ -194,7 +194,7 @@ def _object(batch: Batch, at: int) -> Row:
     try:
         values = {} if problem else json.loads(batch.raw(at))
     except (ValueError, RecursionError) as error:
-        return Row({}, f"line {batch.positions[at]}: {one_line(error)}")
+        return Row({}, f"line {batch.positions[at]}: malformed JSON: {one_line(error).partition(' for ')[0]}")
     return Row(values, problem)
 
 

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 import traceback
+from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -232,6 +233,17 @@ def _conclude(found: dict[str, Any], config: Config, workdir: Workdir, terminal:
         if shown:
             terminal.say(f"  {split} {name:<14} {shown}")
     data = found["data"]
+    dialects: Counter[str] = Counter()
+    for files in data["dialect"].values():
+        dialects.update(files)
+    if dialects:
+        each = "; ".join(
+            f"{dialect} ({count} files)" if len(dialects) > 1 else dialect
+            for dialect, count in dialects.most_common()
+        )
+        terminal.say(f"  read as: {each}")
+    for remark in data["remarks"]:
+        terminal.say(f"  {remark}")
     if data["rows_quarantined"]:
         reasons = ", ".join(f"{reason} ({n})" for reason, n in data["quarantine_reasons"].items())
         terminal.say(f"  {data['rows_quarantined']} of {data['rows_read']} rows quarantined: {reasons}")

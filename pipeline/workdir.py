@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +30,10 @@ class Workdir:
         there = next(part for part in (base, *base.parents) if os.path.lexists(part))
         if not there.is_dir():
             raise ConfigError(f"--workdir {base}: {there} is no folder: name another")
-        return cls(base, config.serving.directory or base / "serving" / config.pipeline.name)
+        base = _without_brackets(base)
+        directory = config.serving.directory
+        serving = base / "serving" / config.pipeline.name
+        return cls(base, serving if directory is None else _without_brackets(directory))
 
     @property
     def artifacts(self) -> Path:
@@ -44,3 +49,20 @@ class Workdir:
     def log(self) -> Path:
         """What TFX and TensorFlow print during a run."""
         return self.root / "run.log"
+
+
+def _without_brackets(folder: Path) -> Path:
+    """The folder, or a link to it where TensorFlow would take its name for a pattern.
+
+    TensorFlow and TFX look for files by patterns that begin with the folder's path, and `[` cannot be escaped
+    in them. The link has the same name every time, so that what was recorded under it is found again.
+    """
+    if "[" not in str(folder):
+        return folder
+    links = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kembar" / "folders"
+    links.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.mkdir(parents=True, exist_ok=True)
+    link = links / hashlib.sha256(str(folder).encode()).hexdigest()[:16]
+    with suppress(FileExistsError):
+        link.symlink_to(folder)
+    return link

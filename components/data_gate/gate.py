@@ -18,6 +18,7 @@ from components.data_gate.derive import Derived, derive
 from components.data_gate.profile import Profile
 from components.data_gate.requests import read_requests
 from components.data_gate.verdict import LOG, Verdict
+from components.example_gen.places import matching
 from components.schema_gen.default import SERVING
 from trainer.features import TEXT_A, VECTOR
 from trainer.spec import Spec
@@ -53,7 +54,7 @@ class Gate:
         pattern = self._validation.serving_log
         if pattern is None:
             return
-        if not fileio.glob(str(pattern)):
+        if not matching(pattern):
             self._verdict.notes.append(f"skew: no file matches [validation] serving_log = '{pattern}'")
             return
         requests = read_requests(str(pattern), self._spec.vector, self._validation.sample_rows)

@@ -15,6 +15,7 @@ from tfx.dsl.io import fileio
 
 from components.data_gate.derive import CHARACTERS
 from components.data_gate.sampling import sample_lines
+from components.example_gen.places import matching
 from trainer.features import TEXT_A, TEXT_B, VECTOR
 from trainer.spec import VectorSpec
 
@@ -53,14 +54,14 @@ def log_state(pattern: Path | None) -> str:
     if pattern is None:
         return ""
     told = []
-    for path in sorted(fileio.glob(str(pattern))):
+    for path in matching(pattern):
         found = os.stat(path) if os.path.exists(path) else None
         told.append([path, found and found.st_size, found and found.st_mtime_ns])
     return json.dumps(told)
 
 
 def _lines(pattern: str) -> Iterator[bytes]:
-    for path in sorted(fileio.glob(pattern)):
+    for path in matching(pattern):
         with fileio.open(path, "rb") as raw, gzip.open(raw) if path.endswith(".gz") else raw as file:
             for line in file:
                 if line.strip():

@@ -19,6 +19,7 @@ class Reason(StrEnum):
 
     BAD_ENCODING = "bad encoding"
     MALFORMED_QUOTES = "malformed quotes"
+    BLANK_ROW = "blank row"
     WRONG_COLUMN_COUNT = "wrong column count"
     MALFORMED_JSON = "malformed JSON"
     MALFORMED_EXAMPLE = "malformed example"
@@ -35,8 +36,9 @@ class Reason(StrEnum):
     JOINS_SPLITS = "joins two splits"
 
 
-# The row itself is in order; it only has no place in the splits.
-NO_FAULT_OF_THE_ROW = frozenset({Reason.JOINS_SPLITS})
+# The row itself is in order and only has no place in the splits, or there is no row: a spreadsheet writes
+# delimiters for every line that it shows.
+NO_FAULT_OF_THE_ROW = frozenset({Reason.JOINS_SPLITS, Reason.BLANK_ROW})
 
 
 @dataclass(frozen=True)
@@ -65,3 +67,5 @@ class Batch:
     """The row's text as it stands in the file; else its values as JSON."""
 
     faults: dict[int, Fault] = field(default_factory=dict)
+    many_lines: Sequence[tuple[int, int]] = ()
+    """The first and the last line of records that go on for suspiciously many lines."""

@@ -14,6 +14,7 @@ from tfx.proto import example_gen_pb2
 
 from components.example_gen.config import SPLITS, Data
 from components.example_gen.executor import Executor
+from components.example_gen.places import for_pattern
 from components.example_gen.spans import Carry
 
 
@@ -27,7 +28,11 @@ class ExampleGen(FileBasedExampleGen):
         `code`, the fingerprint of our source.
         """
         # TFX knows one pattern a source. The executor reads all of them.
-        first = {key: os.path.abspath(names[0]) for key, names in data.sources().items()}
+        files = data.files()
+        first = {
+            key: for_pattern(os.path.abspath((files[key] or names)[0]))
+            for key, names in data.sources().items()
+        }
         base = os.path.commonpath([os.path.dirname(path) for path in first.values()])
         # TFX's fingerprint of a file knows its size and the second of its last change; this knows more, and
         # every file. Where the pipeline is compiled for another machine there is no file to look at.

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import glob
-import os
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
 from components.example_gen.names import Names
+from components.example_gen.places import matching, without_aliases
 from components.example_gen.spans import Pattern, Spans
 from trainer.config import Section
 from trainer.features import LABEL, TEXT_A, TEXT_B, VECTOR, Label
 
 SPLITS = ("train", "eval", "test")
+_SIGNS = {"\\t": "\t", "tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
+# Keys that say how fields are parted, which other formats have no need of.
+_DELIMITED = ("delimiter", "quote", "escape", "decimal")
 
 
 def _as_list(files: object) -> object:
@@ -22,7 +24,14 @@ def _as_list(files: object) -> object:
     return files if isinstance(files, list | tuple) else (files,)
 
 
+def _as_sign(written: object) -> object:
+    """`'\t'` between single quotes, and the names of the common signs, for the sign."""
+    return _SIGNS.get(written.lower(), written) if isinstance(written, str) else written
+
+
+Sign = Annotated[str, BeforeValidator(_as_sign), Field(min_length=1)]
 Source = Annotated[tuple[Path, ...], BeforeValidator(_as_list), Field(min_length=1)]
+Values = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
 
 
 class Vector(Section):
@@ -82,8 +91,19 @@ class Data(Section):
     split: Split | None = None
     header: bool = True
     columns: Names | None = Field(None, description="the columns' names, where header = false")
+    delimiter: Sign | None = Field(
+        None, description="what stands between two fields of csv and tsv; none: it is looked up in each file"
+    )
     quoting: bool = True
-    encoding: str = "utf-8"
+    quote: Sign | None = Field(None, description="the character that encloses fields; none: looked up")
+    escape: Sign | None = Field(
+        None, description="takes the meaning from the character behind it; none: looked up"
+    )
+    decimal: Literal[".", ","] | None = Field(
+        None, description="of labels and vectors in csv and tsv; none: looked up"
+    )
+    null: Values = Field(("\\N",), description="values that stand for nothing, as an empty one does")
+    encoding: str | None = Field(None, description="none: looked up; a byte order mark goes before it")
     extra_fields: Literal["quarantine", "ignore"] = "quarantine"
     text_a: str | None = None
     text_b: str | None = None
@@ -154,17 +174,32 @@ class Data(Section):
                         f"{self.columns.count(name)} columns are named {name!r}: rename all but one"
                     )
         try:
-            "".encode(self.encoding)
+            "".encode(self.encoding or "utf-8")
         except LookupError:
             raise ValueError(
                 f"encoding = {self.encoding!r} is not known to Python, try 'utf-8' or 'latin-1'"
             ) from None
         return self
 
-    @property
-    def delimiter(self) -> str:
-        """What stands between two fields."""
-        return "\t" if self.format == "tsv" else ","
+    @model_validator(mode="after")
+    def _signs_fit(self) -> Self:
+        given = {key: getattr(self, key) for key in _DELIMITED if getattr(self, key) is not None}
+        if given and self.format not in ("csv", "tsv"):
+            raise ValueError(f"{next(iter(given))} is for csv and tsv: remove it, or correct format")
+        signs = [sign for key, sign in given.items() if key != "decimal"]
+        for key, sign in given.items():
+            if len(sign) > 1 and (key != "delimiter" or self.quoting or self.escape):
+                raise ValueError(
+                    f"{key} = {sign!r}: give one character"
+                    + (", or set quoting = false" if key == "delimiter" else "")
+                )
+            if "\n" in sign or "\r" in sign:
+                raise ValueError(f"{key} is a line end: give another character")
+        if len(set(signs)) < len(signs):
+            raise ValueError(f"{', '.join(key for key in given if key != 'decimal')} are the same character")
+        if self.quote is not None and not self.quoting:
+            raise ValueError("quoting = false leaves quotes as they are: remove it, or quote")
+        return self
 
     @property
     def wanted(self) -> dict[str, str]:
@@ -186,15 +221,16 @@ class Data(Section):
         return self.model_copy(update={"path": files, "pattern": None, "spans": None})
 
     def files(self) -> dict[str, list[Path]]:
-        """The key of the configuration to the files that are there, each source's in order of their names."""
-        return {
-            key: sorted({Path(found) for name in names for found in matching(name)})
-            for key, names in self.sources().items()
-        }
+        """The key of the configuration to the files that are there, each source's in order of their names.
+
+        A file that several names lead to is there once.
+        """
+        return {key: without_aliases(_all(names))[0] for key, names in self.sources().items()}
+
+    def aliases(self) -> list[str]:
+        """A sentence for every further name of a file, which `files` leaves out."""
+        return [line for names in self.sources().values() for line in without_aliases(_all(names))[1]]
 
 
-def matching(name: Path) -> list[str]:
-    """The file of that name, or else those that the pattern matches."""
-    return (
-        [str(name)] if name.is_file() else [found for found in glob.glob(str(name)) if os.path.isfile(found)]
-    )
+def _all(names: tuple[Path, ...]) -> list[str]:
+    return [path for name in names for path in matching(name)]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tfx.dsl.io import fileio
 
 from components.example_gen.batch import KEPT, NO_FAULT_OF_THE_ROW, READ, Reason
 from components.example_gen.config import SPLITS, Data
+from components.example_gen.doubts import Doubts
 from components.example_gen.labels import Seen, advice
 from trainer.errors import DataRejected
 
@@ -24,12 +25,14 @@ _TOLD = 5
 _LONGEST_DETAIL = 120
 
 
-def merge(parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """The counts of all items together."""
+def merge(parts: Iterable[dict[str, Any]], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The counts of all items together, and what is known of the files: see `doubts.source_facts`."""
     sources: dict[str, Counter[str]] = {}
     labels: dict[str, Seen] = {}
     shared: dict[str, int] = {}
+    doubts = Doubts()
     for part in parts:
+        doubts.merge(part["doubts"])
         shared |= part["shared_texts"]
         for source, counts in part["sources"].items():
             sources.setdefault(source, Counter()).update(counts)
@@ -39,6 +42,8 @@ def merge(parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
         "sources": {source: dict(counts) for source, counts in sources.items()},
         "labels": {source: seen.to_json() for source, seen in labels.items()},
         "shared_texts": shared,
+        "dialects": facts["dialects"],
+        "remarks": [*facts["remarks"], *doubts.sentences()],
     }
 
 

@@ -26,6 +26,7 @@ from components.example_gen.batch import Fault
 from components.example_gen.check import Rows, check
 from components.example_gen.config import SPLITS, Data
 from components.example_gen.counts import COUNTS, KEPT, QUARANTINE, READ, merge
+from components.example_gen.doubts import Doubts, source_facts
 from components.example_gen.plan import Item, Order, decide, digest, misplaced, plan
 from components.example_gen.reader import read
 from components.example_gen.spans import FILES, Carry
@@ -61,16 +62,20 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
 def write_examples(data: Data, uri: str, carry: Carry | None = None) -> beam.PTransform:
     """All files of the configuration to everything that the artifact at `uri` holds."""
-    return _WriteExamples(data, uri, plan(data, data.files()), carry)
+    items = plan(data, data.files())
+    return _WriteExamples(data, uri, items, carry, source_facts(data, items))
 
 
 class _WriteExamples(beam.PTransform):
-    def __init__(self, data: Data, uri: str, items: list[Item], carry: Carry | None) -> None:
+    def __init__(
+        self, data: Data, uri: str, items: list[Item], carry: Carry | None, facts: dict[str, Any]
+    ) -> None:
         super().__init__()
         self._data = data
         self._uri = uri
         self._items = items
         self._carry = carry
+        self._facts = facts
 
     def expand(self, pipeline: beam.Pipeline) -> Any:
         for folder in (*map("Split-{}".format, SPLITS), QUARANTINE, _UNFINISHED):
@@ -85,7 +90,7 @@ class _WriteExamples(beam.PTransform):
             | "Spread" >> beam.Reshuffle()
             | "Write" >> beam.Map(_write, self._data, self._uri, len(self._items))
             | "AllCounts" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
-            | "WriteCounts" >> beam.Map(_write_counts, os.path.join(self._uri, COUNTS))
+            | "WriteCounts" >> beam.Map(_write_counts, os.path.join(self._uri, COUNTS), self._facts)
         )
 
 
@@ -98,10 +103,11 @@ def _write(order: Order, data: Data, uri: str, items: int) -> dict[str, Any]:
     aside = os.path.join(uri, QUARANTINE, f"{source}-{name}.jsonl")
     unfinished = {path: os.path.join(uri, _UNFINISHED, uuid.uuid4().hex) for path in (*paths.values(), aside)}
     counts: Counter[str] = Counter()
+    doubts = Doubts()
     with ExitStack() as stack:
         writers = {split: stack.enter_context(open_writer(unfinished[path])) for split, path in paths.items()}
         quarantine = stack.enter_context(fileio.open(unfinished[aside], "w"))
-        for kept, lines in _batches(order, data, counts):
+        for kept, lines in _batches(order, data, counts, doubts):
             for split, rows in kept.items():
                 for example in encode(rows, data):
                     writers[split].write(example)
@@ -113,10 +119,13 @@ def _write(order: Order, data: Data, uri: str, items: int) -> dict[str, Any]:
         "sources": {source: dict(counts)},
         "labels": {source: order.seen.to_json()},
         "shared_texts": order.shared_texts,
+        "doubts": doubts.to_json(),
     }
 
 
-def _batches(order: Order, data: Data, counts: Counter[str]) -> Iterator[tuple[dict[str, Rows], list[str]]]:
+def _batches(
+    order: Order, data: Data, counts: Counter[str], doubts: Doubts
+) -> Iterator[tuple[dict[str, Rows], list[str]]]:
     """The rows of each batch by split, and the lines of its quarantine."""
     places = np.frombuffer(order.places, np.uint8)
     done = 0
@@ -127,6 +136,7 @@ def _batches(order: Order, data: Data, counts: Counter[str]) -> Iterator[tuple[d
             if len(mine) < len(rows):
                 raise DataRejected(f"{piece.path}: changed while it was read: run again")
             done += len(rows)
+            doubts.add(piece.path, before, batch, rows, data)
             counts[READ] += len(batch.positions)
             usable = [at for at in range(len(batch.positions)) if at not in faults]
             for at in np.flatnonzero(mine >= len(SPLITS)):
@@ -190,6 +200,6 @@ def _told(exec_properties: dict[str, Any]) -> dict[str, Any]:
     return json.loads(text.value)
 
 
-def _write_counts(parts: list[dict[str, Any]], path: str) -> None:
+def _write_counts(parts: list[dict[str, Any]], path: str, facts: dict[str, Any]) -> None:
     with tf.io.gfile.GFile(path, "w") as file:
-        file.write(json.dumps(merge(parts), indent=2, sort_keys=True))
+        file.write(json.dumps(merge(parts, facts), indent=2, sort_keys=True))

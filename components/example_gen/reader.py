@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import lzma
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from components.example_gen.batch import Batch, Reason
+from components.example_gen.check import check
 from components.example_gen.config import Data
-from components.example_gen.delimited import read_delimited
+from components.example_gen.delimited import read_delimited, without_nulls
+from components.example_gen.dialect import Dialect, dialect_of
 from components.example_gen.jsonl import read_jsonl
+from components.example_gen.kinds import check_kind
 from components.example_gen.parquet import check_types, column_names, open_parquet, read_parquet
-from components.example_gen.records import Record, is_gzip, open_range, open_text, read_records
+from components.example_gen.records import Record
+from components.example_gen.streams import compression_of, lines_of, open_lines
 from trainer.errors import ConfigError, DataRejected, KembarError
 
 # What one worker reads at a time, where a file can be cut.
 PIECE_BYTES = 16 * 2**20
 # In these a line end is one byte, and no part of another character.
 _CUTTABLE = {"utf-8", "utf8", "utf-8-sig", "ascii", "us-ascii", "latin-1", "iso-8859-1", "cp1252"}
+_TEXT_FORMATS = ("csv", "tsv", "jsonl")
+_SHOWN_NAMES = 40
+IsRow = Callable[[list[str], list[str]], bool]
+
+
+class EmptyFile(ConfigError):
+    """A file without a row: a mistake where it is the only one, passed over among others."""
 
 
 @dataclass(frozen=True)
@@ -29,31 +42,90 @@ class Piece:
     path: Path
     start: int = 0
     end: int | None = None
+    dialect: Dialect | None = None
+    """how a text file is written; looked up where it is left out"""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A file of csv or tsv: its columns, and its records in their order."""
+
+    dialect: Dialect
+    names: list[str] | None
+    """none where the file has no header, because it is empty"""
+    records: Iterator[Record]
 
 
 def pieces(path: Path, data: Data) -> list[Piece]:
     """Cuts a file where its format allows it.
 
-    A quoted field may hold line ends, so a file with quotes is one piece; so are zipped files.
+    A quoted field may hold line ends, so a file with quotes is one piece; so are packed files.
     """
     if data.format == "parquet":
         return _row_groups(path)
-    lines = data.format == "jsonl" or (data.format in ("csv", "tsv") and not data.quoting)
-    if not lines or data.encoding.lower().replace("_", "-") not in _CUTTABLE or is_gzip(path):
+    if data.format not in _TEXT_FORMATS:
         return [Piece(path)]
+    dialect = look_up(path, data)
+    by_line = not dialect.is_delimited or (dialect.quote is None and dialect.escape is None)
+    is_plain = dialect.encoding.lower().replace("_", "-") in _CUTTABLE and dialect.newline == "\n"
+    if not by_line or not is_plain or compression_of(path):
+        return [Piece(path, dialect=dialect)]
     size = path.stat().st_size
     cuts = [0]
     with path.open("rb") as file:
         while cuts[-1] + PIECE_BYTES < size:
             file.seek(cuts[-1] + PIECE_BYTES)
-            file.readline()
+            while (part := file.readline(PIECE_BYTES)) and not part.endswith(b"\n"):
+                pass  # a line of any length, not all in memory
             cuts.append(file.tell())
-    return [Piece(path, start, end) for start, end in zip(cuts, [*cuts[1:], size], strict=True)]
+    return [Piece(path, start, end, dialect) for start, end in zip(cuts, [*cuts[1:], size], strict=True)]
 
 
 def whole(path: Path, data: Data) -> Piece:
     """All of a file: positions are those in it."""
     return Piece(path, 0, open_parquet(path).metadata.num_row_groups if data.format == "parquet" else None)
+
+
+def look_up(path: Path, data: Data) -> Dialect:
+    """How a file of text is written, by `data` and else by its beginning.
+
+    Raises:
+      DataRejected: the file cannot be read, or is not in the encoding that `data` names.
+    """
+    with _readable(path, DataRejected, "cannot be read"):
+        return dialect_of(path, data)
+
+
+@contextmanager
+def open_table(
+    path: Path, data: Data, piece: Piece | None = None, is_row: IsRow | None = None
+) -> Iterator[Table]:
+    """Opens a file of csv or tsv as `data` says, for training and for commands alike.
+
+    Args:
+      path: The file.
+      data: The section. That the columns it names are there is for the caller to check.
+      piece: The part of it to read, if not all.
+      is_row: Whether fields can be a whole row of columns with names; see `read_records`.
+    """
+    piece = piece or Piece(path)
+    dialect = piece.dialect or look_up(path, data)
+    names = list(data.columns or ())
+    if piece.start > 0:
+        if data.columns is None:  # they stand at the file's beginning
+            with open_table(path, data, Piece(path, dialect=dialect)) as table:
+                names = table.names or []
+        dialect = replace(dialect, first_line=1)
+    start = piece.start or dialect.mark
+    with open_lines(path, dialect.encoding, newline=dialect.newline, start=start, end=piece.end) as file:
+        records = dialect.records(lines_of(file), is_row and partial(is_row, names))
+        if data.columns is None and piece.start == 0:
+            header = next(records, None)
+            if header is None:
+                yield Table(dialect, None, records)
+                return
+            names += dialect.names(header.fields or [])
+        yield Table(dialect, names, records)
 
 
 def _row_groups(path: Path) -> list[Piece]:
@@ -70,7 +142,7 @@ def _row_groups(path: Path) -> list[Piece]:
 
 
 def read(piece: Piece, data: Data) -> Iterator[Batch]:
-    """Batches of a piece; positions count from its beginning.
+    """Batches of a piece; positions count from its beginning. An empty file has none.
 
     Raises:
       ConfigError: when the file lacks a column that the configuration names.
@@ -79,65 +151,114 @@ def read(piece: Piece, data: Data) -> Iterator[Batch]:
     path = piece.path
     if data.format == "parquet":
         _check_names(path, column_names(path), data)
-        yield from read_parquet(path, piece.start, piece.end or 0, data)
-        return
-    with _readable(path, DataRejected, "cannot be read to its end"):
-        if data.format == "tfrecord":
-            # Here and not above: a command that reads other formats need not wait for TensorFlow.
-            from components.example_gen.tfrecord import read_tfrecord
+        batches = read_parquet(path, piece.start, piece.end or 0, data)
+    elif data.format == "tfrecord":
+        # Here and not above: a command that reads other formats need not wait for TensorFlow.
+        from components.example_gen.tfrecord import read_tfrecord
 
-            yield from read_tfrecord(path, data)
+        batches = read_tfrecord(path, data)
+    else:
+        piece = piece if piece.dialect is not None else replace(piece, dialect=look_up(path, data))
+        batches = _objects(piece, data) if data.format == "jsonl" else _table_rows(piece, data)
+    with _readable(path, DataRejected, "cannot be read to its end"):
+        yield from without_nulls(batches, data)
+
+
+def _objects(piece: Piece, data: Data) -> Iterator[Batch]:
+    dialect = piece.dialect or Dialect()
+    start = piece.start or dialect.mark
+    with open_lines(
+        piece.path, dialect.encoding, newline=dialect.newline, start=start, end=piece.end
+    ) as file:
+        yield from read_jsonl(lines_of(file), data.model_copy(update={"encoding": dialect.encoding}))
+
+
+def _table_rows(piece: Piece, data: Data) -> Iterator[Batch]:
+    # Nothing tells a row from a line of a text where neither a label nor a number has to be in it.
+    tells = data.label is not None or data.vector is not None
+    is_row = partial(_is_row, data, piece.dialect or Dialect()) if tells else None
+    with open_table(piece.path, data, piece, is_row) as table:
+        if table.names is None:
             return
-        if piece.end is None:
-            file = open_text(path, data.encoding)
-        else:
-            file = open_range(path, data.encoding, piece.start, piece.end)
-        with file:
-            if data.format == "jsonl":
-                yield from read_jsonl(file, data)
-                return
-            records = read_records(file, data.delimiter, data.quoting)
-            names = _column_names(path, records, data) if piece.start == 0 else _names_of(path, data)
-            yield from read_delimited(records, names, data)
+        _check_names(piece.path, table.names, data, table.dialect)
+        yield from read_delimited(table.records, table.names, data, table.dialect)
+
+
+def _is_row(data: Data, dialect: Dialect, names: list[str], fields: list[str]) -> bool:
+    if len(fields) != len(names):
+        return False
+    record = Record(1, dialect.delimiter.join(fields) + ".", fields)
+    return not any(check(batch, data)[1] for batch in read_delimited(iter([record]), names, data, dialect))
 
 
 def check_columns(path: Path, data: Data) -> None:
     """Reads just enough of the file to know that the configured columns are in it.
 
     Raises:
-      ConfigError: for a missing column, with what was found, or a file without any row.
+      EmptyFile: for a file without any row.
+      ConfigError: for a missing column, with what was found, or a file of another kind.
       DataRejected: when a Parquet or TFRecord file cannot be read.
     """
+    with _readable(path, ConfigError, "cannot be read"):
+        if data.format == "parquet" and path.stat().st_size == 0:
+            raise EmptyFile(f"{path}: the file is empty: give [data] a file with rows")
+        check_kind(path, data.format)
     if data.format == "parquet":
         _check_names(path, column_names(path), data)
         check_types(path, data)
-        return
-    if data.format == "tfrecord":
+    elif data.format == "tfrecord":
         from components.example_gen.tfrecord import feature_names
 
         names = feature_names(path)
         if not names:
-            raise ConfigError(f"{path}: the file holds no tf.Example: give [data] a file with rows")
+            raise EmptyFile(f"{path}: the file holds no tf.Example: give [data] a file with rows")
         _check_names(path, names, data)
-        return
-    with _readable(path, ConfigError, "cannot be read"), open_text(path, data.encoding) as file:
-        if data.format == "jsonl":
-            first = next(read_jsonl(file, data), None)
-            if first is None:
-                raise ConfigError(f"{path}: the file holds no row: give [data] a file with rows")
-            none = len(first.faults) == len(first.positions)
-            if none or first.raw(0).strip() == "[":
-                _, fault = min(first.faults.items())
-                keys = f": set [data] to keys of these objects, such as {first.raw(0)[:80]}"
-                raise ConfigError(
-                    f"{path}: {f'none of the first {len(first.positions)} rows can be read: ' * none}line "
-                    f"{first.positions[0]}: {fault.detail}{keys * (fault.reason is Reason.MISSING_KEY)}"
-                )
-            return
-        records = read_records(file, data.delimiter, data.quoting)
-        _column_names(path, records, data)
-        if next(records, None) is None:
-            raise ConfigError(f"{path}: the file holds no row: give [data] a file with rows")
+    else:
+        with _readable(path, ConfigError, "cannot be read"):
+            _check_objects(path, data) if data.format == "jsonl" else _check_table(path, data)
+
+
+def check_files(paths: Sequence[Path], data: Data) -> list[Path]:
+    """Checks the columns of all files of a source; those without a row.
+
+    Raises:
+      EmptyFile: none of them has a row.
+      ConfigError, DataRejected: as `check_columns`.
+    """
+    empty: dict[Path, EmptyFile] = {}
+    for path in paths:
+        try:
+            check_columns(path, data)
+        except EmptyFile as error:
+            empty[path] = error
+    if empty and len(empty) == len(paths):
+        raise next(iter(empty.values()))
+    return list(empty)
+
+
+def _check_objects(path: Path, data: Data) -> None:
+    dialect = dialect_of(path, data)
+    with open_lines(path, dialect.encoding, newline=dialect.newline, start=dialect.mark) as file:
+        first = next(read_jsonl(lines_of(file), data), None)
+    if first is None:
+        raise EmptyFile(f"{path}: the file holds no row: give [data] a file with rows")
+    none = len(first.faults) == len(first.positions)
+    if none or first.raw(0).strip() == "[":
+        _, fault = min(first.faults.items())
+        keys = f": set [data] to keys of these objects, such as {printable(first.raw(0)[:80])}"
+        raise ConfigError(
+            f"{path}: {f'none of the first {len(first.positions)} rows can be read: ' * none}line "
+            f"{first.positions[0]}: {fault.detail}{keys * (fault.reason is Reason.MISSING_KEY)}"
+        )
+
+
+def _check_table(path: Path, data: Data) -> None:
+    with open_table(path, data, Piece(path, dialect=dialect_of(path, data))) as table:
+        if table.names is None:
+            raise EmptyFile(f"{path}: the file is empty: give [data] a file with a header and rows")
+        _check_names(path, table.names, data, table.dialect)
+        if next(table.records, None) is None:
+            raise EmptyFile(f"{path}: the file holds no row: give [data] a file with rows")
 
 
 def names_of(path: Path, data: Data) -> list[str]:
@@ -154,11 +275,8 @@ def names_of(path: Path, data: Data) -> list[str]:
         from components.example_gen.tfrecord import feature_names
 
         return feature_names(path)
-    if data.columns is not None:
-        return list(data.columns)
-    with _readable(path, DataRejected, "cannot be read"), open_text(path, data.encoding) as file:
-        header = next(read_records(file, data.delimiter, data.quoting), None)
-        return [name.strip() for name in (header.fields if header else None) or []]
+    with _readable(path, DataRejected, "cannot be read"), open_table(path, data) as table:
+        return table.names or []
 
 
 @contextmanager
@@ -166,33 +284,41 @@ def _readable(path: Path, kind: type[KembarError], said: str) -> Iterator[None]:
     """Turns what a file that is cut off, or in another encoding, ends with into one line."""
     try:
         yield
-    except (EOFError, OSError, UnicodeError, zlib.error) as error:
+    except (EOFError, OSError, UnicodeError, lzma.LZMAError, zlib.error) as error:
         raise kind(f"{path}: {said}: {error}: write it again, or correct [data] encoding") from None
 
 
-def _names_of(path: Path, data: Data) -> list[str]:
-    with open_text(path, data.encoding) as file:
-        return _column_names(path, read_records(file, data.delimiter, data.quoting), data)
-
-
-def _column_names(path: Path, records: Iterator[Record], data: Data) -> list[str]:
-    if data.columns is not None:
-        return list(data.columns)
-    header = next(records, None)
-    if header is None:
-        raise ConfigError(f"{path}: the file is empty: give [data] a file with a header and rows")
-    return _check_names(path, [str(name).strip() for name in header.fields or []], data)
-
-
-def _check_names(path: Path, names: list[str], data: Data) -> list[str]:
+def _check_names(path: Path, names: list[str], data: Data, dialect: Dialect | None = None) -> None:
     for key, column in data.wanted.items():
         if column not in names:
+            known = ", ".join(map(printable, names[:_SHOWN_NAMES])) or "none"
+            more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
             raise ConfigError(
-                f"{path}: no column {column!r}: set [data] {key} to one of {', '.join(names) or 'none'}"
-                + (", or header = false with columns" if data.format in ("csv", "tsv") else "")
+                f"{path}: no column {column!r}: set [data] {key} to one of {known}{more}"
+                + (
+                    ""
+                    if dialect is None
+                    else ", or header = false with columns" + _way_out(path, names, data, dialect)
+                )
             )
         if names.count(column) > 1:
             raise ConfigError(
                 f"{path}: {names.count(column)} columns are named {column!r}: rename all but one"
             )
-    return names
+
+
+def _way_out(path: Path, names: list[str], data: Data, dialect: Dialect) -> str:
+    """What else can be wrong where a column is not in the header: how the file is written."""
+    if data.delimiter is not None:
+        other = dialect_of(path, data.model_copy(update={"delimiter": None}))
+        if other.delimiter != dialect.delimiter:
+            return f"; or remove [data] delimiter: without it the file is read as: {other}"
+    if dialect.delimiter != ("\t" if data.format == "tsv" else ","):
+        return f" (read as: {dialect})"
+    only = len(names) == 1 and data.delimiter is None
+    return "; or name by [data] delimiter what stands between the fields" if only else ""
+
+
+def printable(text: str) -> str:
+    """A text in which nothing moves the cursor of a terminal."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)

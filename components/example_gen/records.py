@@ -8,18 +8,22 @@ own line, not all the lines behind it.
 from __future__ import annotations
 
 import csv
-import gzip
-import io
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, NamedTuple, cast
+from typing import IO, Any, NamedTuple, cast
+
+from components.example_gen.streams import LONGEST_LINE, CutLine, compression_of, open_lines
 
 # A field that goes on for longer than this is taken for a quote that nobody closed.
 MAX_LINES_OF_A_RECORD = 1_000
+# One that goes on for longer than this may be right, and is told.
+MANY_LINES = 10
 # Why a record has no fields.
 BAD_QUOTES = "a quote that is never closed, or text behind a closing quote"
-# Bytes that are not valid in the declared encoding are carried as lone surrogates and found later.
-_KEEP_BAD_BYTES = "surrogateescape"
+# What LOAD DATA of MySQL and COPY of PostgreSQL take a letter behind a backslash for.
+_ESCAPED = {"0": "\0", "b": "\b", "n": "\n", "r": "\r", "t": "\t", "Z": "\x1a"}
+_ESCAPE = re.compile(r"\\([0bnrtZN\\])")
 # How long a text may be is the configuration's business, not the parser's.
 csv.field_size_limit(2**31 - 1)
 
@@ -38,27 +42,14 @@ class Record(NamedTuple):
 
 def is_gzip(path: Path) -> bool:
     """Whether the file begins as gzip does, whatever it is called."""
-    with path.open("rb") as probe:
-        return probe.read(2) == b"\x1f\x8b"
+    return compression_of(path) == "gzip"
 
 
 def open_text(path: Path, encoding: str) -> IO[str]:
-    """Opens a plain or gzip file as text, without translating line ends or losing bad bytes."""
-    raw = cast(IO[bytes], gzip.open(path, "rb") if is_gzip(path) else path.open("rb"))  # noqa: SIM115 - closed with the text
-    return _as_text(raw, encoding, at_start=True)
-
-
-def open_range(path: Path, encoding: str, start: int, end: int) -> IO[str]:
-    """The bytes `start` to `end` of a plain file as text, all in memory."""
-    with path.open("rb") as file:
-        file.seek(start)
-        return _as_text(io.BytesIO(file.read(end - start)), encoding, at_start=start == 0)
-
-
-def _as_text(raw: IO[bytes], encoding: str, at_start: bool) -> IO[str]:
-    if at_start and encoding.lower().replace("_", "-") in ("utf-8", "utf8"):
-        encoding = "utf-8-sig"  # a byte order mark is no part of the first field
-    return io.TextIOWrapper(raw, encoding=encoding, errors=_KEEP_BAD_BYTES, newline="\n")
+    """Opens a plain or packed file as text, without translating line ends or losing bad bytes."""
+    known = encoding.lower().replace("_", "-")
+    # A byte order mark is no part of the first field.
+    return open_lines(path, "utf-8-sig" if known in ("utf-8", "utf8") else encoding)
 
 
 def has_bad_bytes(text: str) -> bool:
@@ -77,65 +68,110 @@ def with_bad_bytes(texts: Sequence[str]) -> list[int]:
     return [at for at, text in enumerate(texts) if has_bad_bytes(text)]
 
 
-def read_records(lines: Iterator[str], delimiter: str, quoting: bool) -> Iterator[Record]:
+def read_records(
+    lines: Iterator[str],
+    delimiter: str,
+    quoting: bool,
+    *,
+    quote: str = '"',
+    escape: str | None = None,
+    first_line: int = 1,
+    is_row: Callable[[list[str]], bool] | None = None,
+) -> Iterator[Record]:
     """Yields every record that is not blank.
 
     Args:
-      lines: The file's lines with their line ends, as `open_text` gives them.
-      delimiter: One character.
+      lines: The file's lines with their line ends, as `lines_of` gives them.
+      delimiter: What stands between two fields; one character where there are quotes or an escape.
       quoting: Whether quotes enclose fields; otherwise they are ordinary characters.
+      quote: That character; doubled, or behind `escape`, it stands for itself.
+      escape: The character that takes the meaning from the one behind it.
+      first_line: The number of the first line.
+      is_row: Whether fields can be a whole row. With it a record of several lines that are rows, each by
+        itself, is taken for the work of a quote that nobody closed.
     """
-    return _quoted(_Lines(lines), delimiter) if quoting else _unquoted(lines, delimiter)
+    if not quoting and escape is None:
+        return _unquoted(lines, delimiter, first_line)
+    form = {
+        "delimiter": delimiter,
+        "quotechar": quote if quoting else None,
+        "escapechar": escape,
+        "quoting": csv.QUOTE_MINIMAL if quoting else csv.QUOTE_NONE,
+    }
+    return _parsed(_Lines(lines, first_line, escape == "\\"), form, is_row if quoting else None)
 
 
-def _unquoted(lines: Iterator[str], delimiter: str) -> Iterator[Record]:
-    for line, text in enumerate(lines, 1):
+def _unquoted(lines: Iterator[str], delimiter: str, first_line: int) -> Iterator[Record]:
+    for line, text in enumerate(lines, first_line):
         raw = text.rstrip("\r\n")
-        if raw:
+        if text.__class__ is CutLine:
+            yield Record(line, text, None)
+        elif raw:
             yield Record(line, raw, raw.split(delimiter))
 
 
 class _Lines:
     """Feeds the lines of one record at a time to the parser, and can take back all but the first."""
 
-    def __init__(self, lines: Iterator[str]) -> None:
+    def __init__(self, lines: Iterator[str], first_line: int, has_letters: bool) -> None:
         self._lines = lines
         self._waiting: list[str] = []  # last one is next
-        self._taken: list[str] = []
-        self._number = 1
+        self._number = first_line
+        self._has_letters = has_letters
+        self._size = 0  # of all lines but the first
+        self.taken: list[str] = []
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
-        if len(self._taken) > MAX_LINES_OF_A_RECORD:
+        taken = self.taken
+        if taken and (len(taken) > MAX_LINES_OF_A_RECORD or self._size > LONGEST_LINE):
             raise StopIteration
         text = self._waiting.pop() if self._waiting else next(self._lines)
-        self._taken.append(text)
-        return text
+        if taken:
+            self._size += len(text)
+        taken.append(text)
+        if text.__class__ is CutLine:
+            raise csv.Error
+        return _ESCAPE.sub(_letter, text) if self._has_letters else text
 
     def end(self) -> tuple[int, str]:
         """Ends a record: its first line and its raw text."""
-        taken = self._taken
+        taken = self.taken
         raw = taken[0] if len(taken) == 1 else "".join(taken)
         line = self._number
         self._number += len(taken)
-        self._taken = []
+        self.taken = []
+        self._size = 0
         return line, raw.rstrip("\r\n")
 
     def cut(self) -> tuple[int, str] | None:
         """Ends a record behind its first line and gives the others back; None where nothing was taken."""
-        if not self._taken:
+        if not self.taken:
             return None
-        self._waiting.extend(reversed(self._taken[1:]))
-        del self._taken[1:]
-        return self.end()
+        self._waiting.extend(reversed(self.taken[1:]))
+        del self.taken[1:]
+        kind = self.taken[0].__class__
+        line, raw = self.end()
+        return line, kind(raw)
 
 
-def _quoted(source: _Lines, delimiter: str) -> Iterator[Record]:
+def _letter(escaped: re.Match[str]) -> str:
+    """What the parser has to be given for a backslash and a letter; `\\N` stays, whole, for `null`."""
+    sign = escaped[1]
+    return "\\\\N" if sign == "N" else "\\" + _ESCAPED.get(sign, sign)
+
+
+def _parsed(
+    source: _Lines, form: dict[str, Any], is_row: Callable[[list[str]], bool] | None
+) -> Iterator[Record]:
     while True:
         try:
-            for fields in csv.reader(source, delimiter=delimiter, strict=True):
+            for fields in csv.reader(source, strict=True, **form):
+                if is_row is not None and len(source.taken) > 1 and _are_rows(source.taken, form, is_row):
+                    yield Record(*cast(tuple[int, str], source.cut()), None)
+                    continue
                 line, raw = source.end()
                 if fields:
                     yield _record(Record, (line, raw, fields))
@@ -145,3 +181,13 @@ def _quoted(source: _Lines, delimiter: str) -> Iterator[Record]:
             if cut is None:
                 return
             yield Record(*cut, None)
+
+
+def _are_rows(lines: list[str], form: dict[str, Any], is_row: Callable[[list[str]], bool]) -> bool:
+    """Whether the first line, its quote taken for a character, and most others are rows by themselves."""
+    *fields, last = next(csv.reader([lines[0]], **form))
+    if not is_row([*fields, *last.rstrip("\r\n").split(form["delimiter"])]):
+        return False
+    others = [next(_parsed(_Lines(iter([line]), 1, False), form, None), None) for line in lines[1:]]
+    rows = sum(other is not None and other.fields is not None and is_row(other.fields) for other in others)
+    return 2 * rows > len(others)

@@ -220,7 +220,7 @@ class Work:
 
     def _broken(self, span: Span) -> list[Step]:
         """A failed step, where the span's files have not the columns that are wanted."""
-        from components.example_gen.reader import check_columns
+        from components.example_gen.reader import check_files
         from pipeline.runners.steps import FAILED, Step
 
         if self.survey.pattern is None:
@@ -229,10 +229,10 @@ class Work:
             if not os.access(path, os.R_OK):
                 why = "it is gone" if not path.exists() else "this user may not"
                 return [Step(_READER, FAILED, error=KembarError(f"{path}: cannot be read: {why}"))]
-            try:
-                check_columns(path, self.config.data)
-            except KembarError as error:
-                # What stands where names should may be no text at all.
-                said = str(error).encode("utf-8", "backslashreplace").decode()
-                return [Step(_READER, FAILED, error=DataRejected(said))]
+        try:
+            check_files(span.files, self.config.data)
+        except KembarError as error:
+            # What stands where names should may be no text at all.
+            said = str(error).encode("utf-8", "backslashreplace").decode()
+            return [Step(_READER, FAILED, error=DataRejected(said))]
         return []

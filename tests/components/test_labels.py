@@ -16,6 +16,7 @@ from tables import FORMATS, write_table
 from components.example_gen.batch import Reason
 from components.example_gen.config import Data
 from components.example_gen.counts import check_counts, merge
+from components.example_gen.doubts import source_facts
 from components.example_gen.executor import _write
 from components.example_gen.labels import Seen, advice
 from components.example_gen.plan import decide, digest, plan
@@ -171,7 +172,8 @@ def taken(data, folder):
         (folder / name).mkdir(parents=True)
     items = plan(data, data.files())
     orders = decide([digest(item, data) for item in items], data)
-    counts = merge([_write(order, data, str(folder), len(items)) for order in orders])
+    parts = [_write(order, data, str(folder), len(items)) for order in orders]
+    counts = merge(parts, source_facts(data, items))
     (folder / "counts.json").write_text(json.dumps(counts))
     check_counts(str(folder), data)
     return counts

@@ -53,6 +53,7 @@ def test_extra_fields(tmp_path, make_data):
         ('"x,y,1', Reason.MALFORMED_QUOTES, "a quote that is never closed, or text behind a closing quote"),
         ('"x"y,z,1', Reason.MALFORMED_QUOTES, "a quote that is never closed, or text behind a closing quote"),
         ("x,y", Reason.WRONG_COLUMN_COUNT, "2 fields, 3 columns"),
+        (", ,", Reason.BLANK_ROW, "nothing but delimiters"),
         ("x,y,1,2", Reason.WRONG_COLUMN_COUNT, "4 fields, 3 columns"),
         ("x,caf\udce9,1", Reason.BAD_ENCODING, "bytes that are not utf-8"),
         ('"x,caf\udce9,1', Reason.BAD_ENCODING, "bytes that are not utf-8"),
@@ -195,7 +196,11 @@ def test_other_encodings(tmp_path, make_data):
             "no column 'score': set [data] label.column to one of a, b, Score, "
             "or header = false with columns",
         ),
-        ("x\ty\t1\n", "no column 'a': set [data] text_a to one of x\ty\t1, or header = false with columns"),
+        (
+            "x\ty\t1\n",
+            "no column 'a': set [data] text_a to one of x, y, 1, or header = false with columns "
+            '(read as: tab, quote ", utf-8)',
+        ),
         ('"open\nx,y,1\n', "no column 'a': set [data] text_a to one of none, or header = false with columns"),
         ("a,b,score,b\nx,y,1,z\n", "2 columns are named 'b': rename all but one"),
     ],

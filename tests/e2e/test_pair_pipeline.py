@@ -114,6 +114,8 @@ def test_the_summary_accounts_for_every_row(pushed, pairs):
             f"{one} and {other}": len(texts[one] & texts[other])
             for one, other in (("train", "eval"), ("train", "test"), ("eval", "test"))
         },
+        "dialect": {split: {'comma, quote ", utf-8': 1} for split in KEPT},
+        "remarks": [],
         "warnings": [],
     }
     assert set(states(summary).values()) == {"ran"}

@@ -25,6 +25,8 @@ COUNTS = {
         "test": {"read": 3, "kept in test": 3},
     },
     "shared_texts": {"train and test": 2},
+    "dialects": {"train": {'semicolon, quote ", utf-8': 2}},
+    "remarks": ["p-2.csv holds no row and is passed over"],
 }
 BASELINES = {"majority": {"test": {"spearman": math.nan, "mse": 2.0}}}
 TRAINING = {
@@ -155,6 +157,8 @@ def test_a_pushed_model(make_steps):
         "quarantine_reasons": {"bad label": 3, "empty text": 1},
         "splits": {"eval": 4, "test": 3, "train": 7},
         "shared_texts": {"train and test": 2},
+        "dialect": {"train": {'semicolon, quote ", utf-8': 2}},
+        "remarks": ["p-2.csv holds no row and is passed over"],
         "warnings": ["eval, feature 'text_a': shorter"],
     }
     assert list(found["data"]["quarantine_reasons"]) == ["bad label", "empty text"]  # most frequent first
@@ -252,6 +256,8 @@ def test_a_run_that_failed_early_has_all_keys():
         "quarantine_reasons": {},
         "splits": {},
         "shared_texts": {},
+        "dialect": {},
+        "remarks": [],
         "warnings": [],
     }
     assert (found["metrics"], found["baselines"]) == ({}, {})

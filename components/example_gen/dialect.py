@@ -1,0 +1,246 @@
+"""How a file of text is written: encoding, line ends, delimiter, quotes, escapes, decimal sign.
+
+What `[data]` leaves out is looked up in the beginning of the file, by rules that give the same answer every
+time. A byte order mark decides the encoding. The delimiter is the one under which the columns that `[data]`
+names are in the header; among several, or none, the one under which most rows have as many fields as the
+header. The sign that the format lets expect wins where nothing speaks against it.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from components.example_gen.config import Data
+from components.example_gen.encodings import encoding_of
+from components.example_gen.records import Record, read_records
+from components.example_gen.streams import open_bytes
+from trainer.features import LABEL, VECTOR
+
+# Bytes of a file that are looked at; more, up to the second number, where there is no whole row in them.
+_SAMPLE, _LONGEST_SAMPLE = 2**16, 2**22
+_ROWS = 2_000
+_DELIMITERS = (",", ";", "\t", "|")
+_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", " ": "space"}
+# A trait that so many of the rows share is the file's, not the row's.
+_MOST = 0.9
+# Rows with an odd quote from which on a quote in a tab-separated file is taken for a character.
+_ODD_QUOTES = 3
+_QUOTED = re.compile(r'"[^"]*"')
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_EXCEL = re.compile(r'"?sep=(.)"?\r?\n?')
+_COMMA_NUMBER = re.compile(r"\s*[+-]?\d+,\d+(e[+-]?\d+)?\s*", re.IGNORECASE)
+_POINT_NUMBER = re.compile(r"\s*[+-]?\d*\.\d+(e[+-]?\d+)?\s*", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How one file is read."""
+
+    encoding: str = "utf-8"
+    mark: int = 0
+    """bytes of the byte order mark"""
+    newline: str = "\n"
+    delimiter: str = ","
+    quote: str | None = '"'
+    escape: str | None = None
+    decimal: str = "."
+    first_line: int = 1
+    """where the records begin: 2 behind Excel's `sep=;`"""
+    unnamed: int = 0
+    """fields of the rows behind those that the header names: 1 or -1 where a delimiter ends every row"""
+    is_delimited: bool = True
+
+    def __str__(self) -> str:
+        parts = [self.encoding]
+        if self.is_delimited:
+            sign = _NAMES.get(self.delimiter, ascii(self.delimiter))
+            parts = [sign, f"quote {self.quote}" if self.quote else "no quotes", *parts]
+            parts += [f"escape {self.escape}"] if self.escape else []
+            parts += ["decimal comma"] if self.decimal == "," else []
+            parts += ["a delimiter ends each row"] if self.unnamed > 0 else []
+        parts += ["CR line ends"] if self.newline == "\r" else []
+        return ", ".join(parts)
+
+    def records(self, lines: Iterator[str], is_row: Any = None) -> Iterator[Record]:
+        """Records of the file's lines."""
+        for _ in range(1, self.first_line):
+            next(lines, None)
+        return read_records(
+            lines,
+            self.delimiter,
+            self.quote is not None,
+            quote=self.quote or '"',
+            escape=self.escape,
+            first_line=self.first_line,
+            is_row=is_row,
+        )
+
+    def parse(self, line: str) -> Iterator[Record]:
+        """The record of one line."""
+        return replace(self, first_line=1).records(iter([line]))
+
+    def names(self, header: Sequence[str]) -> list[str]:
+        """The columns' names, as many as a row has fields."""
+        names = [str(name).strip() for name in header]
+        return names[:-1] if self.unnamed < 0 else [*names, *[""] * self.unnamed]
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """What the sample is under one dialect."""
+
+    dialect: Dialect
+    header: list[str]
+    rows: list[list[str] | None]
+    named: int
+    """columns of the configuration that are in the header"""
+    whole: float
+    """share of the rows that have as many fields as there are columns"""
+
+    @property
+    def rank(self) -> tuple[int, bool, float]:
+        return self.named, len(self.header) > 1, round(self.whole, 2)
+
+
+def dialect_of(path: Path, data: Data) -> Dialect:
+    """How a file is written, by `data` and else by its beginning.
+
+    Raises:
+      UnicodeError: the file is not in the encoding that `data` names.
+      EOFError, OSError, lzma.LZMAError, zlib.error: it cannot be read.
+    """
+    content, is_all = _beginning(path)
+    encoding, mark = encoding_of(content, data)
+    decoder = codecs.getincrementaldecoder(encoding)("replace")
+    text = decoder.decode(content[mark:], final=is_all)
+    dialect = Dialect(encoding, mark, _newline(text), is_delimited=data.format in ("csv", "tsv"))
+    if not dialect.is_delimited:
+        return dialect
+    lines = text.split(dialect.newline)
+    lines = [line + dialect.newline for line in (lines if is_all or len(lines) == 1 else lines[:-1])]
+    excel = _EXCEL.fullmatch(lines[0])
+    if excel is not None:
+        lines = lines[1:]
+        dialect = replace(dialect, first_line=2)
+    delimiters = [data.delimiter or (excel and excel[1]) or ""] if data.delimiter or excel else _DELIMITERS
+    best = _quoted(_parted(lines, dialect, data, delimiters), lines, data)
+    dialect = best.dialect
+    if best.rows:
+        dialect = replace(dialect, unnamed=_unnamed(best), decimal=data.decimal or _decimal(best, data))
+    elif data.decimal:
+        dialect = replace(dialect, decimal=data.decimal)
+    return dialect
+
+
+def _beginning(path: Path) -> tuple[bytes, bool]:
+    """The first bytes of a file, unpacked, and whether they are all of it."""
+    content, size = b"", _SAMPLE
+    with open_bytes(path) as file:
+        while True:
+            content += file.read(size - len(content))
+            if len(content) < size:
+                return content, True
+            if size >= _LONGEST_SAMPLE or content.count(b"\n") + content.count(b"\r") > 3:
+                return content, False
+            size *= 8
+
+
+def _newline(text: str) -> str:
+    """A carriage return where the first line and most others end by that alone, outside of quotes."""
+    if "\r" not in text:
+        return "\n"
+    bare = _QUOTED.sub("", text)
+    first = _LINE_END.search(bare)
+    returns, feeds = bare.count("\r") - bare.count("\r\n"), bare.count("\n")
+    return "\r" if first is not None and first[0] == "\r" and returns > feeds else "\n"
+
+
+def _try(lines: list[str], dialect: Dialect, data: Data) -> _Trial:
+    # The first line has been taken from them.
+    records = replace(dialect, first_line=1).records(iter(lines))
+    rows = [record.fields for record in islice(records, _ROWS + 1)]
+    if data.columns is not None:
+        header = list(data.columns)
+    else:
+        header = dialect.names(rows[0] or [] if rows else [])
+        rows = rows[1:]
+    loose = data.extra_fields == "ignore"
+    whole = sum(
+        row is not None and (len(row) == len(header) or (loose and len(row) > len(header))) for row in rows
+    )
+    # Where there is no header the names say nothing of the file.
+    named = 0 if data.columns is not None else sum(name in header for name in set(data.wanted.values()))
+    return _Trial(dialect, header, rows, named, whole / len(rows) if rows else 1.0)
+
+
+def _parted(lines: list[str], dialect: Dialect, data: Data, delimiters: Sequence[str]) -> _Trial:
+    """The sample under the best delimiter."""
+    quote = (data.quote or '"') if data.quoting else None
+    plain = replace(dialect, quote=quote, escape=data.escape)
+    expected = "\t" if data.format == "tsv" else ","
+    best: _Trial | None = None
+    for delimiter in sorted(delimiters, key=lambda sign: sign != expected):
+        trial = _try(lines, replace(plain, delimiter=delimiter), data)
+        if data.quote is None and quote is not None and _begin_with(lines[data.columns is None :], "'"):
+            other = _try(lines, replace(plain, delimiter=delimiter, quote="'"), data)
+            trial = other if other.whole == 1 and other.rank >= trial.rank else trial
+        if trial.named == len(set(data.wanted.values())) and trial.whole == 1:
+            return trial
+        if best is None or trial.rank > best.rank:
+            best = trial
+    if best is None:
+        raise AssertionError("no delimiter is tried")
+    return best
+
+
+def _begin_with(lines: list[str], quote: str) -> bool:
+    """Whether a quote begins most rows, and the common one is not about."""
+    rows = [line for line in lines[:_ROWS] if line.strip()]
+    begun = sum(line[0] == quote for line in rows)
+    return begun >= _MOST * len(rows) > 0 and not any('"' in line for line in rows)
+
+
+def _quoted(best: _Trial, lines: list[str], data: Data) -> _Trial:
+    """The best one, or the same with other rules for quotes where more rows are whole under these."""
+    dialect = best.dialect
+    if best.whole == 1 or dialect.quote is None:
+        return best
+    trials = [best]
+    if data.escape is None and any(f"\\{dialect.quote}" in line for line in lines):
+        trials.append(_try(lines, replace(dialect, escape="\\"), data))
+    if data.quote is None and data.escape is None and dialect.delimiter == "\t":
+        bare = _try(lines, replace(dialect, quote=None), data)
+        fields = [field for row in bare.rows if row is not None for field in row if field[:1] == '"']
+        enclosed = sum(len(field) > 1 and field[-1] == '"' for field in fields)
+        if bare.whole == 1 and len(fields) - enclosed >= max(_ODD_QUOTES, enclosed):
+            trials.append(bare)
+    return max(trials, key=lambda trial: (trial.named, trial.whole))
+
+
+def _unnamed(best: _Trial) -> int:
+    """1 or -1 where a delimiter ends every row, or the header alone."""
+    width, rows = len(best.header), [row for row in best.rows if row is not None]
+    longer = sum(len(row) == width + 1 and not row[-1].strip() for row in rows)
+    if longer >= _MOST * len(rows) > 0:
+        return 1
+    shorter = sum(len(row) == width - 1 for row in rows)
+    return -1 if shorter >= _MOST * len(rows) > 0 and best.header[-1] == "" else 0
+
+
+def _decimal(best: _Trial, data: Data) -> str:
+    """A comma where every number with a fraction has one, in columns that hold numbers."""
+    if best.dialect.delimiter == ",":
+        return "."
+    numbers = [name for key, name in data.wanted.items() if key.startswith(VECTOR)]
+    if data.label is not None and data.label.classes is None:
+        numbers.append(data.wanted[f"{LABEL}.column"])
+    places = [best.header.index(name) for name in numbers if name in best.header]
+    values = [row[at] for row in best.rows if row is not None for at in places if at < len(row)]
+    commas = any(_COMMA_NUMBER.fullmatch(value) for value in values)
+    return "," if commas and not any(_POINT_NUMBER.fullmatch(value) for value in values) else "."

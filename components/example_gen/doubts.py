@@ -1,0 +1,94 @@
+"""What is told of the files beside the counts: how they were read, and what looks like a mistake."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from components.example_gen.batch import Batch
+from components.example_gen.check import Rows
+from components.example_gen.config import Data
+from components.example_gen.plan import Item
+from components.example_gen.reader import EmptyFile, check_columns
+from components.example_gen.records import MANY_LINES
+from trainer.errors import KembarError
+
+# Texts that often stand for nothing, and are texts all the same unless [data] null has them.
+_NOTHINGS = frozenset(
+    [b"NULL", b"null", b"Null", b"None", b"NaN", b"nan", b"NA", b"N/A", b"n/a", b"#N/A", b"<NA>", b"nil"]
+)
+
+
+class Doubts:
+    """Rows that were kept and may be wrong, counted."""
+
+    def __init__(self) -> None:
+        self._long = 0
+        self._first: list[tuple[str, int, int]] = []
+        self._nothings: Counter[tuple[str, str]] = Counter()
+
+    def add(self, path: Path, before: int, batch: Batch, rows: Rows, data: Data) -> None:
+        """Takes in a batch, whose positions in the file are behind `before`, and its usable rows."""
+        self._long += len(batch.many_lines)
+        self._first += [(str(path), before + first, before + last) for first, last in batch.many_lines[:1]]
+        for column, texts in ((data.text_a, rows.text_a), (data.text_b, rows.text_b)):
+            if texts is None or column is None or _NOTHINGS.isdisjoint(texts):
+                continue
+            seen = Counter(text.decode() for text in texts if text in _NOTHINGS)
+            self._nothings.update({(column, text): count for text, count in seen.items()})
+
+    def merge(self, other: dict[str, Any]) -> None:
+        """Takes in what `to_json` gave."""
+        self._long += other["long"]
+        self._first += [tuple(place) for place in other["first"]]
+        self._nothings.update({(column, text): count for column, text, count in other["nothings"]})
+
+    def to_json(self) -> dict[str, Any]:
+        """Counts and places, as JSON has them."""
+        nothings = [(column, text, count) for (column, text), count in self._nothings.items()]
+        return {"long": self._long, "first": sorted(self._first)[:1], "nothings": nothings}
+
+    def sentences(self) -> list[str]:
+        """One for each kind of doubt."""
+        lines = []
+        if self._long:
+            path, first, last = min(self._first)
+            lines.append(
+                f"{self._long} {'record has' if self._long == 1 else 'records have'} more than {MANY_LINES} "
+                f"lines, the first {path} lines {first} to {last}: if they are rows, a quote in line {first} "
+                "is never closed"
+            )
+        for (column, text), count in sorted(self._nothings.items()):
+            lines.append(
+                f"column {column!r}: the text is {text!r} {count} times: if that stands for nothing, "
+                "name it in [data] null"
+            )
+        return lines
+
+
+def source_facts(data: Data, items: list[Item]) -> dict[str, Any]:
+    """How the files of each source are written, with the number of files, and remarks on some of them."""
+    dialects: dict[str, Counter[str]] = {}
+    sizes = Counter(item.source for item in items for piece in item.pieces if piece.start == 0)
+    remarks = data.aliases()
+    for item in items:
+        for piece in item.pieces:
+            if piece.start != 0:
+                continue
+            if sizes[item.source] > 1 and _is_empty(piece.path, data):
+                remarks.append(f"{piece.path} holds no row and is passed over")
+            elif piece.dialect is not None:
+                dialects.setdefault(item.source, Counter())[str(piece.dialect)] += 1
+    return {"dialects": {source: dict(found) for source, found in dialects.items()}, "remarks": remarks}
+
+
+def _is_empty(path: Path, data: Data) -> bool:
+    # What else is wrong with it is reported by whoever reads it.
+    with suppress(KembarError):
+        try:
+            check_columns(path, data)
+        except EmptyFile:
+            return True
+    return False
