@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.example_gen.batch import Batch, Reason
+from components.example_gen.batch import Batch
 from components.example_gen.config import Data
 from components.example_gen.delimited import read_delimited
-from components.example_gen.jsonl import read_jsonl
+from components.example_gen.jsonl import check_objects, read_jsonl
 from components.example_gen.parquet import check_types, column_names, open_parquet, read_parquet
 from components.example_gen.records import Record, is_gzip, open_range, open_text, read_records
 from trainer.errors import ConfigError, DataRejected, KembarError
@@ -125,14 +125,7 @@ def check_columns(path: Path, data: Data) -> None:
             first = next(read_jsonl(file, data), None)
             if first is None:
                 raise ConfigError(f"{path}: the file holds no row: give [data] a file with rows")
-            none = len(first.faults) == len(first.positions)
-            if none or first.raw(0).strip() == "[":
-                _, fault = min(first.faults.items())
-                keys = f": set [data] to keys of these objects, such as {first.raw(0)[:80]}"
-                raise ConfigError(
-                    f"{path}: {f'none of the first {len(first.positions)} rows can be read: ' * none}line "
-                    f"{first.positions[0]}: {fault.detail}{keys * (fault.reason is Reason.MISSING_KEY)}"
-                )
+            check_objects(path, first)
             return
         records = read_records(file, data.delimiter, data.quoting)
         _column_names(path, records, data)
