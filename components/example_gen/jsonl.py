@@ -36,7 +36,7 @@ def read_jsonl(lines: Iterator[str], data: Data) -> Iterator[Batch]:
 
 
 def check_objects(path: Path, first: Batch) -> None:
-    """Raises ConfigError where a file, as its `first` rows show, holds no JSON lines, or not of these keys."""
+    """Raises ConfigError where a file, as its `first` rows show, has no JSON lines, or not of these keys."""
     none = len(first.faults) == len(first.positions)
     if not none and first.raw(0).strip() != "[":
         return
