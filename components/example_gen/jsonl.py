@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from components.example_gen.batch import BATCH_ROWS, Batch, Fault, Reason
 from components.example_gen.config import Data
 from components.example_gen.records import with_bad_bytes
+from trainer.errors import ConfigError
 
 # Of a whole number; no float holds one of more.
 _DIGITS = 400
@@ -31,6 +33,19 @@ def read_jsonl(lines: Iterator[str], data: Data) -> Iterator[Batch]:
         objects = [_parse(at, text, names, faults) for at, text in enumerate(texts)]
         columns = {key: [found.get(name) for found in objects] for key, name in wanted.items()}
         yield Batch([line for line, _ in chunk], columns, texts.__getitem__, faults)
+
+
+def check_objects(path: Path, first: Batch) -> None:
+    """Raises ConfigError where a file, as its `first` rows show, has no JSON lines, or not of these keys."""
+    none = len(first.faults) == len(first.positions)
+    if not none and first.raw(0).strip() != "[":
+        return
+    _, fault = min(first.faults.items())
+    detail = fault.detail
+    if fault.reason is Reason.MISSING_KEY:
+        detail += f": set [data] to keys of these objects, such as {first.raw(0)[:80]}"
+    rows = f"none of the first {len(first.positions)} rows can be read: " if none else ""
+    raise ConfigError(f"{path}: {rows}line {first.positions[0]}: {detail}")
 
 
 def _parse(at: int, text: str, wanted: tuple[str, ...], faults: dict[int, Fault]) -> dict[str, Any]:

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from components.example_gen.batch import Batch, Reason
+from components.example_gen.batch import Batch
 from components.example_gen.check import check
 from components.example_gen.config import Data
 from components.example_gen.delimited import read_delimited, without_nulls
 from components.example_gen.dialect import Dialect, dialect_of
-from components.example_gen.jsonl import read_jsonl
+from components.example_gen.jsonl import check_objects, read_jsonl
 from components.example_gen.kinds import check_kind
 from components.example_gen.parquet import check_types, column_names, open_parquet, read_parquet
 from components.example_gen.records import Record
@@ -242,14 +242,7 @@ def _check_objects(path: Path, data: Data) -> None:
         first = next(read_jsonl(lines_of(file), data), None)
     if first is None:
         raise EmptyFile(f"{path}: the file holds no row: give [data] a file with rows")
-    none = len(first.faults) == len(first.positions)
-    if none or first.raw(0).strip() == "[":
-        _, fault = min(first.faults.items())
-        keys = f": set [data] to keys of these objects, such as {printable(first.raw(0)[:80])}"
-        raise ConfigError(
-            f"{path}: {f'none of the first {len(first.positions)} rows can be read: ' * none}line "
-            f"{first.positions[0]}: {fault.detail}{keys * (fault.reason is Reason.MISSING_KEY)}"
-        )
+    check_objects(path, first)
 
 
 def _check_table(path: Path, data: Data) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import tensorflow as tf
 
 FORMATS = ("csv", "tsv", "jsonl", "parquet", "tfrecord")
 # What has columns of lists.
@@ -30,6 +29,8 @@ def write_table(kind: str, path: Path, columns: Mapping[str, Sequence[Any]]) -> 
     elif kind == "parquet":
         pq.write_table(pa.table({name: pa.array(values) for name, values in columns.items()}), path)
     else:
+        import tensorflow as tf
+
         with tf.io.TFRecordWriter(str(path)) as writer:
             for row in rows:
                 features = {name: _feature(value) for name, value in row.items() if value is not None}
@@ -39,7 +40,9 @@ def write_table(kind: str, path: Path, columns: Mapping[str, Sequence[Any]]) -> 
     return path
 
 
-def _feature(value: Any) -> tf.train.Feature:
+def _feature(value: Any) -> Any:
+    import tensorflow as tf
+
     values = value if isinstance(value, list) else [value]
     if any(isinstance(one, str) for one in values):
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=[one.encode() for one in values]))

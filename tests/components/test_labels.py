@@ -70,13 +70,27 @@ typed = st.sampled_from([bool, int, float, Decimal]).flatmap(
 )
 
 
-@settings(max_examples=15)
-@given(st.lists(spelled, min_size=1, max_size=9) | typed)
-def test_any_spelling_is_the_same_label_in_every_format(tmp_path_factory, written):
+tables = st.lists(spelled, min_size=1, max_size=9) | typed
+
+
+def check_spellings(folder, written):
     meant, values = zip(*written, strict=True)
     for file_format in FORMATS:
-        found = labels(file_format, tmp_path_factory.getbasetemp(), list(values), kind="binary")
+        found = labels(file_format, folder, list(values), kind="binary")
         assert found == list(meant), file_format
+
+
+@settings(max_examples=15)
+@given(tables)
+def test_any_spelling_is_the_same_label_in_every_format(tmp_path_factory, written):
+    check_spellings(tmp_path_factory.getbasetemp(), written)
+
+
+@pytest.mark.slow
+@settings(max_examples=400)
+@given(tables)
+def test_many_spellings_are_the_same_label_in_every_format(tmp_path_factory, written):
+    check_spellings(tmp_path_factory.getbasetemp(), written)
 
 
 @settings(max_examples=15)
