@@ -62,7 +62,7 @@ def _inside(folder: str, part: str) -> list[str]:
     path = os.path.join(folder, part)
     if not glob.has_magic(part) or os.path.lexists(path):
         return [path]
-    found = glob.glob(part, root_dir=folder or None, recursive=True)
+    found = glob.glob(part, root_dir=folder or None, recursive=True) + [""] * (part == "**")
     return [os.path.join(folder, name) for name in found]
 
 

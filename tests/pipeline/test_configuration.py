@@ -233,6 +233,15 @@ def test_settings_have_a_section_and_a_key(write, setting):
             "[bulk] does not fit [data]: text_b = 'b' is not among columns = ['a', 'c']",
         ),
         ("[pipeline\n", "not valid TOML: "),
+        (
+            VALID + 'schema_file = "C:\\Users\\me\\x"\n',
+            'not valid TOML: Invalid hex value (at line 12, column 20): in schema_file = "C:\\Users\\me\\x" a '
+            "backslash begins an escape: write / between folders, or put the path between single quotes",
+        ),
+        (VALID + "schema_file = 'C:\\x'\n", '[data] schema_file = "C:\\\\x": a path of Windows, and'),
+        (VALID + 'schema_file = "C:\\temp"\n', '[data] schema_file = "C:\\temp": there is a control'),
+        (VALID + 'schema_file = "s3://b/x"\n', '[data] schema_file = "s3://b/x": a URL, and only files'),
+        (VALID + 'delimiter = ";;"\n', "[data]: delimiter = ';;': give one character, or set"),
         (PIPELINE + "name = 3\n", "not valid TOML: "),
         (b"[pipeline]\nname = \"caf\xe9\"\n", "cannot be read: "),
     ],
