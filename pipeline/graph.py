@@ -37,6 +37,7 @@ from pipeline.fingerprint import READING, code_fingerprint, files_fingerprint
 from pipeline.retraining.plan import Plan
 from trainer.errors import ConfigError
 from trainer.families import family_of
+from trainer.text_form import TextForm
 
 TRAIN, EVAL, TEST = "train", "eval", "test"
 
@@ -85,7 +86,12 @@ def components(
 
     # Rows into tf.Examples, one split each; rows that cannot be used into quarantine.
     data = config.data if config.data.pattern is None else config.data.of_span(plan.files)
-    example_gen = ExampleGen(data=data, code=code_fingerprint("components/example_gen"), carry=plan.carry)
+    example_gen = ExampleGen(
+        data=data,
+        code=code_fingerprint("components/example_gen", "trainer/text_form.py", "trainer/characters.py"),
+        form=TextForm.of(spec, tuning.tried(config, "model.head")),
+        carry=plan.carry,
+    )
 
     # Too many of those, and the run ends here.
     row_gate = RowGate(

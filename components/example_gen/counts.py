@@ -24,14 +24,15 @@ _LONGEST_DETAIL = 120
 
 
 def merge(parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """The counts of all items together."""
+    """The counts of all items together; `shared` is what splits with files of their own have in common."""
     sources: dict[str, Counter[str]] = {}
-    shared: dict[str, int] = {}
+    shared: dict[str, Any] = {}
     for part in parts:
-        shared |= part["shared_texts"]
+        shared |= part["shared"]
         for source, counts in part["sources"].items():
             sources.setdefault(source, Counter()).update(counts)
-    return {"sources": {source: dict(counts) for source, counts in sources.items()}, "shared_texts": shared}
+    counted = {source: dict(counts) for source, counts in sources.items()}
+    return {"sources": counted, "shared_texts": {}, **shared}
 
 
 def check_counts(examples_uri: str, data: Data, alone: bool = True) -> None:

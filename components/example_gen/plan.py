@@ -14,15 +14,18 @@ from pathlib import Path
 import numpy as np
 
 from components.example_gen.batch import Reason
-from components.example_gen.check import check
+from components.example_gen.check import SHOWN, Rows, check
 from components.example_gen.config import SPLITS, Data, Split
+from components.example_gen.keys import NOTHING, pair_keys
 from components.example_gen.reader import PIECE_BYTES, Piece, pieces, read
 from components.example_gen.spans import Carry
 from components.example_gen.splits import JOINS, assign, conflicts, shared
 from components.example_gen.texts import Texts
+from trainer.features import TEXT_A, TEXT_B
+from trainer.text_form import TextForm
 
 # In place of a split.
-CONFLICTS = JOINS + 1
+CONFLICTS, NO_TOKEN = JOINS + 1, JOINS + 2
 
 
 @dataclass(frozen=True)
@@ -55,9 +58,9 @@ class Order:
     lines_before: tuple[int, ...]
     """what to add to the positions of each piece"""
     places: bytes
-    """uint8 [usable rows]: places in SPLITS, or JOINS, or CONFLICTS"""
-    shared_texts: dict[str, int] = field(default_factory=dict)
-    """of the whole artifact; in one order only"""
+    """uint8 [usable rows]: places in SPLITS, or JOINS, CONFLICTS or NO_TOKEN"""
+    shared: dict[str, dict[str, int]] = field(default_factory=dict)
+    """what the splits of the whole artifact have in common; in one order only"""
 
 
 def plan(data: Data, files: dict[str, list[Path]]) -> list[Item]:
@@ -77,14 +80,14 @@ def plan(data: Data, files: dict[str, list[Path]]) -> list[Item]:
     return items
 
 
-def digest(item: Item, data: Data) -> Digest:
+def digest(item: Item, data: Data, form: TextForm) -> Digest:
     """Reads an item for the keys and labels of its usable rows."""
     lines, keys, labels = [], [np.zeros((0, 2), np.uint64)], [np.zeros(0, np.float32)]
     for piece in item.pieces:
         last = 0
         for batch in read(piece, data):
             rows, _ = check(batch, data)
-            keys.append(rows.keys())
+            keys.append(rows.keys(form))
             if rows.label is not None:
                 labels.append(rows.label.astype(np.float32))
             last = batch.positions[-1]
@@ -101,26 +104,33 @@ def _line_ends(piece: Piece, last: int) -> int:
         return file.read(piece.end - piece.start).count(b"\n")
 
 
-def decide(digests: list[Digest], data: Data, carry: Carry | None = None, uri: str = "") -> Iterator[Order]:
+def decide(
+    digests: list[Digest], data: Data, form: TextForm, carry: Carry | None = None, uri: str = ""
+) -> Iterator[Order]:
     """Where each row of each item goes; of a span, the artifact at `uri` gets the texts and their splits."""
     digests = sorted(digests, key=lambda digest: digest.item.number)
     sources = list(dict.fromkeys(digest.item.source for digest in digests))
     texts: dict[str, np.ndarray] = {}
+    rows_of: dict[str, np.ndarray] = {}
     orders: list[Order] = []
     for source in sources:
         mine = [digest for digest in digests if digest.item.source == source]
         keys = np.frombuffer(b"".join(digest.keys for digest in mine), np.uint64).reshape(-1, 2)
         labels = np.frombuffer(b"".join(digest.labels for digest in mine), np.float32)
-        if source in SPLITS:
-            places = np.full(len(keys), SPLITS.index(source), np.uint8)
-            texts[source] = np.unique(keys)
-        else:
-            earlier = Texts.load(carry.earlier) if carry is not None else Texts.none()
-            places = assign(keys, data.split or Split(), earlier).copy()
+        places = np.full(len(keys), NO_TOKEN, np.uint8)
+        seen = np.flatnonzero((keys != NOTHING).all(axis=1))
+        pairs = pair_keys(keys[seen], form.symmetric)
+        earlier = Texts.load(carry, form) if carry is not None else Texts.none()
+        places[seen] = (
+            SPLITS.index(source) if source in SPLITS else assign(keys[seen], data.split or Split(), earlier)
+        )
         if _has_conflicts(data):
-            places[conflicts(keys, labels)] = CONFLICTS
+            places[seen[conflicts(pairs, labels[seen])]] = CONFLICTS
+        if source in SPLITS:
+            kept = places[seen] < len(SPLITS)
+            texts[source], rows_of[source] = np.unique(keys[seen][kept]), np.unique(pairs[kept])
         if carry is not None:
-            earlier.with_span(keys, places, carry).save(uri)
+            earlier.with_span(keys, places, carry).save(uri, form)
         before: Counter[Path] = Counter()
         at = 0
         for digest in mine:
@@ -133,8 +143,17 @@ def decide(digests: list[Digest], data: Data, carry: Carry | None = None, uri: s
             at += rows
     if texts:
         first = orders[0]
-        orders[0] = Order(first.item, first.lines_before, first.places, shared(texts))
+        facts = {
+            f"{kind}_{name}": counted
+            for name, hashes in (("texts", texts), ("rows", rows_of))
+            for kind, counted in (("shared", shared(hashes)), ("different", _sizes(hashes)))
+        }
+        orders[0] = Order(first.item, first.lines_before, first.places, facts)
     yield from orders
+
+
+def _sizes(hashes: dict[str, np.ndarray]) -> dict[str, int]:
+    return {split: len(found) for split, found in hashes.items()}
 
 
 def _has_conflicts(data: Data) -> bool:
@@ -148,9 +167,15 @@ def _has_conflicts(data: Data) -> bool:
     )
 
 
-def misplaced(place: int, data: Data) -> tuple[Reason, str]:
-    """Reason and detail for a usable row that goes to no split."""
+def misplaced(place: int, row: Rows, data: Data, form: TextForm) -> tuple[Reason, str]:
+    """Reason and detail for a usable row, one alone, that goes to no split."""
     if place == JOINS:
         return Reason.JOINS_SPLITS, "its texts stand in two splits already"
+    if place == NO_TOKEN:
+        text, key = (row.text_a, TEXT_A) if form.forms(row.text_a or []) == [b""] else (row.text_b, TEXT_B)
+        shown = (text or [b""])[0].decode()[:SHOWN]
+        return Reason.EMPTY_TEXT, f"column {data.wanted[key]!r}: {shown!r} has no word, number or symbol"
     column = data.label.column if data.label is not None else ""
-    return Reason.CONFLICTING_LABEL, f"column {column!r}: the same pair came before with another label"
+    read = "as the model reads it" + (", or turned round" if form.symmetric else "")
+    said = f"column {column!r}: the same pair came before with another label, {read}"
+    return Reason.CONFLICTING_LABEL, said

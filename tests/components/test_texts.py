@@ -13,6 +13,7 @@ from components.example_gen.config import SPLITS, Split
 from components.example_gen.spans import Carry
 from components.example_gen.splits import JOINS, assign
 from components.example_gen.texts import Texts
+from trainer.text_form import TextForm
 
 SPANS = st.lists(
     st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=20), min_size=2, max_size=4
@@ -20,7 +21,8 @@ SPANS = st.lists(
 
 
 def keys(pairs):
-    return Rows([f"text {a}".encode() for a, _ in pairs], [f"text {b}".encode() for _, b in pairs]).keys()
+    texts = ([f"text {pair[at]}".encode() for pair in pairs] for at in (0, 1))
+    return Rows(*texts).keys(TextForm())
 
 
 def carry(span, oldest=0):
@@ -69,9 +71,9 @@ def test_rows_in_no_split_are_not_remembered():
 
 def test_they_come_back_from_the_artifact(tmp_path):
     known = Texts.none().with_span(keys([(1, 2), (3, 4)]), np.array([0, 2], np.uint8), carry(9))
-    known.save(str(tmp_path))
-    found = Texts.load(str(tmp_path))
+    known.save(str(tmp_path), TextForm())
+    found = Texts.load(Carry(10, "", 0, str(tmp_path)), TextForm())
     for name in ("hashes", "splits", "spans"):
         np.testing.assert_array_equal(getattr(found, name), getattr(known, name))
         assert getattr(found, name).dtype == getattr(known, name).dtype
-    assert len(Texts.load("").hashes) == 0
+    assert len(Texts.load(carry(10), TextForm()).hashes) == 0
