@@ -136,7 +136,9 @@ def components(
         validation=config.validation.model_dump_json(),
         log=log_state(config.validation.serving_log),
         code=code_fingerprint(
-            "components/data_gate", "components/tables.py", "trainer/text.py", "trainer/unicode.py"
+            "components/data_gate",
+            "components/tables.py",
+            *map("trainer/{}.py".format, ("characters", "text", "unicode")),
         ),
         **previous,
     )

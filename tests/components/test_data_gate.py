@@ -58,7 +58,15 @@ def judge(tmp_path, make_data) -> Callable[..., DataVerdict]:
     """Calls the component on splits; returns the artifact that it leaves."""
     count = 0
 
-    def call(splits: dict[str, Any], previous=None, spec=None, anomalies="", data=None, **validation: Any):
+    def call(
+        splits: dict[str, Any],
+        previous=None,
+        spec=None,
+        anomalies="",
+        data=None,
+        counts=None,
+        **validation: Any,
+    ):
         nonlocal count
         count += 1
         root = tmp_path / str(count)
@@ -84,6 +92,7 @@ def judge(tmp_path, make_data) -> Callable[..., DataVerdict]:
             (root / "anomalies" / f"Split-{split}").mkdir()
             found = text_format.Parse(anomalies, anomalies_pb2.Anomalies())
             (root / "anomalies" / f"Split-{split}" / "SchemaDiff.pb").write_bytes(found.SerializeToString())
+        (root / "examples" / "counts.json").write_text(json.dumps(counts or {}))
         names = json.dumps(list(splits))
         artifacts["examples"].split_names = artifacts["anomalies"].split_names = names
         (root / "schema" / "schema.pbtxt").write_text(default_schema(data or make_data()))
