@@ -33,8 +33,8 @@ class Leak:
         if self.share > 0.5:
             return (
                 f"MOST OF {second.upper()} IS IN {first.upper()} TOO: {what} of {second} stand in {first}: "
-                f"metrics of {second} say nothing of new texts: give [data] {second} other rows, or path in "
-                "place of the three files"
+                f"metrics of {second} say nothing of what is new: give [data] {second} other rows, or path "
+                "in place of the three files"
             )
         return (
             f"{second}: {what} ({self.share:.1%}) stand in {first} too, more than [validation.limits] "

@@ -103,6 +103,11 @@ def test_the_same_vector_stands_in_one_split_only():
     assert all(len(places) == 1 for places in found.values())
 
 
+def test_the_two_zeros_of_a_float_are_one_vector():
+    zeros = Rows(vector=np.array([[0.0, 1], [-0.0, 1]], np.float32)).keys(TextForm())
+    assert len(np.unique(zeros)) == 1
+
+
 def test_nothing_in_nothing_out():
     assert assign(np.zeros((0, 2), np.uint64), GROWING).tolist() == []
     nothing = np.zeros((0, 2), np.uint64)

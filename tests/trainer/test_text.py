@@ -32,6 +32,23 @@ def words(*texts: str | bytes, max_tokens: int = 100) -> list[list[str]]:
         ("\uff26\uff35\uff2c\uff2c\uff11\uff12 \uff57\uff49\uff44\uff45\uff01", ["full12", "wide"]),
         ("co\u00adop zero\u200bwidth", ["coop", "zerowidth"]),
         ("guitar🎸🎸", ["guitar", "🎸", "🎸"]),
+        ("❤️❤", ["❤", "❤"]),
+        ("\ufe0f", []),
+        ("👍🏽👍🏿👍", ["👍🏽", "👍🏿", "👍"]),
+        ("👩\u200d💻👨\u200d👩\u200d👧\u200d👦!", ["👩\u200d💻", "👨\u200d👩\u200d👧\u200d👦"]),
+        ("🕵🏽\u200d♀️ ❤️\u200d🔥", ["🕵🏽\u200d♀", "❤\u200d🔥"]),
+        ("👩\u200d 💻\u200d \u200d", ["👩", "💻"]),
+        (
+            "\U0001f1ee\U0001f1e9\U0001f1e9\U0001f1ea\U0001f1eb",
+            ["\U0001f1ee\U0001f1e9", "\U0001f1e9\U0001f1ea", "\U0001f1eb"],
+        ),
+        ("#️⃣*️⃣10️⃣", ["\u266f⃣", "\u2217⃣", "1", "0⃣"]),
+        ("🏴\U000e0067\U000e0062\U000e007f🏴 a\U000e0067b", ["🏴\U000e0067\U000e0062\U000e007f", "🏴", "ab"]),
+        ("🫨\U0001faea", ["🫨", "\U0001faea"]),  # the second has no name yet
+        ("نمی\u200cبینم", ["نمیبینم"]),
+        ("क्\u200dष न्\u200d", ["क्ष", "न्"]),
+        ("葛\U000e0100", ["葛"]),
+        ("C# C++ ≠♥̸", ["c", "c", "+", "+", "≠", "♥̸"]),
         ("tab\tnew\nline\u00a0space", ["tab", "new", "line", "space"]),
         ("a\0B é", ["a", "b", "é"]),
         ("a\0B", ["a", "b"]),
@@ -51,6 +68,14 @@ def test_a_batch_without_rows() -> None:
 
 def test_invalid_utf8_becomes_the_replacement_character() -> None:
     assert words(b"\xff good \xc3") == [["\ufffd", "good", "\ufffd"]]
+
+
+def test_of_a_text_so_much_is_read_as_its_tokens_may_need() -> None:
+    long = "é" * 100_000
+    assert [len(token) for token in words(long, max_tokens=3)[0]] == [192]
+    assert text_features(tf.constant([long]), 3, (3,)).row_lengths().numpy().tolist() == [1 + 192]
+    ordinary = "word " * 5_000
+    assert words(ordinary) == [["word"] * 100]
 
 
 def test_max_tokens_keeps_the_beginning() -> None:
