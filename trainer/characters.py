@@ -40,6 +40,8 @@ JOIN = (
 _UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}][\p{M}ー]*"
 # Symbols carry meaning (currencies, signs of arithmetic, emoji) where punctuation hardly does.
 ALONE = (rf"({_FLAG}|{_KEY}|{_JOINED}|{_UNSPACED})", r" \1 ")
+# The same for texts in ASCII, in half the time.
+ALONE_IN_ASCII = (r"([$+<=>^`|~])", r" \1 ")
 
 # A dot or comma between digits belongs to the number: 3.5 and 1,000 are one token each. These two are hidden
 # behind characters of the private use area while punctuation is taken out.

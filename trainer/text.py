@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from trainer.characters import (
     ALONE,
+    ALONE_IN_ASCII,
     CHARACTERS_OF_A_TOKEN,
     HAS_NUMBERS,
     JOIN,
@@ -69,7 +70,10 @@ def tokenize(texts: tf.Tensor, max_tokens: int, lowercase: bool = True) -> tf.Ra
         string [batch, (tokens)], ragged; an empty text is an empty row.
     """
     texts = tf.strings.substr(texts, 0, CHARACTERS_OF_A_TOKEN * max_tokens, unit="UTF8_CHAR")
-    texts = _replace(normalize(texts, lowercase), [ALONE])
+    texts = normalize(texts, lowercase)
+    plain = tf.strings.regex_full_match(texts, _ASCII)
+    alone = functools.partial(_replace, steps=[ALONE])
+    texts = _where(~plain, alone, texts, _replace(texts, [ALONE_IN_ASCII]))
     separated = _replace(texts, SEPARATE)
     numbers = functools.partial(_replace, steps=SEPARATE_NUMBERS)
     return tf.strings.split(_where(_contains(texts, HAS_NUMBERS), numbers, texts, separated))[:, :max_tokens]

@@ -30,6 +30,11 @@ _PIECES = ((rf"([!-/:-@\[-`{{-~\p{{P}}{_CJK}])", r" \1 "), (r"[\s\p{Cc}\p{Cf}]+"
 # What NFKC_Casefold drops (Unicode's Default_Ignorable_Code_Point), but for unassigned ones.
 _IGNORABLE = rf"[{characters.UNSEEN[1:-1]}\x{{115F}}\x{{1160}}\x{{17B4}}\x{{17B5}}\x{{3164}}\x{{FFA0}}]"
 
+# Most texts: letters and digits in ASCII, and punctuation that only separates.
+_NOT_PLAIN = r"[^\x00-\x7F]|[$+<=>^`|~]|[0-9][.,][0-9]"
+_SEPARATED = bytes(byte if bytes([byte]).isalnum() or byte > 127 else ord(" ") for byte in range(256))
+_LOWERED = _SEPARATED.translate(bytes(range(256)).lower())
+
 Texts = pa.StringArray
 
 
@@ -73,10 +78,19 @@ class TextForm(Section):
             return []
         steps = self._cut_pieces if self.pieces else self._tokenize
         tokens = pc.ascii_split_whitespace(pc.ascii_trim_whitespace(steps(pa.array(texts, pa.string()))))
-        return pc.binary_join(pc.list_slice(tokens, 0, self.max_tokens), " ").cast(pa.binary()).to_pylist()
+        if pc.max(pc.list_value_length(tokens)).as_py() > self.max_tokens:
+            tokens = pc.list_slice(tokens, 0, self.max_tokens)
+        return pc.binary_join(tokens, " ").cast(pa.binary()).to_numpy(zero_copy_only=False).tolist()
 
     def _tokenize(self, texts: Texts) -> Texts:
-        texts = pc.utf8_slice_codeunits(texts, 0, characters.CHARACTERS_OF_A_TOKEN * self.max_tokens)
+        most = characters.CHARACTERS_OF_A_TOKEN * self.max_tokens
+        if pc.max(pc.binary_length(texts)).as_py() > most:
+            texts = pc.utf8_slice_codeunits(texts, 0, most)
+        others = pc.match_substring_regex(texts, _NOT_PLAIN)
+        return _where(others, self._take_steps, texts, _translate(texts, self.lowercase))
+
+    def _take_steps(self, texts: Texts) -> Texts:
+        """Those of `trainer.text`."""
         plain = pc.string_is_ascii(texts)
         others = pc.ascii_lower(texts) if self.lowercase else texts
         texts = _where(pc.invert(plain), self._normalize, texts, others)
@@ -106,6 +120,13 @@ class TextForm(Section):
         if not self.lowercase:
             return texts
         return pc.replace_substring_regex(_each(texts, _casefold), _IGNORABLE, "")
+
+
+def _translate(texts: Texts, lowercase: bool) -> Texts:
+    """What the steps make of plain texts, byte by byte and all at once: an eighth of their time."""
+    _, offsets, content = texts.buffers()
+    made = content.to_pybytes().translate(_LOWERED if lowercase else _SEPARATED)
+    return pa.StringArray.from_buffers(len(texts), offsets, pa.py_buffer(made), offset=texts.offset)
 
 
 def _casefold(text: str) -> str:
