@@ -154,7 +154,7 @@ def _train_on_ids(
     parts = workers.strategy().num_replicas_in_sync
     order = Order(draws(training.seed, training.epochs, 2))
     multiple = _XLA_MULTIPLE if training.compiled else 1
-    tokens = training.tokens_per_batch or _bound(spec, survey)
+    tokens = training.tokens_per_batch or bound_of(spec, survey)
     count = steps(survey.lengths, training.batch_size, parts, multiple, tokens)
     train = make_dataset(
         pools["train"],
@@ -181,7 +181,7 @@ def _train_on_ids(
     return served, log
 
 
-def _bound(spec: Spec, survey: Survey) -> int | None:
+def bound_of(spec: Spec, survey: Survey) -> int | None:
     """Padded ids of both texts in a batch at most, where a text is longer than ordinary ones can be."""
     config = narrow(spec.model, PairModel)
     ordinary = config.max_tokens * (1 + (_IDS_OF_A_TOKEN - 1) * max(1, len(config.ngrams)))

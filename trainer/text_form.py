@@ -10,7 +10,7 @@ import json
 import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -35,7 +35,7 @@ _NOT_PLAIN = r"[^\x00-\x7F]|[$+<=>^`|~]|[0-9][.,][0-9]"
 _SEPARATED = bytes(byte if bytes([byte]).isalnum() or byte > 127 else ord(" ") for byte in range(256))
 _LOWERED = _SEPARATED.translate(bytes(range(256)).lower())
 
-Texts = pa.StringArray
+Texts: TypeAlias = pa.StringArray
 
 
 class TextForm(Section):
