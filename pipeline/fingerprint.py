@@ -9,6 +9,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 # What every component that reads examples stands on.
 READING = ("components/tables.py", "components/tfrecords.py")
+# What makes tokens of a text in a graph.
+TOKENS = ("trainer/characters.py", "trainer/text.py", "trainer/unicode.py")
 
 
 def code_fingerprint(*packages: str) -> str:

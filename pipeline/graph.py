@@ -33,7 +33,7 @@ from components.transform.component import Transform
 from pipeline import branches, tuning
 from pipeline.bulk import bulk_steps
 from pipeline.config import Config
-from pipeline.fingerprint import READING, code_fingerprint, files_fingerprint
+from pipeline.fingerprint import READING, TOKENS, code_fingerprint, files_fingerprint
 from pipeline.retraining.plan import Plan
 from trainer.errors import ConfigError
 from trainer.families import family_of
@@ -135,11 +135,7 @@ def components(
         spec=spec.narrowed(()),
         validation=config.validation.model_dump_json(),
         log=log_state(config.validation.serving_log),
-        code=code_fingerprint(
-            "components/data_gate",
-            "components/tables.py",
-            *map("trainer/{}.py".format, ("characters", "text", "unicode")),
-        ),
+        code=code_fingerprint("components/data_gate", "components/tables.py", *TOKENS),
         **previous,
     )
 

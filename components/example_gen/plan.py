@@ -173,8 +173,9 @@ def misplaced(place: int, row: Rows, data: Data, form: TextForm) -> tuple[Reason
         return Reason.JOINS_SPLITS, "its texts stand in two splits already"
     if place == NO_TOKEN:
         text, key = (row.text_a, TEXT_A) if form.forms(row.text_a or []) == [b""] else (row.text_b, TEXT_B)
-        shown = (text or [b""])[0].decode()[:SHOWN]
-        return Reason.EMPTY_TEXT, f"column {data.wanted[key]!r}: {shown!r} has no word, number or symbol"
+        # Nobody would see most of what it has.
+        shown = ascii((text or [b""])[0].decode()[:SHOWN])
+        return Reason.EMPTY_TEXT, f"column {data.wanted[key]!r}: {shown} has no word, number or symbol"
     column = data.label.column if data.label is not None else ""
     read = "as the model reads it" + (", or turned round" if form.symmetric else "")
     said = f"column {column!r}: the same pair came before with another label, {read}"

@@ -145,7 +145,8 @@ def test_texts_that_two_given_splits_share_are_counted(tmp_path):
     }.items():
         files[name] = tmp_path / f"{name}.csv"
         write_csv(files[name], rows)
-    found = ingest(Data(format="csv", **files, **COLUMNS), tmp_path / "out")
+    form = TextForm(symmetric=True)
+    found = ingest(Data(format="csv", **files, **COLUMNS), tmp_path / "out", form=form)
     assert found.counts["shared_texts"] == {"train and eval": 1, "train and test": 2, "eval and test": 0}
 
     assert found.counts["shared_rows"] == {"train and eval": 0, "train and test": 1, "eval and test": 0}
