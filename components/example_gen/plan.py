@@ -117,18 +117,22 @@ def decide(
         mine = [digest for digest in digests if digest.item.source == source]
         keys = np.frombuffer(b"".join(digest.keys for digest in mine), np.uint64).reshape(-1, 2)
         labels = np.frombuffer(b"".join(digest.labels for digest in mine), np.float32)
-        places = np.full(len(keys), NO_TOKEN, np.uint8)
-        seen = np.flatnonzero((keys != NOTHING).all(axis=1))
-        pairs = pair_keys(keys[seen], form.symmetric)
         earlier = Texts.load(carry, form) if carry is not None else Texts.none()
-        places[seen] = (
-            SPLITS.index(source) if source in SPLITS else assign(keys[seen], data.split or Split(), earlier)
-        )
-        if _has_conflicts(data):
-            places[seen[conflicts(pairs, labels[seen])]] = CONFLICTS
+        places = np.full(len(keys), NO_TOKEN, np.uint8)
+        seen = (keys != NOTHING).all(axis=1)
+        # Without a copy where all are seen, which is the rule.
+        known = keys if seen.all() else keys[seen]
+        pairs = pair_keys(known, form.symmetric)
         if source in SPLITS:
-            kept = places[seen] < len(SPLITS)
-            texts[source], rows_of[source] = np.unique(keys[seen][kept]), np.unique(pairs[kept])
+            wanted = np.full(len(known), SPLITS.index(source), np.uint8)
+        else:
+            wanted = assign(known, data.split or Split(), earlier).copy()
+        if _has_conflicts(data):
+            wanted[conflicts(pairs, labels[seen])] = CONFLICTS
+        places[seen] = wanted
+        if source in SPLITS:
+            kept = wanted < len(SPLITS)
+            texts[source], rows_of[source] = np.unique(known[kept]), np.unique(pairs[kept])
         if carry is not None:
             earlier.with_span(keys, places, carry).save(uri, form)
         before: Counter[Path] = Counter()
