@@ -12,13 +12,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
-import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 from apache_beam.io import filebasedsink
 from tfx.dsl.io import fileio
 from tfx_bsl.coders import example_coder
 from tfx_bsl.tfxio import record_based_tfxio, tf_example_record
+
+from trainer.parts import parts
 
 # Rows handled together: large enough to amortize a call, small against the memory of a worker.
 BATCH_ROWS = 12_288
@@ -91,22 +92,12 @@ class _DecodeFile(beam.DoFn):
                 seen, records = seen + len(records), spread(records, seen, share)
                 if not records:
                     continue
-            for part in _parts(records):
+            for place in parts(map(len, records), BATCH_BYTES):
+                part = records[place]
                 batch = self._decoder.DecodeBatch(part)
                 if self._raw_column is not None:
                     batch = record_based_tfxio.AppendRawRecordColumn(batch, self._raw_column, part)
                 yield batch
-
-
-def _parts(records: list[bytes]) -> Iterator[list[bytes]]:
-    """In order, each of at most `BATCH_BYTES`, and of one record at least."""
-    ends = np.cumsum([len(record) for record in records])
-    start = 0
-    while start < len(records):
-        before = ends[start - 1] if start else 0
-        stop = max(start + 1, int(np.searchsorted(ends, before + BATCH_BYTES, side="right")))
-        yield records[start:stop]
-        start = stop
 
 
 def spread(records: list[bytes], before: int, share: float) -> list[bytes]:

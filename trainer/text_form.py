@@ -17,10 +17,13 @@ import pyarrow.compute as pc
 
 from trainer import characters
 from trainer.config import PairModel, Section
+from trainer.parts import parts
 from trainer.spec import Spec
 
 # Counts up when the same settings give other forms: hashes of forms are kept from span to span.
 VERSION = 1
+# Texts that are worked on together, in bytes.
+_BYTES = 2**25
 # As KerasHub's WordPiece cuts: punctuation and ideographs are tokens, control characters separate.
 _CJK = (
     r"\x{4E00}-\x{9FFF}\x{3400}-\x{4DBF}\x{20000}-\x{2A6DF}\x{2A700}-\x{2B73F}\x{2B740}-\x{2B81F}"
@@ -74,8 +77,10 @@ class TextForm(Section):
 
     def forms(self, texts: Sequence[bytes]) -> list[bytes]:
         """The form of each text, valid UTF-8: its tokens in order, a space between two; b"" without any."""
-        if not texts:
-            return []
+        places = parts(map(len, texts), _BYTES)
+        return [form for place in places for form in self._forms_of(texts[place])]
+
+    def _forms_of(self, texts: Sequence[bytes]) -> list[bytes]:
         steps = self._cut_pieces if self.pieces else self._tokenize
         tokens = pc.ascii_split_whitespace(pc.ascii_trim_whitespace(steps(pa.array(texts, pa.string()))))
         if pc.max(pc.list_value_length(tokens)).as_py() > self.max_tokens:
@@ -125,7 +130,7 @@ class TextForm(Section):
 def _translate(texts: Texts, lowercase: bool) -> Texts:
     """What the steps make of plain texts, byte by byte and all at once: an eighth of their time."""
     _, offsets, content = texts.buffers()
-    made = content.to_pybytes().translate(_LOWERED if lowercase else _SEPARATED)
+    made = (b"" if content is None else content.to_pybytes()).translate(_LOWERED if lowercase else _SEPARATED)
     return pa.StringArray.from_buffers(len(texts), offsets, pa.py_buffer(made), offset=texts.offset)
 
 
