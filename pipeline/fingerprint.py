@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 # What every component that reads examples stands on.
-READING = ("components/tables.py", "components/tfrecords.py")
+READING = ("components/tables.py", "components/tfrecords.py", "trainer/parts.py")
 # What makes tokens of a text in a graph.
 TOKENS = ("trainer/characters.py", "trainer/text.py", "trainer/unicode.py")
 
