@@ -27,34 +27,6 @@ from trainer.unicode import nfkc
 _ASCII = r"[\x00-\x7F]*"
 
 
-def normalize(texts: tf.Tensor, lowercase: bool = True) -> tf.Tensor:
-    """Brings spellings of the same text together.
-
-    Invalid UTF-8 becomes U+FFFD instead of an error, characters that nobody sees go, what Unicode calls
-    compatible becomes one (NFKC: full-width forms, ligatures, a letter and its accent).
-
-    Args:
-        texts: string [batch], UTF-8.
-        lowercase: whether upper case becomes lower case, in all scripts.
-
-    Returns:
-        string [batch], valid UTF-8.
-    """
-    plain = tf.strings.regex_full_match(texts, _ASCII)
-    others = tf.strings.lower(texts) if lowercase else texts
-    return _where(~plain, functools.partial(_normalize_unicode, lowercase=lowercase), texts, others)
-
-
-def _normalize_unicode(texts: tf.Tensor, lowercase: bool) -> tf.Tensor:
-    texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
-    texts = tf.strings.regex_replace(texts, UNSEEN, "")
-    texts = _where(_contains(texts, NEEDS_JOINING), functools.partial(_replace, steps=JOIN), texts, texts)
-    # TensorFlow's `lower` for UTF-8 takes a NUL for the end of the text.
-    texts = tf.strings.regex_replace(texts, r"\x00", " ")
-    texts = tf.strings.unicode_encode(nfkc(tf.strings.unicode_decode(texts, "UTF-8")), "UTF-8")
-    return tf.strings.lower(texts, encoding="utf-8") if lowercase else texts
-
-
 def tokenize(texts: tf.Tensor, max_tokens: int, lowercase: bool = True) -> tf.RaggedTensor:
     """Cuts texts into words, numbers and symbols; punctuation separates and is dropped.
 
@@ -69,14 +41,30 @@ def tokenize(texts: tf.Tensor, max_tokens: int, lowercase: bool = True) -> tf.Ra
     Returns:
         string [batch, (tokens)], ragged; an empty text is an empty row.
     """
-    texts = tf.strings.substr(texts, 0, CHARACTERS_OF_A_TOKEN * max_tokens, unit="UTF8_CHAR")
-    texts = normalize(texts, lowercase)
+    most = CHARACTERS_OF_A_TOKEN * max_tokens
+    cut = functools.partial(tf.strings.substr, pos=0, len=most, unit="UTF8_CHAR")
+    texts = _where(tf.strings.length(texts) > most, cut, texts, texts)
     plain = tf.strings.regex_full_match(texts, _ASCII)
-    alone = functools.partial(_replace, steps=[ALONE])
-    texts = _where(~plain, alone, texts, _replace(texts, [ALONE_IN_ASCII]))
+    in_ascii = _replace(tf.strings.lower(texts) if lowercase else texts, [ALONE_IN_ASCII])
+    texts = _where(~plain, functools.partial(_normalize, lowercase=lowercase), texts, in_ascii)
     separated = _replace(texts, SEPARATE)
     numbers = functools.partial(_replace, steps=SEPARATE_NUMBERS)
     return tf.strings.split(_where(_contains(texts, HAS_NUMBERS), numbers, texts, separated))[:, :max_tokens]
+
+
+def _normalize(texts: tf.Tensor, lowercase: bool) -> tf.Tensor:
+    """Brings spellings of the same text together, and puts spaces around what is a token alone.
+
+    Invalid UTF-8 becomes U+FFFD instead of an error, characters that nobody sees go, what Unicode calls
+    compatible becomes one (NFKC: full-width forms, ligatures, a letter and its accent).
+    """
+    texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
+    texts = tf.strings.regex_replace(texts, UNSEEN, "")
+    texts = _where(_contains(texts, NEEDS_JOINING), functools.partial(_replace, steps=JOIN), texts, texts)
+    # TensorFlow's `lower` for UTF-8 takes a NUL for the end of the text.
+    texts = tf.strings.regex_replace(texts, r"\x00", " ")
+    texts = tf.strings.unicode_encode(nfkc(tf.strings.unicode_decode(texts, "UTF-8")), "UTF-8")
+    return _replace(tf.strings.lower(texts, encoding="utf-8") if lowercase else texts, [ALONE])
 
 
 def _replace(texts: tf.Tensor, steps: Sequence[tuple[str, str]]) -> tf.Tensor:

@@ -4,7 +4,7 @@ import unicodedata
 import pytest
 import tensorflow as tf
 
-from trainer.text import character_ngrams, normalize, text_features, tokenize
+from trainer.text import character_ngrams, text_features, tokenize
 from trainer.unicode import nfkc
 
 
@@ -76,15 +76,17 @@ def test_of_a_text_so_much_is_read_as_its_tokens_may_need() -> None:
     assert text_features(tf.constant([long]), 3, (3,)).row_lengths().numpy().tolist() == [1 + 192]
     ordinary = "word " * 5_000
     assert words(ordinary) == [["word"] * 100]
+    for broken in (b"\x80" * 10_000, b"\xff" * 10_000, b"\xe8\xaa" * 5_000, b"a" * 6_399 + b"\xe8\xaa\x9e"):
+        assert len(words(broken)[0]) >= 1
 
 
 def test_max_tokens_keeps_the_beginning() -> None:
     assert words("one two three", "one", max_tokens=2) == [["one", "two"], ["one"]]
 
 
-def test_normalize_changes_nothing_the_second_time() -> None:
-    once = normalize(tf.constant(["İstanbul \uff21\uff22\uff23 Straße\u200b", "ΑΣ"]))
-    assert normalize(once).numpy().tolist() == once.numpy().tolist()
+def test_tokens_of_tokens_are_the_same() -> None:
+    [once] = words("İstanbul \uff21\uff22\uff23 Straße\u200b ΑΣ 👩\u200d💻 3.5")
+    assert words(" ".join(once)) == [once]
 
 
 def test_character_ngrams_spell_each_token_between_brackets() -> None:
