@@ -8,9 +8,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 # What every component that reads examples stands on.
-READING = ("components/tables.py", "components/tfrecords.py")
-# What ingestion is: besides its own folder, what a label and a number are.
-INGESTION = ("components/example_gen", "trainer/features.py", "trainer/values.py")
+READING = ("components/tables.py", "components/tfrecords.py", "trainer/parts.py")
+# What ingestion is: besides its own folder, what a label and a number are, and which texts are the same.
+INGESTION = (
+    "components/example_gen",
+    "trainer/features.py",
+    "trainer/values.py",
+    "trainer/text_form.py",
+    "trainer/characters.py",
+)
+# What makes tokens of a text in a graph.
+TOKENS = ("trainer/characters.py", "trainer/text.py", "trainer/unicode.py")
 
 
 def code_fingerprint(*packages: str) -> str:

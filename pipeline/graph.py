@@ -33,10 +33,11 @@ from components.transform.component import Transform
 from pipeline import branches, tuning
 from pipeline.bulk import bulk_steps
 from pipeline.config import Config
-from pipeline.fingerprint import INGESTION, READING, code_fingerprint, files_fingerprint
+from pipeline.fingerprint import INGESTION, READING, TOKENS, code_fingerprint, files_fingerprint
 from pipeline.retraining.plan import Plan
 from trainer.errors import ConfigError
 from trainer.families import family_of
+from trainer.text_form import TextForm
 
 TRAIN, EVAL, TEST = "train", "eval", "test"
 
@@ -85,7 +86,12 @@ def components(
 
     # Rows into tf.Examples, one split each; rows that cannot be used into quarantine.
     data = config.data if config.data.pattern is None else config.data.of_span(plan.files)
-    example_gen = ExampleGen(data=data, code=code_fingerprint(*INGESTION), carry=plan.carry)
+    example_gen = ExampleGen(
+        data=data,
+        code=code_fingerprint(*INGESTION),
+        form=TextForm.of(spec, tuning.tried(config, "model.head")),
+        carry=plan.carry,
+    )
 
     # Too many of those, and the run ends here.
     row_gate = RowGate(
@@ -129,9 +135,7 @@ def components(
         spec=spec.narrowed(()),
         validation=config.validation.model_dump_json(),
         log=log_state(config.validation.serving_log),
-        code=code_fingerprint(
-            "components/data_gate", "components/tables.py", "trainer/text.py", "trainer/unicode.py"
-        ),
+        code=code_fingerprint("components/data_gate", "components/tables.py", *TOKENS),
         **previous,
     )
 

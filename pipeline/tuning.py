@@ -97,3 +97,9 @@ def check_objective(config: Config) -> None:
             f"[tuning] objective = {config.tuning.objective!r}: no metric that training measures on eval: "
             f"there are {', '.join(known)}"
         )
+
+
+def tried(config: Config, key: str) -> list[Any]:
+    """The values that a search may give `section.key`; none where it is not searched."""
+    found = config.tuning.space.get(key, ()) if config.tuning is not None else ()
+    return list(found)

@@ -7,6 +7,9 @@ import tensorflow as tf
 
 from trainer.encoders import TOKEN_TABLE, WEIGHT_TABLE
 
+# Ids whose vectors are in memory together: with 256 dimensions half a GB, and as much once more.
+AT_ONCE = 2**19
+
 
 class Bags:
     """What `trainer.encoders.WeightedSum` makes of padded ids, in time and memory of its tokens alone.
@@ -30,9 +33,37 @@ class Bags:
         """
         size = tf.shape(self._vectors, tf.int64)[0]
         once, _ = tf.unique(ids.indices[:, 0] * size + ids.values)
-        rows, tokens = once // size, once % size
+        # `tf.unique` keeps the order, so rows rise.
+        rows, tokens, count = once // size, once % size, ids.dense_shape[0]
+        sums = tf.cond(
+            tf.size(once) <= AT_ONCE,
+            lambda: self._sums(rows, tokens, count),
+            lambda: self._in_parts(rows, tokens, count),
+        )
+        return tf.ensure_shape(sums, [None, self._vectors.shape[1]])
+
+    def _sums(self, rows: tf.Tensor, tokens: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+        """Of `count` texts; rows and tokens are int64 [ids]."""
         vectors = tf.gather(self._vectors, tokens) * tf.gather(self._weights, tokens)
-        # `tf.unique` keeps the order, so rows rise; there is no sum for the empty texts at the end.
+        # There is no sum for the empty texts at the end.
         sums = tf.math.segment_sum(vectors, rows)
-        missing = ids.dense_shape[0] - tf.shape(sums, tf.int64)[0]
-        return tf.ensure_shape(tf.pad(sums, [[0, missing], [0, 0]]), [None, self._vectors.shape[1]])
+        return tf.pad(sums, [[0, count - tf.shape(sums, tf.int64)[0]], [0, 0]])
+
+    def _in_parts(self, rows: tf.Tensor, tokens: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+        """The same, as many whole texts at a time as have `AT_ONCE` ids; one at least."""
+        starts = tf.searchsorted(rows, tf.range(count + 1), out_type=tf.int64)
+        parts = tf.TensorArray(
+            tf.float32, 0, dynamic_size=True, infer_shape=False, element_shape=[None, self._vectors.shape[1]]
+        )
+
+        def part(first: tf.Tensor, parts: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+            fit = tf.searchsorted(starts, starts[first : first + 1] + AT_ONCE, "right", out_type=tf.int64)[0]
+            last = tf.maximum(first + 1, fit - 1)
+            ids = slice(starts[first], starts[last])
+            sums = self._sums(rows[ids] - first, tokens[ids], last - first)
+            return last, parts.write(parts.size(), sums)
+
+        zero = tf.zeros([], tf.int64)
+        return tf.while_loop(lambda first, _: first < count, part, (zero, parts), parallel_iterations=1)[
+            1
+        ].concat()

@@ -35,6 +35,9 @@ _EVAL_ROWS = 1_024
 # With 256 dimensions half a GB: one long text pads all of its batch.
 _EVAL_TOKENS = 2**19
 _XLA_MULTIPLE = 8
+# Ids of a token and its n-grams of one length, which few words are longer than: texts with more ids are no
+# sentences, and one alone would pad its whole batch.
+_IDS_OF_A_TOKEN = 11
 # Where the rows of a batch cost more: 64 texts of 100 word pieces are 5 GB in a BERT of 12 layers.
 _EVAL_ROWS_PRETRAINED = 64
 
@@ -151,7 +154,8 @@ def _train_on_ids(
     parts = workers.strategy().num_replicas_in_sync
     order = Order(draws(training.seed, training.epochs, 2))
     multiple = _XLA_MULTIPLE if training.compiled else 1
-    count = steps(survey.lengths, training.batch_size, parts, multiple, training.tokens_per_batch)
+    tokens = training.tokens_per_batch or bound_of(spec, survey)
+    count = steps(survey.lengths, training.batch_size, parts, multiple, tokens)
     train = make_dataset(
         pools["train"],
         training.batch_size,
@@ -159,7 +163,7 @@ def _train_on_ids(
         parts=parts,
         cache=True,
         multiple=multiple,
-        tokens=training.tokens_per_batch,
+        tokens=tokens,
         all_epochs=parts == 1,
     )
     if parts == 1:
@@ -175,6 +179,14 @@ def _train_on_ids(
     served.set_weights(model.get_weights())
     log.details |= finish(served, *scored(served, batches.held_out), spec)
     return served, log
+
+
+def bound_of(spec: Spec, survey: Survey) -> int | None:
+    """Padded ids of both texts in a batch at most, where a text is longer than ordinary ones can be."""
+    config = narrow(spec.model, PairModel)
+    ordinary = config.max_tokens * (1 + (_IDS_OF_A_TOKEN - 1) * max(1, len(config.ngrams)))
+    longest = max(int(pool.max()) for pool in survey.lengths)
+    return 2 * narrow(spec.training, Training).batch_size * ordinary if longest > ordinary else None
 
 
 def _train(

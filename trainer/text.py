@@ -1,8 +1,7 @@
 """From text to tokens, in TensorFlow ops alone.
 
 The same functions run inside the `preprocessing_fn` of TF Transform and inside the exported serving graph, so
-nothing here may need Python or a library at run time. RE2, which stands behind `tf.strings.regex_replace`,
-knows Unicode classes and scripts.
+nothing here may need Python or a library at run time. `trainer.characters` has the patterns.
 """
 
 from __future__ import annotations
@@ -12,81 +11,71 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
+from trainer.characters import (
+    ALONE,
+    ALONE_IN_ASCII,
+    CHARACTERS_OF_A_TOKEN,
+    HAS_NUMBERS,
+    JOIN,
+    NEEDS_JOINING,
+    SEPARATE,
+    SEPARATE_NUMBERS,
+    UNSEEN,
+)
 from trainer.unicode import nfkc
 
-# Scripts written without spaces between words: each character, with the marks that belong to it, is a token.
-# U+30FC, the long-vowel sign, belongs to no script but never stands alone.
-_UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}][\p{M}ー]*"
-# Symbols carry meaning (currencies, signs of arithmetic, emoji) where punctuation hardly does.
-_ALONE = rf"({_UNSPACED}|\p{{S}})"
-# A dot or comma between digits belongs to the number: 3.5 and 1,000 are one token each. RE2 cannot look
-# ahead, so these two are hidden behind characters of the private use area while punctuation is taken out.
-_HIDDEN_DOT, _HIDDEN_COMMA = "\ue000", "\ue001"
-# Nor is a space, but it already is what these are replaced by, and each replacement costs.
-_NOT_KEPT = r"[^\p{L}\p{M}\p{N}\p{S} ]+"
-_NEITHER_KEPT_NOR_HIDDEN = rf"[^\p{{L}}\p{{M}}\p{{N}}\p{{S}} {_HIDDEN_DOT}{_HIDDEN_COMMA}]+"
-_WITH_SEPARATOR = r"(?s).*\p{N}[.,]\p{N}.*"
 _ASCII = r"[\x00-\x7F]*"
-
-# Characters without width: soft hyphen, zero-width space, word joiner, byte-order mark. The joiners U+200C
-# and U+200D stay out of the list, because they change letters in Persian and Hindi.
-_NO_WIDTH = r"[\x{00AD}\x{200B}\x{2060}\x{FEFF}]"
-
-
-def normalize(texts: tf.Tensor, lowercase: bool = True) -> tf.Tensor:
-    """Brings spellings of the same text together.
-
-    Invalid UTF-8 becomes U+FFFD instead of an error, characters without width go, what Unicode calls
-    compatible becomes one (NFKC: full-width forms, ligatures, a letter and its accent).
-
-    Args:
-        texts: string [batch], UTF-8.
-        lowercase: whether upper case becomes lower case, in all scripts.
-
-    Returns:
-        string [batch], valid UTF-8.
-    """
-    plain = tf.strings.regex_full_match(texts, _ASCII)
-    others = tf.strings.lower(texts) if lowercase else texts
-    return _where(~plain, functools.partial(_normalize_unicode, lowercase=lowercase), texts, others)
-
-
-def _normalize_unicode(texts: tf.Tensor, lowercase: bool) -> tf.Tensor:
-    texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
-    texts = tf.strings.regex_replace(texts, _NO_WIDTH, "")
-    # TensorFlow's `lower` for UTF-8 takes a NUL for the end of the text.
-    texts = tf.strings.regex_replace(texts, r"\x00", " ")
-    texts = tf.strings.unicode_encode(nfkc(tf.strings.unicode_decode(texts, "UTF-8")), "UTF-8")
-    return tf.strings.lower(texts, encoding="utf-8") if lowercase else texts
 
 
 def tokenize(texts: tf.Tensor, max_tokens: int, lowercase: bool = True) -> tf.RaggedTensor:
     """Cuts texts into words, numbers and symbols; punctuation separates and is dropped.
 
+    What a reader takes for one symbol is one token: a flag, an emoji with its skin tone, a family.
+
     Args:
-        texts: string [batch], UTF-8; invalid bytes become U+FFFD.
+        texts: string [batch], UTF-8; invalid bytes become U+FFFD. Of each the first 64 characters a token
+            are read.
         max_tokens: tokens kept of each text, from its beginning.
         lowercase: whether upper and lower case are one.
 
     Returns:
         string [batch, (tokens)], ragged; an empty text is an empty row.
     """
-    texts = tf.strings.regex_replace(normalize(texts, lowercase), _ALONE, r" \1 ")
-    has_numbers = tf.strings.regex_full_match(texts, _WITH_SEPARATOR)
-    separated = tf.strings.regex_replace(texts, _NOT_KEPT, " ")
-    return tf.strings.split(_where(has_numbers, _separate_numbers, texts, separated))[:, :max_tokens]
+    most = CHARACTERS_OF_A_TOKEN * max_tokens
+    cut = functools.partial(tf.strings.substr, pos=0, len=most, unit="UTF8_CHAR")
+    texts = _where(tf.strings.length(texts) > most, cut, texts, texts)
+    plain = tf.strings.regex_full_match(texts, _ASCII)
+    in_ascii = _replace(tf.strings.lower(texts) if lowercase else texts, [ALONE_IN_ASCII])
+    texts = _where(~plain, functools.partial(_normalize, lowercase=lowercase), texts, in_ascii)
+    separated = _replace(texts, SEPARATE)
+    numbers = functools.partial(_replace, steps=SEPARATE_NUMBERS)
+    return tf.strings.split(_where(_contains(texts, HAS_NUMBERS), numbers, texts, separated))[:, :max_tokens]
 
 
-def _separate_numbers(texts: tf.Tensor) -> tf.Tensor:
-    """Takes punctuation out, but for dots and commas between digits."""
-    texts = tf.strings.regex_replace(texts, f"[{_HIDDEN_DOT}{_HIDDEN_COMMA}]", " ")
-    for sign, hidden in ((r"\.", _HIDDEN_DOT), (",", _HIDDEN_COMMA)):
-        # Matches do not overlap, so 1.2.3 takes two rounds.
-        for _ in range(2):
-            texts = tf.strings.regex_replace(texts, rf"(\p{{N}}){sign}(\p{{N}})", rf"\1{hidden}\2")
-    texts = tf.strings.regex_replace(texts, _NEITHER_KEPT_NOR_HIDDEN, " ")
-    texts = tf.strings.regex_replace(texts, _HIDDEN_DOT, ".")
-    return tf.strings.regex_replace(texts, _HIDDEN_COMMA, ",")
+def _normalize(texts: tf.Tensor, lowercase: bool) -> tf.Tensor:
+    """Brings spellings of the same text together, and puts spaces around what is a token alone.
+
+    Invalid UTF-8 becomes U+FFFD instead of an error, characters that nobody sees go, what Unicode calls
+    compatible becomes one (NFKC: full-width forms, ligatures, a letter and its accent).
+    """
+    texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
+    texts = tf.strings.regex_replace(texts, UNSEEN, "")
+    texts = _where(_contains(texts, NEEDS_JOINING), functools.partial(_replace, steps=JOIN), texts, texts)
+    # TensorFlow's `lower` for UTF-8 takes a NUL for the end of the text.
+    texts = tf.strings.regex_replace(texts, r"\x00", " ")
+    texts = tf.strings.unicode_encode(nfkc(tf.strings.unicode_decode(texts, "UTF-8")), "UTF-8")
+    return _replace(tf.strings.lower(texts, encoding="utf-8") if lowercase else texts, [ALONE])
+
+
+def _replace(texts: tf.Tensor, steps: Sequence[tuple[str, str]]) -> tf.Tensor:
+    """Every pattern's replacement, one after the other."""
+    for pattern, replacement in steps:
+        texts = tf.strings.regex_replace(texts, pattern, replacement)
+    return texts
+
+
+def _contains(texts: tf.Tensor, pattern: str) -> tf.Tensor:
+    return tf.strings.regex_full_match(texts, f"(?s).*{pattern}.*")
 
 
 def _where(

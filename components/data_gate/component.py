@@ -17,7 +17,7 @@ from components.data_gate.gate import TRAIN, Gate
 from components.data_gate.sampling import sample_split
 from components.data_gate.verdict import Verdict
 from components.example_gen.config import Data
-from components.example_gen.counts import check_counts
+from components.example_gen.counts import COUNTS, check_counts
 from trainer.errors import DataRejected
 from trainer.spec import Spec
 
@@ -68,6 +68,8 @@ def DataGate(
         result.notes.append("drift: no data was accepted before, nothing to compare with")
     else:
         result.compared_with = {"drift": previous.uri}
+    with fileio.open(os.path.join(examples.uri, COUNTS)) as file:
+        gate.look_at_counts(json.loads(file.read()))
     splits = artifact_utils.decode_split_names(examples.split_names)
     for split in sorted(splits, key=lambda name: name != TRAIN):
         table, total = sample_split(examples, split, told.sample_rows)

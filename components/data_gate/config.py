@@ -21,8 +21,8 @@ Severity = Literal["reject", "warn", "ignore"]
 REJECT, WARN, IGNORE = "reject", "warn", "ignore"
 
 # What is looked at.
-ANOMALIES, DRIFT, SKEW, SPLITS = "anomalies", "drift", "skew", "splits"
-SUBJECTS = (ANOMALIES, DRIFT, SKEW, SPLITS)
+ANOMALIES, DRIFT, SKEW, SPLITS, LEAKS = "anomalies", "drift", "skew", "splits", "leaks"
+SUBJECTS = (ANOMALIES, DRIFT, SKEW, SPLITS, LEAKS)
 FEATURES = (TEXT_A, TEXT_B, VECTOR, LABEL)
 
 
@@ -43,6 +43,8 @@ class Limits(Section):
     )
     token_distribution: NonNegativeFloat = Field(0.1, description="divergence of common tokens, bits")
     numbers: NonNegativeFloat = Field(0.1, description="divergence of the worst column of a vector, bits")
+    shared_rows: NonNegativeFloat = Field(0.01, description="share of a split's rows that another split has")
+    shared_texts: NonNegativeFloat = Field(0.2, description="share of a split's texts that another split has")
 
 
 KINDS = tuple(Limits.model_fields)
@@ -55,6 +57,7 @@ class Validation(Section):
     drift: Severity = Field("reject", description="the data is unlike the data accepted before")
     skew: Severity = Field("warn", description="logged requests are unlike the training split")
     splits: Severity = Field("warn", description="eval or test are unlike the training split")
+    leaks: Severity = Field("warn", description="splits with files of their own share rows or texts")
     severity: dict[str, Severity] = Field(
         {}, description="exceptions by kind and feature, for example { 'drift:text_a' = 'warn' }"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from typing import Any
 
 import pyarrow as pa
 import tensorflow_data_validation as tfdv
@@ -15,6 +16,7 @@ from components.data_gate import anomalies
 from components.data_gate.compare import compare
 from components.data_gate.config import DRIFT, SKEW, SPLITS, Validation
 from components.data_gate.derive import Derived, derive
+from components.data_gate.leaks import leaks
 from components.data_gate.profile import Profile
 from components.data_gate.requests import read_requests
 from components.data_gate.verdict import LOG, Verdict
@@ -71,6 +73,10 @@ class Gate:
         if {TEXT_A, VECTOR} & set(requests.table.column_names):
             found = check_requests(requests.table, schema)
             self._verdict.add_anomalies(self._validation, LOG, found, SKEW)
+
+    def look_at_counts(self, counts: dict[str, Any]) -> None:
+        """What the splits have in common, by what ingestion has counted."""
+        self._verdict.add_leaks(self._validation, leaks(counts, texts=self._spec.vector is None))
 
     def save(self, folder: str) -> None:
         """Writes the profiles that later data is compared with."""

@@ -8,7 +8,18 @@ from typing import Any
 
 from components.data_gate.anomalies import Anomaly
 from components.data_gate.compare import Measured
-from components.data_gate.config import ANOMALIES, DRIFT, IGNORE, REJECT, SKEW, SPLITS, WARN, Validation
+from components.data_gate.config import (
+    ANOMALIES,
+    DRIFT,
+    IGNORE,
+    LEAKS,
+    REJECT,
+    SKEW,
+    SPLITS,
+    WARN,
+    Validation,
+)
+from components.data_gate.leaks import Leak
 
 # Findings that an error tells in full.
 _TOLD = 6
@@ -48,7 +59,7 @@ class Check:
     @property
     def sentence(self) -> str:
         """Split, feature, measure, value and what is allowed."""
-        if self.value is None or self.limit is None or self.chance is None:
+        if self.value is None or self.limit is None or self.chance is None or self.subject == LEAKS:
             return f"{self.split}, feature {self.feature!r}: {self.detail}" if self.feature else self.detail
         return (
             f"{self.split}, feature {self.feature!r}: {self.kind} {self.value:.3g} against "
@@ -86,6 +97,19 @@ class Verdict:
             numbers = round(one.value, 6), limit, round(one.chance, 6)
             self.checks.append(Check(*place, severity, found, one.detail, *numbers))
 
+    def add_leaks(self, validation: Validation, leaks: Iterable[Leak]) -> None:
+        """What splits share; of two that share rows nothing more is said of their texts."""
+        told: set[tuple[str, str]] = set()
+        for leak in leaks:
+            severity = validation.severity_of(LEAKS, "", leak.kind)
+            limit = float(getattr(validation.limits, leak.kind))
+            found = severity != IGNORE and leak.share > limit and leak.splits not in told
+            told |= {leak.splits} if found else set()
+            place = LEAKS, leak.splits[1], "", leak.kind
+            self.checks.append(
+                Check(*place, severity, found, leak.sentence(limit), round(leak.share, 6), limit, 0.0)
+            )
+
     def found(self, severity: str) -> list[Check]:
         """What was found wanting, the worst first."""
         found = [check for check in self.checks if check.found and check.severity == severity]
@@ -101,8 +125,11 @@ class Verdict:
         """One line that says all that the run is rejected for, or None."""
         found = self.found(REJECT)
         anomalies = [check.sentence for check in found if check.subject == ANOMALIES]
-        changes = [check for check in found if check.subject != ANOMALIES]
+        leaks = [check.sentence for check in found if check.subject == LEAKS]
+        changes = [check for check in found if check.subject not in (ANOMALIES, LEAKS)]
         parts = []
+        if leaks:
+            parts.append(f"the splits are not apart: {'; '.join(leaks)}")
         if anomalies:
             parts.append(
                 f"the data does not fit its schema: {'; '.join(anomalies)}: "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,8 +11,10 @@ import numpy as np
 
 from components.example_gen.batch import Batch, Fault, Reason
 from components.example_gen.config import Data, Vector
+from components.example_gen.keys import hashes
 from components.example_gen.labels import check_labels, floats
 from trainer.features import LABEL, TEXT_A, TEXT_B, VECTOR
+from trainer.text_form import TextForm
 from trainer.values import number_or_bool, show
 
 
@@ -44,13 +45,13 @@ class Rows:
             None if self.label is None else self.label[at],
         )
 
-    def keys(self) -> np.ndarray:
-        """uint64 [rows, 2]: hashes of the texts, or twice of the vector; equal ones belong together."""
+    def keys(self, form: TextForm) -> np.ndarray:
+        """uint64 [rows, 2]: hashes of the texts' forms, or twice of the vector; equal ones are one text."""
         if self.vector is not None:
-            found = np.array([_hash(row.tobytes()) for row in self.vector], np.uint64)
+            # Adding 0 makes the two zeros of a float one.
+            found = hashes(row.tobytes() for row in self.vector + np.float32(0))
             return np.stack([found, found], axis=1)
-        texts = (self.text_a or [], self.text_b or [])
-        return np.stack([np.array([_hash(text) for text in part], np.uint64) for part in texts], axis=1)
+        return np.stack([hashes(form.forms(part or [])) for part in (self.text_a, self.text_b)], axis=1)
 
 
 def check(batch: Batch, data: Data) -> tuple[Rows, dict[int, Fault]]:
@@ -68,10 +69,6 @@ def check(batch: Batch, data: Data) -> tuple[Rows, dict[int, Fault]]:
     usable = np.ones(len(batch.positions), bool)
     usable[list(faults)] = False
     return found.take(usable), faults
-
-
-def _hash(content: bytes) -> int:
-    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
 
 
 def check_texts(values: Sequence[Any], column: str, data: Data, faults: dict[int, Fault]) -> list[bytes]:

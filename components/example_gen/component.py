@@ -16,6 +16,7 @@ from components.example_gen.config import SPLITS, Data
 from components.example_gen.executor import Executor
 from components.example_gen.places import for_pattern
 from components.example_gen.spans import Carry
+from trainer.text_form import TextForm
 
 
 class ExampleGen(FileBasedExampleGen):
@@ -23,9 +24,9 @@ class ExampleGen(FileBasedExampleGen):
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
 
-    def __init__(self, data: Data, code: str, carry: Carry | None = None) -> None:
+    def __init__(self, data: Data, code: str, form: TextForm, carry: Carry | None = None) -> None:
         """Args: `data`, the section of the configuration, its files those of one span where `carry` says so;
-        `code`, the fingerprint of our source.
+        `code`, the fingerprint of our source; `form`, how the model reads texts.
         """
         # TFX knows one pattern a source. The executor reads all of them.
         files = data.files()
@@ -40,7 +41,10 @@ class ExampleGen(FileBasedExampleGen):
         # A new schema makes no new examples.
         rows = data.model_dump(mode="json", exclude={"schema_file", "schema_text"})
         told = None if carry is None else asdict(carry)
-        text = json.dumps({"data": rows, "code": code, "changed": changed, "carry": told}, sort_keys=True)
+        seen = form.model_dump()
+        text = json.dumps(
+            {"data": rows, "code": code, "changed": changed, "carry": told, "form": seen}, sort_keys=True
+        )
         config = example_gen_pb2.CustomConfig()
         config.custom_config.Pack(wrappers_pb2.StringValue(value=text))
         super().__init__(

@@ -26,14 +26,17 @@ _LONGEST_DETAIL = 120
 
 
 def merge(parts: Iterable[dict[str, Any]], facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The counts of all items together, and what is known of the files: see `doubts.source_facts`."""
+    """The counts of all items together, and what is known of the files: see `doubts.source_facts`.
+
+    `shared` of a part is what splits with files of their own have in common.
+    """
     sources: dict[str, Counter[str]] = {}
     labels: dict[str, Seen] = {}
-    shared: dict[str, int] = {}
+    shared: dict[str, Any] = {}
     doubts = Doubts()
     for part in parts:
         doubts.merge(part["doubts"])
-        shared |= part["shared_texts"]
+        shared |= part["shared"]
         for source, counts in part["sources"].items():
             sources.setdefault(source, Counter()).update(counts)
         for source, seen in part["labels"].items():
@@ -41,7 +44,8 @@ def merge(parts: Iterable[dict[str, Any]], facts: Mapping[str, Any]) -> dict[str
     return {
         "sources": {source: dict(counts) for source, counts in sources.items()},
         "labels": {source: seen.to_json() for source, seen in labels.items()},
-        "shared_texts": shared,
+        "shared_texts": {},
+        **shared,
         "dialects": facts["dialects"],
         "remarks": [*facts["remarks"], *doubts.sentences()],
     }

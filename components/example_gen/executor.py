@@ -33,6 +33,7 @@ from components.example_gen.spans import FILES, Carry
 from components.tfrecords import open_writer
 from trainer.errors import DataRejected
 from trainer.features import LABEL, TEXT_A, TEXT_B, VECTOR
+from trainer.text_form import TextForm
 
 # TFX reads whatever is in the folder of a split, so files grow elsewhere.
 _UNFINISHED = ".unfinished"
@@ -56,24 +57,33 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             examples.span = carry.span
             examples.set_string_custom_property(FILES, carry.fingerprint)
         with self._make_beam_pipeline() as pipeline:
-            _ = pipeline | write_examples(data, examples.uri, carry)
+            _ = pipeline | write_examples(data, examples.uri, form_of(exec_properties), carry)
         fileio.rmtree(os.path.join(examples.uri, _UNFINISHED))
 
 
-def write_examples(data: Data, uri: str, carry: Carry | None = None) -> beam.PTransform:
+def write_examples(
+    data: Data, uri: str, form: TextForm | None = None, carry: Carry | None = None
+) -> beam.PTransform:
     """All files of the configuration to everything that the artifact at `uri` holds."""
     items = plan(data, data.files())
-    return _WriteExamples(data, uri, items, carry, source_facts(data, items))
+    return _WriteExamples(data, uri, items, form or TextForm(), carry, source_facts(data, items))
 
 
 class _WriteExamples(beam.PTransform):
     def __init__(
-        self, data: Data, uri: str, items: list[Item], carry: Carry | None, facts: dict[str, Any]
+        self,
+        data: Data,
+        uri: str,
+        items: list[Item],
+        form: TextForm,
+        carry: Carry | None,
+        facts: dict[str, Any],
     ) -> None:
         super().__init__()
         self._data = data
         self._uri = uri
         self._items = items
+        self._form = form
         self._carry = carry
         self._facts = facts
 
@@ -83,18 +93,18 @@ class _WriteExamples(beam.PTransform):
         return (
             pipeline
             | "Items" >> beam.Create(self._items)
-            | "Digest" >> beam.Map(digest, self._data)
+            | "Digest" >> beam.Map(digest, self._data, self._form)
             # Where a row goes can depend on all others: one worker decides.
             | "AllDigests" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
-            | "Decide" >> beam.FlatMap(decide, self._data, self._carry, self._uri)
+            | "Decide" >> beam.FlatMap(decide, self._data, self._form, self._carry, self._uri)
             | "Spread" >> beam.Reshuffle()
-            | "Write" >> beam.Map(_write, self._data, self._uri, len(self._items))
+            | "Write" >> beam.Map(_write, self._data, self._form, self._uri, len(self._items))
             | "AllCounts" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
             | "WriteCounts" >> beam.Map(_write_counts, os.path.join(self._uri, COUNTS), self._facts)
         )
 
 
-def _write(order: Order, data: Data, uri: str, items: int) -> dict[str, Any]:
+def _write(order: Order, data: Data, form: TextForm, uri: str, items: int) -> dict[str, Any]:
     """Writes an item's part of every split and of the quarantine; its counts."""
     source = order.item.source
     name = f"{order.item.number:05d}-of-{items:05d}"
@@ -107,7 +117,7 @@ def _write(order: Order, data: Data, uri: str, items: int) -> dict[str, Any]:
     with ExitStack() as stack:
         writers = {split: stack.enter_context(open_writer(unfinished[path])) for split, path in paths.items()}
         quarantine = stack.enter_context(fileio.open(unfinished[aside], "w"))
-        for kept, lines in _batches(order, data, counts, doubts):
+        for kept, lines in _batches(order, data, form, counts, doubts):
             for split, rows in kept.items():
                 for example in encode(rows, data):
                     writers[split].write(example)
@@ -118,13 +128,13 @@ def _write(order: Order, data: Data, uri: str, items: int) -> dict[str, Any]:
     return {
         "sources": {source: dict(counts)},
         "labels": {source: order.seen.to_json()},
-        "shared_texts": order.shared_texts,
+        "shared": order.shared,
         "doubts": doubts.to_json(),
     }
 
 
 def _batches(
-    order: Order, data: Data, counts: Counter[str], doubts: Doubts
+    order: Order, data: Data, form: TextForm, counts: Counter[str], doubts: Doubts
 ) -> Iterator[tuple[dict[str, Rows], list[str]]]:
     """The rows of each batch by split, and the lines of its quarantine."""
     places = np.frombuffer(order.places, np.uint8)
@@ -140,7 +150,8 @@ def _batches(
             counts[READ] += len(batch.positions)
             usable = [at for at in range(len(batch.positions)) if at not in faults]
             for at in np.flatnonzero(mine >= len(SPLITS)):
-                faults[usable[at]] = Fault(*misplaced(int(mine[at]), data))
+                row = rows.take(np.arange(len(rows)) == at)
+                faults[usable[at]] = Fault(*misplaced(int(mine[at]), row, data, form))
             counts.update(fault.reason.value for fault in faults.values())
             kept = {split: rows.take(mine == at) for at, split in enumerate(SPLITS) if (mine == at).any()}
             counts.update({KEPT + split: len(part) for split, part in kept.items()})
@@ -184,6 +195,11 @@ def _lists(values: pa.Array, length: int) -> pa.ListArray:
 def data_of(exec_properties: dict[str, Any]) -> Data:
     """The `[data]` section that the component was built with."""
     return Data.model_validate(_told(exec_properties)["data"])
+
+
+def form_of(exec_properties: dict[str, Any]) -> TextForm:
+    """How the model reads texts."""
+    return TextForm.model_validate(_told(exec_properties)["form"])
 
 
 def carry_of(exec_properties: dict[str, Any]) -> Carry | None:

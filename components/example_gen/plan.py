@@ -14,16 +14,19 @@ from pathlib import Path
 import numpy as np
 
 from components.example_gen.batch import Reason
-from components.example_gen.check import check
+from components.example_gen.check import SHOWN, Rows, check
 from components.example_gen.config import SPLITS, Data, Split
+from components.example_gen.keys import NOTHING, pair_keys
 from components.example_gen.labels import Seen, check_negative
 from components.example_gen.reader import PIECE_BYTES, Piece, pieces, read
 from components.example_gen.spans import Carry
 from components.example_gen.splits import JOINS, assign, conflicts, shared
 from components.example_gen.texts import Texts
+from trainer.features import TEXT_A, TEXT_B
+from trainer.text_form import TextForm
 
 # In place of a split.
-CONFLICTS = JOINS + 1
+CONFLICTS, NO_TOKEN = JOINS + 1, JOINS + 2
 
 
 @dataclass(frozen=True)
@@ -57,10 +60,10 @@ class Order:
     lines_before: tuple[int, ...]
     """what to add to the positions of each piece"""
     places: bytes
-    """uint8 [usable rows]: places in SPLITS, or JOINS, or CONFLICTS"""
+    """uint8 [usable rows]: places in SPLITS, or JOINS, CONFLICTS or NO_TOKEN"""
     seen: Seen
-    shared_texts: dict[str, int] = field(default_factory=dict)
-    """of the whole artifact; in one order only"""
+    shared: dict[str, dict[str, int]] = field(default_factory=dict)
+    """what the splits of the whole artifact have in common; in one order only"""
 
 
 def plan(data: Data, files: dict[str, list[Path]]) -> list[Item]:
@@ -80,7 +83,7 @@ def plan(data: Data, files: dict[str, list[Path]]) -> list[Item]:
     return items
 
 
-def digest(item: Item, data: Data) -> Digest:
+def digest(item: Item, data: Data, form: TextForm) -> Digest:
     """Reads an item for the keys and labels of its usable rows."""
     seen = Seen()
     lines, keys, labels = [], [np.zeros((0, 2), np.uint64)], [np.zeros(0, np.float32)]
@@ -88,7 +91,7 @@ def digest(item: Item, data: Data) -> Digest:
         last = 0
         for batch in read(piece, data):
             rows, faults = check(batch, data)
-            keys.append(rows.keys())
+            keys.append(rows.keys(form))
             if rows.label is not None:
                 labels.append(rows.label.astype(np.float32))
             if data.label is not None:
@@ -107,35 +110,42 @@ def _line_ends(piece: Piece, last: int) -> int:
         return file.read(piece.end - piece.start).count(b"\n")
 
 
-def decide(digests: list[Digest], data: Data, carry: Carry | None = None, uri: str = "") -> Iterator[Order]:
+def decide(
+    digests: list[Digest], data: Data, form: TextForm, carry: Carry | None = None, uri: str = ""
+) -> Iterator[Order]:
     """Where each row of each item goes; of a span, the artifact at `uri` gets the texts and their splits.
 
     Raises:
       DataRejected: labels name what means 1, and it is not certain what means 0.
     """
-    if data.label is not None:
-        seen = Seen()
-        for digest in digests:
-            seen.add(digest.seen)
-        check_negative(seen, data.label)
+    _check_labels(digests, data)
     digests = sorted(digests, key=lambda digest: digest.item.number)
     sources = list(dict.fromkeys(digest.item.source for digest in digests))
     texts: dict[str, np.ndarray] = {}
+    rows_of: dict[str, np.ndarray] = {}
     orders: list[Order] = []
     for source in sources:
         mine = [digest for digest in digests if digest.item.source == source]
         keys = np.frombuffer(b"".join(digest.keys for digest in mine), np.uint64).reshape(-1, 2)
         labels = np.frombuffer(b"".join(digest.labels for digest in mine), np.float32)
+        earlier = Texts.load(carry, form) if carry is not None else Texts.none()
+        places = np.full(len(keys), NO_TOKEN, np.uint8)
+        seen = (keys != NOTHING).all(axis=1)
+        # Without a copy where all are seen, which is the rule.
+        known = keys if seen.all() else keys[seen]
+        pairs = pair_keys(known, form.symmetric)
         if source in SPLITS:
-            places = np.full(len(keys), SPLITS.index(source), np.uint8)
-            texts[source] = np.unique(keys)
+            wanted = np.full(len(known), SPLITS.index(source), np.uint8)
         else:
-            earlier = Texts.load(carry.earlier) if carry is not None else Texts.none()
-            places = assign(keys, data.split or Split(), earlier).copy()
+            wanted = assign(known, data.split or Split(), earlier).copy()
         if _has_conflicts(data):
-            places[conflicts(keys, labels)] = CONFLICTS
+            wanted[conflicts(pairs, labels[seen])] = CONFLICTS
+        places[seen] = wanted
+        if source in SPLITS:
+            kept = wanted < len(SPLITS)
+            texts[source], rows_of[source] = np.unique(known[kept]), np.unique(pairs[kept])
         if carry is not None:
-            earlier.with_span(keys, places, carry).save(uri)
+            earlier.with_span(keys, places, carry).save(uri, form)
         before: Counter[Path] = Counter()
         at = 0
         for digest in mine:
@@ -147,8 +157,25 @@ def decide(digests: list[Digest], data: Data, carry: Carry | None = None, uri: s
             orders.append(Order(digest.item, tuple(offsets), places[at : at + rows].tobytes(), digest.seen))
             at += rows
     if texts:
-        orders[0] = replace(orders[0], shared_texts=shared(texts))
+        facts = {
+            f"{kind}_{name}": counted
+            for name, hashes in (("texts", texts), ("rows", rows_of))
+            for kind, counted in (("shared", shared(hashes)), ("different", _sizes(hashes)))
+        }
+        orders[0] = replace(orders[0], shared=facts)
     yield from orders
+
+
+def _sizes(hashes: dict[str, np.ndarray]) -> dict[str, int]:
+    return {split: len(found) for split, found in hashes.items()}
+
+
+def _check_labels(digests: list[Digest], data: Data) -> None:
+    if data.label is not None:
+        seen = Seen()
+        for digest in digests:
+            seen.add(digest.seen)
+        check_negative(seen, data.label)
 
 
 def _has_conflicts(data: Data) -> bool:
@@ -162,9 +189,16 @@ def _has_conflicts(data: Data) -> bool:
     )
 
 
-def misplaced(place: int, data: Data) -> tuple[Reason, str]:
-    """Reason and detail for a usable row that goes to no split."""
+def misplaced(place: int, row: Rows, data: Data, form: TextForm) -> tuple[Reason, str]:
+    """Reason and detail for a usable row, one alone, that goes to no split."""
     if place == JOINS:
         return Reason.JOINS_SPLITS, "its texts stand in two splits already"
+    if place == NO_TOKEN:
+        text, key = (row.text_a, TEXT_A) if form.forms(row.text_a or []) == [b""] else (row.text_b, TEXT_B)
+        # Nobody would see most of what it has.
+        shown = ascii((text or [b""])[0].decode()[:SHOWN])
+        return Reason.EMPTY_TEXT, f"column {data.wanted[key]!r}: {shown} has no word, number or symbol"
     column = data.label.column if data.label is not None else ""
-    return Reason.CONFLICTING_LABEL, f"column {column!r}: the same pair came before with another label"
+    read = "as the model reads it" + (", or turned round" if form.symmetric else "")
+    said = f"column {column!r}: the same pair came before with another label, {read}"
+    return Reason.CONFLICTING_LABEL, said

@@ -7,7 +7,7 @@ import os
 import re
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
@@ -82,6 +82,8 @@ class Carry:
     """texts that were seen last in a span before this one are forgotten"""
     earlier: str
     """the artifact of the span that was accepted before, or nothing"""
+    spans: dict[str, int] = field(default_factory=dict)
+    """artifacts of the spans whose texts are remembered, each with its number"""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """One source into splits, without leaks: no text stands in two of them.
 
-A pair split at random leaks, because the same question then stands in train and test.
+A pair split at random leaks, because the same question then stands in train and test. Texts are known here by
+the hashes of their forms (`trainer.text_form`): what the model cannot tell apart is one text.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from components.example_gen.config import SPLITS, Split
+from components.example_gen.keys import mix
 from components.example_gen.texts import Texts
 
 # In place of a split: the texts of the row stand in two.
@@ -31,7 +33,7 @@ def assign(keys: np.ndarray, split: Split, earlier: Texts | None = None) -> np.n
     places = places.reshape(-1, 2).astype(np.int64 if len(distinct) > 2**31 else np.int32)
     bounds = np.cumsum([getattr(split, name) for name in SPLITS])
     # The hash, hashed again: keys that stand together must not fall together.
-    wishes = np.searchsorted(bounds, _mix(distinct) % np.uint64(bounds[-1]), side="right").astype(np.uint8)
+    wishes = np.searchsorted(bounds, mix(distinct) % np.uint64(bounds[-1]), side="right").astype(np.uint8)
     if split.groups == "whole":
         return _by_groups(places, wishes)
     seen = np.full(len(distinct), _NOWHERE, np.uint8)
@@ -74,25 +76,16 @@ def _by_groups(places: np.ndarray, wishes: np.ndarray) -> np.ndarray:
     return wishes[a[first]][groups]
 
 
-def _mix(keys: np.ndarray) -> np.ndarray:
-    """The finalizer of SplitMix64 (Steele, Lea and Flood 2014, figure 14), uint64 to uint64."""
-    mixed = keys.astype(np.uint64)
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
-    return mixed ^ (mixed >> np.uint64(31))
-
-
-def conflicts(keys: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """True for rows whose two texts came before with another label: bool [rows].
+def conflicts(pairs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """True for rows whose pair came before with another label: bool [rows].
 
     Args:
-      keys: uint64 [rows, 2].
+      pairs: uint64 [rows], of `pair_keys`.
       labels: float [rows].
     """
-    found = np.zeros(len(keys), bool)
-    pairs = _mix(keys[:, 0]) + keys[:, 1]
+    found = np.zeros(len(pairs), bool)
     order = np.argsort(pairs, kind="stable")
-    again = np.zeros(len(keys), bool)
+    again = np.zeros(len(pairs), bool)
     again[1:] = pairs[order[1:]] == pairs[order[:-1]]
     if not again.any():
         return found
@@ -104,15 +97,15 @@ def conflicts(keys: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return found
 
 
-def shared(texts: dict[str, np.ndarray]) -> dict[str, int]:
-    """How many texts stand in two splits at once, for each two: `train and test` to a number.
+def shared(hashes_of: dict[str, np.ndarray]) -> dict[str, int]:
+    """How many texts, or pairs, stand in two splits at once, for each two: `train and test` to a number.
 
     Args:
-      texts: Split to the hashes of its texts, each once and in order, uint64 [texts].
+      hashes_of: Split to the hashes of its texts or pairs, each once and in order, uint64 [n].
     """
-    names = [name for name in SPLITS if name in texts]
+    names = [name for name in SPLITS if name in hashes_of]
     return {
-        f"{one} and {other}": int(np.isin(texts[other], texts[one], assume_unique=True).sum())
+        f"{one} and {other}": int(np.isin(hashes_of[other], hashes_of[one], assume_unique=True).sum())
         for at, one in enumerate(names)
         for other in names[at + 1 :]
     }

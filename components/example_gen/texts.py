@@ -1,19 +1,29 @@
-"""Which split each text of earlier spans went to, so that it goes there again."""
+"""Which split each text of earlier spans went to, so that it goes there again.
+
+The file says of which form its hashes are. Where the model has come to read texts otherwise, those of the
+spans before are taken from their examples and hashed anew.
+"""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from tfx.dsl.io import fileio
 
+from components.example_gen.check import Rows
 from components.example_gen.config import SPLITS
 from components.example_gen.spans import Carry
+from components.tables import decode
+from components.tfrecords import read_batches
+from trainer.features import TEXT_A, TEXT_B, VECTOR
+from trainer.text_form import TextForm
 
 FILE = "texts.parquet"
+_FORM = b"kembar.form"
 
 
 @dataclass(frozen=True)
@@ -36,19 +46,33 @@ class Texts:
         return cls(np.zeros(0, np.uint64), np.zeros(0, np.uint8), np.zeros(0, np.int32))
 
     @classmethod
-    def load(cls, uri: str) -> Texts:
-        """Of an artifact; none where `uri` is empty."""
-        if not uri:
+    def load(cls, carry: Carry, form: TextForm) -> Texts:
+        """Of the spans before this one; none where there are none."""
+        if not carry.earlier:
             return cls.none()
-        with fileio.open(os.path.join(uri, FILE), "rb") as file:
+        with fileio.open(os.path.join(carry.earlier, FILE), "rb") as file:
             table = pq.read_table(pa.BufferReader(file.read()))
+        if (table.schema.metadata or {}).get(_FORM) != form.model_dump_json().encode():
+            return cls._of_examples(carry, form)
         return cls(*(table[name].to_numpy() for name in ("hash", "split", "span")))
 
-    def save(self, uri: str) -> None:
-        """Into an artifact."""
+    @classmethod
+    def _of_examples(cls, carry: Carry, form: TextForm) -> Texts:
+        texts = cls.none()
+        for uri, span in sorted(carry.spans.items(), key=lambda item: item[1]):
+            for place, split in enumerate(SPLITS):
+                for records in read_batches(sorted(fileio.glob(os.path.join(uri, f"Split-{split}", "*.gz")))):
+                    keys = _rows(decode(records)).keys(form)
+                    places = np.full(len(keys), place, np.uint8)
+                    texts = texts.with_span(keys, places, replace(carry, span=span))
+        return texts
+
+    def save(self, uri: str, form: TextForm) -> None:
+        """Into an artifact; the hashes are of `form`."""
         sink = pa.BufferOutputStream()
         columns = {"hash": self.hashes, "split": self.splits, "span": self.spans}
-        pq.write_table(pa.table({name: pa.array(values) for name, values in columns.items()}), sink)
+        table = pa.table({name: pa.array(values) for name, values in columns.items()})
+        pq.write_table(table.replace_schema_metadata({_FORM: form.model_dump_json()}), sink)
         with fileio.open(os.path.join(uri, FILE), "wb") as file:
             file.write(sink.getvalue().to_pybytes())
 
@@ -72,3 +96,10 @@ class Texts:
             np.concatenate([self.splits[old], splits])[order].astype(np.uint8),
             np.concatenate([self.spans[old], np.full(len(hashes), carry.span)])[order].astype(np.int32),
         )
+
+
+def _rows(table: pa.Table) -> Rows:
+    columns = {name: table[name].combine_chunks().flatten() for name in table.column_names}
+    if VECTOR in columns:
+        return Rows(vector=columns[VECTOR].to_numpy().reshape(table.num_rows, -1))
+    return Rows(columns[TEXT_A].to_pylist(), columns[TEXT_B].to_pylist())

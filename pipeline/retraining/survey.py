@@ -132,7 +132,13 @@ def plan_for(
         if one.accepted is not None and one.id not in mine and one.id < min(mine, default=one.id + 1)
     ]
     earlier = max(before, key=lambda one: one.accepted or 0, default=None)
-    carry = Carry(span.number, span.fingerprint, min(window), earlier.uri if earlier is not None else "")
+    carry = Carry(
+        span.number,
+        span.fingerprint,
+        min(window),
+        earlier.uri if earlier is not None else "",
+        {one.uri: one.span for one in before if one.span >= min(window)},
+    )
     return Plan(span.files, carry, window, asked)
 
 

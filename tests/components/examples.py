@@ -12,7 +12,9 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from components.example_gen.config import SPLITS, Data
 from components.example_gen.executor import write_examples
+from components.example_gen.spans import Carry
 from components.tfrecords import read_batches
+from trainer.text_form import TextForm
 
 
 class Written(NamedTuple):
@@ -24,10 +26,16 @@ class Written(NamedTuple):
     """the features of each example, in the order of their names (which in the file is any)"""
 
 
-def ingest(data: Data, folder: Path, options: tuple[str, ...] = ("--runner=FnApiRunner",)) -> Written:
+def ingest(
+    data: Data,
+    folder: Path,
+    options: tuple[str, ...] = ("--runner=FnApiRunner",),
+    form: TextForm | None = None,
+    carry: Carry | None = None,
+) -> Written:
     """Runs the ingestion's pipeline; its artifact is `folder`."""
     with beam.Pipeline(options=PipelineOptions(list(options))) as pipeline:
-        _ = pipeline | write_examples(data, str(folder))
+        _ = pipeline | write_examples(data, str(folder), form, carry)
     quarantine = [
         json.loads(line)
         for path in sorted(folder.glob("quarantine/*.jsonl"))

@@ -58,7 +58,15 @@ def judge(tmp_path, make_data) -> Callable[..., DataVerdict]:
     """Calls the component on splits; returns the artifact that it leaves."""
     count = 0
 
-    def call(splits: dict[str, Any], previous=None, spec=None, anomalies="", data=None, **validation: Any):
+    def call(
+        splits: dict[str, Any],
+        previous=None,
+        spec=None,
+        anomalies="",
+        data=None,
+        counts=None,
+        **validation: Any,
+    ):
         nonlocal count
         count += 1
         root = tmp_path / str(count)
@@ -84,6 +92,7 @@ def judge(tmp_path, make_data) -> Callable[..., DataVerdict]:
             (root / "anomalies" / f"Split-{split}").mkdir()
             found = text_format.Parse(anomalies, anomalies_pb2.Anomalies())
             (root / "anomalies" / f"Split-{split}" / "SchemaDiff.pb").write_bytes(found.SerializeToString())
+        (root / "examples" / "counts.json").write_text(json.dumps(counts or {}))
         names = json.dumps(list(splits))
         artifacts["examples"].split_names = artifacts["anomalies"].split_names = names
         (root / "schema" / "schema.pbtxt").write_text(default_schema(data or make_data()))
@@ -513,3 +522,56 @@ def test_a_verdict_whose_folder_is_gone_is_passed_over(tmp_path):
     current.id = 9
     found = AcceptedStrategy().resolve_artifacts(None, {"accepted": verdicts, "examples": [current]})
     assert found["accepted"] == verdicts[:1]
+
+
+def counts(rows: dict[str, int], shared_rows: int, shared_texts: int) -> dict[str, Any]:
+    """As ingestion counts them; train and eval share nothing."""
+    shared = {"train and eval": 0, "eval and test": 0}
+    return {
+        "shared_rows": {**shared, "train and test": shared_rows},
+        "shared_texts": {**shared, "train and test": shared_texts},
+        "different_rows": rows,
+        "different_texts": {split: 2 * count for split, count in rows.items()},
+    }
+
+
+SIZES = {"train": 800, "eval": 100, "test": 100}
+
+
+@pytest.mark.parametrize(
+    ("shared", "said"),
+    [
+        ((1, 40), []),
+        ((2, 4), ["test: 2 of the 100 different rows (2.0%) stand in train too, more than "
+                  "[validation.limits] shared_rows = 0.01"]),
+        ((0, 50), ["test: 50 of the 200 different texts (25.0%) stand in train too"]),
+        ((100, 200), ["MOST OF TEST IS IN TRAIN TOO: 100 of the 100 different rows of test stand in train"]),
+        ((0, 200), ["MOST OF TEST IS IN TRAIN TOO: 200 of the 200 different texts of test stand in train"]),
+    ],
+)  # fmt: skip
+def test_what_given_splits_share_is_warned_of(judge, halves, shared, said):
+    found = told(judge({"train": halves[0][:50]}, counts=counts(SIZES, *shared)))
+    assert len(found["warnings"]) == len(said)
+    for sentence, beginning in zip(found["warnings"], said, strict=True):
+        assert sentence.startswith(beginning)
+    leaks = [check for check in found["checks"] if check["subject"] == "leaks"]
+    assert len(leaks) == 6
+    assert {(c["kind"], c["value"]) for c in leaks if c["value"]} == {
+        (kind, number / size)
+        for kind, number, size in (("shared_rows", shared[0], 100), ("shared_texts", shared[1], 200))
+        if number
+    }
+
+
+def test_splits_that_share_rows_are_rejected_or_passed_over_where_that_is_set(judge, halves):
+    rows = {"train": halves[0][:50]}
+    shared = counts(SIZES, 60, 80)
+    with pytest.raises(
+        DataRejected, match=r"^the splits are not apart: MOST OF TEST IS IN TRAIN TOO: 60 of "
+    ):
+        judge(rows, counts=shared, leaks="reject")
+    assert not told(judge(rows, counts=shared, leaks="ignore"))["warnings"]
+    assert not told(judge(rows, counts=shared, severity={"leaks:shared_rows": "ignore"},
+                          limits={"shared_texts": 0.5}))["warnings"]  # fmt: skip
+    with pytest.raises(DataRejected, match="80 of the 200 different texts"):
+        judge(rows, counts=shared, severity={"shared_texts": "reject"}, limits={"shared_rows": 1})

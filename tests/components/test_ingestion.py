@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import unicodedata
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,9 +12,10 @@ import tensorflow as tf
 from examples import ingest
 
 from components.example_gen import reader
-from components.example_gen.config import Data
+from components.example_gen.config import Data, Split
 from components.tfrecords import open_writer
 from trainer.errors import ConfigError, DataRejected
+from trainer.text_form import TextForm
 
 # Quotes, delimiters, line ends and scripts that a format might stumble over.
 TEXTS = [f'text {at} "quoted", tab\there' if at % 3 else f"Zeile {at}\nzwei — 語" for at in range(120)]
@@ -143,8 +145,80 @@ def test_texts_that_two_given_splits_share_are_counted(tmp_path):
     }.items():
         files[name] = tmp_path / f"{name}.csv"
         write_csv(files[name], rows)
-    found = ingest(Data(format="csv", **files, **COLUMNS), tmp_path / "out")
+    form = TextForm(symmetric=True)
+    found = ingest(Data(format="csv", **files, **COLUMNS), tmp_path / "out", form=form)
     assert found.counts["shared_texts"] == {"train and eval": 1, "train and test": 2, "eval and test": 0}
+
+    assert found.counts["shared_rows"] == {"train and eval": 0, "train and test": 1, "eval and test": 0}
+    assert found.counts["different_texts"] == {"train": 4, "eval": 2, "test": 4}
+    assert found.counts["different_rows"] == {"train": 2, "eval": 1, "test": 2}
+
+
+def respelled(text: str) -> str:
+    """Another text of the same tokens."""
+    return f"  {unicodedata.normalize('NFD', text.swapcase())}... !"
+
+
+@pytest.mark.parametrize("groups", ["growing", "whole"])
+def test_a_text_in_another_spelling_stands_in_the_same_split(tmp_path, groups):
+    pairs = [(f"Où est la {at}e ÉCOLE", f"ligne {at}: süß", at % 2) for at in range(60)]
+    again = [(respelled(b), respelled(a), label) for a, b, label in pairs]
+    write_csv(tmp_path / "pairs.csv", pairs + again)
+    data = Data(format="csv", path=tmp_path / "pairs.csv", split=Split(groups=groups), **COLUMNS)
+    found = ingest(data, tmp_path / "out")
+    assert not found.quarantine
+    for rows in found.splits.values():
+        assert rows
+        originals = [row for row in rows if row[1].startswith("Où")]
+        assert len(rows) == 2 * len(originals)
+        assert {(label, respelled(b).strip(), respelled(a).strip()) for label, a, b in originals} <= {*rows}
+
+
+def test_what_the_model_tells_apart_stays_apart(tmp_path):
+    pairs = [("Polish", f"x {at}", 0) for at in range(3)] + [("polish", f"x {at}", 1) for at in range(3)]
+    files = dict.fromkeys(("train", "eval", "test"), tmp_path / "pairs.csv")
+    write_csv(tmp_path / "pairs.csv", pairs)
+    data = Data(format="csv", **files, **COLUMNS)
+    assert len(ingest(data, tmp_path / "folded").splits["train"]) == 3
+    assert len(ingest(data, tmp_path / "kept", form=TextForm(lowercase=False)).splits["train"]) == 6
+
+
+def test_a_pair_turned_round_conflicts_where_the_head_is_symmetric(tmp_path):
+    path = tmp_path / "pairs.csv"
+    write_csv(path, [("x", "y", 0), ("Y", "x!", 1), ("y", "x", 0)])
+    data = Data(format="csv", train=path, eval=path, test=path, **COLUMNS)
+    directed, symmetric = (
+        ingest(data, tmp_path / str(symmetric), form=TextForm(symmetric=symmetric))
+        for symmetric in (False, True)
+    )
+    assert [(row["line"], row["reason"]) for row in directed.quarantine][:1] == [(4, "conflicting label")]
+    assert [(row["line"], row["reason"]) for row in symmetric.quarantine][:1] == [(3, "conflicting label")]
+
+
+def test_a_text_without_a_token_is_set_aside_alone(tmp_path):
+    path = tmp_path / "pairs.csv"
+    rows = [
+        ("...", "a", 1),
+        ("+", "C++", 0),
+        ("🎸", "❤️", 1),
+        ("a", "\ufe0f", 0),
+        ("?!", "b", 0),
+        ("no", "yes", 1),
+    ]
+    write_csv(path, rows)
+    data = Data(format="csv", train=path, eval=path, test=path, **COLUMNS)
+    found = ingest(data, tmp_path / "out")
+    assert [row[1] for row in found.splits["train"]] == ["+", "🎸", "no"]
+    aside = [(row["line"], row["reason"], row["detail"]) for row in found.quarantine[:3]]
+    said = "has no word, number or symbol"
+    assert aside == [
+        (2, "empty text", f"column 'a': '...' {said}"),
+        (5, "empty text", f"column 'b': '\\ufe0f' {said}"),
+        (6, "empty text", f"column 'a': '?!' {said}"),
+    ]
+    # To a model that reads punctuation it is a text.
+    kept = ingest(data, tmp_path / "pieces", form=TextForm(pieces=True)).splits["train"]
+    assert [row[1] for row in kept] == ["...", "+", "🎸", "?!", "no"]
 
 
 @pytest.mark.parametrize(

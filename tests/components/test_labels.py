@@ -22,6 +22,7 @@ from components.example_gen.labels import Seen, advice
 from components.example_gen.plan import decide, digest, plan
 from trainer.errors import DataRejected
 from trainer.features import MEANS_0, MEANS_1, Label
+from trainer.text_form import TextForm
 
 
 def data_of(file_format, path, **label):
@@ -185,8 +186,8 @@ def taken(data, folder):
     for name in ("Split-train", "Split-eval", "Split-test", "quarantine", ".unfinished"):
         (folder / name).mkdir(parents=True)
     items = plan(data, data.files())
-    orders = decide([digest(item, data) for item in items], data)
-    parts = [_write(order, data, str(folder), len(items)) for order in orders]
+    orders = decide([digest(item, data, TextForm()) for item in items], data, TextForm())
+    parts = [_write(order, data, TextForm(), str(folder), len(items)) for order in orders]
     counts = merge(parts, source_facts(data, items))
     (folder / "counts.json").write_text(json.dumps(counts))
     check_counts(str(folder), data)

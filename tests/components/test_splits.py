@@ -9,14 +9,17 @@ from hypothesis import strategies as st
 
 from components.example_gen.check import Rows
 from components.example_gen.config import SPLITS, Split
+from components.example_gen.keys import pair_keys
 from components.example_gen.splits import JOINS, assign, conflicts, shared
+from trainer.text_form import TextForm
 
 PAIRS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=60)
 GROWING, WHOLE = Split(), Split(groups="whole")
 
 
 def keys(pairs):
-    return Rows([f"text {a}".encode() for a, _ in pairs], [f"text {b}".encode() for _, b in pairs]).keys()
+    texts = ([f"text {pair[at]}".encode() for pair in pairs] for at in (0, 1))
+    return Rows(*texts).keys(TextForm())
 
 
 @pytest.mark.parametrize("split", [GROWING, WHOLE], ids=["growing", "whole"])
@@ -94,21 +97,28 @@ def test_the_same_vector_stands_in_one_split_only():
     rng = np.random.default_rng(0)
     vectors = rng.integers(0, 2, [200, 3]).astype(np.float32)
     found = defaultdict(set)
-    for vector, place in zip(vectors, assign(Rows(vector=vectors).keys(), GROWING), strict=True):
+    for vector, place in zip(vectors, assign(Rows(vector=vectors).keys(TextForm()), GROWING), strict=True):
         found[vector.tobytes()].add(place)
     assert len(found) == 8
     assert all(len(places) == 1 for places in found.values())
 
 
+def test_the_two_zeros_of_a_float_are_one_vector():
+    zeros = Rows(vector=np.array([[0.0, 1], [-0.0, 1]], np.float32)).keys(TextForm())
+    assert len(np.unique(zeros)) == 1
+
+
 def test_nothing_in_nothing_out():
     assert assign(np.zeros((0, 2), np.uint64), GROWING).tolist() == []
-    assert conflicts(np.zeros((0, 2), np.uint64), np.zeros(0)).tolist() == []
+    nothing = np.zeros((0, 2), np.uint64)
+    assert conflicts(pair_keys(nothing, symmetric=True), np.zeros(0)).tolist() == []
 
 
-def test_a_pair_that_came_with_another_label_conflicts():
+@pytest.mark.parametrize(("symmetric", "found"), [(False, [3]), (True, [1, 3])])
+def test_a_pair_that_came_with_another_label_conflicts(symmetric, found):
     pairs = [(0, 1), (1, 0), (0, 1), (0, 1), (2, 2), (0, 1)]
     labels = np.array([1.0, 0.0, 1.0, 0.0, 0.0, 1.0])
-    assert conflicts(keys(pairs), labels).tolist() == [False, False, False, True, False, False]
+    assert np.flatnonzero(conflicts(pair_keys(keys(pairs), symmetric), labels)).tolist() == found
 
 
 def test_texts_of_two_splits_are_counted():

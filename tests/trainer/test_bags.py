@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from trainer import bags
 from trainer.bags import Bags
 from trainer.config import PairModel
 from trainer.encoders import build_tower
@@ -42,6 +43,17 @@ def test_a_text_is_the_same_to_the_last_bit_in_any_company(tower):
     np.testing.assert_array_equal(bags(sparse(rows[::-1])).numpy()[::-1], together)
     for row, expected in zip(rows, together, strict=True):
         np.testing.assert_array_equal(bags(sparse([row])).numpy()[0], expected)
+
+
+@pytest.mark.parametrize("at_once", [1, 70, 75, 10_000])
+def test_many_ids_are_taken_in_parts_and_give_the_same_to_the_last_bit(tower, monkeypatch, at_once):
+    random = np.random.default_rng(2)
+    lengths = [0, 0, 3, 70, 0, 1, 1, 300, 5, 0]
+    ids = sparse([random.permutation(np.arange(1, ROWS))[:length] for length in lengths])
+    expected = Bags(tower)(ids).numpy()
+    monkeypatch.setattr(bags, "AT_ONCE", at_once)
+    in_graph = tf.function(Bags(tower), input_signature=[tf.SparseTensorSpec([None, None], tf.int64)])
+    np.testing.assert_array_equal(in_graph(ids).numpy(), expected)
 
 
 def test_a_token_counts_once(tower):

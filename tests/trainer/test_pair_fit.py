@@ -10,9 +10,16 @@ import pytest
 import tensorflow as tf
 from small_trainings import data_of, train
 
+from trainer import pair_fit
+from trainer.batching import make_dataset
+from trainer.config import PairModel, Training
 from trainer.errors import KembarError
+from trainer.features import Label
 from trainer.fitting import Data
 from trainer.metrics import best_threshold
+from trainer.order import Order, draws
+from trainer.spec import Spec
+from trainer.survey import Survey
 
 IDS = {name: np.array([[1, 2], [3, 0]]) for name in ("ids_a", "ids_b")}
 
@@ -32,6 +39,31 @@ def only(data: Data, split: str, label: float, folder: Path, rows: int = 10_000)
 
 def answers(model) -> np.ndarray:
     return model(IDS).numpy()
+
+
+@pytest.mark.parametrize(
+    ("longest", "bound"), [(1_100, None), (1_101, 2 * 8 * 1_100), (99_990, 2 * 8 * 1_100)]
+)
+def test_a_text_longer_than_ordinary_ones_bounds_the_ids_of_a_batch(longest, bound):
+    spec = Spec(label=Label(column="l", kind="binary"), training=Training(batch_size=8))
+    survey = Survey([np.array([3, 7]), np.array([longest, 5])], np.zeros(2), np.zeros(0))
+    assert pair_fit.bound_of(spec, survey) == bound
+
+
+def test_one_long_text_does_not_pad_all_others(tmp_path):
+    """Its batch has it alone: 1,500 ids a text are more than 11 for each of the 2 tokens that are kept."""
+    rows = [[1] * (1_500 if at == 7 else 2) for at in range(64)]
+    pool = {name: tf.ragged.constant(rows, dtype=tf.int64) for name in ("ids_a", "ids_b")}
+    pools = tf.data.Dataset.from_tensors({**pool, "label": np.zeros(64, np.float32)})
+    spec = Spec(
+        label=Label(column="l", kind="binary"),
+        model=PairModel(max_tokens=2),
+        training=Training(batch_size=32),
+    )
+    survey = Survey([np.array(list(map(len, rows)))], np.zeros(2), np.zeros(0))
+    batches = make_dataset(pools, 32, order=Order(draws(1, 1, 2)), tokens=pair_fit.bound_of(spec, survey))
+    sizes = sorted(texts["ids_a"].shape for texts, _ in batches)
+    assert sizes == [(1, 1_500), (31, 2), (32, 2)]
 
 
 @pytest.mark.parametrize("kind", ["pair", "binary", "classes"])

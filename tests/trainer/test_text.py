@@ -4,7 +4,7 @@ import unicodedata
 import pytest
 import tensorflow as tf
 
-from trainer.text import character_ngrams, normalize, text_features, tokenize
+from trainer.text import character_ngrams, text_features, tokenize
 from trainer.unicode import nfkc
 
 
@@ -32,6 +32,23 @@ def words(*texts: str | bytes, max_tokens: int = 100) -> list[list[str]]:
         ("\uff26\uff35\uff2c\uff2c\uff11\uff12 \uff57\uff49\uff44\uff45\uff01", ["full12", "wide"]),
         ("co\u00adop zero\u200bwidth", ["coop", "zerowidth"]),
         ("guitar🎸🎸", ["guitar", "🎸", "🎸"]),
+        ("❤️❤", ["❤", "❤"]),
+        ("\ufe0f", []),
+        ("👍🏽👍🏿👍", ["👍🏽", "👍🏿", "👍"]),
+        ("👩\u200d💻👨\u200d👩\u200d👧\u200d👦!", ["👩\u200d💻", "👨\u200d👩\u200d👧\u200d👦"]),
+        ("🕵🏽\u200d♀️ ❤️\u200d🔥", ["🕵🏽\u200d♀", "❤\u200d🔥"]),
+        ("👩\u200d 💻\u200d \u200d", ["👩", "💻"]),
+        (
+            "\U0001f1ee\U0001f1e9\U0001f1e9\U0001f1ea\U0001f1eb",
+            ["\U0001f1ee\U0001f1e9", "\U0001f1e9\U0001f1ea", "\U0001f1eb"],
+        ),
+        ("#️⃣*️⃣10️⃣", ["\u266f⃣", "\u2217⃣", "1", "0⃣"]),
+        ("🏴\U000e0067\U000e0062\U000e007f🏴 a\U000e0067b", ["🏴\U000e0067\U000e0062\U000e007f", "🏴", "ab"]),
+        ("🫨\U0001faea", ["🫨", "\U0001faea"]),  # the second has no name yet
+        ("نمی\u200cبینم", ["نمیبینم"]),
+        ("क्\u200dष न्\u200d", ["क्ष", "न्"]),
+        ("葛\U000e0100", ["葛"]),
+        ("C# C++ ≠♥̸", ["c", "c", "+", "+", "≠", "♥̸"]),
         ("tab\tnew\nline\u00a0space", ["tab", "new", "line", "space"]),
         ("a\0B é", ["a", "b", "é"]),
         ("a\0B", ["a", "b"]),
@@ -53,13 +70,23 @@ def test_invalid_utf8_becomes_the_replacement_character() -> None:
     assert words(b"\xff good \xc3") == [["\ufffd", "good", "\ufffd"]]
 
 
+def test_of_a_text_so_much_is_read_as_its_tokens_may_need() -> None:
+    long = "é" * 100_000
+    assert [len(token) for token in words(long, max_tokens=3)[0]] == [192]
+    assert text_features(tf.constant([long]), 3, (3,)).row_lengths().numpy().tolist() == [1 + 192]
+    ordinary = "word " * 5_000
+    assert words(ordinary) == [["word"] * 100]
+    for broken in (b"\x80" * 10_000, b"\xff" * 10_000, b"\xe8\xaa" * 5_000, b"a" * 6_399 + b"\xe8\xaa\x9e"):
+        assert len(words(broken)[0]) >= 1
+
+
 def test_max_tokens_keeps_the_beginning() -> None:
     assert words("one two three", "one", max_tokens=2) == [["one", "two"], ["one"]]
 
 
-def test_normalize_changes_nothing_the_second_time() -> None:
-    once = normalize(tf.constant(["İstanbul \uff21\uff22\uff23 Straße\u200b", "ΑΣ"]))
-    assert normalize(once).numpy().tolist() == once.numpy().tolist()
+def test_tokens_of_tokens_are_the_same() -> None:
+    [once] = words("İstanbul \uff21\uff22\uff23 Straße\u200b ΑΣ 👩\u200d💻 3.5")
+    assert words(" ".join(once)) == [once]
 
 
 def test_character_ngrams_spell_each_token_between_brackets() -> None:

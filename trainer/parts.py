@@ -1,0 +1,18 @@
+"""Long lists in parts of bounded size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+
+def parts(sizes: Iterable[int], most: int) -> Iterator[slice]:
+    """Where to cut a list of items of such `sizes`: in order, each part of at most `most` or of one item."""
+    ends = np.cumsum(np.fromiter(sizes, np.int64))
+    start = 0
+    while start < len(ends):
+        before = ends[start - 1] if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, before + most, side="right")))
+        yield slice(start, stop)
+        start = stop
