@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from components.example_gen.batch import Reason
-from components.example_gen.check import SHOWN, Rows, check
+from components.example_gen.check import Rows, check
 from components.example_gen.config import SPLITS, Data, Split
 from components.example_gen.keys import NOTHING, pair_keys
 from components.example_gen.labels import Seen, check_negative
@@ -25,6 +25,8 @@ from components.example_gen.texts import Texts
 from trainer.features import TEXT_A, TEXT_B
 from trainer.text_form import TextForm
 
+# Characters of a text that a message shows.
+_SHOWN = 40
 # In place of a split.
 CONFLICTS, NO_TOKEN = JOINS + 1, JOINS + 2
 
@@ -196,7 +198,7 @@ def misplaced(place: int, row: Rows, data: Data, form: TextForm) -> tuple[Reason
     if place == NO_TOKEN:
         text, key = (row.text_a, TEXT_A) if form.forms(row.text_a or []) == [b""] else (row.text_b, TEXT_B)
         # Nobody would see most of what it has.
-        shown = ascii((text or [b""])[0].decode()[:SHOWN])
+        shown = ascii((text or [b""])[0].decode()[:_SHOWN])
         return Reason.EMPTY_TEXT, f"column {data.wanted[key]!r}: {shown} has no word, number or symbol"
     column = data.label.column if data.label is not None else ""
     read = "as the model reads it" + (", or turned round" if form.symmetric else "")

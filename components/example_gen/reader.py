@@ -268,8 +268,10 @@ def names_of(path: Path, data: Data) -> list[str]:
         from components.example_gen.tfrecord import feature_names
 
         return feature_names(path)
-    with _readable(path, DataRejected, "cannot be read"), open_table(path, data) as table:
-        return table.names or []
+    with _readable(path, DataRejected, "cannot be read"):
+        check_kind(path, data.format)
+        with open_table(path, data) as table:
+            return table.names or []
 
 
 @contextmanager

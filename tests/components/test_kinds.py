@@ -133,7 +133,7 @@ def test_what_is_no_table_is_named(tmp_path, make_data, content, what):
 def test_formats_that_were_mixed_up_are_named(tmp_path, make_data):
     path = tmp_path / "x"
     for content, form, what in (
-        (b'[\n{"a": "x"}]', "jsonl", "one JSON array: write one object a line, as by jq -c '.[]'"),
+        (b'[\n{"a": "x"}]', "jsonl", "a JSON array: write one object a line, such as by jq -c '.[]' FILE"),
         (gzip.compress(b"PAR1"), "parquet", "packed with gzip: unpack it"),
         (b"BZh91AY&SY", "tfrecord", "packed with bzip2: unpack it, or pack it with gzip"),
         (b"%PDF-1.7", "parquet", "a PDF"),
