@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -221,7 +221,9 @@ def _answer_all(
     empty = dict.fromkeys(new.values()) if always or columns is not None else {}
     plain = _text if sinks.is_parquet(output) else _plain
     total = bad = 0
-    with sinks.sink(output, terminal.out, columns) as sink, terminal.progress() as show:
+    # Rows that go to the terminal are progress enough.
+    progress = terminal.progress() if output is not None else nullcontext(lambda text: None)
+    with sinks.sink(output, terminal.out, columns) as sink, progress as show:
         for batch in files.batches(table.rows()):
             good = [row for row in batch if not row.problem]
             answers = iter(answer(good) if good else ())
