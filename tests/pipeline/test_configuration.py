@@ -235,8 +235,8 @@ def test_settings_have_a_section_and_a_key(write, setting):
         ("[pipeline\n", "not valid TOML: "),
         (
             VALID + 'schema_file = "C:\\Users\\me\\x"\n',
-            'not valid TOML: Invalid hex value (at line 12, column 20): in schema_file = "C:\\Users\\me\\x" a '
-            "backslash begins an escape: write / between folders, or put the path between single quotes",
+            'not valid TOML: Invalid hex value (at line 12, column 20): in schema_file = "C:\\Users\\me\\x" '
+            "a backslash begins an escape: write / between folders, or put the path between single quotes",
         ),
         (VALID + "schema_file = 'C:\\x'\n", '[data] schema_file = "C:\\\\x": a path of Windows, and'),
         (VALID + 'schema_file = "C:\\temp"\n', '[data] schema_file = "C:\\temp": there is a control'),
