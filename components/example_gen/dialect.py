@@ -119,7 +119,7 @@ def dialect_of(path: Path, data: Data) -> Dialect:
     encoding, mark = encoding_of(content, data)
     decoder = codecs.getincrementaldecoder(encoding)("replace")
     text = decoder.decode(content[mark:], final=is_all)
-    dialect = Dialect(encoding, mark, _newline(text), is_delimited=data.format in ("csv", "tsv"))
+    dialect = Dialect(encoding, mark, _newline(text, data), is_delimited=data.format in ("csv", "tsv"))
     if not dialect.is_delimited:
         return dialect
     lines = text.split(dialect.newline)
@@ -151,14 +151,19 @@ def _beginning(path: Path) -> tuple[bytes, bool]:
             size *= 8
 
 
-def _newline(text: str) -> str:
+def _newline(text: str, data: Data) -> str:
     """A carriage return where the first line and most others end by that alone, outside of quotes."""
     if "\r" not in text:
         return "\n"
-    bare = _QUOTED.sub("", text)
+    bare = (_QUOTED if data.escape is None else _quoted_with(data.escape)).sub("", text)
     first = _LINE_END.search(bare)
     returns, feeds = bare.count("\r") - bare.count("\r\n"), bare.count("\n")
     return "\r" if first is not None and first[0] == "\r" and returns > feeds else "\n"
+
+
+def _quoted_with(escape: str) -> re.Pattern[str]:
+    sign = re.escape(escape)
+    return re.compile(f'"(?:{sign}.|[^"{sign}])*"', re.DOTALL)
 
 
 def _try(lines: list[str], dialect: Dialect, data: Data) -> _Trial:

@@ -118,7 +118,8 @@ def open_table(
         dialect = replace(dialect, first_line=1)
     start = piece.start or dialect.mark
     with open_lines(path, dialect.encoding, newline=dialect.newline, start=start, end=piece.end) as file:
-        records = dialect.records(lines_of(file), is_row and partial(is_row, names))
+        lines = lines_of(file, _most_bytes(path, piece))
+        records = dialect.records(lines, is_row and partial(is_row, names))
         if data.columns is None and piece.start == 0:
             header = next(records, None)
             if header is None:
@@ -126,6 +127,13 @@ def open_table(
                 return
             names += dialect.names(header.fields or [])
         yield Table(dialect, names, records)
+
+
+def _most_bytes(path: Path, piece: Piece) -> int | None:
+    """Bytes that a piece cannot have more of, where that is known before it is read."""
+    if compression_of(path):
+        return None
+    return (path.stat().st_size if piece.end is None else piece.end) - piece.start
 
 
 def _row_groups(path: Path) -> list[Piece]:
@@ -170,7 +178,8 @@ def _objects(piece: Piece, data: Data) -> Iterator[Batch]:
     with open_lines(
         piece.path, dialect.encoding, newline=dialect.newline, start=start, end=piece.end
     ) as file:
-        yield from read_jsonl(lines_of(file), data.model_copy(update={"encoding": dialect.encoding}))
+        lines = lines_of(file, _most_bytes(piece.path, piece))
+        yield from read_jsonl(lines, data.model_copy(update={"encoding": dialect.encoding}))
 
 
 def _table_rows(piece: Piece, data: Data) -> Iterator[Batch]:

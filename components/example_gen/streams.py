@@ -69,6 +69,10 @@ def open_bytes(path: Path, start: int = 0, end: int | None = None) -> IO[bytes]:
         return io.BufferedReader(_Unpacked(path, packed), _CHUNK)
     if start == 0 and end is None:
         return path.open("rb", buffering=_CHUNK)
+    if end is not None and end - start <= 2 * LONGEST_LINE:
+        with path.open("rb") as file:  # all in memory, which is fastest
+            file.seek(start)
+            return io.BytesIO(file.read(end - start))
     return io.BufferedReader(_Range(path, start, end), _CHUNK)
 
 
@@ -80,15 +84,22 @@ def open_lines(
     Those are carried as lone surrogates. A packed file has no `start` but that of its byte order mark.
     """
     raw = open_bytes(path, start, end)
-    if start and not isinstance(getattr(raw, "raw", None), _Range):
+    if start and compression_of(path):
         raw.read(start)
     known = codecs.lookup(encoding).name
     errors = "surrogateescape" if known in _ESCAPABLE else _ESCAPE
     return io.TextIOWrapper(raw, encoding=encoding, errors=errors, newline=newline)
 
 
-def lines_of(file: IO[str]) -> Iterator[str]:
-    """The file's lines with their line ends; of one that is too long a `CutLine`."""
+def lines_of(file: IO[str], most: int | None = None) -> Iterator[str]:
+    """The file's lines with their line ends; of one that is too long a `CutLine`.
+
+    Where it is known that there are not `most` bytes in it, and that is not much longer, none is cut.
+    """
+    return file if most is not None and most <= 2 * LONGEST_LINE else _bounded(file)
+
+
+def _bounded(file: IO[str]) -> Iterator[str]:
     readline, longest = file.readline, LONGEST_LINE
     while text := readline(longest):
         if len(text) == longest and text[-1] not in "\r\n":
