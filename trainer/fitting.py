@@ -18,6 +18,7 @@ from trainer.progress import PROGRESS
 if TYPE_CHECKING:
     from trainer.warm_start import Base
 
+_SLOWER = "lower [training] learning_rate"
 # What Keras' EarlyStopping knows, besides the best weights.
 EARLY_STOPPING = ("wait", "stopped_epoch", "best", "best_epoch")
 
@@ -124,9 +125,11 @@ class EvalMetric(keras.callbacks.Callback):
 class Progress(keras.callbacks.Callback):
     """One line an epoch, and an error that names the place when the loss is no number any more."""
 
-    def __init__(self, epochs: int) -> None:
+    def __init__(self, epochs: int, advice: Callable[[float], str] = lambda rate: _SLOWER) -> None:
+        """Args: `advice` is asked, with the learning rate, what to do about a loss that is no number."""
         super().__init__()
         self._epochs = epochs
+        self._advice = advice
         self._started = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -143,8 +146,7 @@ class Progress(keras.callbacks.Callback):
             first = max(1, last - self.model.steps_per_execution + 1)
             where = f"at step {last}" if first == last else f"in steps {first} to {last}"
             raise KembarError(
-                f"the loss became {logs['loss']} {where} with "
-                f"learning rate {rate:g}: lower [training] learning_rate"
+                f"the loss became {logs['loss']} {where} with learning rate {rate:g}: {self._advice(rate)}"
             )
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:

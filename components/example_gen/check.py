@@ -26,6 +26,8 @@ class Rows:
     text_b: list[bytes] | None = None
     vector: np.ndarray | None = None
     """float32 [rows, dimension]"""
+    exact: np.ndarray | None = None
+    """the same before it was rounded, float64"""
     label: np.ndarray | None = None
     """float64 [rows]; a class is its place in the list of classes"""
 
@@ -42,6 +44,7 @@ class Rows:
             None if self.text_a is None else [self.text_a[i] for i in at],
             None if self.text_b is None else [self.text_b[i] for i in at],
             None if self.vector is None else self.vector[at],
+            None if self.exact is None else self.exact[at],
             None if self.label is None else self.label[at],
         )
 
@@ -61,7 +64,7 @@ def check(batch: Batch, data: Data) -> tuple[Rows, dict[int, Fault]]:
     if data.label is not None:
         found.label = _check_labels(batch.columns[f"{LABEL}.column"], data.label, faults)
     if data.vector is not None:
-        found.vector = _check_vectors(batch.columns, data.vector, faults)
+        found.vector, found.exact = _check_vectors(batch.columns, data.vector, faults)
     else:
         found.text_a, found.text_b = (
             _check_texts(batch.columns[key], data.wanted[key], data, faults) for key in (TEXT_A, TEXT_B)
@@ -160,8 +163,8 @@ def _float(value: Any) -> float:
 
 def _check_vectors(
     columns: Mapping[str, Sequence[Any]], vector: Vector, faults: dict[int, Fault]
-) -> np.ndarray:
-    """float32 [rows, dimension]; whatever is not usable is in `faults`."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """float32 [rows, dimension], and as read, float64; whatever is not usable is in `faults`."""
     if vector.column is not None:
         numbers = _stack(columns[VECTOR], vector, faults)
         names: Sequence[str] = [f"{vector.column}[{at}]" for at in range(vector.dimension)]
@@ -169,6 +172,7 @@ def _check_vectors(
         names = vector.columns or ()
         by_column = [floats(columns[f"{VECTOR}.columns[{at}]"]) for at in range(len(names))]
         numbers = np.stack(by_column, axis=1)
+    exact = numbers
     with np.errstate(over="ignore"):  # too large for float32 is not finite either
         numbers = numbers.astype(np.float32)
     finite = np.isfinite(numbers)
@@ -182,7 +186,7 @@ def _check_vectors(
             at = int(np.argmin(inside[row]))
             said = f"column {names[at]!r}: {numbers[row, at]:g} is not within {low:g}..{high:g}"
             faults.setdefault(int(row), Fault(Reason.VALUE_OUT_OF_RANGE, said))
-    return numbers
+    return numbers, exact
 
 
 def _stack(lists: Sequence[Any], vector: Vector, faults: dict[int, Fault]) -> np.ndarray:

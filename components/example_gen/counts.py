@@ -12,6 +12,7 @@ from tfx.dsl.io import fileio
 
 from components.example_gen.batch import KEPT, NO_FAULT_OF_THE_ROW, READ
 from components.example_gen.config import SPLITS, Data
+from components.example_gen.numbers import Finding, warnings
 from trainer.errors import DataRejected
 
 QUARANTINE = "quarantine"
@@ -27,11 +28,17 @@ def merge(parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """The counts of all items together."""
     sources: dict[str, Counter[str]] = {}
     shared: dict[str, int] = {}
+    found: list[Finding] = []
     for part in parts:
         shared |= part["shared_texts"]
+        found += part["numbers"]
         for source, counts in part["sources"].items():
             sources.setdefault(source, Counter()).update(counts)
-    return {"sources": {source: dict(counts) for source, counts in sources.items()}, "shared_texts": shared}
+    return {
+        "sources": {source: dict(counts) for source, counts in sources.items()},
+        "shared_texts": shared,
+        "warnings": warnings(found),
+    }
 
 
 def check_counts(examples_uri: str, data: Data, alone: bool = True) -> None:

@@ -26,6 +26,7 @@ from components.example_gen.batch import Fault
 from components.example_gen.check import Rows, check
 from components.example_gen.config import SPLITS, Data
 from components.example_gen.counts import COUNTS, KEPT, QUARANTINE, READ, merge
+from components.example_gen.numbers import Numbers
 from components.example_gen.plan import Item, Order, decide, digest, misplaced, plan
 from components.example_gen.reader import read
 from components.example_gen.spans import FILES, Carry
@@ -98,10 +99,11 @@ def _write(order: Order, data: Data, uri: str, items: int) -> dict[str, Any]:
     aside = os.path.join(uri, QUARANTINE, f"{source}-{name}.jsonl")
     unfinished = {path: os.path.join(uri, _UNFINISHED, uuid.uuid4().hex) for path in (*paths.values(), aside)}
     counts: Counter[str] = Counter()
+    numbers = Numbers(data)
     with ExitStack() as stack:
         writers = {split: stack.enter_context(open_writer(unfinished[path])) for split, path in paths.items()}
         quarantine = stack.enter_context(fileio.open(unfinished[aside], "w"))
-        for kept, lines in _batches(order, data, counts):
+        for kept, lines in _batches(order, data, counts, numbers):
             for split, rows in kept.items():
                 for example in encode(rows, data):
                     writers[split].write(example)
@@ -109,10 +111,16 @@ def _write(order: Order, data: Data, uri: str, items: int) -> dict[str, Any]:
     for path, written in unfinished.items():
         # A bundle that Beam tries again writes the same once more.
         fileio.rename(written, path, overwrite=True)
-    return {"sources": {source: dict(counts)}, "shared_texts": order.shared_texts}
+    return {
+        "sources": {source: dict(counts)},
+        "shared_texts": order.shared_texts,
+        "numbers": numbers.findings(),
+    }
 
 
-def _batches(order: Order, data: Data, counts: Counter[str]) -> Iterator[tuple[dict[str, Rows], list[str]]]:
+def _batches(
+    order: Order, data: Data, counts: Counter[str], numbers: Numbers
+) -> Iterator[tuple[dict[str, Rows], list[str]]]:
     """The rows of each batch by split, and the lines of its quarantine."""
     places = np.frombuffer(order.places, np.uint8)
     done = 0
@@ -125,6 +133,7 @@ def _batches(order: Order, data: Data, counts: Counter[str]) -> Iterator[tuple[d
             done += len(rows)
             counts[READ] += len(batch.positions)
             usable = [at for at in range(len(batch.positions)) if at not in faults]
+            numbers.add(rows.exact, piece.path, [before + batch.positions[at] for at in usable])
             for at in np.flatnonzero(mine >= len(SPLITS)):
                 faults[usable[at]] = Fault(*misplaced(int(mine[at]), data))
             counts.update(fault.reason.value for fault in faults.values())

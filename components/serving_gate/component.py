@@ -61,7 +61,7 @@ def ServingGate(
     verdict = {"blessed": not wrong, "reason": "; ".join(wrong), "reasons": wrong}
     verdict |= {key: report.get(key) for key in _TOLD}
     with fileio.open(os.path.join(blessing.uri, FILE), "w") as file:
-        file.write(json.dumps(verdict, indent=2))
+        file.write(json.dumps(verdict, indent=2, allow_nan=False))
     with fileio.open(
         os.path.join(blessing.uri, "INFRA_NOT_BLESSED" if wrong else "INFRA_BLESSED"), "w"
     ) as file:

@@ -46,7 +46,10 @@ def test_a_floor_is_reached_when_equalled(value, blessed):
 
 def test_a_floor_of_a_metric_that_was_not_measured_is_not_reached():
     decision = judge(0.9, Gates(floors={"auc": 0.1}))
-    assert decision.failed == ("auc nan is below the floor 0.1 ([gates] floors)",)
+    assert decision.failed == (
+        "auc is not defined on test: it is none of this model's metrics: name mse or spearman "
+        "([gates] floors)",
+    )
 
 
 @pytest.mark.parametrize(
@@ -111,7 +114,9 @@ def test_of_an_error_less_is_better(value, baseline, champion, blessed):
 def test_a_ceiling_may_not_be_passed(value, blessed):
     decision = decide(Gates(ceilings={"mse": 0.5}), "mse", {"mse": value}, {}, None)
     assert decision.blessed is blessed
-    if not blessed:
+    if math.isnan(value):
+        assert decision.reason.startswith("mse is not defined on test: ")
+    elif not blessed:
         assert decision.failed == (f"mse {value:.4f} is above the ceiling 0.5 ([gates] ceilings)",)
 
 
