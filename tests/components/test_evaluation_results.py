@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from components.evaluator import component, results
 from components.evaluator.predictions import labels_and_scores
+from components.serving_gate.component import with_real_vectors
 from trainer.features import Label
 from trainer.spec import Spec, VectorSpec
 from trainer.undefined import UNKNOWN
@@ -96,6 +97,18 @@ def test_the_value_that_a_vector_fails_by_is_named(evaluation):
         "the model gives no finite number for 1 of 2 rows, such as the one whose column 'p1'"
     )
     assert float(reason.rsplit(" ", 1)[1]) == pytest.approx(9.96921e36)
+
+
+def test_the_serving_gate_asks_about_vectors_that_there_are():
+    asked = {"score": {"vector": [[0.0, 0.0]]}, "sample": {"seed": [7]}}
+    rows = [example(vector=[1.0, 2.0]), example(vector=[3.0, 4.0]), example(vector=[5.0, 6.0])]
+    assert with_real_vectors(asked, rows, GAUSSIAN) == {
+        "score": {"vector": [[1.0, 2.0], [3.0, 4.0]]},
+        "sample": {"seed": [7]},
+    }
+    bounded = GAUSSIAN.model_copy(update={"vector": VectorSpec(dimension=2, range=(0, 1))})
+    for spec, examples in ((BINARY, rows), (bounded, rows), (GAUSSIAN, [])):
+        assert with_real_vectors(asked, examples, spec) == asked
 
 
 def test_labels_and_scores_are_those_of_a_model(evaluation):
