@@ -26,7 +26,6 @@ _DENSE = 0.02
 _FIRST_ROUNDED, _NO_COUNT, _MOST = 2.0**24, 2.0**64, 0.5
 # The smallest number that TensorFlow does not take for 0.
 _TINY = float(np.finfo(np.float32).tiny)
-_SMALLEST = float(np.finfo(np.float32).smallest_subnormal)
 # How many times its usual distance from the middle a value has to be away, to be named: any one, and one that
 # many programs write for a missing value.
 _FAR, _FAR_FILL = 1e5, 10.0
@@ -50,14 +49,14 @@ class Merged:
     kept: int
     """different ones in float32"""
     step: float
-    """from one float32 to the next, at the largest value"""
+    """from one float32 to the next, about the column's middle; 0 where float32 has 0 for all values"""
     lowest: float
 
     @property
     def sentence(self) -> str:
         """Column, loss and way out."""
         place = f"column {self.column!r}"
-        if self.step <= _SMALLEST:
+        if not self.step:
             return f"{place}: float32 has 0 for values as small as these: multiply them by a power of 10"
         made = f"{self.values:,} different values become {self.kept:,}"
         if self.kept == self.values:
@@ -123,7 +122,7 @@ class Numbers:
         if not self._sampled:
             self._sampled = True
             self._middle, self._distance = _middle(exact)
-            self._merged = list(_merged(exact, self._distance, self._names))
+            self._merged = list(_merged(exact, self._middle, self._distance, self._names))
         if self._bounded:
             return
         ends = np.stack([exact.min(axis=0), exact.max(axis=0)])
@@ -170,7 +169,9 @@ def _some(findings: Iterable[Finding]) -> list[str]:
     return said if len(said) <= _NAMED else [*said[:_NAMED], f"and {len(said) - _NAMED} more such columns"]
 
 
-def _merged(exact: np.ndarray, distance: np.ndarray, names: Sequence[str]) -> Iterable[Merged]:
+def _merged(
+    exact: np.ndarray, middle: np.ndarray, distance: np.ndarray, names: Sequence[str]
+) -> Iterable[Merged]:
     """Columns of [rows, n] whose values float32 merges or, where all are whole numbers, changes."""
     low, high = exact.min(axis=0), exact.max(axis=0)
     largest = np.maximum(np.abs(low), np.abs(high))
@@ -186,7 +187,8 @@ def _merged(exact: np.ndarray, distance: np.ndarray, names: Sequence[str]) -> It
         changed = np.mean(rounded.astype(np.float64) != column)
         counted = whole[at] and changed > _MOST and (column == np.floor(column)).all()
         if values - kept > max(1.0, _MERGED * values) or (values > kept == 1) or counted:
-            yield Merged(names[int(at)], values, kept, float(step[at]), float(low[at]))
+            about = np.spacing(np.float32(abs(middle[at]))) if largest[at] >= _TINY else 0.0
+            yield Merged(names[int(at)], values, kept, float(about), float(low[at]))
 
 
 def _middle(exact: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
