@@ -14,6 +14,7 @@ import tensorflow_transform as tft
 
 from trainer.errors import KembarError
 from trainer.progress import PROGRESS
+from trainer.undefined import defined, text
 
 if TYPE_CHECKING:
     from trainer.warm_start import Base
@@ -119,7 +120,7 @@ class EvalMetric(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Runs before callbacks that look at the metric: put it first in the list."""
         if logs is not None:
-            logs[f"eval_{self._name}"] = self._measure()
+            logs[f"eval_{self._name}"] = float(self._measure())
 
 
 class Progress(keras.callbacks.Callback):
@@ -151,7 +152,7 @@ class Progress(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Reports losses and metrics."""
-        shown = "  ".join(f"{name} {value:.4f}" for name, value in (logs or {}).items())
+        shown = "  ".join(f"{name} {text(defined(value))}" for name, value in (logs or {}).items())
         PROGRESS.info(
             "epoch %d/%d  %s  %.1f s", epoch + 1, self._epochs, shown, time.monotonic() - self._started
         )
