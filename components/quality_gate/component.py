@@ -1,6 +1,7 @@
 """TFX wiring of the quality gate."""
 
 import json
+import math
 import os
 from dataclasses import asdict
 
@@ -76,7 +77,8 @@ def _noise(uri: str, gates: Gates, metric: str, spec: Spec, with_champion: bool)
     _, champion = labels_and_scores(uri, gates.split, CHAMPION)
     return bootstrap(
         metric,
-        lambda labels, scores: family_of(spec).metrics(labels, scores, spec)[metric],
+        # A name that is none of them is for `decide` to tell.
+        lambda labels, scores: family_of(spec).metrics(labels, scores, spec).get(metric, math.nan),
         label,
         candidate,
         champion if with_champion and champion.shape == candidate.shape else None,

@@ -12,6 +12,8 @@ from trainer.errors import DataRejected
 from trainer.features import LABEL, VECTOR, Label
 from trainer.spec import Spec, VectorSpec
 
+# Of scikit-learn's logistic regression with this SciPy.
+pytestmark = pytest.mark.filterwarnings("ignore:scipy.optimize.*disp:DeprecationWarning")
 SPEC = Spec(
     label=Label(column="kind", kind="classes", classes=("no", "yes")),
     vector=VectorSpec(dimension=3),
