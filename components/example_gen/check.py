@@ -177,8 +177,10 @@ def _check_vectors(
         numbers = numbers.astype(np.float32)
     finite = np.isfinite(numbers)
     for row in np.flatnonzero(~finite.all(axis=1)):
-        name = names[int(np.argmin(finite[row]))]
-        faults.setdefault(int(row), Fault(Reason.BAD_NUMBER, f"column {name!r}: not a finite number"))
+        at = int(np.argmin(finite[row]))
+        large = np.isfinite(exact[row, at])
+        said = f"{exact[row, at]:g} is too large for float32" if large else "not a finite number"
+        faults.setdefault(int(row), Fault(Reason.BAD_NUMBER, f"column {names[at]!r}: {said}"))
     if vector.range is not None:
         low, high = vector.range
         inside = (numbers >= low) & (numbers <= high)
