@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.table import Table
 
@@ -13,6 +14,7 @@ from pipeline.terminal import Terminal
 from pipeline.workdir import Workdir
 from trainer.errors import ConfigError
 from trainer.families import family_of
+from trainer.undefined import defined, text
 
 # Characters of a reason that a table shows.
 _LONGEST = 90
@@ -44,8 +46,8 @@ def table(entries: Sequence[Entry], config: Config) -> Table:
             entry.at[:16].replace("T", " "),
             name_of(entry.span, config),
             entry.status,
-            decimals(entry.metrics.get(config.gates.split, {}).get(metric)),
-            decimals(served.metrics.get(metric) if served is not None else None),
+            shown(entry.metrics.get(config.gates.split, {}), metric),
+            shown(served.metrics if served is not None else {}, metric),
             f"{entry.seconds:.0f}",
             "" if entry.version is None else str(entry.version),
             why if len(why) <= _LONGEST else f"{why[: _LONGEST - 1]}…",
@@ -72,6 +74,14 @@ def metric_of(config: Config) -> str:
 def name_of(span: int | None, config: Config) -> str:
     """What a person calls a span; of data without spans, nothing."""
     return "" if span is None or config.data.pattern is None else spans.name(span, config.data.pattern)
+
+
+def shown(metrics: Mapping[str, Any], name: str) -> str:
+    """A metric with four decimals, "undefined", or nothing where it was not measured.
+
+    Summaries that were written by an older version may hold words in place of numbers.
+    """
+    return text(defined(metrics[name])) if name in metrics else ""
 
 
 def decimals(value: float | None) -> str:

@@ -21,6 +21,7 @@ from pydantic import Field
 
 from trainer.config import Section
 from trainer.errors import DataRejected, KembarError
+from trainer.undefined import values
 
 # The variable that holds the URL, where [notify] names no other.
 WEBHOOK = "KEMBAR_WEBHOOK_URL"
@@ -84,7 +85,7 @@ def message(found: dict[str, Any], report: Path | None) -> dict[str, Any]:
         "text": f"{found['pipeline']}: {found['status']}: {found['reason']}",
         **{key: found.get(key) for key in ("pipeline", "run_id", "status", "reason", "started", "seconds")},
         "version": found.get("model", {}).get("version"),
-        "metrics": found.get("metrics", {}),
+        "metrics": values(found.get("metrics", {})),
         "report": None if report is None else str(report),
     }
 
@@ -94,7 +95,7 @@ def post(url: str, body: dict[str, Any], variable: str = WEBHOOK) -> bool:
     if not url.startswith(("https://", "http://")):
         _LOG.error("webhook: the URL in %s begins neither with https:// nor with http://", variable)
         return False
-    data = json.dumps(body).encode()
+    data = json.dumps(body, allow_nan=False).encode()
     for left in reversed(range(_TRIES)):
         try:
             request = urllib.request.Request(  # noqa: S310 - the scheme is checked above
@@ -133,7 +134,7 @@ def run_command(command: tuple[str, ...], body: dict[str, Any]) -> bool:
         _LOG.error("command: %s could not be started: %s", command[0], type(error).__name__)
         return False
     try:
-        process.communicate(json.dumps(body).encode(), timeout=_LIMIT_SECONDS)
+        process.communicate(json.dumps(body, allow_nan=False).encode(), timeout=_LIMIT_SECONDS)
     except subprocess.TimeoutExpired:
         with suppress(OSError):
             os.killpg(process.pid, signal.SIGKILL)  # its children too

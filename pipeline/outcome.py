@@ -61,8 +61,18 @@ def _empty(status: str, reason: str) -> dict[str, Any]:
         "baselines": {},
         "interval": {},
         "slices": {},
+        "undefined": {},
         "model": model_facts("", {}),
     }
+
+
+def grouped(reasons: dict[str, dict[str, str]]) -> list[tuple[str, str, list[str]]]:
+    """Split, reason and metrics, from split to metric to the reason why it is not defined."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for split, by_name in reasons.items():
+        for name, reason in by_name.items():
+            found.setdefault((split, reason), []).append(name)
+    return [(split, reason, sorted(names)) for (split, reason), names in found.items()]
 
 
 def model_facts(destination: str, training: dict[str, Any]) -> dict[str, Any]:
@@ -93,7 +103,7 @@ def data_facts(counts: dict[str, Any], verdict: dict[str, Any]) -> dict[str, Any
         "shared_texts": counts.get("shared_texts", {}),
         "dialect": counts.get("dialects", {}),
         "remarks": counts.get("remarks", []),
-        "warnings": verdict.get("warnings", []),
+        "warnings": [*counts.get("warnings", []), *verdict.get("warnings", [])],
     }
 
 

@@ -14,14 +14,16 @@ from typing import Any
 from components.data_gate.config import VERDICT
 from components.example_gen.counts import QUARANTINE
 from pipeline.config import Config
-from pipeline.history import decimals, metric_of, series, table
+from pipeline.history import decimals, metric_of, series, shown, table
 from pipeline.outcome import FILE as SUMMARY
+from pipeline.outcome import grouped
 from pipeline.retraining.ledger import Entry, Ledger
 from pipeline.summary import TRAINING, TUNING
 from pipeline.terminal import printable
 from pipeline.workdir import Workdir
 from trainer.errors import ServingError
 from trainer.features import LOWER_IS_BETTER
+from trainer.undefined import defined
 from trainer.vae.charts import line_chart
 
 FILE = "report.html"
@@ -70,7 +72,7 @@ def render(summary: dict[str, Any], config: Config, root: Path, entries: Sequenc
     """The page of a run whose files are in `root`, and of the decisions before it."""
     status = summary["status"]
     sections = [
-        _section("Metrics", _metrics(summary, config)),
+        _section("Metrics", _metrics(summary, config) + _undefined(summary.get("undefined", {}))),
         _section("Parts of the splits", _slices(summary.get("slices", {}))),
         _section("Decision", _list(summary["reason"].split("; "))),
         _section("Tuning", _tuning(_read(root / TUNING)) if summary["model"].get("tuned") else ""),
@@ -133,11 +135,20 @@ def _metrics(summary: dict[str, Any], config: Config) -> str:
         decides = metric_of(config)
         head = [split, *(_headed(name, name == decides and split == config.gates.split) for name in names)]
         rows = [
-            [who, *(decimals(by_split.get(split, {}).get(name)) for name in names)]
+            [who, *(shown(by_split.get(split, {}), name) for name in names)]
             for who, by_split in measured.items()
         ]
         parts.append(_table(head, rows))
     return "".join(parts)
+
+
+def _undefined(reasons: dict[str, Any]) -> str:
+    """Why metrics of the model have no value, a line for each split and reason; slices say no more."""
+    lines = [
+        f"{split}: {', '.join(names)} {'is' if len(names) == 1 else 'are'} not defined: {reason}"
+        for split, reason, names in grouped(reasons.get("metrics", {}))
+    ]
+    return _list(lines) if lines else ""
 
 
 def _slices(by_split: dict[str, Any]) -> str:
@@ -145,7 +156,7 @@ def _slices(by_split: dict[str, Any]) -> str:
     for split, found in sorted(by_split.items()):
         names = list(next(iter(found.values()), {}))
         rows = [
-            [part, *(f"{values[n]:,}" if n == "rows" else decimals(values.get(n)) for n in names)]
+            [part, *(f"{values[n]:,}" if n == "rows" else shown(values, n) for n in names)]
             for part, values in found.items()
         ]
         parts.append(_table([split, *names], rows) if rows else "")
@@ -162,7 +173,7 @@ def _training(log: dict[str, Any]) -> str:
     # Each quantity has a scale of its own; what is measured on both splits shares one.
     charts: dict[str, dict[str, list[float]]] = {}
     for name, values in curves.items():
-        charts.setdefault(name.removeprefix("val_"), {})[name] = values
+        charts.setdefault(name.removeprefix("val_"), {})[name] = [defined(value) for value in values]
     return "".join(
         f"<figure>{line_chart(lines, name, 'epoch', name)}</figure>" for name, lines in charts.items()
     )

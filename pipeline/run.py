@@ -21,7 +21,7 @@ from pipeline.backup import back_up, protect
 from pipeline.config import Config
 from pipeline.lock import lock
 from pipeline.notify import notify, notify_error
-from pipeline.outcome import EXIT_CODES, FILE, failed, failure, unchanged, write
+from pipeline.outcome import EXIT_CODES, FILE, failed, failure, grouped, unchanged, write
 from pipeline.preflight import preflight
 from pipeline.pushes import settle
 from pipeline.retraining.ledger import Ledger
@@ -29,6 +29,7 @@ from pipeline.retraining.work import Work, begin_work, entry_of, says_no
 from pipeline.terminal import Terminal
 from pipeline.workdir import Workdir
 from trainer.errors import ConfigError, KembarError, Locked
+from trainer.undefined import defined, text
 
 if TYPE_CHECKING:
     from components.example_gen.spans import Span
@@ -227,11 +228,11 @@ def _conclude(found: dict[str, Any], config: Config, workdir: Workdir, terminal:
     rows = {"model": found["metrics"].get(split, {})}
     rows |= {name: measured.get(split, {}) for name, measured in found["baselines"].items()}
     for name, measured in rows.items():
-        shown = "  ".join(
-            f"{key} {value:.4f}" for key, value in sorted(measured.items()) if value is not None
-        )
+        shown = "  ".join(f"{key} {text(defined(value))}" for key, value in sorted(measured.items()))
         if shown:
             terminal.say(f"  {split} {name:<14} {shown}")
+    for where, reason, names in grouped(found["undefined"].get("metrics", {})):
+        terminal.say(f"  {where} {', '.join(names)} undefined: {reason}")
     data = found["data"]
     dialects: Counter[str] = Counter()
     for files in data["dialect"].values():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import shutil
 from pathlib import Path
@@ -32,6 +31,7 @@ from pipeline.outcome import (
 from pipeline.retraining.work import decision_of
 from pipeline.runners.steps import CACHED, FAILED, Step
 from trainer.errors import DataRejected, KembarError
+from trainer.undefined import reasons, values
 
 TRAINING, TUNING = "training.json", "tuning.json"
 
@@ -77,6 +77,8 @@ def summarize(steps: list[Step], versions_before: list[int]) -> dict[str, Any]:
     decision = _json(outputs.get(("QualityGate", "blessing")), "decision.json")
     serving = _json(outputs.get(("ServingGate", "blessing")), "serving.json")
     training = _json(outputs.get(("Trainer", "model_run")), TRAINING)
+    baselines = _json(outputs.get(("Baselines", "baselines")), "baselines.json")
+    slices = _json(outputs.get(("Evaluator", "evaluation")), "slices.json")
     pushed = outputs.get(("AtomicPusher", "pushed_model"))
     destination = pushed.custom_properties[PUSHED_DESTINATION].string_value if pushed is not None else ""
     outcome = _outcome(steps, decision, serving, destination, versions_before)
@@ -91,10 +93,19 @@ def summarize(steps: list[Step], versions_before: list[int]) -> dict[str, Any]:
             _json(outputs.get(("ExampleGen", "examples")), "counts.json"),
             _json(outputs.get(("DataGate", "verdict")), VERDICT),
         ),
-        "metrics": _finite(decision.get("metrics", {})),
-        "baselines": _finite(_json(outputs.get(("Baselines", "baselines")), "baselines.json")),
-        "interval": _finite(decision.get("interval", {})),
-        "slices": _finite(_json(outputs.get(("Evaluator", "evaluation")), "slices.json")),
+        "metrics": values(decision.get("metrics", {})),
+        "baselines": values(baselines),
+        "interval": values(decision.get("interval", {})),
+        "slices": values(slices),
+        "undefined": {
+            key: found
+            for key, found in (
+                ("metrics", decision.get("undefined", {})),
+                ("baselines", reasons(baselines)),
+                ("slices", reasons(slices)),
+            )
+            if found
+        },
         "model": model_facts(destination, training),
         **_bulk(outputs),
     }
@@ -149,13 +160,6 @@ def step_failure(step: Step) -> Outcome:
     said = said.split(" [while running '")[0]  # where in the graph: Beam's business
     reason = said if isinstance(step.error, KembarError) else f"{step.id}: {said}"
     return Outcome(DATA_REJECTED if rejected else FAILURE, reason)
-
-
-def _finite(value: Any) -> Any:
-    """JSON knows neither NaN nor infinity: a metric that is not defined is null."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _json(artifact: mlmd.Artifact | None, name: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from components.atomic_pusher.versions import checksum, digests, in_service, rea
 from pipeline.terminal import Terminal
 from pipeline.workdir import Workdir
 from trainer.errors import ConfigError, ServingError
+from trainer.undefined import load, text
 
 LATEST = "latest"
 
@@ -36,8 +37,8 @@ def show(workdir: Workdir, terminal: Terminal) -> None:
         pushed = (
             datetime.fromtimestamp(entry["pushed"], UTC).isoformat(timespec="seconds") if entry else "unknown"
         )
-        measured = entry.get("metrics", {}).get("test", {})
-        shown = " ".join(f"{name} {value:.4f}" for name, value in sorted(measured.items()))
+        measured = load(entry.get("metrics", {}).get("test", {}))
+        shown = " ".join(f"{name} {text(value)}" for name, value in sorted(measured.items()))
         table.add_row(str(version), pushed, ", ".join([state, *labels]), shown, entry.get("sha256", "")[:12])
     terminal.table(table)
 

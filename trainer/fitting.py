@@ -14,10 +14,12 @@ import tensorflow_transform as tft
 
 from trainer.errors import KembarError
 from trainer.progress import PROGRESS
+from trainer.undefined import defined, text
 
 if TYPE_CHECKING:
     from trainer.warm_start import Base
 
+_SLOWER = "lower [training] learning_rate"
 # What Keras' EarlyStopping knows, besides the best weights.
 EARLY_STOPPING = ("wait", "stopped_epoch", "best", "best_epoch")
 
@@ -118,15 +120,17 @@ class EvalMetric(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Runs before callbacks that look at the metric: put it first in the list."""
         if logs is not None:
-            logs[f"eval_{self._name}"] = self._measure()
+            logs[f"eval_{self._name}"] = float(self._measure())
 
 
 class Progress(keras.callbacks.Callback):
     """One line an epoch, and an error that names the place when the loss is no number any more."""
 
-    def __init__(self, epochs: int) -> None:
+    def __init__(self, epochs: int, advice: Callable[[float], str] = lambda rate: _SLOWER) -> None:
+        """Args: `advice` is asked, with the learning rate, what to do about a loss that is no number."""
         super().__init__()
         self._epochs = epochs
+        self._advice = advice
         self._started = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -143,13 +147,12 @@ class Progress(keras.callbacks.Callback):
             first = max(1, last - self.model.steps_per_execution + 1)
             where = f"at step {last}" if first == last else f"in steps {first} to {last}"
             raise KembarError(
-                f"the loss became {logs['loss']} {where} with "
-                f"learning rate {rate:g}: lower [training] learning_rate"
+                f"the loss became {logs['loss']} {where} with learning rate {rate:g}: {self._advice(rate)}"
             )
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Reports losses and metrics."""
-        shown = "  ".join(f"{name} {value:.4f}" for name, value in (logs or {}).items())
+        shown = "  ".join(f"{name} {text(defined(value))}" for name, value in (logs or {}).items())
         PROGRESS.info(
             "epoch %d/%d  %s  %.1f s", epoch + 1, self._epochs, shown, time.monotonic() - self._started
         )

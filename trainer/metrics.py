@@ -9,9 +9,16 @@ from scipy import stats
 from sklearn import metrics as skl
 
 from trainer.features import Label
+from trainer.undefined import Undefined, defined
 
 DEFAULT_THRESHOLD = 0.5
 _BINS = 10
+# Of labels of each kind.
+_NAMES = {
+    "score": ("spearman", "pearson", "mse"),
+    "binary": ("average_precision", "auc", "accuracy", "f1", "mcc", "calibration_error", "best_threshold"),
+    "classes": ("accuracy", "macro_f1", "cross_entropy", "calibration_error"),
+}
 
 
 def pair_metrics(label: np.ndarray, score: np.ndarray, kind: Label) -> dict[str, float]:
@@ -25,13 +32,16 @@ def pair_metrics(label: np.ndarray, score: np.ndarray, kind: Label) -> dict[str,
       kind: What the labels mean.
 
     Returns:
-      Name to value; NaN where a metric is not defined, such as a correlation with constant scores.
+      Name to value; `Undefined` where there is none, such as a correlation with constant scores.
     """
     label = np.asarray(label, np.float64).ravel()
     score = np.asarray(score, np.float64)
     if len(score) != len(label):
         raise ValueError(f"{len(label)} labels but {len(score)} scores")
     score = score.reshape(len(label), -1) if len(label) else np.zeros((0, 1))
+    unusable = not_finite(score)
+    if unusable:
+        return dict.fromkeys(_NAMES[kind.kind], Undefined(unusable))
     if kind.kind == "classes":
         return class_metrics(label, score, kind.count)
     if kind.kind == "score":
@@ -43,9 +53,11 @@ def pair_metrics(label: np.ndarray, score: np.ndarray, kind: Label) -> dict[str,
 def best_threshold(label: np.ndarray, score: np.ndarray) -> float:
     """The score from which on to say 1, so that F1 is highest; 0.5 where no label is 1 or none is 0.
 
-    It lies half-way between two scores, so that the same scores rounded otherwise are decided alike.
+    It lies half-way between two scores, so that the same scores rounded otherwise are decided alike. Scores
+    are compared as float32, in which a model gives them, and the threshold is a float32 too: whoever compares
+    with it, in a graph or in Python, decides the same.
     """
-    label, score = np.asarray(label).ravel() > 0.5, np.asarray(score, np.float64).ravel()
+    label, score = np.asarray(label).ravel() > 0.5, np.asarray(score).ravel().astype(np.float32)
     if not 0 < label.sum() < label.size:
         return DEFAULT_THRESHOLD
     order = np.argsort(-score, kind="stable")
@@ -54,7 +66,28 @@ def best_threshold(label: np.ndarray, score: np.ndarray) -> float:
     # A cut falls between different scores only, and one behind the last says 1 to all.
     cuts = np.append(ranked[:-1] > ranked[1:], True)
     at = int(np.argmax(np.where(cuts, f1, -1.0)))
-    return float((ranked[at] + ranked[at + 1]) / 2) if at + 1 < label.size else float(ranked[at])
+    if at + 1 == label.size:
+        return float(ranked[at])
+    middle = np.float32((float(ranked[at]) + float(ranked[at + 1])) / 2)
+    # Between two neighbours there is no float32, and one of them is the lower score.
+    return float(middle if middle > ranked[at + 1] else ranked[at])
+
+
+def not_finite(score: np.ndarray) -> str:
+    """Which of the predictions [rows, numbers] are no numbers, as a reason; empty where all are finite."""
+    bad = np.flatnonzero(~np.isfinite(score).all(axis=1))
+    if not bad.size:
+        return ""
+    return f"the model gives no finite number for {bad.size} of {len(score)} rows"
+
+
+def one_label(label: np.ndarray) -> str:
+    """That labels [rows] of 0 and 1 are all the same, as a reason; empty where they are not."""
+    if not label.size:
+        return "there are no rows"
+    if label.min() != label.max():
+        return ""
+    return f"all {label.size} labels are {label[0]:g}, none is {1 - label[0]:g}"
 
 
 def calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
@@ -72,27 +105,45 @@ def calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
 
 
 def _score_metrics(label: np.ndarray, score: np.ndarray) -> dict[str, float]:
+    if not label.size:
+        return dict.fromkeys(_NAMES["score"], Undefined("there are no rows"))
+    alike = [
+        f"all {len(values)} {name} are {values[0]:.4g}"
+        for name, values in (("labels", label), ("scores", score))
+        if values.min() == values.max()
+    ]
+    mse = {"mse": float(np.mean((label - score) ** 2))}
+    if alike:
+        reason = "there is one row alone" if label.size == 1 else " and ".join(alike)
+        return {**dict.fromkeys(("spearman", "pearson"), Undefined(reason)), **mse}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", stats.ConstantInputWarning)  # NaN says it
-        varied = label.size > 1
-        return {
-            "spearman": float(stats.spearmanr(label, score).statistic) if varied else float("nan"),
-            "pearson": float(stats.pearsonr(label, score).statistic) if varied else float("nan"),
-            "mse": float(np.mean((label - score) ** 2)) if label.size else float("nan"),
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
+        found = {
+            "spearman": float(stats.spearmanr(label, score).statistic),
+            "pearson": float(stats.pearsonr(label, score).statistic),
         }
+    return {**{name: defined(value, "labels or scores hardly vary") for name, value in found.items()}, **mse}
 
 
 def _binary_metrics(label: np.ndarray, score: np.ndarray, decided: np.ndarray) -> dict[str, float]:
-    some, both = bool(label.size), 0 < label.sum() < label.size
-    return {
-        "average_precision": float(skl.average_precision_score(label, score)) if both else float("nan"),
-        "auc": float(skl.roc_auc_score(label, score)) if both else float("nan"),
-        "accuracy": float(np.mean(decided == label)) if some else float("nan"),
-        "f1": float(skl.f1_score(label, decided, zero_division=0.0)) if some else float("nan"),
-        "mcc": float(skl.matthews_corrcoef(label, decided)) if both else float("nan"),
-        "calibration_error": calibration_error(score, label) if some else float("nan"),
-        "best_threshold": best_threshold(label, score) if both else float("nan"),
+    if not label.size:
+        return dict.fromkeys(_NAMES["binary"], Undefined("there are no rows"))
+    found = {
+        "accuracy": float(np.mean(decided == label)),
+        "f1": float(skl.f1_score(label, decided, zero_division=0.0)),
+        "calibration_error": calibration_error(score, label),
     }
+    reason = one_label(label)
+    if reason:
+        found |= {name: Undefined(reason) for name in _NAMES["binary"] if name not in found}
+    else:
+        found |= {
+            "average_precision": float(skl.average_precision_score(label, score)),
+            "auc": float(skl.roc_auc_score(label, score)),
+            "mcc": float(skl.matthews_corrcoef(label, decided)),
+            "best_threshold": best_threshold(label, score),
+        }
+    return {name: found[name] for name in _NAMES["binary"]}
 
 
 def class_metrics(label: np.ndarray, probabilities: np.ndarray, classes: int) -> dict[str, float]:
@@ -104,10 +155,13 @@ def class_metrics(label: np.ndarray, probabilities: np.ndarray, classes: int) ->
       classes: How many there are; one that no row has counts nothing in `macro_f1`.
     """
     label = np.asarray(label, np.int64).ravel()
-    names = ("accuracy", "macro_f1", "cross_entropy", "calibration_error")
+    names = _NAMES["classes"]
     if not label.size:
-        return dict.fromkeys(names, float("nan"))
+        return dict.fromkeys(names, Undefined("there are no rows"))
     probabilities = np.asarray(probabilities, np.float64).reshape(-1, classes)
+    unusable = not_finite(probabilities)
+    if unusable:
+        return dict.fromkeys(names, Undefined(unusable))
     probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)  # those of float32 are off 1
     decided = probabilities.argmax(axis=1)
     present = np.unique(label)

@@ -13,6 +13,7 @@ import tensorflow as tf
 from trainer import devices, pretrained, workers
 from trainer.batching import POOL_ROWS, make_dataset, rows_within, steps
 from trainer.calibration import finish
+from trainer.causes import advice, check_labels
 from trainer.checkpoint import Checkpoint
 from trainer.config import PairModel, Training
 from trainer.encoders import TOKEN_TABLE, build_tower
@@ -199,6 +200,10 @@ def _train(
 ) -> tuple[keras.Model, TrainingLog]:
     training, label = narrow(spec.training, Training), narrow(spec.label, Label)
     config = narrow(spec.model, PairModel)
+    if training.loss_for(label.kind) != "in_batch" or not survey.highest_label:  # which learns from matches
+        low, high = (0.0, 1.0) if label.kind == "classes" else label.bounds
+        lowest, highest = (low + (high - low) * end for end in (survey.lowest_label, survey.highest_label))
+        check_labels(label, lowest, highest, survey.pairs)
     fine_tuned = config.encoder == "pretrained" and not config.frozen
     with devices.precision(training.mixed_precision), workers.strategy().scope():
         model = build()
@@ -241,7 +246,10 @@ def _train(
             stopping,
             *started,
             *data.watchers(),
-            Progress(training.epochs),
+            Progress(
+                training.epochs,
+                lambda rate: advice(rate, training.mixed_precision, not training.clip_norm, ""),
+            ),
             checkpoint,
         ],
     ).history

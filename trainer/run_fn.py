@@ -19,6 +19,7 @@ from trainer.inference import with_inference
 from trainer.spec import Spec
 from trainer.survey import vocabulary
 from trainer.tuning import found_values, laid_over
+from trainer.undefined import strict
 from trainer.warmup import write_warmup
 
 LOG = "training.json"
@@ -69,7 +70,7 @@ def run_fn(fn_args: Any) -> None:
     tf.saved_model.save(module, fn_args.serving_model_dir, signatures=signatures)
     write_warmup(fn_args.serving_model_dir, signatures, family.golden_requests(spec))
     with tf.io.gfile.GFile(os.path.join(fn_args.model_run_dir, LOG), "w") as file:
-        file.write(json.dumps(asdict(log), indent=2))
+        file.write(json.dumps(strict(asdict(log)), indent=2, allow_nan=False))
     checkpoint.remove(saved)
 
 

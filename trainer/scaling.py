@@ -1,4 +1,8 @@
-"""Vectors into the range that a model learns from, inside the transform graph."""
+"""Vectors into the range that a model learns from, inside the transform graph.
+
+All of it is computed in float64 and rounded to float32 at the end: the square of 1e30 is no float32, and the
+mean of a column that lies far from 0 would lose the digits that tell its values apart.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +16,20 @@ from trainer.errors import DataRejected
 from trainer.features import VECTOR
 from trainer.spec import VectorSpec
 
-# Farther away than any mean, and not so far that it overflows when divided by a small deviation.
-_FAR = 2.0**64
+# Powers of two, one of which is far from 0 for a column of any scale that float32 knows.
+_POWERS = 2.0 ** np.arange(-126, 128)
+# A scaled value that is far from 0, and so far from overflow that a deviation more does not matter.
+_FAR = 2.0**100
 # How far outside 0..1 rounding may have put a value that was inside.
 _ROUNDING = 1e-6
 
 
 def to_unit(vector: tf.Tensor, declared: tuple[float, float]) -> tf.Tensor:
     """[batch, n] from the `declared` lowest and highest value to 0..1; what lies outside stays outside."""
-    vector = tf.cast(vector, tf.float32)
+    vector = tf.cast(tf.cast(vector, tf.float32), tf.float64)
     # The limits as float32 has them, as the values are: a value at a limit is at it after rounding too.
-    low, high = (tf.constant(limit, tf.float32) for limit in declared)
-    scaled = (vector - low) / (high - low)
+    low, high = (float(np.float32(limit)) for limit in declared)
+    scaled = tf.cast((vector - low) / (high - low), tf.float32)
     # A graph that multiplies by 1 / (high - low) may still end a last digit outside.
     near = (scaled >= -_ROUNDING) & (scaled <= 1 + _ROUNDING)
     return tf.where(near, tf.clip_by_value(scaled, 0.0, 1.0), scaled)
@@ -31,7 +37,8 @@ def to_unit(vector: tf.Tensor, declared: tuple[float, float]) -> tf.Tensor:
 
 def to_standard(vector: tf.Tensor) -> tf.Tensor:
     """[batch, n] to mean 0 and variance 1 in each dimension; a constant one becomes 0."""
-    return tft.scale_to_z_score(tf.cast(vector, tf.float32), elementwise=True)
+    scaled = tft.scale_to_z_score(tf.cast(tf.cast(vector, tf.float32), tf.float64), elementwise=True)
+    return tf.cast(scaled, tf.float32)
 
 
 def check_varied(vectors: np.ndarray, spec: VectorSpec) -> None:
@@ -73,16 +80,20 @@ class Scaling(tf.Module):
     def _line(self, dimension: int) -> tuple[np.ndarray, np.ndarray]:
         """The raw value that becomes 0, and how far from it lies what becomes 1: float64 [n] each.
 
-        Every scaling above is a straight line in each dimension, in float32. Two points that are close, seen
-        from the mean, cancel out; two far ones give the slope to float32's last digit, and a point next to
-        the origin gives that one, because the difference of two close floats is exact (Sterbenz' lemma).
+        Every scaling above is a straight line in each dimension, rounded to float32. Two points, one on each
+        side of 0, give the slope to float32's last digit: the farthest ones whose scaled values are far from
+        overflow. A point next to the origin gives that one.
         """
 
         def at(raw: np.ndarray) -> np.ndarray:
-            found: np.ndarray = self.forward(tf.constant(raw[np.newaxis], tf.float32)).numpy()[0]
+            found: np.ndarray = self.forward(tf.constant(raw, tf.float32)).numpy()
             return found.astype(np.float64)
 
-        far = np.full(dimension, _FAR)
-        width = 2 * far / (at(far) - at(-far))
-        near = (-at(np.zeros(dimension)) * width).astype(np.float32).astype(np.float64)
-        return near - at(near) * width, width
+        points = np.repeat(_POWERS[:, np.newaxis], dimension, axis=1)
+        above, below = at(points), at(-points)
+        usable = (np.abs(above) < _FAR) & (np.abs(below) < _FAR)
+        last = np.argmax(np.where(usable, _POWERS[:, np.newaxis], 0.0), axis=0), np.arange(dimension)
+        width = 2 * points[last] / (above[last] - below[last])
+        origin = np.zeros((1, dimension))
+        near = (-at(origin)[0] * width).astype(np.float32).astype(np.float64)
+        return near - at(near[np.newaxis])[0] * width, width

@@ -28,11 +28,15 @@ class Survey:
     Attributes:
       lengths: Of each pool, the tokens of each pair's longer text, int64 [pairs].
       class_counts: Pairs of each class, or of label 0 and 1; meaningless for scores.
+      lowest_label: As they are trained on: scaled to 0..1; of classes the index.
+      highest_label: The same.
       token_weights: Inverse document frequency of every id, float32 [rows].
     """
 
     lengths: list[np.ndarray]
     class_counts: np.ndarray
+    lowest_label: float
+    highest_label: float
     token_weights: np.ndarray
 
     @property
@@ -62,12 +66,15 @@ def take_survey(pools: tf.data.Dataset, rows: int, label: Label) -> Survey:
     frequencies = np.zeros(rows, np.int64)
     counts = np.zeros(label.count or 2, np.int64)
     found: list[np.ndarray] = []
+    lowest, highest = np.inf, -np.inf
     for pool in pools:
         found.append(lengths(pool).numpy())
+        labels = pool[LABEL].numpy()
+        lowest, highest = min(lowest, float(labels.min())), max(highest, float(labels.max()))
         if label.kind != "score":
             counts += np.bincount(pool[LABEL].numpy().ravel().astype(int), minlength=len(counts))
         for name in (IDS_A, IDS_B) if rows else ():
             once = np.unique(np.stack([pool[name].indices[:, 0], pool[name].values], axis=1), axis=0)
             frequencies += np.bincount(once[:, 1], minlength=rows)
     texts = 2 * sum(map(len, found))
-    return Survey(found, counts, inverse_document_frequency(frequencies, texts))
+    return Survey(found, counts, lowest, highest, inverse_document_frequency(frequencies, texts))

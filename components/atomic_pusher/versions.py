@@ -22,6 +22,7 @@ from typing import Any
 from components.atomic_pusher.files import exclusive, last_change, replace_file, sync
 from components.atomic_pusher.pins import STABLE, read_pins
 from trainer.errors import ServingError
+from trainer.undefined import strict
 
 LOG = "versions.json"
 # What a push is about to add to the log: there as long as a version may stand there unlogged.
@@ -203,7 +204,7 @@ def _appear(
         verify(incoming)
         for path in [*incoming.rglob("*"), incoming]:
             sync(path)
-        replace_file(base / PENDING, json.dumps(logged))
+        replace_file(base / PENDING, json.dumps(strict(logged), allow_nan=False))
         incoming.rename(target)
     finally:
         shutil.rmtree(incoming, ignore_errors=True)
@@ -264,4 +265,5 @@ def _clean(base: Path) -> None:
 
 
 def _log(base: Path, entry: dict[str, Any]) -> None:
-    replace_file(base / LOG, json.dumps([*read_log(base), entry], indent=2))
+    # An older log may hold NaN, which is no JSON.
+    replace_file(base / LOG, json.dumps(strict([*read_log(base), entry]), indent=2, allow_nan=False))

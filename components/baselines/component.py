@@ -13,6 +13,7 @@ from components.tables import read_table, thin_out
 from trainer.errors import DataRejected
 from trainer.families import family_of
 from trainer.spec import Spec
+from trainer.undefined import dump
 
 FILE = "baselines.json"
 # Simple methods learn little from more, and some would take longer than the model.
@@ -42,5 +43,9 @@ def Baselines(
                 f"{split}: give it a larger share in [data] split, or more spans in [data.spans] window"
             )
     measured = family_of(parsed).baselines(thin_out(tables.pop("train"), MOST_ROWS), tables, parsed)
+    stored = {
+        name: {split: dump(metrics) for split, metrics in by_split.items()}
+        for name, by_split in measured.items()
+    }
     with fileio.open(os.path.join(baselines.uri, FILE), "w") as file:
-        file.write(json.dumps(measured, indent=2, sort_keys=True))
+        file.write(json.dumps(stored, indent=2, sort_keys=True, allow_nan=False))

@@ -6,6 +6,7 @@ this component calls TFMA itself.
 
 import functools
 import json
+import math
 import os
 from typing import Any
 
@@ -28,19 +29,25 @@ from tfx.utils import io_utils, path_utils
 from tfx_bsl.tfxio import tensor_adapter
 
 from components.evaluator.metrics import FamilyMetrics
-from components.evaluator.predictions import PREDICTIONS, load_predictions
+from components.evaluator.predictions import (
+    CANDIDATE,
+    CHAMPION,
+    PREDICTIONS,
+    SERIALIZED,
+    labels_and_scores,
+    load_predictions,
+)
 from components.tables import decode, read_table, split_files
 from trainer import tables
 from trainer.families import family_of
 from trainer.features import LABEL
 from trainer.ops import load_model
 from trainer.spec import Spec
+from trainer.undefined import dump, reason_of
 
 SPLITS = ("eval", "test")
-CANDIDATE = "candidate"
-CHAMPION = "champion"
 SLICES = "slices.json"
-_SERIALIZED = "serialized"
+REASONS = "undefined.json"
 
 
 @component(use_beam=True)
@@ -100,27 +107,51 @@ def Evaluator(
                     tensor_adapter_config=adapter,
                 )
             )
+    write_reasons(evaluation.uri, [CANDIDATE, *([CHAMPION] if champion else [])], parsed)
     write_slices(evaluation.uri, examples, parsed)
+
+
+def write_reasons(uri: str, models: list[str], spec: Spec) -> None:
+    """Writes `undefined.json`: model, split, metric without a value, and why; TFMA has NaN for it."""
+    found: dict[str, dict[str, dict[str, str]]] = {}
+    for model in models:
+        found[model] = {}
+        for split in SPLITS:
+            label, score = labels_and_scores(uri, split, model)
+            measured = family_of(spec).metrics(label, score, spec)
+            missing = {name: reason_of(value) for name, value in measured.items() if not math.isfinite(value)}
+            value = _farthest(uri, split, score, spec) if missing else ""
+            found[model][split] = {name: reason + value for name, reason in missing.items()}
+    with fileio.open(os.path.join(uri, REASONS), "w") as file:
+        file.write(json.dumps(found, indent=2, allow_nan=False))
+
+
+def _farthest(uri: str, split: str, score: np.ndarray, spec: Spec) -> str:
+    """Of the first row that has no finite score, the value farthest from 0; nothing of texts."""
+    bad = np.flatnonzero(~np.isfinite(score).all(axis=1))
+    if spec.vector is None or not bad.size:
+        return ""
+    row = load_predictions(uri, split)[SERIALIZED][int(bad[0])].as_py()
+    [vector] = tables.vectors(decode([row]))
+    at = int(np.abs(vector).argmax())
+    return f", such as the one whose column {spec.vector.name(at)!r} holds {vector[at]:.9g}"
 
 
 def write_slices(uri: str, examples: Any, spec: Spec) -> None:
     """Writes `slices.json`: split, slice, metrics of the candidate on its rows, and how many they are."""
     family, train = family_of(spec), read_table(examples, "train")
-    found: dict[str, dict[str, dict[str, float]]] = {}
+    found: dict[str, dict[str, dict[str, Any]]] = {}
     for split in SPLITS:
-        seen = load_predictions(uri, split)
-        rows = decode(seen[_SERIALIZED].to_pylist())
-        score = np.array(seen["score"].to_pylist(), np.float64).reshape(len(seen), -1)
-        label = tables.labels(rows) if len(seen) else np.zeros(0)
-        label = label.reshape(len(seen), -1) if len(label) else np.zeros((len(seen), 0))
+        rows = decode(load_predictions(uri, split)[SERIALIZED].to_pylist())
+        label, score = labels_and_scores(uri, split, CANDIDATE)
         found[split] = {}
-        for name, values in (family.slices(train, rows, spec) if len(seen) else {}).items():
+        for name, values in (family.slices(train, rows, spec) if len(score) else {}).items():
             for value in dict.fromkeys(sorted(values)):
                 at = values == value
                 measured = family.metrics(label[at], score[at], spec)
-                found[split][f"{name} {value}"] = {"rows": int(at.sum()), **measured}
+                found[split][f"{name} {value}"] = {"rows": int(at.sum()), **dump(measured)}
     with fileio.open(os.path.join(uri, SLICES), "w") as file:
-        file.write(json.dumps(found, indent=2))
+        file.write(json.dumps(found, indent=2, allow_nan=False))
 
 
 def eval_config(spec: Spec, models: list[str]) -> tfma.EvalConfig:
@@ -169,7 +200,7 @@ class _WritePredictions(beam.PTransform):
     def expand(self, extracts: beam.PCollection) -> beam.PCollection:
         rows = extracts | "Rows" >> beam.FlatMap(_rows, self._output)
         scores = [(name, pa.list_(pa.float64())) for name in ("score", CHAMPION)]
-        columns = pa.schema([(_SERIALIZED, pa.binary()), *scores])
+        columns = pa.schema([(SERIALIZED, pa.binary()), *scores])
         _ = rows | "Write" >> beam.io.WriteToParquet(self._prefix, columns, file_name_suffix=".parquet")
         return extracts
 
@@ -181,7 +212,7 @@ def _rows(extracts: dict[str, Any], output: str) -> list[dict[str, Any]]:
     both = isinstance(predictions, dict) and CHAMPION in predictions
     served = _scores(predictions, CHAMPION, output) if both else [[]] * len(examples)
     return [
-        {_SERIALIZED: bytes(serialized), "score": _numbers(score), CHAMPION: _numbers(other)}
+        {SERIALIZED: bytes(serialized), "score": _numbers(score), CHAMPION: _numbers(other)}
         for serialized, score, other in zip(examples, scores, served, strict=True)
     ]
 

@@ -42,7 +42,7 @@ def _computations(
 ) -> metric_types.MetricComputations:
     del name
     parsed = Spec.model_validate_json(spec)
-    # An empty split has the names of all metrics, and NaN for each.
+    # An empty split has the names of all metrics, and no value for any.
     names = family_of(parsed).metrics(np.zeros((0, 1)), np.zeros((0, 1)), parsed)
     keys = {
         metric: metric_types.MetricKey(name=metric, model_name=model_name, output_name=output_name)
@@ -89,7 +89,8 @@ class _Gather(beam.CombineFn):
 
     def extract_output(self, columns: _Columns) -> dict:
         measured = family_of(self._spec).metrics(_join(columns[0]), _join(columns[1]), self._spec)
-        return {self._keys[name]: value for name, value in measured.items()}
+        # TFMA knows no reasons: results.py finds them beside its results.
+        return {self._keys[name]: float(value) for name, value in measured.items()}
 
 
 def _row(values: Any) -> np.ndarray:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import tensorflow_model_analysis as tfma
+from tfx.dsl.io import fileio
 
-from components.evaluator.component import SPLITS
+from components.evaluator.component import REASONS, SPLITS
 from components.evaluator.predictions import load_predictions
+from trainer.undefined import UNKNOWN, defined
 
 __all__ = ["load_metrics", "load_predictions"]
 
@@ -17,8 +20,12 @@ _COUNTS = ("example_count", "weighted_example_count")
 
 
 def load_metrics(evaluation_uri: str, model: str) -> dict[str, dict[str, float]]:
-    """Split to metric to value of `model` ("candidate" or "champion"); empty for a model not evaluated."""
+    """Split to metric to value of `model` ("candidate" or "champion"); empty for a model not evaluated.
+
+    A value is a finite number or `Undefined`, whatever TFMA has in its place.
+    """
     found: dict[str, dict[str, float]] = {}
+    reasons = _reasons(evaluation_uri).get(model, {})
     for split in SPLITS:
         # With one model TFMA drops its name.
         for name in (model, ""):
@@ -29,9 +36,18 @@ def load_metrics(evaluation_uri: str, model: str) -> dict[str, dict[str, float]]
             measured = result.get_metrics_for_slice() if result else None
             if measured:
                 found[split] = {
-                    metric: value["doubleValue"]
+                    metric: defined(value["doubleValue"], reasons.get(split, {}).get(metric, UNKNOWN))
                     for metric, value in measured.items()
                     if "doubleValue" in value and metric not in _COUNTS and not metric.endswith("_diff")
                 }
                 break
     return found
+
+
+def _reasons(evaluation_uri: str) -> dict[str, dict[str, dict[str, str]]]:
+    """What the Evaluator wrote of metrics without a value; nothing where an older one was at work."""
+    path = os.path.join(evaluation_uri, REASONS)
+    if not fileio.exists(path):
+        return {}
+    with fileio.open(path) as file:
+        return json.loads(file.read())

@@ -26,6 +26,8 @@ class Rows:
     text_b: list[bytes] | None = None
     vector: np.ndarray | None = None
     """float32 [rows, dimension]"""
+    exact: np.ndarray | None = None
+    """the same before it was rounded, float64"""
     label: np.ndarray | None = None
     """float64 [rows]; a class is its place in the list of classes"""
 
@@ -42,6 +44,7 @@ class Rows:
             None if self.text_a is None else [self.text_a[i] for i in at],
             None if self.text_b is None else [self.text_b[i] for i in at],
             None if self.vector is None else self.vector[at],
+            None if self.exact is None else self.exact[at],
             None if self.label is None else self.label[at],
         )
 
@@ -61,7 +64,7 @@ def check(batch: Batch, data: Data) -> tuple[Rows, dict[int, Fault]]:
     if data.label is not None:
         found.label = check_labels(batch.columns[f"{LABEL}.column"], data.label, faults)
     if data.vector is not None:
-        found.vector = check_vectors(batch.columns, data.vector, faults)
+        found.vector, found.exact = check_vectors(batch.columns, data.vector, faults)
     else:
         found.text_a, found.text_b = (
             check_texts(batch.columns[key], data.wanted[key], data, faults) for key in (TEXT_A, TEXT_B)
@@ -107,8 +110,8 @@ def _encode(at: int, text: str, column: str, faults: dict[int, Fault]) -> bytes:
 
 def check_vectors(
     columns: Mapping[str, Sequence[Any]], vector: Vector, faults: dict[int, Fault]
-) -> np.ndarray:
-    """float32 [rows, dimension]; whatever is not usable is in `faults`.
+) -> tuple[np.ndarray, np.ndarray]:
+    """float32 [rows, dimension], and as read, float64; whatever is not usable is in `faults`.
 
     Numbers are those of `trainer.values.number_or_bool`.
     """
@@ -119,12 +122,15 @@ def check_vectors(
         names = vector.columns or ()
         by_column = [floats(columns[f"{VECTOR}.columns[{at}]"], number_or_bool) for at in range(len(names))]
         numbers = np.stack(by_column, axis=1)
+    exact = numbers
     with np.errstate(over="ignore"):  # too large for float32 is not finite either
         numbers = numbers.astype(np.float32)
     finite = np.isfinite(numbers)
     for row in np.flatnonzero(~finite.all(axis=1)):
-        name = names[int(np.argmin(finite[row]))]
-        faults.setdefault(int(row), Fault(Reason.BAD_NUMBER, f"column {name!r}: not a finite number"))
+        at = int(np.argmin(finite[row]))
+        large = np.isfinite(exact[row, at])
+        said = f"{exact[row, at]:g} is too large for float32" if large else "not a finite number"
+        faults.setdefault(int(row), Fault(Reason.BAD_NUMBER, f"column {names[at]!r}: {said}"))
     if vector.range is not None:
         low, high = vector.range
         inside = (numbers >= low) & (numbers <= high)
@@ -132,7 +138,7 @@ def check_vectors(
             at = int(np.argmin(inside[row]))
             said = f"column {names[at]!r}: {numbers[row, at]:g} is not within {low:g}..{high:g}"
             faults.setdefault(int(row), Fault(Reason.VALUE_OUT_OF_RANGE, said))
-    return numbers
+    return numbers, exact
 
 
 def _stack(lists: Sequence[Any], vector: Vector, faults: dict[int, Fault]) -> np.ndarray:

@@ -14,6 +14,7 @@ from components.example_gen.batch import KEPT, NO_FAULT_OF_THE_ROW, READ, Reason
 from components.example_gen.config import SPLITS, Data
 from components.example_gen.doubts import Doubts
 from components.example_gen.labels import Seen, advice
+from components.example_gen.numbers import Finding, warnings
 from trainer.errors import DataRejected
 
 QUARANTINE = "quarantine"
@@ -33,10 +34,12 @@ def merge(parts: Iterable[dict[str, Any]], facts: Mapping[str, Any]) -> dict[str
     sources: dict[str, Counter[str]] = {}
     labels: dict[str, Seen] = {}
     shared: dict[str, Any] = {}
+    findings: list[Finding] = []
     doubts = Doubts()
     for part in parts:
         doubts.merge(part["doubts"])
         shared |= part["shared"]
+        findings += part["numbers"]
         for source, counts in part["sources"].items():
             sources.setdefault(source, Counter()).update(counts)
         for source, seen in part["labels"].items():
@@ -48,6 +51,7 @@ def merge(parts: Iterable[dict[str, Any]], facts: Mapping[str, Any]) -> dict[str
         **shared,
         "dialects": facts["dialects"],
         "remarks": [*facts["remarks"], *doubts.sentences()],
+        "warnings": warnings(findings),
     }
 
 

@@ -27,6 +27,7 @@ from components.example_gen.check import Rows, check
 from components.example_gen.config import SPLITS, Data
 from components.example_gen.counts import COUNTS, KEPT, QUARANTINE, READ, merge
 from components.example_gen.doubts import Doubts, source_facts
+from components.example_gen.numbers import Numbers
 from components.example_gen.plan import Item, Order, decide, digest, misplaced, plan
 from components.example_gen.reader import read
 from components.example_gen.spans import FILES, Carry
@@ -113,11 +114,11 @@ def _write(order: Order, data: Data, form: TextForm, uri: str, items: int) -> di
     aside = os.path.join(uri, QUARANTINE, f"{source}-{name}.jsonl")
     unfinished = {path: os.path.join(uri, _UNFINISHED, uuid.uuid4().hex) for path in (*paths.values(), aside)}
     counts: Counter[str] = Counter()
-    doubts = Doubts()
+    doubts, numbers = Doubts(), Numbers(data)
     with ExitStack() as stack:
         writers = {split: stack.enter_context(open_writer(unfinished[path])) for split, path in paths.items()}
         quarantine = stack.enter_context(fileio.open(unfinished[aside], "w"))
-        for kept, lines in _batches(order, data, form, counts, doubts):
+        for kept, lines in _batches(order, data, form, counts, doubts, numbers):
             for split, rows in kept.items():
                 for example in encode(rows, data):
                     writers[split].write(example)
@@ -130,11 +131,12 @@ def _write(order: Order, data: Data, form: TextForm, uri: str, items: int) -> di
         "labels": {source: order.seen.to_json()},
         "shared": order.shared,
         "doubts": doubts.to_json(),
+        "numbers": numbers.findings(),
     }
 
 
 def _batches(
-    order: Order, data: Data, form: TextForm, counts: Counter[str], doubts: Doubts
+    order: Order, data: Data, form: TextForm, counts: Counter[str], doubts: Doubts, numbers: Numbers
 ) -> Iterator[tuple[dict[str, Rows], list[str]]]:
     """The rows of each batch by split, and the lines of its quarantine."""
     places = np.frombuffer(order.places, np.uint8)
@@ -149,6 +151,7 @@ def _batches(
             doubts.add(piece.path, before, batch, rows, data)
             counts[READ] += len(batch.positions)
             usable = [at for at in range(len(batch.positions)) if at not in faults]
+            numbers.add(rows.exact, piece.path, [before + batch.positions[at] for at in usable])
             for at in np.flatnonzero(mine >= len(SPLITS)):
                 row = rows.take(np.arange(len(rows)) == at)
                 faults[usable[at]] = Fault(*misplaced(int(mine[at]), row, data, form))

@@ -18,6 +18,7 @@ from trainer import tables
 from trainer.families import family_of
 from trainer.ops import load_model
 from trainer.spec import Spec
+from trainer.undefined import dump
 
 _ROWS = 256
 
@@ -39,11 +40,11 @@ def LiveMetrics(
         files = [file for split in splits for file in split_files(examples, split)]
         found = {"model": served.uri, **measure(path_utils.serving_model_path(served.uri), files, parsed)}
     with fileio.open(os.path.join(evaluation.uri, FILE), "w") as file:
-        file.write(json.dumps(found, indent=2))
+        file.write(json.dumps(found, indent=2, allow_nan=False))
 
 
 def measure(model: str, files: list[str], spec: Spec) -> dict[str, object]:
-    """`rows`, and by name the `metrics` of a SavedModel on TFRecords of raw examples."""
+    """`rows`, and by name the `metrics` of a SavedModel on TFRecords of raw examples, ready for JSON."""
     family = family_of(spec)
     loaded = load_model(model)
     answer = loaded.signatures[family.EVALUATED]
@@ -56,4 +57,4 @@ def measure(model: str, files: list[str], spec: Spec) -> dict[str, object]:
     if not scores:
         return {"rows": 0, "metrics": {}}
     metrics = family.metrics(np.concatenate(labels), np.concatenate(scores), spec)
-    return {"rows": sum(map(len, scores)), "metrics": metrics}
+    return {"rows": sum(map(len, scores)), "metrics": dump(metrics)}

@@ -1,24 +1,23 @@
 """TFX wiring of the quality gate."""
 
 import json
+import math
 import os
 from dataclasses import asdict
 
-import numpy as np
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
 from tfx.dsl.io import fileio
 from tfx.types import standard_artifacts
 
 from components.baselines.component import FILE as BASELINES_FILE
-from components.evaluator.component import CANDIDATE, CHAMPION
-from components.evaluator.results import load_metrics, load_predictions
+from components.evaluator.predictions import CANDIDATE, CHAMPION, labels_and_scores
+from components.evaluator.results import load_metrics
 from components.quality_gate.decision import Gates, decide
 from components.quality_gate.noise import Noise, bootstrap
-from components.tables import decode
-from trainer import tables
 from trainer.families import family_of
 from trainer.spec import Spec
+from trainer.undefined import dump, load, reasons, values
 
 FILE = "decision.json"
 
@@ -38,7 +37,7 @@ def QualityGate(
     del code  # part of the cache key
     parsed, limits = Spec.model_validate_json(spec), Gates.model_validate_json(gates)
     with fileio.open(os.path.join(baselines.uri, BASELINES_FILE)) as file:
-        others = {name: by_split[limits.split] for name, by_split in json.loads(file.read()).items()}
+        others = {name: load(by_split[limits.split]) for name, by_split in json.loads(file.read()).items()}
     measured = load_metrics(evaluation.uri, CANDIDATE)
     metric = limits.metric or family_of(parsed).primary_metric(parsed)
     noise = _noise(evaluation.uri, limits, metric, parsed, champion is not None)
@@ -51,9 +50,16 @@ def QualityGate(
         noise,
     )
     interval = {metric: [noise.low, noise.high]} if noise else {}
-    said = {**asdict(decision), "reason": decision.reason, "metrics": measured, "interval": interval}
+    stored = {split: dump(metrics) for split, metrics in measured.items()}
+    said = {
+        **asdict(decision),
+        "reason": decision.reason,
+        "metrics": values(stored),
+        "undefined": reasons(stored),
+        "interval": interval,
+    }
     with fileio.open(os.path.join(blessing.uri, FILE), "w") as file:
-        file.write(json.dumps(said, indent=2))
+        file.write(json.dumps(said, indent=2, allow_nan=False))
     with fileio.open(
         os.path.join(blessing.uri, "BLESSED" if decision.blessed else "NOT_BLESSED"), "w"
     ) as file:
@@ -67,18 +73,14 @@ def _noise(uri: str, gates: Gates, metric: str, spec: Spec, with_champion: bool)
     """What chance could have made of the deciding metric; None where nobody asks."""
     if not gates.confidence:
         return None
-    seen = load_predictions(uri, gates.split)
-    label = tables.labels(decode(seen["serialized"].to_pylist()))
-    candidate, champion = (_matrix(seen[name].to_pylist()) for name in ("score", "champion"))
+    label, candidate = labels_and_scores(uri, gates.split, CANDIDATE)
+    _, champion = labels_and_scores(uri, gates.split, CHAMPION)
     return bootstrap(
         metric,
-        lambda labels, scores: family_of(spec).metrics(labels, scores, spec)[metric],
-        label.reshape(len(candidate), -1) if len(label) else np.zeros((len(candidate), 0)),
+        # A name that is none of them is for `decide` to tell.
+        lambda labels, scores: family_of(spec).metrics(labels, scores, spec).get(metric, math.nan),
+        label,
         candidate,
         champion if with_champion and champion.shape == candidate.shape else None,
         gates.confidence,
     )
-
-
-def _matrix(rows: list[list[float]]) -> np.ndarray:
-    return np.array(rows, np.float64).reshape(len(rows), -1)

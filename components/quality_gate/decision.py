@@ -12,8 +12,10 @@ from pydantic import Field
 from components.quality_gate.noise import Noise
 from trainer.config import Section
 from trainer.features import LOWER_IS_BETTER
+from trainer.undefined import Undefined, defined, reason_of, text
 
 Metrics = dict[str, float]
+_NOT_MEASURED = Undefined("it is none of this model's metrics")
 
 
 class Gates(Section):
@@ -59,14 +61,18 @@ def decide(
     Args:
       gates: The configured gates.
       metric: The metric that baselines and champion are compared by.
-      candidate: Metrics of the model on the deciding split.
+      candidate: Metrics of the model on the deciding split. Without a value of `metric`, or of one that has a
+        limit, the model is refused: nobody knows how good it is.
       baselines: The same for each baseline.
       champion: The same for the model in service, None when nothing is served. One that does not reach what
         is asked of a candidate need not be beaten.
       noise: What chance could have made of the metric, where that is known.
     """
+    value = _value(candidate, metric)
+    unknown = _undefined(gates, metric, candidate)
+    if unknown:
+        return Decision(False, (), tuple(unknown))
     checks = [*_limits(gates, candidate)]
-    value = candidate.get(metric, math.nan)
     if gates.beat_baselines:
         checks += _against_baselines(metric, value, baselines)
     if champion is not None:
@@ -74,65 +80,94 @@ def decide(
         if broken:
             checks.append((True, f"the champion fails its own limits: {', '.join(broken)}"))
         else:
-            checks.append(_against_champion(gates, metric, value, champion.get(metric, math.nan), noise))
+            checks.append(_against_champion(gates, metric, value, _value(champion, metric), noise))
     passed = tuple(said for ok, said in checks if ok)
     failed = tuple(said for ok, said in checks if not ok)
     return Decision(not failed, passed, failed)
+
+
+def _value(measured: Metrics, metric: str) -> float:
+    return defined(measured.get(metric, _NOT_MEASURED))
+
+
+def _undefined(gates: Gates, metric: str, candidate: Metrics) -> list[str]:
+    """A sentence for each metric that has to decide and has no value; those of one reason share it."""
+    keys = {
+        metric: "metric",
+        **dict.fromkeys(gates.ceilings, "ceilings"),
+        **dict.fromkeys(gates.floors, "floors"),
+    }
+    by_reason: dict[str, list[str]] = {}
+    for name in keys:
+        value = _value(candidate, name)
+        if math.isnan(value):
+            by_reason.setdefault(reason_of(value), []).append(name)
+    other = [name for name in sorted(candidate) if math.isfinite(_value(candidate, name))]
+    said = []
+    for reason, names in by_reason.items():
+        used = ", ".join(dict.fromkeys(keys[name] for name in names))
+        is_not = "is not" if len(names) == 1 else "are not"
+        way_out = "name" if reason == _NOT_MEASURED.reason else f"mend the split {gates.split}, or decide by"
+        advice = f": {way_out} {' or '.join(other)}" if other else ""
+        said.append(
+            f"{', '.join(names)} {is_not} defined on {gates.split}: {reason}{advice} ([gates] {used})"
+        )
+    return said
 
 
 def _known(gates: Gates, measured: Metrics) -> Gates:
     """The gates without limits of what was not measured, or is not defined."""
 
     def keep(limits: dict[str, float]) -> dict[str, float]:
-        return {name: limit for name, limit in limits.items() if math.isfinite(measured.get(name, math.nan))}
+        return {name: limit for name, limit in limits.items() if math.isfinite(_value(measured, name))}
 
     return gates.model_copy(update={"floors": keep(gates.floors), "ceilings": keep(gates.ceilings)})
 
 
 def _limits(gates: Gates, candidate: Metrics) -> Iterator[tuple[bool, str]]:
     for name, floor in gates.floors.items():
-        value = candidate.get(name, math.nan)
+        value = _value(candidate, name)
         ok = value >= floor
         said = f"reaches the floor {floor:g}" if ok else f"is below the floor {floor:g} ([gates] floors)"
-        yield ok, f"{name} {value:.4f} {said}"
+        yield ok, f"{name} {text(value)} {said}"
     for name, ceiling in gates.ceilings.items():
-        value = candidate.get(name, math.nan)
+        value = _value(candidate, name)
         ok = value <= ceiling
         said = f"keeps under {ceiling:g}" if ok else f"is above the ceiling {ceiling:g} ([gates] ceilings)"
-        yield ok, f"{name} {value:.4f} {said}"
+        yield ok, f"{name} {text(value)} {said}"
 
 
 def _against_baselines(
     metric: str, value: float, baselines: dict[str, Metrics]
 ) -> Iterator[tuple[bool, str]]:
     for name, measured in sorted(baselines.items()):
-        other = measured.get(metric, math.nan)
-        if math.isnan(other) and not math.isnan(value):
+        other = _value(measured, metric)
+        if math.isnan(other):
             continue  # such as the correlation of a constant: any number beats it
         ok = _gain(metric, value, other) > 0
-        said = f"beats {name} {other:.4f}"
+        said = f"beats {name} {text(other)}"
         if not ok:
-            said = f"does not beat the baseline {name} {other:.4f} ([gates] beat_baselines)"
-        yield ok, f"{metric} {value:.4f} {said}"
+            said = f"does not beat the baseline {name} {text(other)} ([gates] beat_baselines)"
+        yield ok, f"{metric} {text(value)} {said}"
 
 
 def _against_champion(
     gates: Gates, metric: str, value: float, other: float, noise: Noise | None
 ) -> tuple[bool, str]:
     gain = _gain(metric, value, other)
-    better = gain >= gates.champion_margin or (math.isnan(other) and not math.isnan(value))
+    better = gain >= gates.champion_margin or math.isnan(other)
     if better and noise is not None and noise.gain is not None and noise.gain < gates.champion_margin:
         return False, (
-            f"{metric} {value:.4f} beats the champion {other:.4f}, but chance alone could do that: with "
+            f"{metric} {text(value)} beats the champion {text(other)}, but chance alone could do that: with "
             f"confidence {gates.confidence:g} the gain is only known to be above {noise.gain:.4f} "
             f"([gates] champion_margin = {gates.champion_margin:g}, confidence)"
         )
-    said = f"holds against the champion {other:.4f}"
+    said = f"holds against the champion {text(other)}"
     if not better:
-        said = f"loses to the champion {other:.4f} ([gates] champion_margin = {gates.champion_margin:g})"
-    return better, f"{metric} {value:.4f} {said}"
+        said = f"loses to the champion {text(other)} ([gates] champion_margin = {gates.champion_margin:g})"
+    return better, f"{metric} {text(value)} {said}"
 
 
 def _gain(metric: str, value: float, other: float) -> float:
-    """How much better `value` is than `other`; NaN where one of them is."""
+    """How much better `value` is than `other`; NaN where `other` is not defined."""
     return other - value if metric in LOWER_IS_BETTER else value - other

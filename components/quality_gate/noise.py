@@ -63,6 +63,8 @@ def bootstrap(
     random = np.random.default_rng(0)
     draws = [random.integers(0, rows, size) for _ in range(DRAWS)]
     found = np.array([measure(label[drawn], candidate[drawn]) for drawn in draws])
+    if np.isfinite(found).sum() < 2:
+        return None  # in hardly any draw it is defined, as where one row of all is positive
     shrink = math.sqrt(size / rows)
     tails = np.nanquantile(found, [(1 - confidence) / 2, (1 + confidence) / 2])
     low, high = value + shrink * (tails - value)
@@ -71,7 +73,7 @@ def bootstrap(
     sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
     gains = sign * (found - np.array([measure(label[drawn], champion[drawn]) for drawn in draws]))
     gain = sign * (value - measure(label, champion))
-    if not math.isfinite(gain) or np.isnan(gains).all():
+    if not math.isfinite(gain) or not np.isfinite(gains).any():
         return Noise(float(low), float(high))
     least = gain + shrink * (np.nanquantile(gains, 1 - confidence) - gain)
     return Noise(float(low), float(high), float(least))

@@ -15,6 +15,7 @@ from components.data_gate.verdict import Check
 from components.live_metrics import FILE as LIVE
 from components.retraining_gate.config import Retraining
 from components.retraining_gate.decision import FILE, decide
+from trainer.undefined import load
 
 
 class RetrainingDecision(Artifact):
@@ -43,8 +44,8 @@ def RetrainingGate(
         for check in checks
         if check.found and check.severity == WARN and check.subject in (DRIFT, SKEW)
     ]
-    metrics = seen["metrics"] if seen["model"] is not None else None
+    metrics = load(seen["metrics"]) if seen["model"] is not None else None
     decided = decide(Retraining.model_validate_json(retraining), asked, metrics, seen["rows"], drift)
     said = {"train": decided.train, "reason": decided.reason, **asdict(decided)}
     with fileio.open(os.path.join(decision.uri, FILE), "w") as file:
-        file.write(json.dumps(said, indent=2))
+        file.write(json.dumps(said, indent=2, allow_nan=False))

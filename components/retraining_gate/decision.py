@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from components.retraining_gate.config import Retraining
+from trainer.undefined import Undefined, defined, reason_of, text
 
 # Where the gate leaves it.
 FILE = "decision.json"
@@ -50,7 +50,7 @@ def decide(
         for broken, said in _limits(retraining, live, rows):
             (reasons if broken else figures).append(said)
         if not retraining.floors and not retraining.ceilings:
-            told = ", ".join(f"{name} {value:.4f}" for name, value in sorted(live.items()))
+            told = ", ".join(f"{name} {text(value)}" for name, value in sorted(live.items()))
             figures.append(f"the model in service has {told} on {rows} new rows")
     if drift and retraining.drift:
         reasons.append(f"the data has changed: {'; '.join(drift)}")
@@ -62,10 +62,14 @@ def decide(
 def _limits(retraining: Retraining, live: dict[str, float], rows: int) -> Iterator[tuple[bool, str]]:
     for key, limits, sign in (("floors", retraining.floors, 1), ("ceilings", retraining.ceilings, -1)):
         for name, limit in limits.items():
-            value = live.get(name, math.nan)
+            value = defined(live.get(name, Undefined("it is none of this model's metrics")))
+            # What is not defined is no proof that the model is still good enough.
             broken = not sign * value >= sign * limit
             side = {1: ("below", "at least"), -1: ("above", "at most")}[sign]
-            said = f"the model in service has {name} {value:.4f} on {rows} new rows"
+            said = f"the model in service has {name} {text(value)} on {rows} new rows"
+            if isinstance(value, Undefined):
+                yield True, f"{said} ({reason_of(value)}), so that nobody knows ([retraining] {key})"
+                continue
             yield (
                 broken,
                 f"{said}, {side[0]} {limit:g} ([retraining] {key})"

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from components.serving_gate import contract, golden
@@ -182,10 +183,18 @@ def _compare(output: dict[str, Any] | None, score: str, expected: list[list[floa
     got = [value if isinstance(value, list) else [value] for value in output["values"]]
     if [len(row) for row in got] != [len(row) for row in expected]:
         return [f"output {score!r} has shape {output['shape']} for {len(expected)} examples"]
-    pairs = [
-        (a, b) for row, other in zip(got, expected, strict=True) for a, b in zip(row, other, strict=True)
-    ]
-    worst = max(abs(a - b) / max(1.0, abs(b)) for a, b in pairs)
+    pairs = np.array(
+        [(a, b) for row, other in zip(got, expected, strict=True) for a, b in zip(row, other, strict=True)],
+        np.float64,
+    ).reshape(-1, 2)
+    # What is no finite number is judged above; here only whether both are.
+    finite = np.isfinite(pairs)
+    if (finite[:, 0] != finite[:, 1]).any():
+        return [
+            f"output {score!r} is finite where the evaluator saw no finite number, or the other way round"
+        ]
+    served, seen = pairs[finite.all(axis=1)].T
+    worst = (np.abs(served - seen) / np.maximum(1.0, np.abs(seen))).max(initial=0.0)
     if worst <= TOLERANCE:
         return []
     return [f"output {score!r} differs from what the evaluator saw by up to {worst:.2g}"]

@@ -14,7 +14,10 @@ from tfx.utils import path_utils
 
 from components.evaluator.results import load_predictions
 from components.serving_gate.check import Serving, judge, run_probe
+from components.tables import decode
+from trainer import tables
 from trainer.families import Signature, Tensor, family_of
+from trainer.features import VECTOR
 from trainer.inference import promise_inference
 from trainer.spec import Spec
 
@@ -24,6 +27,23 @@ COMPARED_ROWS = 64
 TIMED = "serve_examples"
 # Of the probe's report, what people look at.
 _TOLD = ("load_seconds", "memory_mb", "latency_ms", "warmup_requests", "signatures")
+
+
+def with_real_vectors(
+    goldens: dict[str, dict[str, list]], examples: list[bytes], spec: Spec
+) -> dict[str, dict[str, list]]:
+    """Requests in which vectors of no declared range are those of the first examples.
+
+    What a family makes up, such as all zeros, may lie a billion deviations from a column's mean, where no
+    answer is finite.
+    """
+    if spec.vector is None or spec.vector.range is not None or not examples:
+        return goldens
+    vectors = tables.vectors(decode(examples[:2])).tolist()
+    return {
+        name: {key: vectors if key == VECTOR else value for key, value in inputs.items()}
+        for name, inputs in goldens.items()
+    }
 
 
 @component
@@ -42,9 +62,8 @@ def ServingGate(
     seen = load_predictions(evaluation.uri, "test").slice(0, COMPARED_ROWS)
     examples = [{"b64": base64.b64encode(row).decode()} for row in seen["serialized"].to_pylist()]
     requests = [{"signature": family.EVALUATED, "inputs": {"examples": examples}}]
-    requests += [
-        {"signature": name, "inputs": inputs} for name, inputs in family.golden_requests(parsed).items()
-    ]
+    goldens = with_real_vectors(family.golden_requests(parsed), seen["serialized"].to_pylist(), parsed)
+    requests += [{"signature": name, "inputs": inputs} for name, inputs in goldens.items()]
     requests += [{"signature": asked.signature, "inputs": asked.inputs} for asked in limits.golden]
     timed = {"signature": TIMED, "inputs": {"examples": examples}} if examples else None
     with tempfile.TemporaryDirectory() as folder:
@@ -61,7 +80,7 @@ def ServingGate(
     verdict = {"blessed": not wrong, "reason": "; ".join(wrong), "reasons": wrong}
     verdict |= {key: report.get(key) for key in _TOLD}
     with fileio.open(os.path.join(blessing.uri, FILE), "w") as file:
-        file.write(json.dumps(verdict, indent=2))
+        file.write(json.dumps(verdict, indent=2, allow_nan=False))
     with fileio.open(
         os.path.join(blessing.uri, "INFRA_NOT_BLESSED" if wrong else "INFRA_BLESSED"), "w"
     ) as file:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import importlib.util
 import json
+import math
 import os
 import resource
 import sys
@@ -182,7 +183,7 @@ def main(model: str, requests: str, answers: str) -> None:
     if not report["foreign_ops"]:
         report |= _examine(model, told)
     report["memory_mb"] = _peak_mb() - before
-    Path(answers).write_text(json.dumps(report))
+    Path(answers).write_text(json.dumps(report, allow_nan=False))
 
 
 def _examine(path: str, told: dict[str, Any]) -> dict[str, Any]:
@@ -235,7 +236,7 @@ def _latency(
 
 
 def describe(value: np.ndarray) -> dict[str, Any]:
-    """Shape, type, whether all numbers are finite, and the values; bytes as UTF-8."""
+    """Shape, type, whether all numbers are finite, and the values: bytes as UTF-8, None for NaN and such."""
     numeric = np.issubdtype(value.dtype, np.number)
     plain = value.astype(np.float64) if numeric else value
     return {
@@ -243,13 +244,15 @@ def describe(value: np.ndarray) -> dict[str, Any]:
         "shape": list(value.shape),
         "numeric": bool(numeric),
         "finite": bool(np.isfinite(value).all()) if numeric else True,
-        "values": _texts(plain.tolist()),
+        "values": _plain(plain.tolist()),
     }
 
 
-def _texts(value: Any) -> Any:
+def _plain(value: Any) -> Any:
     if isinstance(value, list):
-        return [_texts(item) for item in value]
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None  # JSON has no such numbers; `finite` says that there are some
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
 
 

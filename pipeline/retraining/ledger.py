@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ml_metadata.metadata_store import MetadataStore
@@ -14,6 +14,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from components.data_gate.config import EXAMPLES_ID, VERDICT_TYPE
 from components.example_gen.spans import FILES
 from pipeline.workdir import Workdir
+from trainer.undefined import values
 
 TYPE = "kembar.Retraining"
 ACCEPTED, REJECTED = "accepted", "rejected"
@@ -71,10 +72,16 @@ class Entry:
 
     @classmethod
     def from_json(cls, told: dict[str, Any]) -> Entry:
-        """As it was written; what a later version of this program has added is left out."""
+        """As it was written; what a later version of this program has added is left out.
+
+        Metrics are numbers or None; an older version wrote words for what is no number.
+        """
         known = {key: value for key, value in told.items() if key in cls.__dataclass_fields__}
         for key, kind in (("spans", Seen), ("served", Served)):
             known[key] = {int(number): kind(**values) for number, values in told.get(key, {}).items()}
+        for number, served in known["served"].items():
+            known["served"][number] = replace(served, metrics=values(served.metrics))
+        known["metrics"] = values(told.get("metrics", {}))
         known["trained"] = {int(number): files for number, files in told.get("trained", {}).items()}
         return cls(**known)
 
@@ -130,7 +137,7 @@ class Ledger:
         )
         # The whole as JSON, and beside it what somebody would ask the database for.
         shown = {"status": entry.status, "reason": entry.reason, "run_id": entry.run_id or ""}
-        text = json.dumps(asdict(entry), ensure_ascii=False, sort_keys=True)
+        text = json.dumps(asdict(entry), ensure_ascii=False, sort_keys=True, allow_nan=False)
         for name, value in {_PIPELINE: self._pipeline, _ENTRY: text, **shown}.items():
             execution.custom_properties[name].string_value = value
         self._store.put_executions([execution])

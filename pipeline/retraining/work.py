@@ -7,7 +7,6 @@ plan is carried out.
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -24,6 +23,7 @@ from pipeline.retraining.plan import Plan
 from pipeline.retraining.reasons import Reason, find_reason
 from pipeline.retraining.survey import Survey, gates_of, look, model_config, plan_for, rules_of
 from trainer.errors import ConfigError, DataRejected, KembarError
+from trainer.undefined import values
 
 if TYPE_CHECKING:
     from pipeline.runners.steps import Step
@@ -215,7 +215,7 @@ class Work:
             return
         told = json.loads(Path(artifact.uri, LIVE).read_text())
         if told["model"] is not None:
-            metrics = {key: value if math.isfinite(value) else None for key, value in told["metrics"].items()}
+            metrics = values(told["metrics"])
             self.served[span.number] = Served(self.pushed.get(told["model"]), told["rows"], metrics)
 
     def _broken(self, span: Span) -> list[Step]:

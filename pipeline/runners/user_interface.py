@@ -7,7 +7,6 @@ in there: that is how metadata comes to the artifacts which the pipeline declare
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from pipeline.config import Config
 from pipeline.runners.steps import Step
 from trainer.families import family_of
 from trainer.features import Label
+from trainer.undefined import number
 
 METRICS, CLASSIFICATION, REPORT = "metrics", "classification", "report"
 # Points of a ROC curve that a page can draw.
@@ -44,7 +44,7 @@ def of_step(step: Step, config: Config) -> dict[str, dict[str, Any]]:
             f"{split}_{name}": value
             for split, metrics in decision["metrics"].items()
             for name, value in metrics.items()
-            if math.isfinite(value)
+            if number(value) is not None
         }
         return {METRICS: {**measured, "blessed": float(decision["blessed"])}}
     if step.id == "AtomicPusher":
@@ -116,4 +116,7 @@ def _predictions(evaluation: str, split: str) -> tuple[np.ndarray, np.ndarray]:
     table = load_predictions(evaluation, split)
     decoder = example_coder.ExamplesToRecordBatchDecoder()
     rows = pa.Table.from_batches([decoder.DecodeBatch(table["serialized"].to_pylist())])
-    return labels(rows), np.array(table["score"].to_pylist(), np.float64)
+    score = np.array(table["score"].to_pylist(), np.float64)
+    # What is no finite number is for the quality gate; here it would be the end of the step.
+    finite = np.isfinite(score).all(axis=1)
+    return labels(rows)[finite], score[finite]

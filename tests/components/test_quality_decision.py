@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from components.quality_gate.decision import Gates, decide
 from components.quality_gate.noise import Noise
+from trainer.undefined import UNKNOWN, Undefined
 
 NAN = math.nan
 BASELINES = {"tfidf_cosine": {"spearman": 0.6}, "majority": {"spearman": NAN}}
@@ -46,7 +47,10 @@ def test_a_floor_is_reached_when_equalled(value, blessed):
 
 def test_a_floor_of_a_metric_that_was_not_measured_is_not_reached():
     decision = judge(0.9, Gates(floors={"auc": 0.1}))
-    assert decision.failed == ("auc nan is below the floor 0.1 ([gates] floors)",)
+    assert decision.failed == (
+        "auc is not defined on test: it is none of this model's metrics: name mse or spearman "
+        "([gates] floors)",
+    )
 
 
 @pytest.mark.parametrize(
@@ -111,7 +115,9 @@ def test_of_an_error_less_is_better(value, baseline, champion, blessed):
 def test_a_ceiling_may_not_be_passed(value, blessed):
     decision = decide(Gates(ceilings={"mse": 0.5}), "mse", {"mse": value}, {}, None)
     assert decision.blessed is blessed
-    if not blessed:
+    if math.isnan(value):
+        assert decision.reason.startswith("mse is not defined on test: ")
+    elif not blessed:
         assert decision.failed == (f"mse {value:.4f} is above the ceiling 0.5 ([gates] ceilings)",)
 
 
@@ -152,3 +158,36 @@ def test_a_champion_below_its_floor_need_not_be_beaten():
     )
     assert not judge(0.39, gates, champion=0.3).blessed
     assert not judge(0.41, gates, champion=0.42).blessed
+
+
+ONE_LABEL = Undefined("all 60 labels are 0, none is 1")
+
+
+@pytest.mark.parametrize("word", [ONE_LABEL, NAN, "NaN", "Infinity", math.inf, None])
+def test_a_model_whose_deciding_metric_has_no_value_is_refused_though_nothing_is_compared(word):
+    decision = decide(Gates(beat_baselines=False), "auc", {"auc": word, "f1": 0.5, "mcc": NAN}, {}, None)
+    assert not decision.blessed
+    reason = "all 60 labels are 0, none is 1" if word is ONE_LABEL else UNKNOWN
+    assert decision.reason == (
+        f"auc is not defined on test: {reason}: mend the split test, or decide by f1 ([gates] metric)"
+    )
+
+
+def test_metrics_with_limits_have_to_be_defined_too_and_share_their_reason():
+    gates = Gates(floors={"mcc": 0.1}, ceilings={"mse": 1}, split="eval")
+    decision = decide(gates, "auc", {"auc": ONE_LABEL, "mcc": ONE_LABEL, "mse": 0.5}, {}, None)
+    assert decision.failed == (
+        "auc, mcc are not defined on eval: all 60 labels are 0, none is 1: mend the split eval, or decide by "
+        "mse ([gates] metric, floors)",
+    )
+
+
+def test_a_metric_that_decides_nothing_may_be_undefined():
+    assert decide(Gates(), "accuracy", {"accuracy": 0.9, "auc": ONE_LABEL}, {}, {"accuracy": 0.8}).blessed
+
+
+@pytest.mark.parametrize("other", [ONE_LABEL, NAN, "NaN", None])
+def test_whoever_has_no_value_is_beaten_by_any_number(other):
+    decision = decide(Gates(), "mse", {"mse": 1e12}, {"majority": {"mse": other}}, {"mse": other})
+    assert decision.reason == "mse 1e+12 holds against the champion undefined"
+    assert decision.blessed

@@ -37,7 +37,11 @@ def test_the_figures_are_told_where_nothing_is_a_reason():
     [
         ({"floors": {"spearman": 0.72}}, "spearman 0.7100 on 300 new rows, below 0.72 ([retraining] floors)"),
         ({"ceilings": {"mse": 1.1}}, "mse 1.2000 on 300 new rows, above 1.1 ([retraining] ceilings)"),
-        ({"floors": {"auc": 0.5}}, "auc nan on 300 new rows, below 0.5 ([retraining] floors)"),
+        (
+            {"floors": {"auc": 0.5}},
+            "auc undefined on 300 new rows (it is none of this model's metrics), so that nobody knows "
+            "([retraining] floors)",
+        ),
     ],
 )
 def test_a_model_below_its_floor_is_a_reason(limits, said):

@@ -157,6 +157,22 @@ def test_numbers_that_are_not_finite_are_wrong(answers):
     )
 
 
+@pytest.mark.parametrize(
+    ("served", "evaluated", "same"),
+    [
+        ([1.0, None], [1.0, float("nan")], True),
+        ([1.0, None], [1.0, float("inf")], True),
+        ([None, 1.0], [2.0, 1.0], False),
+        ([1.0, 1.0], [1.0, float("nan")], False),
+        ([1.0, 1.1], [1.0, 1.0], False),
+        ([None], [float("nan")], True),
+    ],
+)
+def test_scores_that_are_not_finite_are_the_same_where_both_are(served, evaluated, same):
+    output = {"numeric": True, "values": served, "shape": [len(served)], "dtype": "float32"}
+    assert (check._compare(output, "score", [[value] for value in evaluated]) == []) is same
+
+
 def test_texts_and_flags_are_no_numbers(answers):
     outputs = answers["answers"][2]["outputs"]
     assert outputs["score"]["values"] == [3.0, 2.0]

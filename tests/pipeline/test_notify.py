@@ -54,6 +54,13 @@ def program(code: str, *arguments: object) -> tuple[str, ...]:
 KEEP = "import pathlib, sys; pathlib.Path(sys.argv[1]).write_bytes(sys.stdin.buffer.read())"
 
 
+@pytest.mark.parametrize("word", ["NaN", float("nan"), float("inf")])
+def test_what_is_sent_is_strict_json_whatever_stands_for_a_metric_without_a_value(webhook, word):
+    notify(Notify(), {**FOUND, "metrics": {"test": {"spearman": 0.7, "pearson": word}}})
+    [heard] = webhook.heard
+    assert heard["metrics"] == {"test": {"spearman": 0.7, "pearson": None}}
+
+
 def test_webhook_and_command_hear_the_same(webhook, tmp_path, caplog):
     notify(Notify(command=program(KEEP, tmp_path / "heard")), FOUND, Path("/work/report.html"))
     assert webhook.heard == [TOLD]

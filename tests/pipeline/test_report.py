@@ -93,6 +93,21 @@ def test_page_says_what_the_summary_says(sts, workdir):
     assert page.count("<svg") == 2
 
 
+@pytest.mark.parametrize("word", [None, "NaN", "Infinity"])
+def test_a_metric_without_a_value_is_undefined_whoever_wrote_the_summary(sts, workdir, word):
+    metrics = {"test": {"spearman": word, "mse": 1e72}}
+    part = {"test": {"length 1": {"rows": 1_000, "spearman": word}}}
+    summary = {**SUMMARY, "metrics": metrics, "baselines": {"majority": metrics}, "slices": part}
+    if word is None:
+        summary["undefined"] = {"metrics": {"test": {"spearman": "all 9 labels are <b>0</b>"}}}
+    (workdir.root / "summary.json").write_text(json.dumps(summary))
+    (workdir.root / "training.json").write_text(json.dumps({"history": {"loss": [0.5, word, 0.2]}}))
+    page = write_report(sts, workdir).read_text()
+    assert page.count(">undefined</td>") == 3
+    assert "NaN" not in page
+    assert ("test: spearman is not defined: all 9 labels are &lt;b&gt;0&lt;/b&gt;" in page) is (word is None)
+
+
 def test_checks_of_the_data_are_shown_with_what_was_found_first(sts, workdir):
     common = {"subject": "drift", "split": "train", "severity": "warn", "detail": "", "limit": 0.1}
     fine = {**common, "feature": "text_a", "kind": "tokens", "found": False, "value": 0.05, "chance": 0.01}

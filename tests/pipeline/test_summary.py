@@ -8,7 +8,7 @@ import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.atomic_pusher.pins import Pins, write_pins
-from pipeline.outcome import EXIT_CODES, write
+from pipeline.outcome import EXIT_CODES, data_facts, grouped, write
 from pipeline.runners.steps import CACHED, FAILED, RAN, SKIPPED, Step
 from pipeline.summary import show_files, summarize
 from trainer.errors import ConfigError, DataRejected, KembarError
@@ -172,6 +172,47 @@ def test_a_pushed_model(make_steps):
         "epochs": 3,
         "tuned": {"training.epochs": 3},
     }
+
+
+def test_reasons_stand_beside_the_keys_that_lack_a_value(make_steps, tmp_path):
+    reason = "all 3 labels are 0, none is 1"
+    decision = {
+        "blessed": False,
+        "reason": "auc is not defined on test",
+        "metrics": {"test": {"auc": None, "f1": 0.5, "old": "NaN"}},
+        "undefined": {"test": {"auc": reason}},
+    }
+    steps = make_steps(decision=decision, version=None)
+    stored = {"majority": {"test": {"auc": None, "f1": 0.0, "undefined": {"auc": reason}}}}
+    (tmp_path / "Baselines" / "baselines" / "baselines.json").write_text(json.dumps(stored))
+    found = summarize(steps, versions_before=[])
+    assert found["status"] == "not_blessed"
+    assert found["metrics"] == {"test": {"auc": None, "f1": 0.5, "old": None}}
+    assert found["baselines"] == {"majority": {"test": {"auc": None, "f1": 0.0}}}
+    assert found["undefined"] == {
+        "metrics": {"test": {"auc": reason}},
+        "baselines": {"majority": {"test": {"auc": reason}}},
+    }
+    write(tmp_path, found)
+    assert json.loads((tmp_path / "summary.json").read_text()) == found
+
+
+def test_what_ingestion_saw_in_the_numbers_is_warned_of_first():
+    assert data_facts({"warnings": ["x.csv line 2: far"]}, VERDICT)["warnings"] == [
+        "x.csv line 2: far",
+        "eval, feature 'text_a': shorter",
+    ]
+
+
+def test_metrics_of_one_reason_stand_together():
+    found = grouped(
+        {"test": {"mcc": "one label", "auc": "one label", "mse": "no rows"}, "eval": {"auc": "x"}}
+    )
+    assert found == [
+        ("test", "one label", ["auc", "mcc"]),
+        ("test", "no rows", ["mse"]),
+        ("eval", "x", ["auc"]),
+    ]
 
 
 def test_a_version_that_was_there_before_is_unchanged(make_steps):

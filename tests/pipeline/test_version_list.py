@@ -30,6 +30,14 @@ def shown(workdir, capfd, new_terminal) -> list[list[str]]:
     ]
 
 
+@pytest.mark.parametrize("word", ["NaN", "-Infinity", float("nan"), None])
+def test_a_metric_without_a_value_is_listed_whatever_stands_for_it(workdir, capfd, new_terminal, word):
+    entry = {"version": 1795394317, "pushed": 1795394317, "sha256": "a" * 64}
+    write_log(workdir.serving, {**entry, "metrics": {"test": {"auc": word, "accuracy": 0.5}}})
+    [_, line] = shown(workdir, capfd, new_terminal)
+    assert line[3] == "accuracy 0.5000 auc undefined"
+
+
 def test_versions_are_listed_oldest_first_with_what_became_of_them(workdir, capfd, new_terminal):
     test = {"test": {"spearman": 0.7, "mse": 1.23456}, "eval": {"spearman": 0.9}}
     write_log(

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings, strategies
 from scipy import stats
 from sklearn import metrics as skl
 
@@ -177,3 +178,53 @@ def test_no_rows_of_classes_have_no_metrics():
     assert set(measured) == {"accuracy", "macro_f1", "cross_entropy", "calibration_error"}
     assert all(math.isnan(value) for value in measured.values())
     assert "cross_entropy" in LOWER_IS_BETTER
+
+
+@pytest.mark.parametrize(
+    ("label", "score", "kind", "reason"),
+    [
+        ([0, 0, 0], [0.9, 0.7, 0.1], BINARY, "all 3 labels are 0, none is 1"),
+        ([1, 2, 3], [2, 2, 2], SCORE, "all 3 scores are 2"),
+        ([2, 2, 2], [1, 2, 3], SCORE, "all 3 labels are 2"),
+        ([2, 2], [1, 1], SCORE, "all 2 labels are 2 and all 2 scores are 1"),
+        ([1], [1], SCORE, "there is one row alone"),
+        ([], [], SCORE, "there are no rows"),
+        ([1, 0, 1], [0.5, np.nan, np.inf], BINARY, "the model gives no finite number for 2 of 3 rows"),
+        (
+            [1, 0],
+            [[0.1, 0.2, 0.7], [np.nan, 0, 1]],
+            CLASSES,
+            "the model gives no finite number for 1 of 2 rows",
+        ),
+    ],
+)
+def test_a_metric_without_a_value_says_why(label, score, kind, reason):
+    measured = pair_metrics(np.array(label), np.array(score), kind)
+    assert set(measured) == set(pair_metrics(np.zeros(0), np.zeros(0), kind))
+    assert {value.reason for value in measured.values() if math.isnan(value)} == {reason}
+    assert math.isnan(measured[PRIMARY[kind.kind]])
+
+
+FLOATS = strategies.floats(0, 1, width=32)
+
+
+@settings(max_examples=60, deadline=None)
+@given(strategies.lists(strategies.tuples(FLOATS, strategies.booleans()), min_size=2, max_size=40))
+def test_a_threshold_is_a_float32_and_decides_alike_in_both_precisions(rows):
+    score, label = (np.array(column) for column in zip(*rows, strict=True))
+    cut = best_threshold(label, score)
+    assert float(np.float32(cut)) == cut
+    single = score.astype(np.float32)
+    for threshold in {cut, *score}:  # also where the threshold is one of the scores
+        np.testing.assert_array_equal(single >= np.float32(threshold), single.astype(np.float64) >= threshold)
+    if 0 < label.sum() < len(label):
+        best = max(skl.f1_score(label, single >= one) for one in single)
+        assert skl.f1_score(label, single >= cut) == pytest.approx(best)
+
+
+def test_between_neighbours_in_float32_the_threshold_is_the_upper_one():
+    low = np.float32(0.5)
+    high = np.nextafter(low, np.float32(1))
+    for lower, upper in ((low, high), (high, np.nextafter(high, np.float32(1)))):
+        cut = best_threshold(np.array([0, 1]), np.array([lower, upper]))
+        assert cut == float(upper)

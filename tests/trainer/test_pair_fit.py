@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from small_trainings import data_of, train
+from small_trainings import data_of, spec_of, train
 
 from trainer import pair_fit
 from trainer.batching import make_dataset
 from trainer.config import PairModel, Training
-from trainer.errors import KembarError
+from trainer.errors import DataRejected, KembarError
 from trainer.features import Label
 from trainer.fitting import Data
 from trainer.metrics import best_threshold
@@ -129,19 +129,37 @@ def test_classes_are_told_apart(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["pair", "binary", "classes"])
-@pytest.mark.parametrize("split", ["train", "eval"])
-def test_a_split_of_one_row_and_so_of_one_label_still_gives_a_model(kind, split, tmp_path):
-    data = only(data_of(kind, tmp_path), split, 1.0, tmp_path, rows=1)
+def test_an_eval_split_of_one_row_and_so_of_one_label_still_gives_a_model(kind, tmp_path):
+    data = only(data_of(kind, tmp_path), "eval", 1.0, tmp_path, rows=1)
     model, log = train(kind, data, epochs=2, patience=2)
     assert log.epochs == 2
     assert np.isfinite(answers(model)).all()
 
 
-def test_balanced_classes_bear_one_that_is_missing(tmp_path):
-    data = only(data_of("classes", tmp_path), "train", 1.0, tmp_path)
-    model, log = train("classes", data, epochs=8, patience=8, class_weights="balanced")
+@pytest.mark.parametrize(("kind", "name"), [("pair", "1"), ("binary", "1"), ("classes", "b")])
+def test_a_training_split_of_one_label_is_refused(kind, name, tmp_path):
+    data = only(data_of(kind, tmp_path), "train", 1.0, tmp_path)
+    with pytest.raises(
+        DataRejected, match=rf"column 'y' is '{name}' in all \d+ training rows.* sorted by label"
+    ):
+        train(kind, data, epochs=2)
+
+
+def test_pairs_that_match_are_enough_to_learn_in_batches(tmp_path):
+    data = only(data_of("binary", tmp_path), "train", 1.0, tmp_path)
+    _, log = train("binary", data, epochs=2, loss="in_batch", dropout=0.0)
     assert np.isfinite(log.history["loss"]).all()
-    assert (answers(model).argmax(axis=1) == 1).all()
+    none = only(data, "train", 0.0, tmp_path)
+    with pytest.raises(KembarError):
+        train("binary", none, epochs=2, loss="in_batch", dropout=0.0)
+
+
+def test_balanced_classes_bear_one_that_is_missing(tmp_path):
+    spec = spec_of("classes", epochs=8, patience=8, class_weights="balanced")
+    label = Label(column="y", kind="classes", classes=("a", "b", "c"))
+    model, log = pair_fit.fit(data_of("classes", tmp_path), spec.model_copy(update={"label": label}))
+    assert np.isfinite(log.history["loss"]).all()
+    assert (answers(model).argmax(axis=1) != 2).all()
 
 
 @pytest.mark.parametrize("split", ["train", "eval"])

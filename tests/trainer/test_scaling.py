@@ -10,13 +10,15 @@ from tensorflow_transform.tf_metadata import dataset_metadata, schema_utils
 from trainer.features import VECTOR
 from trainer.scaling import Scaling, to_standard, to_unit
 
-MEANS = np.array([0.5, 1e5, 1e5, 5e6, -5e6, 5e8, 1e8, 1e9, 1e-6, 3.0])
-DEVIATIONS = np.array([1.0, 1e3, 0.5, 2e6, 10.0, 2e8, 1e3, 1e6, 1e-7, 0.0])
+MEANS = np.array([0.5, 1e5, 1e5, 5e6, -5e6, 5e8, 1e8, 1e9, 1e-6, 0.0, 1e30, 2e-30, 1.7e12, -1e36, 3.0])
+DEVIATIONS = np.array([1.0, 1e3, 0.5, 2e6, 10.0, 2e8, 1e3, 1e6, 1e-7, 1e-30, 1e30, 1e-30, 1e6, 1e35, 0.0])
 
 
 @pytest.fixture(scope="module")
 def raw() -> np.ndarray:
-    """Rows of columns that lie far from 0, close together or wide apart; one never changes: [200, 10]."""
+    """Rows [200, 15] of columns that lie far from 0, close together or wide apart, or whose squares are no
+    float32; the last never changes.
+    """
     noise = np.random.default_rng(1).normal(size=(200, len(MEANS)))
     return (MEANS + DEVIATIONS * noise).astype(np.float32)
 
@@ -43,6 +45,14 @@ def test_what_was_standardized_comes_back_whatever_its_mean_and_deviation(standa
     assert (np.abs(back - raw) <= allowed).all(), (np.abs(back - raw) / allowed).max(axis=0)
 
 
+def test_it_is_what_numpy_has_in_float64(standardized, raw):
+    mean, deviation = raw.mean(axis=0, dtype=np.float64), raw.std(axis=0, dtype=np.float64)
+    expected = ((raw - mean) / np.where(deviation > 0, deviation, 1)).astype(np.float32)
+    np.testing.assert_allclose(standardized.forward(tf.constant(raw)).numpy(), expected, rtol=1e-6, atol=1e-6)
+    width = np.where(deviation > 0, deviation, 1)
+    assert standardized.log_jacobian == pytest.approx(np.log(width).sum(), rel=1e-6)
+
+
 def test_zero_is_the_mean_and_one_a_deviation_more(standardized, raw):
     ends = standardized.inverse(tf.constant([[0.0] * len(MEANS), [1.0] * len(MEANS)])).numpy()
     mean, deviation = raw.mean(axis=0, dtype=np.float64), raw.std(axis=0, dtype=np.float64)
@@ -52,7 +62,17 @@ def test_zero_is_the_mean_and_one_a_deviation_more(standardized, raw):
     np.testing.assert_allclose(ends[1] - ends[0], deviation, rtol=0.02)
 
 
-RANGES = [(36.1, 42.3), (0, 16), (0.0, 255.0), (1e6, 2e6), (1_000.1, 1_001.3), (-0.3, 0.7), (1e9, 1.1e9)]
+RANGES = [
+    (-3e38, 3e38),
+    (1e-30, 3e-30),
+    (36.1, 42.3),
+    (0, 16),
+    (0.0, 255.0),
+    (1e6, 2e6),
+    (1_000.1, 1_001.3),
+    (-0.3, 0.7),
+    (1e9, 1.1e9),
+]
 
 
 class Transform:

@@ -14,6 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from trainer import devices, tables
+from trainer.causes import advice, check_labels, extreme
 from trainer.checkpoint import Checkpoint
 from trainer.dense.builders import build
 from trainer.dense.config import Dense, DenseTraining
@@ -45,6 +46,7 @@ def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
     training = narrow(spec.training, DenseTraining)
     keras.utils.set_random_seed(training.seed)
     vectors, labels = _load(data, "train")
+    check_labels(narrow(spec.label, Label), labels.min(), labels.max(), len(labels))
     with devices.precision(training.mixed_precision), devices.strategy().scope():
         model = _build(spec, training)
         if data.base is not None:
@@ -54,6 +56,13 @@ def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
             loss="sparse_categorical_crossentropy",
             metrics=["accuracy"],
         )
+
+    def advised(rate: float) -> str:
+        scaling = Scaling(data.transform, vectors.shape[-1])
+        name = narrow(spec.vector, VectorSpec).name
+        outlier = extreme(vectors, lambda few: scaling.inverse(few).numpy(), name)
+        return advice(rate, training.mixed_precision, False, outlier)
+
     parts = devices.replicas(model)
     devices.check_shares(training.batch_size, len(vectors), parts)
     order = Order(draws(training.seed, training.epochs, 1))
@@ -80,7 +89,7 @@ def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
             stopping,
             *started,
             *data.watchers(),
-            Progress(training.epochs),
+            Progress(training.epochs, advised),
             checkpoint,
         ],
     ).history
@@ -163,13 +172,14 @@ def baselines(
     """The shares of the classes, and a logistic regression."""
     count = len(_classes(spec))
     known = tables.labels(train).astype(int)
+    check_labels(narrow(spec.label, Label), known.min(), known.max(), len(known))
     shares = np.bincount(known, minlength=count) / len(known)
     logistic = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1_000)).fit(
-        tables.vectors(train), known
+        tables.vectors(train).astype(np.float64), known
     )
     found: dict[str, dict[str, dict[str, float]]] = {"majority": {}, "logistic_regression": {}}
     for split, table in splits.items():
-        label, vectors = tables.labels(table), tables.vectors(table)
+        label, vectors = tables.labels(table), tables.vectors(table).astype(np.float64)
         found["majority"][split] = metrics(label, np.tile(shares, (len(label), 1)), spec)
         # A class that is not in training has no column.
         probabilities = np.zeros((len(label), count))

@@ -48,7 +48,7 @@ def pca_nll(config: Vae, train: np.ndarray, vectors: np.ndarray, seed: int = 1) 
     noise = max(float(pca.noise_variance_), SMALLEST_VARIANCE)
     if config.likelihood == "gaussian":
         pca.noise_variance_ = noise
-        return -float(pca.score(vectors))
+        return -float(pca.score(vectors.astype(np.float64)))  # the square of 1e20 is no float32
     generator = np.random.default_rng(seed)
     tried = train[:ROWS_TO_FIND_BOTH]
     choices = [(noise * factor, limit) for factor in NOISE_FACTORS for limit in LIMITS]

@@ -13,12 +13,16 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from trainer import devices, tables
+from trainer.causes import advice, extreme
 from trainer.checkpoint import Checkpoint
+from trainer.errors import DataRejected, KembarError
 from trainer.families import BATCH, Signature, Tensor
 from trainer.features import LABEL, VECTOR
 from trainer.fitting import Data, Progress, TrainingLog
+from trainer.metrics import not_finite
 from trainer.scaling import Scaling, check_varied, to_standard, to_unit
 from trainer.spec import Spec, VectorSpec, narrow
+from trainer.undefined import Undefined
 from trainer.vae import pictures
 from trainer.vae.baselines import mean_nll, pca_nll
 from trainer.vae.builder import VariationalAutoencoder
@@ -59,11 +63,33 @@ def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
     if config.likelihood == "gaussian":
         check_varied(rows, narrow(spec.vector, VectorSpec))
         log_jacobian = Scaling(data.transform, rows.shape[-1]).log_jacobian
-    callbacks = [*data.watchers(), Progress(training.epochs)]
+
+    def outlier(scaled: np.ndarray) -> str:
+        if config.likelihood == "bernoulli":
+            return ""
+        scaling, name = Scaling(data.transform, rows.shape[-1]), narrow(spec.vector, VectorSpec).name
+        return extreme(scaled, lambda few: scaling.inverse(few).numpy(), name)
+
+    def advised(rate: float) -> str:
+        return advice(rate, training.mixed_precision, not training.clip_norm, outlier(rows))
+
+    callbacks = [*data.watchers(), Progress(training.epochs, advised)]
     checkpoint = Checkpoint(data.checkpoints)
-    trained, history = train(
-        config, training, rows, held_out, callbacks, checkpoint=checkpoint, base=data.base
-    )
+    try:
+        trained, history = train(
+            config, training, rows, held_out, callbacks, checkpoint=checkpoint, base=data.base
+        )
+    except FloatingPointError:
+        far = outlier(held_out)
+        if far:
+            raise DataRejected(
+                "[data] eval: the loss is no finite number in any epoch, and no epoch can be chosen: "
+                f"{far}: remove or mend such rows"
+            ) from None
+        raise KembarError(
+            f"the eval split's loss was never a number in {training.epochs} epochs: "
+            f"{advised(training.learning_rate)}"
+        ) from None
     seconds = checkpoint.seconds
     # Served in float32 and on any machine, whatever it was trained in and on.
     model = VariationalAutoencoder(config, rows.shape[-1], training.seed)
@@ -103,8 +129,10 @@ def objectives(spec: Spec) -> dict[str, str]:
 def metrics(label: np.ndarray, score: np.ndarray, spec: Spec) -> dict[str, float]:
     """Means over the rows, in nats an example; of a Gaussian in the unit of the raw data."""
     del label, spec
-    columns = score.reshape(-1, len(COLUMNS)) if score.size else np.full((1, len(COLUMNS)), np.nan)
-    return {name: float(value) for name, value in zip(COLUMNS, columns.mean(axis=0), strict=True)}
+    if not score.size:
+        return dict.fromkeys(COLUMNS, Undefined("there are no rows"))
+    columns = score.reshape(-1, len(COLUMNS)).astype(np.float64)
+    return {name: _mean(columns[:, [at]]) for at, name in enumerate(COLUMNS)}
 
 
 def primary_metric(spec: Spec) -> str:
@@ -166,6 +194,12 @@ def contract(spec: Spec) -> dict[str, Signature]:
         "sample": Signature({"seed": whole, "count": whole}, {**vector, "latent": latents}),
         "serve_examples": Signature({"examples": Tensor("string")}, scores),
     }
+
+
+def _mean(column: np.ndarray) -> float:
+    """Of [rows, 1]."""
+    reason = not_finite(column)
+    return Undefined(reason) if reason else float(column.mean())
 
 
 def _load(data: Data, split: str) -> tuple[np.ndarray, np.ndarray | None]:

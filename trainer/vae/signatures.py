@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from trainer.errors import DataRejected
 from trainer.vae import losses
 from trainer.vae.builder import VariationalAutoencoder
 
@@ -120,15 +121,25 @@ def anomaly_threshold(
 ) -> float:
     """The ELBO below which `score` calls a vector an anomaly, from normal ones [rows, n].
 
-    A share of 1 - quantile of them (`anomaly_quantile` in the configuration) lies below.
+    A share of 1 - quantile of them (`anomaly_quantile` in the configuration) lies below. Vectors whose ELBO
+    is no finite number are anomalies whatever it is, and have no part in it. A float32, as the graph has it.
+
+    Raises:
+      DataRejected: none of them has a finite one.
     """
     quantile = model.config.anomaly_quantile if quantile is None else quantile
     batches = [
         tf.constant(vectors[start : start + batch_size], tf.float32)
         for start in range(0, len(vectors), batch_size)
     ]
-    elbo = [score(model, batch, 0.0, log_jacobian)["elbo"].numpy() for batch in batches]
-    return float(np.quantile(np.concatenate(elbo), 1 - quantile))
+    elbo = np.concatenate([score(model, batch, 0.0, log_jacobian)["elbo"].numpy() for batch in batches])
+    finite = elbo[np.isfinite(elbo)]
+    if not finite.size:
+        raise DataRejected(
+            f"none of the {len(elbo)} eval rows has a finite ELBO: no value of it tells an anomaly: look for "
+            "values far outside all others in [data] eval"
+        )
+    return float(np.float32(np.quantile(finite, 1 - quantile)))
 
 
 class Signatures(tf.Module):

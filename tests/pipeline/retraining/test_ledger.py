@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline.retraining.ledger import (
@@ -52,6 +55,17 @@ def test_an_entry_of_a_later_version_can_be_read():
     assert (
         Entry.from_json({"at": "t", "status": "pushed", "reason": "", "seconds": 1.0, "later": 3}).at == "t"
     )
+
+
+def test_an_entry_of_an_older_version_has_no_words_in_the_place_of_numbers(tmp_path):
+    told = asdict(FIRST)
+    told["metrics"] = {"test": {"auc": "NaN", "nll": "Infinity", "f1": 0.5, "mse": float("nan")}}
+    told["served"][1]["metrics"] = {"auc": "NaN", "f1": 1}
+    entry = Entry.from_json(json.loads(json.dumps(told)))
+    assert entry.metrics == {"test": {"auc": None, "nll": None, "f1": 0.5, "mse": None}}
+    assert entry.served[1].metrics == {"auc": None, "f1": 1}
+    ledger(tmp_path).append(entry)
+    assert ledger(tmp_path).entries() == [entry]
 
 
 def test_status_and_reason_can_be_asked_for_without_knowing_the_entry(tmp_path):

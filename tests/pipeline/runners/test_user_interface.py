@@ -123,6 +123,15 @@ def test_they_are_those_of_the_split_that_is_gated(make_config, tmp_path):
     assert matrix(shown)[1] == [[1, 0], [0, 2]]
 
 
+@pytest.mark.parametrize("word", [None, "NaN", "Infinity", float("nan")])
+def test_a_metric_without_a_value_is_left_out(make_config, tmp_path, word):
+    decision = {"blessed": False, "metrics": {"test": {"auc": word, "accuracy": 0.5}}}
+    (tmp_path / "decision.json").write_text(json.dumps(decision))
+    step = Step("QualityGate", RAN, outputs={"blessing": mlmd.Artifact(uri=str(tmp_path))})
+    shown = user_interface.of_step(step, make_config("binary"))
+    assert shown == {user_interface.METRICS: {"test_accuracy": 0.5, "blessed": 0.0}}
+
+
 def test_kfp_gets_back_what_it_declared(tmp_path):
     declared = {"name": "metrics", "type": {"schemaTitle": "system.Metrics"}, "uri": "minio://x/metrics"}
     told = {

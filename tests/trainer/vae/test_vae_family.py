@@ -8,13 +8,14 @@ import pytest
 import tensorflow as tf
 
 from tests.trainer.small_trainings import data_of, spec_of
+from trainer.errors import DataRejected, KembarError
 from trainer.features import VECTOR
 from trainer.spec import Spec, VectorSpec
 from trainer.vae import family
 from trainer.vae.builder import VariationalAutoencoder
 from trainer.vae.config import Vae, VaeTraining
 from trainer.vae.serving import VaeServing
-from trainer.vae.signatures import score
+from trainer.vae.signatures import anomaly_threshold, score
 
 N = 4
 GAUSSIAN = Spec(
@@ -109,3 +110,82 @@ def test_a_density_has_its_threshold_in_the_same_nats(tmp_path):
     below = served["elbo"].numpy() < log.details["anomaly_threshold"]
     assert below.mean() == pytest.approx(0.2, abs=0.01)
     np.testing.assert_array_equal(served["anomaly"], below)
+
+
+FILL = 9.96921e36
+
+
+class Splits:
+    """Stands for a training's data: standardized vectors of each split."""
+
+    transform = standardizing(20.0, 5.0)
+    checkpoints = log_dir = base = None
+
+    def __init__(self, **splits: np.ndarray) -> None:
+        self._splits = splits
+
+    def pools(self, split: str, rows: int) -> tf.data.Dataset:
+        return tf.data.Dataset.from_tensors({VECTOR: self._splits[split]})
+
+    def watchers(self) -> list:
+        return []
+
+
+@pytest.mark.parametrize(
+    ("split", "value", "error", "said"),
+    [
+        (
+            "eval",
+            1e36,
+            DataRejected,
+            r"^\[data\] eval: .*column '\[2\]' holds 5e\+36, .* deviations from the mean",
+        ),
+        (
+            "train",
+            30.0,
+            KembarError,
+            r"column '\[2\]' holds 170, 30 deviations .*; or lower \[training\] learning_",
+        ),
+        (
+            "train",
+            3.0,
+            KembarError,
+            r"never a number in 2 epochs: lower \[training\] learning_rate or set clip_",
+        ),
+    ],
+)
+def test_a_loss_that_is_never_a_number_names_its_likely_cause(monkeypatch, split, value, error, said):
+    def fails(*arguments, **options):
+        raise FloatingPointError
+
+    monkeypatch.setattr(family, "train", fails)
+    rows = np.random.default_rng(1).normal(size=(40, N)).clip(-2, 2).astype(np.float32)
+    odd = rows.copy()
+    odd[7, 2] = value
+    data = Splits(**{"train": rows, "eval": rows, split: odd})
+    with pytest.raises(error, match=said):
+        family.fit(data, GAUSSIAN)
+
+
+def test_one_fill_value_leaves_baselines_finite_and_the_model_without_a_metric():
+    rows = np.random.default_rng(2).normal(size=(60, N)).astype(np.float32)
+    test = rows.copy()
+    test[3, 1] = FILL
+    found = family.baselines(table(rows), {"test": table(test)}, GAUSSIAN)
+    assert all(np.isfinite(value) for one in found.values() for value in one["test"].values())
+    score = np.ones((60, len(family.COLUMNS)))
+    score[3, :3] = np.nan, np.inf, -np.inf
+    measured = family.metrics(np.zeros((60, 0)), score, GAUSSIAN)
+    assert [name for name, value in measured.items() if np.isfinite(value)] == ["reconstruction", "kl"]
+    assert measured["nll"].reason == "the model gives no finite number for 1 of 60 rows"
+
+
+def test_eval_vectors_without_a_finite_score_have_no_part_in_the_threshold():
+    model = VariationalAutoencoder(GAUSSIAN.model, N, seed=1)
+    rows = np.random.default_rng(2).normal(size=(50, N)).astype(np.float32)
+    expected = anomaly_threshold(model, rows)
+    assert float(np.float32(expected)) == expected
+    odd = np.concatenate([rows, np.full((3, N), FILL, np.float32)])
+    assert anomaly_threshold(model, odd) == pytest.approx(expected)
+    with pytest.raises(DataRejected, match="none of the 3 eval rows has a finite ELBO"):
+        anomaly_threshold(model, odd[-3:])

@@ -1,0 +1,213 @@
+"""What a person should know of the numbers: columns that float32 cannot hold, values far outside all others.
+
+Both are found while rows are read, when numbers are still float64 and their lines are known; what is found is
+for `counts.json`, and no row is set aside for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from components.example_gen.config import Data
+
+# Rows of an item that the middle of each column is taken from, and its digits looked at in.
+_SAMPLE = 1_024
+# Share of the different values that rounding may make equal before it is worth a word; ordinary numbers with
+# many digits lose one in a thousand of some thousand rows.
+_MERGED = 0.01
+# A value's usual distance from the middle, in rows times float32's steps.
+_DENSE = 0.02
+# Whole numbers from here on are not all float32's; from there on nobody counts any more. Where most of them
+# are rounded, they are no amounts, but times and numbers of things.
+_FIRST_ROUNDED, _NO_COUNT, _MOST = 2.0**24, 2.0**64, 0.5
+# The smallest number that TensorFlow does not take for 0.
+_TINY = float(np.finfo(np.float32).tiny)
+# How many times its usual distance from the middle a value has to be away, to be named: any one, and one that
+# many programs write for a missing value.
+_FAR, _FAR_FILL = 1e5, 10.0
+_HUGE_FILLS = (9.969209968386869e36, 3.4028234663852886e38, 1e36, 1e30, 1e20)
+_FILLS = np.array(
+    [*_HUGE_FILLS, 2**31, 2**31 - 1, 2**15 - 1, 999_999, 99_999, 9_999.9, 9_999, 999.99, 999.9, 999]
+)
+# A smaller one may be a measurement, unless it comes again.
+_NEVER_MEASURED = 1e19
+# Columns that are named.
+_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Merged:
+    """A column whose values float32 cannot tell apart, in the rows that were looked at."""
+
+    column: str
+    values: int
+    """different ones in the file"""
+    kept: int
+    """different ones in float32"""
+    step: float
+    """from one float32 to the next, about the column's middle; 0 where float32 has 0 for all values"""
+    lowest: float
+
+    @property
+    def sentence(self) -> str:
+        """Column, loss and way out."""
+        place = f"column {self.column!r}"
+        if not self.step:
+            return f"{place}: float32 has 0 for values as small as these: multiply them by a power of 10"
+        made = f"{self.values:,} different values become {self.kept:,}"
+        if self.kept == self.values:
+            made = "whole numbers are rounded"
+        return (
+            f"{place}: {made} in float32, in which vectors are kept (steps of {self.step:.6g} there): "
+            f"subtract a base such as {self.lowest:.15g} before you write it, divide it into two columns, or "
+            "leave it out if it only numbers the rows"
+        )
+
+
+@dataclass(frozen=True)
+class Outlier:
+    """Values of a column that are far outside all others."""
+
+    column: str
+    count: int
+    value: float
+    place: str
+    middle: float
+    distance: float
+
+    @property
+    def sentence(self) -> str:
+        """Place, column, value and way out."""
+        more = f" and {self.count - 1:,} more" if self.count > 1 else ""
+        return (
+            f"{self.place}: column {self.column!r} holds {self.value:.9g}{more}, far outside all others "
+            f"(half of them within {self.distance:.4g} of {self.middle:.4g}): if it stands for a missing "
+            "value, remove such rows or fill them in"
+        )
+
+
+Finding = Merged | Outlier
+
+
+class Numbers:
+    """The numbers of one item's rows, batch by batch."""
+
+    def __init__(self, data: Data) -> None:
+        vector = data.vector
+        self._names: Sequence[str] = ()
+        if vector is not None:
+            listed = [f"{vector.column}[{at}]" for at in range(vector.dimension)]
+            self._names = vector.columns if vector.columns is not None else listed
+        # Where a range is declared, what is outside is set aside, and what is inside is meant.
+        self._bounded = vector is not None and vector.range is not None
+        self._sampled = False
+        self._middle = self._distance = np.zeros(0)
+        self._merged: list[Merged] = []
+        self._outliers: dict[int, Outlier] = {}
+
+    def add(self, exact: np.ndarray | None, path: Path, lines: Sequence[int]) -> None:
+        """Looks at a batch.
+
+        Args:
+          exact: float64 [rows, n], finite; None where the data has no vectors.
+          path: Of the file.
+          lines: Where each row stands in it.
+        """
+        if exact is None or not len(exact):
+            return
+        if not self._sampled:
+            self._sampled = True
+            self._middle, self._distance = _middle(exact)
+            self._merged = list(_merged(exact, self._middle, self._distance, self._names))
+        if self._bounded:
+            return
+        ends = np.stack([exact.min(axis=0), exact.max(axis=0)])
+        for at in np.flatnonzero(_beyond(ends, self._middle, self._distance).any(axis=0)):
+            column = exact[:, at]
+            rows = np.flatnonzero(_beyond(column, self._middle[at], self._distance[at]))
+            if rows.size:
+                self._count(int(at), column[rows], f"{path.name} line {lines[rows[0]]}")
+
+    def findings(self) -> list[Finding]:
+        """What there is to say."""
+        return [*self._merged, *self._outliers.values()]
+
+    def _count(self, at: int, values: np.ndarray, place: str) -> None:
+        before = self._outliers.get(at)
+        count, value = len(values), float(values[0])
+        if before is not None:
+            count, value, place = count + before.count, before.value, before.place
+        middle, distance = float(self._middle[at]), float(self._distance[at])
+        self._outliers[at] = Outlier(self._names[at], count, value, place, middle, distance)
+
+
+def warnings(findings: Iterable[Finding]) -> list[str]:
+    """One sentence a column of all items, those of many columns cut short."""
+    merged: dict[str, Merged] = {}
+    outliers: dict[str, Outlier] = {}
+    for found in findings:
+        if isinstance(found, Merged):
+            worst = merged.get(found.column, found)
+            merged[found.column] = min(worst, found, key=lambda one: one.kept / one.values)
+            continue
+        before = outliers.get(found.column)
+        if before is not None:
+            count = before.count + found.count
+            found = Outlier(before.column, count, before.value, before.place, before.middle, before.distance)
+        outliers[found.column] = found
+    named = [one for one in outliers.values() if one.count > 1 or abs(one.value) >= _NEVER_MEASURED
+             or abs(one.value - one.middle) > _FAR * one.distance]  # fmt: skip
+    return [*_some(merged.values()), *_some(named)]
+
+
+def _some(findings: Iterable[Finding]) -> list[str]:
+    said = [one.sentence for one in findings]
+    return said if len(said) <= _NAMED else [*said[:_NAMED], f"and {len(said) - _NAMED} more such columns"]
+
+
+def _merged(
+    exact: np.ndarray, middle: np.ndarray, distance: np.ndarray, names: Sequence[str]
+) -> Iterable[Merged]:
+    """Columns of [rows, n] whose values float32 merges or, where all are whole numbers, changes."""
+    low, high = exact.min(axis=0), exact.max(axis=0)
+    largest = np.maximum(np.abs(low), np.abs(high))
+    step = np.spacing(largest.astype(np.float32)).astype(np.float64)
+    # Elsewhere steps and rows are too few for many values to fall together.
+    dense = step * len(exact) > _DENSE * distance
+    whole = (largest >= _FIRST_ROUNDED) & (largest < _NO_COUNT)
+    for at in np.flatnonzero((dense | whole | (largest < _TINY)) & (low < high)):
+        column = exact[:, at]
+        rounded = column.astype(np.float32)
+        rounded[np.abs(rounded) < _TINY] = 0.0
+        values, kept = len(np.unique(column)), len(np.unique(rounded))
+        changed = np.mean(rounded.astype(np.float64) != column)
+        counted = whole[at] and changed > _MOST and (column == np.floor(column)).all()
+        if values - kept > max(1.0, _MERGED * values) or (values > kept == 1) or counted:
+            about = np.spacing(np.float32(abs(middle[at]))) if largest[at] >= _TINY else 0.0
+            yield Merged(names[int(at)], values, kept, float(about), float(low[at]))
+
+
+def _middle(exact: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Median of each column of [rows, n], and the median distance from it; where it is 0, of those apart."""
+    # Not every second row: what comes in turns would look like all there is.
+    rows = np.random.default_rng(0).permutation(len(exact))[:_SAMPLE]
+    sample = exact[rows]
+    middle = np.median(sample, axis=0)
+    distances = np.abs(sample - middle)
+    distance = np.median(distances, axis=0)
+    for at in np.flatnonzero(distance == 0):
+        apart = distances[:, at][distances[:, at] > 0]
+        # One value alone says nothing of how far apart values usually are.
+        distance[at] = np.median(apart) if apart.size > 1 else max(abs(middle[at]), 1.0)
+    return middle, distance
+
+
+def _beyond(values: np.ndarray, middle: np.ndarray, distance: np.ndarray) -> np.ndarray:
+    """Which of the values are far outside, or outside and such as stand for a missing one."""
+    away = np.abs(values - middle) / distance
+    fill = np.isclose(np.abs(values)[..., np.newaxis], _FILLS, rtol=1e-5, atol=0.0).any(axis=-1)
+    return (away > _FAR) | ((away > _FAR_FILL) & fill)
