@@ -224,7 +224,22 @@ class _Report:
 
 
 def _conclude(found: dict[str, Any], config: Config, workdir: Workdir, terminal: Terminal) -> None:
-    split = config.gates.split
+    _show_metrics(found, config.gates.split, terminal)
+    _show_data(found["data"], terminal)
+    bulk = found.get("bulk")
+    if bulk is not None:
+        scored, place = bulk["rows_scored"], _shown(workdir.root / RESULT)
+        terminal.say(
+            f"  bulk: {scored} of {bulk['rows_read']} rows scored" + (f": {place}" if scored else "")
+        )
+    for warning in found["data"]["warnings"]:
+        terminal.say(f"  warning: {warning}")
+    if found["status"] == "failed":
+        terminal.say(f"kembar: error: {found['reason']} (traceback in {_shown(workdir.log)})")
+    terminal.result(f"{found['pipeline']}: {found['status']}: {found['reason']} ({found['seconds']:.0f} s)")
+
+
+def _show_metrics(found: dict[str, Any], split: str, terminal: Terminal) -> None:
     rows = {"model": found["metrics"].get(split, {})}
     rows |= {name: measured.get(split, {}) for name, measured in found["baselines"].items()}
     for name, measured in rows.items():
@@ -233,7 +248,9 @@ def _conclude(found: dict[str, Any], config: Config, workdir: Workdir, terminal:
             terminal.say(f"  {split} {name:<14} {shown}")
     for where, reason, names in grouped(found["undefined"].get("metrics", {})):
         terminal.say(f"  {where} {', '.join(names)} undefined: {reason}")
-    data = found["data"]
+
+
+def _show_data(data: dict[str, Any], terminal: Terminal) -> None:
     dialects: Counter[str] = Counter()
     for files in data["dialect"].values():
         dialects.update(files)
@@ -248,17 +265,6 @@ def _conclude(found: dict[str, Any], config: Config, workdir: Workdir, terminal:
     if data["rows_quarantined"]:
         reasons = ", ".join(f"{reason} ({n})" for reason, n in data["quarantine_reasons"].items())
         terminal.say(f"  {data['rows_quarantined']} of {data['rows_read']} rows quarantined: {reasons}")
-    bulk = found.get("bulk")
-    if bulk is not None:
-        scored, place = bulk["rows_scored"], _shown(workdir.root / RESULT)
-        terminal.say(
-            f"  bulk: {scored} of {bulk['rows_read']} rows scored" + (f": {place}" if scored else "")
-        )
-    for warning in data["warnings"]:
-        terminal.say(f"  warning: {warning}")
-    if found["status"] == "failed":
-        terminal.say(f"kembar: error: {found['reason']} (traceback in {_shown(workdir.log)})")
-    terminal.result(f"{found['pipeline']}: {found['status']}: {found['reason']} ({found['seconds']:.0f} s)")
 
 
 def _shown(path: Path) -> str:
