@@ -217,7 +217,8 @@ def _quoted(best: _Trial, lines: list[str], data: Data) -> _Trial:
     if best.whole == 1 or dialect.quote is None:
         return best
     trials = [best]
-    if data.escape is None and any(f"\\{dialect.quote}" in line for line in lines):
+    escaped = (f"\\{dialect.quote}", f"\\{dialect.delimiter}")
+    if data.escape is None and any(sign in line for line in lines for sign in escaped):
         trials.append(_try(lines, replace(dialect, escape="\\"), data))
     if data.quote is None and data.escape is None and dialect.delimiter == "\t":
         bare = _try(lines, replace(dialect, quote=None), data)

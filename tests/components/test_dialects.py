@@ -112,6 +112,7 @@ def test_how_a_file_is_written_is_seen(tmp_path, make_data, content, changes, ex
         ("a,b,score\nx,y,1,\nv,w,0,\n", {}, [X, V]),
         ("a,b,score\rx,y,1\rv,w,0", {}, [X, V]),
         ("a,b,score\r\nx,y,1\nv,w,0\r\n", {}, [X, V]),
+        ("a\tb\tscore\nx\\\ty\tz\t1\nv\tw\t0\n", {}, [Row("x\ty", "z", 1.0), V]),
         ("a,b,score\r\r\nx,y,1\r\r\nv,w,0\r\r\n", {}, [X, V]),
         (
             "a,b,score\np,q,2\nx,y,1\rv,w,0\n",
