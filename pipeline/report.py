@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from components.data_gate.config import VERDICT
+from components.evaluator.config import CONFUSION
 from components.example_gen.counts import QUARANTINE
 from pipeline.config import Config
 from pipeline.history import decimals, metric_of, series, table
@@ -70,6 +71,7 @@ def render(summary: dict[str, Any], config: Config, root: Path, entries: Sequenc
     status = summary["status"]
     sections = [
         _section("Metrics", _metrics(summary, config)),
+        _section("Confusion", _confusion(_read(root / CONFUSION)) if summary["metrics"] else ""),
         _section("Parts of the splits", _slices(summary.get("slices", {}))),
         _section("Decision", _list(summary["reason"].split("; "))),
         _section("Tuning", _tuning(_read(root / TUNING)) if summary["model"].get("tuned") else ""),
@@ -132,6 +134,20 @@ def _metrics(summary: dict[str, Any], config: Config) -> str:
         ]
         parts.append(_table(head, rows))
     return "".join(parts)
+
+
+def _confusion(by_split: dict[str, Any]) -> str:
+    """Rows of each true class by the class that they were taken for."""
+    return "".join(
+        _table(
+            [f"{split}: is, taken for", *found["classes"]],
+            [
+                [name, *(f"{count:,}" for count in row)]
+                for name, row in zip(found["classes"], found["matrix"], strict=True)
+            ],
+        )
+        for split, found in sorted(by_split.items())
+    )
 
 
 def _slices(by_split: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from components.atomic_pusher.versions import in_service
 from components.bulk_inferrer.config import BULK_QUARANTINE, PREDICTIONS, RESULT
 from components.champion import PUSHED_DESTINATION
 from components.data_gate.config import VERDICT
+from components.evaluator.config import CONFUSION, SLICES
 from components.example_gen.counts import COUNTS, QUARANTINE
 from pipeline.outcome import (
     DATA_REJECTED,
@@ -59,6 +60,7 @@ def show_files(steps: list[Step], root: Path) -> None:
         fresh.rename(root / folder)
     for place, name, shown in (
         (found.get(("DataGate", "verdict")), VERDICT, VERDICT),
+        (found.get(("Evaluator", "evaluation")), CONFUSION, CONFUSION),
         (found.get(("Tuner", "tuner_results")), TUNING, TUNING),
         (found.get(("BulkInferrer", "predictions")), PREDICTIONS, RESULT),
     ):
@@ -94,7 +96,7 @@ def summarize(steps: list[Step], versions_before: list[int]) -> dict[str, Any]:
         "metrics": _finite(decision.get("metrics", {})),
         "baselines": _finite(_json(outputs.get(("Baselines", "baselines")), "baselines.json")),
         "interval": _finite(decision.get("interval", {})),
-        "slices": _finite(_json(outputs.get(("Evaluator", "evaluation")), "slices.json")),
+        "slices": _finite(_json(outputs.get(("Evaluator", "evaluation")), SLICES)),
         "model": model_facts(destination, training),
         **_bulk(outputs),
     }

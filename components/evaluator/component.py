@@ -27,10 +27,12 @@ from tfx.types import standard_artifacts
 from tfx.utils import io_utils, path_utils
 from tfx_bsl.tfxio import tensor_adapter
 
+from components.evaluator.config import CONFUSION, SLICES
 from components.evaluator.metrics import FamilyMetrics
 from components.evaluator.predictions import PREDICTIONS, load_predictions
 from components.tables import decode, read_table, split_files
 from trainer import tables
+from trainer.confusion import confusion, shown_classes
 from trainer.families import family_of
 from trainer.features import LABEL
 from trainer.ops import load_model
@@ -39,7 +41,6 @@ from trainer.spec import Spec
 SPLITS = ("eval", "test")
 CANDIDATE = "candidate"
 CHAMPION = "champion"
-SLICES = "slices.json"
 _SERIALIZED = "serialized"
 
 
@@ -104,8 +105,13 @@ def Evaluator(
 
 
 def write_slices(uri: str, examples: Any, spec: Spec) -> None:
-    """Writes `slices.json`: split, slice, metrics of the candidate on its rows, and how many they are."""
+    """Writes what the candidate does on parts of the splits, and which classes it takes for which.
+
+    `slices.json` has split, slice, metrics on its rows, and how many they are; `confusion.json` has, by
+    split, what `trainer.confusion` says, and is there for models that decide between classes only.
+    """
     family, train = family_of(spec), read_table(examples, "train")
+    tables_of: dict[str, dict[str, Any]] = {}
     found: dict[str, dict[str, dict[str, float]]] = {}
     for split in SPLITS:
         seen = load_predictions(uri, split)
@@ -113,6 +119,8 @@ def write_slices(uri: str, examples: Any, spec: Spec) -> None:
         score = np.array(seen["score"].to_pylist(), np.float64).reshape(len(seen), -1)
         label = tables.labels(rows) if len(seen) else np.zeros(0)
         label = label.reshape(len(seen), -1) if len(label) else np.zeros((len(seen), 0))
+        if spec.label is not None and shown_classes(spec):
+            tables_of[split] = confusion(label, score, spec.label)
         found[split] = {}
         for name, values in (family.slices(train, rows, spec) if len(seen) else {}).items():
             for value in dict.fromkeys(sorted(values)):
@@ -121,6 +129,9 @@ def write_slices(uri: str, examples: Any, spec: Spec) -> None:
                 found[split][f"{name} {value}"] = {"rows": int(at.sum()), **measured}
     with fileio.open(os.path.join(uri, SLICES), "w") as file:
         file.write(json.dumps(found, indent=2))
+    if tables_of:
+        with fileio.open(os.path.join(uri, CONFUSION), "w") as file:
+            file.write(json.dumps(tables_of))
 
 
 def eval_config(spec: Spec, models: list[str]) -> tfma.EvalConfig:

@@ -170,8 +170,11 @@ def _run_step(
 
 def _end(step: Step, config: Config, launcher: Launcher, records: Records, executor_input: str | None) -> int:
     """Keeps what became of a step and shows it; the exit code."""
-    from pipeline.runners import user_interface
-
+    if step.state not in (FAILED, SKIPPED):
+        try:
+            _show(step, config, executor_input)
+        except Exception as error:  # noqa: BLE001 - the step's own failure, so its record has to say so
+            step.state, step.error = FAILED, error
     if step.error is not None:
         traceback.print_exception(step.error)
     records.write_step(step)
@@ -182,9 +185,15 @@ def _end(step: Step, config: Config, launcher: Launcher, records: Records, execu
         return 0
     if says_no(step):
         decline(records)
+    return _verdict(launcher, records) if step.id == launcher.node_ids[-1] else 0
+
+
+def _show(step: Step, config: Config, executor_input: str | None) -> None:
+    """Hands KFP's page what it shows of a step that went well."""
+    from pipeline.runners import user_interface
+
     if executor_input is not None:
         user_interface.write(json.loads(executor_input), user_interface.of_step(step, config))
-    return _verdict(launcher, records) if step.id == launcher.node_ids[-1] else 0
 
 
 def _launch(node: str, launcher: Launcher, records: Records, gpus: int) -> Step:
