@@ -156,7 +156,10 @@ def infer_schema(
 def step(
     node: Annotated[str, typer.Option(help="the component")],
     run_id: Annotated[str, typer.Option(help="the run that the step belongs to")],
-    config_json: Annotated[str, typer.Option(help="the compiled configuration")],
+    root: Annotated[Path, typer.Option(help="the folder that all steps see")],
+    config: Annotated[
+        str | None, typer.Option(help="the configuration as compiled, for the first step")
+    ] = None,
     data_path: Annotated[str, typer.Option(help="the file or folder of the data, if not as compiled")] = "",
     epochs: Annotated[float, typer.Option(help="if not as compiled; KFP has no integers")] = 0,
     settings: Annotated[str, typer.Option(help="SECTION.KEY=VALUE strings as a JSON list")] = "[]",
@@ -165,14 +168,13 @@ def step(
     executor_input: Annotated[str | None, typer.Option(help="what KFP tells a container, as JSON")] = None,
 ) -> None:
     """Run one step of a compiled pipeline: what the containers do."""
-    from pipeline.runners.step import Parameters, parse_json, run_step
+    from pipeline.runners.step import Parameters, parse_json, run_command
 
     told = Parameters(
         data_path, int(epochs), tuple(parse_json("--settings", settings, list)), force == "true"
     )
-    values = parse_json("--config-json", config_json, dict)
     progress_to_stdout()
-    raise typer.Exit(run_step(node, values, run_id, told, executor_input, gpus))
+    raise typer.Exit(run_command(node, root, config, run_id, told, executor_input, gpus))
 
 
 @app.command()

@@ -18,6 +18,7 @@ from pipeline.config import Config
 from pipeline.history import decimals, metric_of, series, table
 from pipeline.outcome import FILE as SUMMARY
 from pipeline.retraining.ledger import Entry, Ledger
+from pipeline.runners.database import ledger_of
 from pipeline.summary import TRAINING, TUNING
 from pipeline.workdir import Workdir
 from trainer.errors import ServingError
@@ -50,8 +51,13 @@ height:auto}progress{width:8rem}@media print{body{max-width:none}}
 """
 
 
-def write_report(config: Config, workdir: Workdir) -> Path:
+def write_report(config: Config, workdir: Workdir, ledger: Ledger | None = None) -> Path:
     """Writes DIR/report.html of the last run, all at once.
+
+    Args:
+      config: The configuration.
+      workdir: The run's folder.
+      ledger: The pipeline's, where it is open already.
 
     Raises:
       ServingError: there has been no run.
@@ -59,7 +65,8 @@ def write_report(config: Config, workdir: Workdir) -> Path:
     path = workdir.root / SUMMARY
     if not path.is_file():
         raise ServingError(f"{path}: no run to report on: kembar run CONFIG first")
-    entries = Ledger.local(workdir, config.pipeline.name).entries() if workdir.metadata.is_file() else []
+    ledger = ledger or ledger_of(config, workdir)
+    entries = ledger.entries() if ledger is not None else []
     page = render(json.loads(path.read_text()), config, workdir.root, entries)
     fresh = workdir.root / (FILE + ".new")
     fresh.write_text(page, encoding="utf-8")

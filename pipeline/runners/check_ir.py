@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from pipeline.runners import pods
 from trainer.errors import ConfigError
 
 SCHEMA_VERSION = "2.1.0"
@@ -63,13 +64,15 @@ def find_problems(documents: Sequence[dict[str, Any]], size: int = 0) -> list[st
         problems.append(f"pipelineInfo.name: {name!r}: lower case, digits and '-', at most {_LONGEST_NAME}")
     executors = spec.get("deploymentSpec", {}).get("executors", {})
     components = spec.get("components", {})
-    return [
+    problems = [
         *problems,
         *_executor_problems(executors),
         *_component_problems(components, executors),
         *_root_problems(spec.get("root", {}), components),
         *_platform_problems(documents[1:], executors),
     ]
+    # Only of a pipeline that is one can be said which pods it makes.
+    return problems or list(pods.problems([spec, *documents[1:]]))
 
 
 def _executor_problems(executors: dict[str, Any]) -> Iterator[str]:

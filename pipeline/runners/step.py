@@ -21,8 +21,12 @@ from pipeline.config import Config
 from pipeline.preflight import preflight
 from pipeline.pushes import settle
 from pipeline.retraining.work import says_no
+from pipeline.runners import carried
 from pipeline.runners.beginning import begin, decline, is_over, plan_of
-from pipeline.runners.config import Database, Kubeflow
+from pipeline.runners.config import Kubeflow
+from pipeline.runners.database import PASSWORD as PASSWORD
+from pipeline.runners.database import USER as USER
+from pipeline.runners.database import connection
 from pipeline.runners.records import RUNNING, Records
 from pipeline.runners.steps import FAILED, SKIPPED, Step
 from pipeline.workdir import Workdir
@@ -30,12 +34,15 @@ from trainer.errors import ConfigError, KembarError
 from trainer.spec import narrow
 
 if TYPE_CHECKING:
+    from pipeline.retraining.ledger import Ledger
     from pipeline.retraining.plan import Plan
     from pipeline.runners.launch import Launcher
 
 CONCLUDE = "Conclude"
-# Where the containers find the metadata database's account.
-USER, PASSWORD = "KEMBAR_DATABASE_USER", "KEMBAR_DATABASE_PASSWORD"
+_NEVER_STARTED = (
+    "the first step never started, and the cluster does not tell this task why: look at its pod: the image's "
+    "name and pull secret, a node that has what it asks for, the claim"
+)
 # Kubernetes shows what stands in here as the reason why a container has ended.
 _TERMINATION_LOG = Path("/dev/termination-log")
 
@@ -99,6 +106,50 @@ def _move_data(data: dict[str, Any], place: Path) -> None:
             data[split] = str(place / PurePosixPath(written).name)
 
 
+def run_command(
+    node: str,
+    root: Path,
+    packed: str | None,
+    run_id: str,
+    parameters: Parameters,
+    executor_input: str | None,
+    gpus: int,
+) -> int:
+    """Runs one step of the run whose configuration is `packed`, or else published below `root`."""
+    try:
+        records = Records.of(root, run_id)
+        values = carried.published(records)
+        if values is None and packed is not None:
+            values = carried.unpack(packed)
+            if node == CONCLUDE:
+                return _conclude_unstarted(root, values, run_id)
+            _check_volume(root)
+            carried.publish(records, values)
+    except KembarError as error:
+        _say_why(str(error))
+        return error.exit_code
+    if values is None:
+        _say_why(
+            f"{records.folder}: no configuration: the run's first step writes it: do all see one volume?"
+        )
+        return ConfigError.exit_code
+    return run_step(node, values, run_id, parameters, executor_input, gpus)
+
+
+def _conclude_unstarted(root: Path, values: dict[str, Any], run_id: str) -> int:
+    """Tells of a run of which no step has come so far as to write down its configuration."""
+    from pipeline.runners.conclude import tell_failure
+
+    reason = _NEVER_STARTED
+    try:
+        _check_volume(root)
+    except ConfigError as error:
+        reason = str(error)
+    tell_failure(values, root, run_id, reason)
+    _say_why(reason)
+    return 0
+
+
 def run_step(
     node: str,
     values: dict[str, Any],
@@ -116,11 +167,11 @@ def run_step(
     except Exception as error:  # noqa: BLE001 - whatever it is, a person reads one line
         traceback.print_exc()
         reason, status = f"{node}: {type(error).__name__}: {' '.join(str(error).split())}", 1
-    _say_why(reason)
     if node == CONCLUDE:
         from pipeline.runners.conclude import tell_failure
 
-        tell_failure(values, run_id, reason)
+        tell_failure(values, root_in(values), run_id, reason)
+    _say_why(reason)
     return status
 
 
@@ -165,7 +216,20 @@ def _run_step(
         step = _launch(node, launcher, records, gpus)
     except KembarError as error:
         step = Step(node, FAILED, error=error)
-    return _end(step, config, launcher, records, executor_input)
+    status = _end(step, config, launcher, records, executor_input)
+    if step.state == FAILED or node == launcher.node_ids[-1]:
+        _conclude_again(config, workdir, launcher, records, ledger)
+    return status
+
+
+def _conclude_again(
+    config: Config, workdir: Workdir, launcher: Launcher, records: Records, ledger: Ledger
+) -> None:
+    """Sums up anew a run that was summed up before: KFP's Retry keeps an exit task that has succeeded."""
+    from pipeline.runners.conclude import conclude, is_concluded
+
+    if is_concluded(records):
+        conclude(config, workdir, launcher, records, ledger, None)
 
 
 def _end(step: Step, config: Config, launcher: Launcher, records: Records, executor_input: str | None) -> int:
@@ -227,28 +291,16 @@ def _check_volume(root: Path) -> None:
 
 def root_of(config: Config) -> Path:
     """Where the steps keep artifacts, records and versions, as they see it."""
-    cluster = narrow(config.kubeflow, Kubeflow)
-    return Path(cluster.pipeline_root or PurePosixPath(cluster.mount_path, config.pipeline.name))
+    return _root(narrow(config.kubeflow, Kubeflow), config.pipeline.name)
 
 
-def connection(database: Database | None, workdir: Workdir) -> Any:
-    """How to reach ML Metadata. User and password come from the environment, never from the pipeline.
+def root_in(values: dict[str, Any]) -> Path:
+    """The same of a compiled configuration that was not checked with this run's parameters."""
+    return _root(Kubeflow.model_validate(values["kubeflow"]), values["pipeline"]["name"])
 
-    Raises:
-      ConfigError: the environment has none.
-    """
-    from tfx.orchestration import metadata
 
-    if database is None:
-        return metadata.sqlite_metadata_connection_config(str(workdir.metadata))
-    for name in (USER, PASSWORD):
-        if name not in os.environ:
-            raise ConfigError(
-                f"{name} is not set: the secret {database.secret!r} of [kubeflow.database] should have set it"
-            )
-    return metadata.mysql_metadata_connection_config(
-        database.host, database.port, database.name, os.environ[USER], os.environ[PASSWORD]
-    )
+def _root(cluster: Kubeflow, name: str) -> Path:
+    return Path(cluster.pipeline_root or PurePosixPath(cluster.mount_path, name))
 
 
 def _failed(step: Step) -> int:

@@ -18,7 +18,7 @@ import pydantic
 from pipeline import config as configuration
 from pipeline.config import Config
 from pipeline.runners.client import Kfp, KubeflowError
-from pipeline.runners.config import Kubeflow
+from pipeline.runners.config import PLACEHOLDER, Kubeflow
 from pipeline.runners.kubeflow import cluster_values, compile_pipeline
 from pipeline.runners.step import Parameters, configure
 from trainer.errors import ConfigError
@@ -65,6 +65,13 @@ def check_parameters(told: dict[str, Any], where: str) -> dict[str, Any]:
         first = error.errors()[0]
         raise ConfigError(f"{where} {first['loc'][0]} = {first['input']!r}: {first['msg']}") from None
     values["settings"] = list(values["settings"])
+    for name in told:
+        for text in values[name] if name == "settings" else [values[name]]:
+            if isinstance(text, str) and PLACEHOLDER.search(text):
+                raise ConfigError(
+                    f"{where} {name} = {text!r}: KFP and Kubernetes replace '{{{{', '$(' and '$$' in a "
+                    "parameter: write it without, or into the configuration"
+                )
     return {name: values[name] for name in told}
 
 
