@@ -37,9 +37,14 @@ def compile_(
     target: Annotated[
         Target, typer.Option(help="vertex: Google's managed service, by TFX's own runner")
     ] = Target.KUBEFLOW,
+    check: Annotated[
+        bool, typer.Option("--check", help="say what was checked: pods, sizes, names, versions")
+    ] = False,
     settings: Settings = None,
 ) -> None:
     """Write the pipeline for Kubeflow Pipelines v2: IR 2.1 with the Kubernetes platform document."""
+    if check and target is Target.VERTEX:
+        raise ConfigError("--check: is for Kubeflow, the managed service makes its pods itself: leave it out")
     terminal = Terminal()
     with terminal.noise_to(output.absolute().with_suffix(".log")):
         if target is Target.VERTEX:
@@ -48,7 +53,22 @@ def compile_(
             from pipeline.runners.kubeflow import compile_pipeline
 
         compile_pipeline(config, settings or (), output)
+    warn(configuration.load(config, settings or ()), terminal)
+    if check:
+        from pipeline.runners import check_ir
+
+        for line in check_ir.describe(output):
+            terminal.result(line)
     terminal.result(f"{output}: {output.stat().st_size:,} bytes")
+
+
+def warn(config: Config, terminal: Terminal) -> None:
+    """Says what works in a cluster and is not what one wants there."""
+    if config.kubeflow is not None and config.kubeflow.database is None:
+        terminal.say(
+            "  warning: ML Metadata is a SQLite file on the volume: network file systems lock files badly; "
+            "steps run one after the other, and two runs at once break it: set [kubeflow] database"
+        )
 
 
 @app.command()

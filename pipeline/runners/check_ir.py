@@ -41,6 +41,11 @@ def check(path: Path) -> None:
         raise ConfigError(f"{path.name}: the backend would not run it: {problems[0]}{more}")
 
 
+def describe(path: Path) -> list[str]:
+    """What `check` has checked of a compiled pipeline, a line for each kind."""
+    return pods.describe(list(yaml.safe_load_all(path.read_text(encoding="utf-8"))))
+
+
 def find_problems(documents: Sequence[dict[str, Any]], size: int = 0) -> list[str]:
     """One sentence a problem, beginning with its place.
 

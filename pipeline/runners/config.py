@@ -36,13 +36,29 @@ PLACEHOLDER = re.compile(r"\{\{|\$[($]")
 _TAKEN = ("/", "/kfp-launcher", "/gcs", "/s3", "/minio", "/.local", "/.cache", "/.config", "/dev", "/dev/shm")  # noqa: S108
 _LONGEST_SECONDS = 2**31 - 1
 
+
+def _like(pattern: str, longest: int, fix: str) -> AfterValidator:
+    """A text that Kubernetes takes; else `fix` says what it would take."""
+
+    def check(text: str) -> str:
+        if re.fullmatch(pattern, text) is None or len(text) > longest:
+            raise ValueError(f"Kubernetes does not take it: {fix}")
+        return text
+
+    return AfterValidator(check)
+
+
+_LETTERS = "letters, digits, '-', '_' and '.', a letter or digit first and last, at most 63"
+_NAMES = "lower-case letters, digits and '-', a letter or digit first and last, at most 63"
 Cpu = Annotated[str, Field(pattern=_CPU)]
 Memory = Annotated[str, Field(pattern=_MEMORY)]
-ObjectName = Annotated[str, Field(pattern=_OBJECT, max_length=253)]
-DnsLabel = Annotated[str, Field(pattern=_DNS_LABEL, max_length=63)]
-LabelKey = Annotated[str, Field(pattern=_KEY)]
-LabelValue = Annotated[str, Field(pattern=_VALUE)]
-Image = Annotated[str, Field(pattern=_IMAGE)]
+ObjectName = Annotated[str, _like(_OBJECT, 253, f"{_NAMES}, such parts with '.' between them")]
+DnsLabel = Annotated[str, _like(_DNS_LABEL, 63, _NAMES)]
+LabelKey = Annotated[str, _like(_KEY, 317, f"{_LETTERS}; before it a domain and '/' where wanted")]
+LabelValue = Annotated[str, _like(_VALUE, 63, _LETTERS)]
+ResourceName = Annotated[str, _like(_RESOURCE, 317, "a domain, '/' and a name, such as 'nvidia.com/gpu'")]
+Image = Annotated[str, _like(_IMAGE, 4096, "REGISTRY/NAME:TAG, the name in lower case")]
+SecretKeyName = Annotated[str, _like(r"[-._A-Za-z0-9]+", 253, "letters, digits, '-', '_' and '.'")]
 VariableName = Annotated[str, Field(pattern=_VARIABLE)]
 Seconds = Annotated[int, Field(gt=0, le=_LONGEST_SECONDS)]
 
@@ -86,7 +102,7 @@ class SecretKey(Section):
     """One key of a Kubernetes secret; its value never comes here."""
 
     secret: ObjectName
-    key: str = Field(pattern=r"^[-._A-Za-z0-9]+$", max_length=253)
+    key: SecretKeyName
 
 
 class Database(Section):
@@ -129,8 +145,8 @@ class StepResources(Section):
         None,
         description="size of /dev/shm; left out: as the pod's memory with several accelerators, else 64 MB",
     )
-    accelerator: str = Field(
-        "nvidia.com/gpu", pattern=_RESOURCE, description="the resource that a GPU is to Kubernetes"
+    accelerator: ResourceName = Field(
+        "nvidia.com/gpu", description="the resource that a GPU is to Kubernetes"
     )
     accelerators: NonNegativeInt = Field(0, description="GPUs; a step that then sees fewer fails at once")
     node_selector: dict[LabelKey, LabelValue] = Field({}, description="labels that the node must have")

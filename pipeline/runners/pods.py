@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
+# The versions whose sources these rules are read from.
+KFP = "2.14 to 2.17"
 # Kubernetes' oldest and newest version that pods are held against.
 KUBERNETES = ("1.29", "1.37")
 # What Linux passes to a program in one argument (MAX_ARG_STRLEN, less the closing zero).
@@ -86,6 +88,41 @@ def problems(documents: Sequence[dict[str, Any]]) -> Iterator[str]:
             f"the workflow with its statuses gets about {size.workflow:,} bytes, but Argo keeps "
             f"{MOST_BYTES:,}: {shorter}"
         )
+
+
+def describe(documents: Sequence[dict[str, Any]]) -> list[str]:
+    """What was checked of a pipeline without problems, a line for each kind."""
+    made = pods_of(documents)
+    size = size_of(documents)
+    specs = [pod["spec"] for pod in made.values()]
+    main = [spec["containers"][0] for spec in specs]
+    schemas = (
+        f"against the schemas of Kubernetes {' and '.join(KUBERNETES)}"
+        if has_schemas()
+        else "not against Kubernetes' schemas: pip install kubernetes-validate"
+    )
+    names = {
+        "images": {one["image"] for one in main},
+        "claims": {
+            volume["persistentVolumeClaim"]["claimName"]
+            for spec in specs
+            for volume in spec["volumes"]
+            if "persistentVolumeClaim" in volume
+        },
+        "secrets": {
+            variable["valueFrom"]["secretKeyRef"]["name"]
+            for one in main
+            for variable in one["env"]
+            if "valueFrom" in variable
+        },
+    }
+    return [
+        f"KFP {KFP}: schema, executors, placeholders, edges, exit task",
+        f"pods: {len(made)}, names, requests and limits, {schemas}",
+        *(f"{kind}: {', '.join(sorted(found)) or 'none'}" for kind, found in names.items()),
+        f"sizes: the workflow with all statuses about {size.workflow:,} of {MOST_BYTES:,} bytes, the longest "
+        f"argument {size.argument:,} of {LONGEST_ARGUMENT:,}",
+    ]
 
 
 def has_schemas() -> bool:
