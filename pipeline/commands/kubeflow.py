@@ -12,10 +12,12 @@ import typer
 from pipeline import config as configuration
 from pipeline.commands.options import ConfigPath, Folder, Host, Settings
 from pipeline.config import Config
+from pipeline.runners.config import Kubeflow
 from pipeline.scheduling.job import section_of
 from pipeline.terminal import Terminal
 from pipeline.workdir import Workdir
 from trainer.errors import ConfigError
+from trainer.spec import narrow
 
 if TYPE_CHECKING:
     from pipeline.runners.client import Kfp
@@ -92,11 +94,18 @@ def submit(
         told = submitting.parse_parameters(parameters or ())
         package = folder.root / "pipeline.yaml"
         loaded = submitting.prepare(config, settings or (), told, package)
+        warn(loaded, terminal)
         client = _kfp(loaded, host)
         name, run_id = submitting.submit(client, loaded, package, told, terminal.say)
         terminal.result(f"run {name}: {run_id}")
         if wait:
-            state = submitting.follow(client, run_id, terminal.say)
+            from pipeline.runners import watch
+
+            limit = narrow(loaded.kubeflow, Kubeflow).run_timeout_seconds
+            state = submitting.follow(
+                client, run_id, terminal.say, limit_seconds=limit,
+                end=lambda run, seconds: watch.end(client, loaded, run, seconds, terminal.say),
+            )  # fmt: skip
             terminal.result(f"run {name}: {state.lower()}")
             raise typer.Exit(0 if state == "SUCCEEDED" else 1)
 
@@ -121,7 +130,18 @@ def apply_schedule(
             "  KFP goes by the time zone of its controller: CRON_SCHEDULE_TIMEZONE there has to be "
             f"{section.timezone}"
         )
+    warn(config, terminal)
+    for line in schedules.warnings(config):
+        terminal.say(f"  {line}")
     terminal.result(f"schedule {version.pipeline}: {done}: cron {section.cron}, version {version.version}")
+
+
+def watch_runs(config: Config, folder: Workdir, host: str | None, terminal: Terminal) -> int:
+    """Ends the pipeline's runs that go on for too long; how many there were."""
+    with terminal.noise_to(folder.root / "schedule.log"):
+        from pipeline.runners import watch
+
+        return watch.end_overdue(_kfp(config, host), config, terminal.say)
 
 
 def list_schedules(config: Config, folder: Workdir, host: str | None, terminal: Terminal) -> None:

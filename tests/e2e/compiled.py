@@ -20,6 +20,14 @@ import yaml
 from kfp.local.placeholder_utils import replace_placeholders
 
 SUCCEEDED, FAILED = "SUCCEEDED", "FAILED"
+# A command, its environment, and the file that gets what it prints.
+Launch = Callable[[list[str], dict[str, str], Path], Any]
+
+
+def start(command: list[str], environment: dict[str, str], log: Path) -> subprocess.Popen:
+    """A process of its own."""
+    with log.open("w") as file:
+        return subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment)
 
 
 @dataclass
@@ -37,11 +45,18 @@ class TaskRun:
 class CompiledPipeline:
     """A compiled pipeline and a folder for what KFP's launcher would keep."""
 
-    def __init__(self, path: Path, scratch: Path, secrets: dict[str, dict[str, str]] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        scratch: Path,
+        secrets: dict[str, dict[str, str]] | None = None,
+        launch: Launch | None = None,
+    ) -> None:
         self.document, platform = yaml.safe_load_all(path.read_text())
         self._platform = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
         self.scratch = scratch
         self.secrets = secrets or {}
+        self._launch = launch or start
         self.environment = dict(os.environ)
         # The image has `kembar` on PATH.
         self.environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
@@ -125,12 +140,10 @@ class CompiledPipeline:
                 **{variable["name"]: variable["value"] for variable in container.get("env", [])},
                 **self._secrets_of(component["executorLabel"]),
             }
-            with (folder / "log").open("w+") as log:
-                process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
-                on_start(name, process)
-                run.statuses.append(process.wait(timeout=600))
-                log.seek(0)
-                run.log = log.read()
+            process = self._launch(command, environment, folder / "log")
+            on_start(name, process)
+            run.statuses.append(process.wait(timeout=600))
+            run.log = (folder / "log").read_text()
             output = folder / "output_metadata.json"
             run.output = json.loads(output.read_text()) if output.is_file() else {}
             if run.statuses[-1] == 0:
