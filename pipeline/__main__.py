@@ -124,8 +124,13 @@ def report(config: ConfigPath, settings: Settings = None, workdir: Folder = None
     folder = Workdir.of(loaded, workdir)
     with terminal.noise_to(folder.root / "report.log"):
         from pipeline.report import write_report
+        from pipeline.runners.database import ledger_of
+        from pipeline.runners.settling import settle_runs
 
-        path = write_report(loaded, folder)
+        ledger = ledger_of(loaded, folder)
+        if ledger is not None:
+            settle_runs(loaded, folder, ledger)
+        path = write_report(loaded, folder, ledger)
     terminal.result(str(path))
 
 

@@ -10,6 +10,7 @@ from components.example_gen import spans
 from pipeline.config import Config
 from pipeline.retraining.ledger import Entry
 from pipeline.runners.database import ledger_of
+from pipeline.runners.settling import settle_runs
 from pipeline.terminal import Terminal
 from pipeline.workdir import Workdir
 from trainer.errors import ConfigError
@@ -28,6 +29,7 @@ def show(config: Config, workdir: Workdir, last: int, terminal: Terminal) -> Non
     ledger = ledger_of(config, workdir)
     if ledger is None:
         raise ConfigError(f"{workdir.metadata}: no such file: nothing was run in {workdir.root}")
+    settle_runs(config, workdir, ledger)
     terminal.table(table(ledger.entries()[-last:], config))
 
 

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from pipeline import outcome, summary
 from pipeline.config import Config
 from pipeline.notify import Notify, notify
+from pipeline.report import FILE as REPORT
 from pipeline.report import write_report
 from pipeline.retraining.ledger import Ledger
 from pipeline.retraining.work import entry_of, says_no
@@ -23,7 +24,7 @@ from pipeline.runners.beginning import unchanged_of, work_of
 from pipeline.runners.config import Kubeflow
 from pipeline.runners.database import connection
 from pipeline.runners.launch import Launcher
-from pipeline.runners.records import Records, StepDied
+from pipeline.runners.records import RUN, Records, StepDied
 from pipeline.runners.steps import FAILED, SKIPPED, Step
 from pipeline.workdir import Workdir
 
@@ -35,6 +36,7 @@ def conclude(
     records: Records,
     ledger: Ledger,
     executor_input: str | None,
+    tell: bool = True,
 ) -> int:
     """Writes summary and report of the run, shows them, and tells who is to hear of it.
 
@@ -45,6 +47,7 @@ def conclude(
       records: What its steps say of themselves.
       ledger: The pipeline's.
       executor_input: What KFP tells the exit task; None where the run is summed up by others than that.
+      tell: Whether webhook and command hear of it.
     """
     told = json.loads(executor_input) if executor_input else {}
     unchanged = unchanged_of(records)
@@ -56,27 +59,34 @@ def conclude(
     found: dict[str, Any] = {
         "pipeline": config.pipeline.name,
         "run_id": launcher.run_id,
-        "started": begun.get("started"),
+        "started": begun.get("started") or datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(time.time() - begun["clock"], 2) if begun else 0.0,
         **(_end(steps, begun) if unchanged is None else outcome.unchanged(unchanged)),
         "retraining": work.to_json(),
     }
-    if begun:
-        ledger.append(entry_of(found, config, work if unchanged is None else None))
+    ledger.append(entry_of(found, config, work if begun and unchanged is None else None))
     records.folder.mkdir(parents=True, exist_ok=True)
-    for folder in (records.folder, workdir.root):
-        outcome.write(folder, found)
-    summary.show_files(steps, workdir.root)
-    report = write_report(config, workdir, ledger)
-    shutil.copyfile(report, records.folder / report.name)
+    outcome.write(records.folder, found)
+    report = records.folder / REPORT
+    if _is_newest(records, begun):
+        outcome.write(workdir.root, found)
+        summary.show_files(steps, workdir.root)
+        shutil.copyfile(write_report(config, workdir, ledger), report)
     page = user_interface.path_of(told, user_interface.REPORT)
-    if page is not None:
+    if page is not None and report.is_file():
         page.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(report, page)
     user_interface.write(told, {})
     print(f"{found['pipeline']}: {found['status']}: {found['reason']}", flush=True)  # noqa: T201
-    notify(config.notify, found, records.folder / report.name)
+    if tell:
+        notify(config.notify, found, report if report.is_file() else None)
     return 0
+
+
+def _is_newest(records: Records, begun: dict[str, Any]) -> bool:
+    """Whether no run began after it: what lies on top of the folder is the last run's."""
+    others = [json.loads(path.read_text()) for path in records.folder.parent.glob(f"*/{RUN}.json")]
+    return all(other.get("clock", 0.0) <= begun.get("clock", time.time()) for other in others)
 
 
 def _end(steps: list[Step], begun: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, model_validator
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from pipeline.scheduling.cron import Cron
 from trainer.config import Section
@@ -34,7 +34,6 @@ _VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
 PLACEHOLDER = re.compile(r"\{\{|\$[($]")
 # Where KFP's own volumes are in every pod, and what a container cannot be without.
 _TAKEN = ("/", "/kfp-launcher", "/gcs", "/s3", "/minio", "/.local", "/.cache", "/.config", "/dev", "/dev/shm")  # noqa: S108
-_LONGEST_SECONDS = 2**31 - 1
 
 
 def _like(pattern: str, longest: int, fix: str) -> AfterValidator:
@@ -46,6 +45,12 @@ def _like(pattern: str, longest: int, fix: str) -> AfterValidator:
         return text
 
     return AfterValidator(check)
+
+
+def _within_32_bits(seconds: int) -> int:
+    if seconds >= 2**31:
+        raise ValueError("Kubernetes counts to 2147483647 seconds: take fewer")
+    return seconds
 
 
 _LETTERS = "letters, digits, '-', '_' and '.', a letter or digit first and last, at most 63"
@@ -60,7 +65,7 @@ ResourceName = Annotated[str, _like(_RESOURCE, 317, "a domain, '/' and a name, s
 Image = Annotated[str, _like(_IMAGE, 4096, "REGISTRY/NAME:TAG, the name in lower case")]
 SecretKeyName = Annotated[str, _like(r"[-._A-Za-z0-9]+", 253, "letters, digits, '-', '_' and '.'")]
 VariableName = Annotated[str, Field(pattern=_VARIABLE)]
-Seconds = Annotated[int, Field(gt=0, le=_LONGEST_SECONDS)]
+Seconds = Annotated[PositiveInt, AfterValidator(_within_32_bits)]
 
 
 def _absolute(path: str) -> str:

@@ -28,6 +28,7 @@ from pipeline.runners.database import PASSWORD as PASSWORD
 from pipeline.runners.database import USER as USER
 from pipeline.runners.database import connection
 from pipeline.runners.records import RUNNING, Records
+from pipeline.runners.settling import settle_runs
 from pipeline.runners.steps import FAILED, SKIPPED, Step
 from pipeline.workdir import Workdir
 from trainer.errors import ConfigError, KembarError
@@ -211,6 +212,7 @@ def _run_step(
         if node == launcher.node_ids[0]:
             preflight("[kubeflow] or this run's parameters", config)
             settle(ledger.store, workdir.serving)
+            settle_runs(config, workdir, ledger, but=run_id, tell=True)
             begin(config, workdir, ledger, records, force, launcher_of)
             launcher = launcher_of(plan_of(records))
         step = _launch(node, launcher, records, gpus)
