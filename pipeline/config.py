@@ -156,7 +156,10 @@ def read(path: Path, settings: Iterable[str] = ()) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read: {error}") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
-    make_absolute(values, path.parent)
+    try:
+        make_absolute(values, path.parent)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
     lay_over(values, settings_table(settings, Path.cwd()))
     return values
 
@@ -222,13 +225,23 @@ def _name_family(values: dict[str, Any]) -> None:
 
 
 def make_absolute(values: dict[str, Any], base: Path) -> None:
-    """Makes relative paths absolute, in place; `package:` paths stay."""
-    change_paths(
-        values,
-        lambda written, _: (
-            written if written.startswith(PACKAGE) else os.path.abspath(base / Path(written).expanduser())
-        ),
-    )
+    """Makes relative paths absolute, in place; `package:` paths stay.
+
+    Raises:
+      ConfigError: a path is an address, such as of an object store.
+    """
+
+    def absolute(written: str, place: str) -> str:
+        if written.startswith(PACKAGE):
+            return written
+        if "://" in written:
+            raise ConfigError(
+                f"{place} = {written!r}: an address is no file: rows are read from folders, and versions "
+                "renamed in them: copy the files to one, or mount it"
+            )
+        return os.path.abspath(base / Path(written).expanduser())
+
+    change_paths(values, absolute)
 
 
 def change_paths(values: dict[str, Any], change: Callable[[str, str], str]) -> None:

@@ -94,7 +94,10 @@ def move_inside(
     Raises:
       ConfigError: a path that only this machine has.
     """
-    configuration.make_absolute(overrides, mount)
+    try:
+        configuration.make_absolute(overrides, mount)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: [{section}.overrides]: {error}") from None
     configuration.lay_over(values, overrides)
     values.pop("schedule", None)
     data = values["data"]

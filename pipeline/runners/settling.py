@@ -9,8 +9,9 @@ from pipeline import outcome
 from pipeline.config import Config
 from pipeline.retraining.ledger import Ledger
 from pipeline.retraining.plan import Plan
-from pipeline.runners.beginning import plan_of
+from pipeline.runners.beginning import LAST, plan_of
 from pipeline.runners.records import RUN, RUNNING, Records
+from pipeline.runners.steps import FAILED
 from pipeline.workdir import Workdir
 
 if TYPE_CHECKING:
@@ -42,18 +43,17 @@ def settle_runs(
         from pipeline.runners.conclude import conclude
 
         launcher = (launcher_of or _launcher_of(config, workdir))(plan_of(records), path.parent.name)
-        steps = records.steps(launcher)
-        if any(step.error is not None for step in steps) or records.read(launcher.node_ids[-1]) is not None:
-            conclude(config, workdir, launcher, records, ledger, None, tell)
+        conclude(config, workdir, launcher, records, ledger, None, tell)
 
 
 def _is_unsettled(records: Records) -> bool:
-    """Whether a step has ended since the run was summed up, and none is at work."""
+    """Whether the run has ended, by a step that failed or the last one, since it was summed up."""
     summary = records.folder / outcome.FILE
     before = summary.stat().st_mtime_ns if summary.is_file() else 0
     newer = [path.stem for path in records.folder.glob("*.json") if path.stat().st_mtime_ns > before]
-    states = {(records.read(name) or {}).get("state") for name in newer} - {None}
-    return bool(states) and RUNNING not in states
+    states = {name: (records.read(name) or {}).get("state") for name in newer}
+    ended = FAILED in states.values() or (records.read(RUN) or {}).get(LAST) in states
+    return ended and RUNNING not in states.values()
 
 
 def _launcher_of(config: Config, workdir: Workdir) -> Callable[[Plan, str], Launcher]:

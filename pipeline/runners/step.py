@@ -213,7 +213,7 @@ def _run_step(
             preflight("[kubeflow] or this run's parameters", config)
             settle(ledger.store, workdir.serving)
             settle_runs(config, workdir, ledger, but=run_id, tell=True)
-            begin(config, workdir, ledger, records, force, launcher_of)
+            begin(config, workdir, ledger, records, force, launcher_of, launcher.node_ids[-1])
             launcher = launcher_of(plan_of(records))
         step = _launch(node, launcher, records, gpus)
     except KembarError as error:

@@ -40,6 +40,11 @@ class Forked:
         print(json.dumps(job), file=self._process.stdin, flush=True)
         return _Ended(int(self._process.stdout.readline()))
 
+    @staticmethod
+    def ended(status: int) -> _Ended:
+        """A process that ended so without being one."""
+        return _Ended(status)
+
     def close(self) -> None:
         assert self._process.stdin is not None
         assert self._process.stdout is not None

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from compiled import CompiledPipeline
+from compiled import CompiledPipeline, Webhook
 from forked import Forked
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -161,3 +161,42 @@ def test_the_cluster_does_what_the_laptop_does(forked, tmp_path, kind, mode):
         assert sum(
             map(sum, (row["row"] for row in one["artifacts"][0]["metadata"]["confusionMatrix"]["rows"]))
         )
+
+
+@pytest.fixture
+def hook() -> Iterator[Webhook]:
+    with Webhook() as server:
+        yield server
+
+
+def test_a_run_that_kfp_retries_is_told_as_it_ended(forked, tmp_path, hook):
+    """One step's pod does not come up; after KFP's Retry all is well, and the exit task never runs again."""
+    mount = project(tmp_path, "dense", "plain")
+    config = tmp_path / "twins.toml"
+    with config.open("a") as file:
+        file.write('webhook = { secret = "hook", key = "url" }\n')
+    kembar(forked, tmp_path, "compile", str(config), "--output", str(tmp_path / "pipeline.yaml"))
+    broken = ["ServingGate"]
+
+    def launch(command: list[str], environment: dict[str, str], log: Path) -> Any:
+        if broken and broken[0] in command:
+            broken.clear()
+            log.touch()
+            return forked.ended(1)
+        return forked.launch(command, environment, log)
+
+    secrets = {"hook": {"url": hook.url}}
+    pipeline = CompiledPipeline(tmp_path / "pipeline.yaml", tmp_path / "kfp", secrets, launch)
+    first = pipeline.run("first")
+    assert [name for name, run in first.items() if run.statuses != [0]] == ["serving-gate"]
+    root = mount / "twins"
+    assert json.loads((root / "summary.json").read_text())["status"] == "failed"
+    again = pipeline.retry("first", first)
+    assert {run.statuses[-1] for run in again.values()} == {0}
+    assert json.loads((root / "summary.json").read_text())["status"] == "pushed"
+    assert [(heard["run_id"], heard["status"]) for heard in hook.heard] == [
+        ("first", "failed"),
+        ("first", "pushed"),
+    ]
+    history = kembar(forked, tmp_path, "history", str(config), "--workdir", str(root)).splitlines()
+    assert [line.split()[2] for line in history if line.startswith("20")] == ["pushed"]

@@ -68,6 +68,11 @@ def test_a_schema_travels_inside(tmp_path):
         ("[kubeflow]", '[kubeflow]\npipeline_root = "/srv/x"', "'/srv/x' is not below /mnt/kembar"),
         ("[data]", '[data]\nschema_file = "none.pbtxt"', "schema_file: .*No such file"),
         ('"data/pairs.csv"', '"/home/me/pairs.csv"', "'/home/me/pairs.csv'"),
+        (
+            '"data/pairs.csv"',
+            '"gs://bucket/pairs.csv"',
+            "path = 'gs://bucket/pairs.csv': an address is no file",
+        ),
     ],
 )
 def test_what_the_cluster_cannot_have_is_one_line(tmp_path, old, new, said):

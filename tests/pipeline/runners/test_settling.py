@@ -161,7 +161,7 @@ def test_a_run_whose_first_step_never_started_is_told_and_kept(cluster, webhook,
 def test_a_step_without_the_first_s_configuration_is_one_line(cluster, capfd):
     assert run_command("Trainer", cluster.workdir.root, None, "run-1", Parameters(), None, 0) == 2
     [line] = capfd.readouterr().err.splitlines()
-    assert line.endswith("no configuration: the first step writes it: do all see one volume?")
+    assert line.endswith("no configuration: the run's first step writes it: do all see one volume?")
 
 
 def test_the_first_step_writes_down_what_the_others_read(cluster, monkeypatch):
