@@ -9,7 +9,7 @@ from pipeline.config import Config
 from pipeline.retraining.ledger import Ledger
 from pipeline.runners.config import Database
 from pipeline.workdir import Workdir
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, KembarError
 
 # Where the containers find the metadata database's account.
 USER, PASSWORD = "KEMBAR_DATABASE_USER", "KEMBAR_DATABASE_PASSWORD"
@@ -39,8 +39,17 @@ def ledger_of(config: Config, workdir: Workdir) -> Ledger | None:
     """The pipeline's history where it is kept; None where nothing was run.
 
     In a pod that has the account of `[kubeflow.database]` it is that database's, and else the work folder's.
+
+    Raises:
+      KembarError: the database does not let us in.
     """
     database = config.kubeflow.database if config.kubeflow is not None else None
     if database is not None and USER in os.environ:
-        return Ledger(connection(database, workdir), config.pipeline.name)
+        try:
+            return Ledger(connection(database, workdir), config.pipeline.name)
+        except RuntimeError as error:
+            raise KembarError(
+                f"cannot open the metadata database {database.name} at {database.host}:{database.port}: is "
+                f"it running, and is the account right? ({' '.join(str(error).split())})"
+            ) from None
     return Ledger.local(workdir, config.pipeline.name) if workdir.metadata.is_file() else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -42,8 +43,12 @@ def settle_runs(
             continue
         from pipeline.runners.conclude import conclude
 
-        launcher = (launcher_of or _launcher_of(config, workdir))(plan_of(records), path.parent.name)
-        conclude(config, workdir, launcher, records, ledger, None, tell)
+        try:
+            launcher = (launcher_of or _launcher_of(config, workdir))(plan_of(records), path.parent.name)
+            conclude(config, workdir, launcher, records, ledger, None, tell)
+        except Exception as error:  # noqa: BLE001 - what an older run left must not fail whoever looks at it
+            said = " ".join(str(error).split())
+            print(f"{records.folder}: cannot be summed up: {said}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _is_unsettled(records: Records) -> bool:

@@ -10,7 +10,6 @@ import copy
 import errno
 import json
 import os
-import sys
 import traceback
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -20,13 +19,13 @@ from pipeline import config as configuration
 from pipeline.config import Config
 from pipeline.preflight import preflight
 from pipeline.pushes import settle
-from pipeline.retraining.work import says_no
 from pipeline.runners import carried
-from pipeline.runners.beginning import begin, decline, is_over, plan_of
+from pipeline.runners.beginning import begin, is_over, plan_of
 from pipeline.runners.config import Kubeflow
 from pipeline.runners.database import PASSWORD as PASSWORD
 from pipeline.runners.database import USER as USER
 from pipeline.runners.database import connection
+from pipeline.runners.ending import end, say_why, tell
 from pipeline.runners.records import RUNNING, Records
 from pipeline.runners.settling import settle_runs
 from pipeline.runners.steps import FAILED, SKIPPED, Step
@@ -44,8 +43,6 @@ _NEVER_STARTED = (
     "the first step never started, and the cluster does not tell this task why: look at its pod: the image's "
     "name and pull secret, a node that has what it asks for, the claim"
 )
-# Kubernetes shows what stands in here as the reason why a container has ended.
-_TERMINATION_LOG = Path("/dev/termination-log")
 
 
 @dataclass(frozen=True)
@@ -127,12 +124,10 @@ def run_command(
             _check_volume(root)
             carried.publish(records, values)
     except KembarError as error:
-        _say_why(str(error))
+        say_why(str(error))
         return error.exit_code
     if values is None:
-        _say_why(
-            f"{records.folder}: no configuration: the run's first step writes it: do all see one volume?"
-        )
+        say_why(f"{records.folder}: no configuration: the run's first step writes it: do all see one volume?")
         return ConfigError.exit_code
     return run_step(node, values, run_id, parameters, executor_input, gpus)
 
@@ -147,7 +142,7 @@ def _conclude_unstarted(root: Path, values: dict[str, Any], run_id: str) -> int:
     except ConfigError as error:
         reason = str(error)
     tell_failure(values, root, run_id, reason)
-    _say_why(reason)
+    say_why(reason)
     return 0
 
 
@@ -172,7 +167,7 @@ def run_step(
         from pipeline.runners.conclude import tell_failure
 
         tell_failure(values, root_in(values), run_id, reason)
-    _say_why(reason)
+    say_why(reason)
     return status
 
 
@@ -185,7 +180,7 @@ def _run_step(
     _check_volume(workdir.root)
     if node != CONCLUDE and is_over(records):
         records.write_step(Step(node, SKIPPED))
-        _tell(f"{node}: left out: nothing is to be trained")
+        tell(f"{node}: left out: nothing is to be trained")
         return 0
     # Here and not above: it takes seconds, and a wrong parameter should not.
     from pipeline import graph
@@ -216,9 +211,9 @@ def _run_step(
             begin(config, workdir, ledger, records, force, launcher_of, launcher.node_ids[-1])
             launcher = launcher_of(plan_of(records))
         step = _launch(node, launcher, records, gpus)
-    except KembarError as error:
+    except Exception as error:  # noqa: BLE001 - the record says that it works, and has to say why it does not
         step = Step(node, FAILED, error=error)
-    status = _end(step, config, launcher, records, executor_input)
+    status = end(step, config, launcher, records, executor_input)
     if step.state == FAILED or node == launcher.node_ids[-1]:
         _conclude_again(config, workdir, launcher, records, ledger)
     return status
@@ -232,34 +227,6 @@ def _conclude_again(
 
     if is_concluded(records):
         conclude(config, workdir, launcher, records, ledger, None)
-
-
-def _end(step: Step, config: Config, launcher: Launcher, records: Records, executor_input: str | None) -> int:
-    """Keeps what became of a step and shows it; the exit code."""
-    if step.state not in (FAILED, SKIPPED):
-        try:
-            _show(step, config, executor_input)
-        except Exception as error:  # noqa: BLE001 - the step's own failure, so its record has to say so
-            step.state, step.error = FAILED, error
-    if step.error is not None:
-        traceback.print_exception(step.error)
-    records.write_step(step)
-    _tell(f"{step.id}: {step.state} in {step.seconds:.1f} s, {step.peak_memory_mb} MB")
-    if step.state == FAILED:
-        return _failed(step)
-    if step.state == SKIPPED:
-        return 0
-    if says_no(step):
-        decline(records)
-    return _verdict(launcher, records) if step.id == launcher.node_ids[-1] else 0
-
-
-def _show(step: Step, config: Config, executor_input: str | None) -> None:
-    """Hands KFP's page what it shows of a step that went well."""
-    from pipeline.runners import user_interface
-
-    if executor_input is not None:
-        user_interface.write(json.loads(executor_input), user_interface.of_step(step, config))
 
 
 def _launch(node: str, launcher: Launcher, records: Records, gpus: int) -> Step:
@@ -303,40 +270,3 @@ def root_in(values: dict[str, Any]) -> Path:
 
 def _root(cluster: Kubeflow, name: str) -> Path:
     return Path(cluster.pipeline_root or PurePosixPath(cluster.mount_path, name))
-
-
-def _failed(step: Step) -> int:
-    from pipeline.outcome import EXIT_CODES
-    from pipeline.summary import step_failure
-
-    outcome = step_failure(step)
-    _say_why(outcome.reason)
-    return step.error.exit_code if isinstance(step.error, KembarError) else EXIT_CODES[outcome.status]
-
-
-def _verdict(launcher: Launcher, records: Any) -> int:
-    """The last step fails when nothing was pushed, so that the run shows it."""
-    from pipeline.outcome import EXIT_CODES
-    from pipeline.summary import summarize
-
-    found = summarize(records.steps(launcher), (records.read("run") or {}).get("before", []))
-    if EXIT_CODES[found["status"]]:
-        _say_why(f"{found['status']}: {found['reason']}")
-    else:
-        _tell(f"{found['status']}: {found['reason']}")
-    return EXIT_CODES[found["status"]]
-
-
-def _tell(line: str) -> None:
-    """One line of the pod's log."""
-    print(line, flush=True)  # noqa: T201 - a container's stdout is its log
-
-
-def _say_why(reason: str) -> None:
-    """One line where a person looks: the end of the log, and the pod's own message."""
-    print(f"kembar: error: {reason}", file=sys.stderr, flush=True)  # noqa: T201 - as every command ends
-    try:
-        if _TERMINATION_LOG.exists():
-            _TERMINATION_LOG.write_text(reason[:4_000])
-    except OSError:
-        return

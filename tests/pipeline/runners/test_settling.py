@@ -14,12 +14,15 @@ from pipeline.notify import WEBHOOK
 from pipeline.retraining.ledger import Ledger
 from pipeline.runners import carried, step
 from pipeline.runners.conclude import conclude
+from pipeline.runners.config import Database
+from pipeline.runners.database import PASSWORD, USER, ledger_of
 from pipeline.runners.kubeflow import cluster_values
 from pipeline.runners.records import RUN, RUNNING, Records
 from pipeline.runners.settling import settle_runs
 from pipeline.runners.step import CONCLUDE, Parameters, configure, run_command
 from pipeline.runners.steps import FAILED, RAN, Step
 from pipeline.workdir import Workdir
+from trainer.errors import KembarError
 
 CONFIG = """
 [pipeline]
@@ -144,6 +147,18 @@ def test_the_next_run_tells_of_one_that_nobody_told_of(cluster, webhook):
     cluster.records("dead").write_step(Step("Trainer", RAN))
     settle_runs(cluster.config, cluster.workdir, cluster.ledger, make(cluster))
     assert cluster.history == [("dead", "failed", "Evaluator: later")]
+
+
+def test_the_history_of_a_cluster_is_asked_of_its_database(cluster, monkeypatch):
+    database = Database(host="127.0.0.1", port=1, secret="account")  # noqa: S106
+    told = cluster.config.model_copy(
+        update={"kubeflow": cluster.config.kubeflow.model_copy(update={"database": database})}
+    )
+    assert ledger_of(told, cluster.workdir).entries() == []  # no account: what lies here
+    monkeypatch.setenv(USER, "kembar")
+    monkeypatch.setenv(PASSWORD, "open-sesame")
+    with pytest.raises(KembarError, match=r"cannot open the metadata database kembar at 127\.0\.0\.1:1: "):
+        ledger_of(told, cluster.workdir)
 
 
 def test_a_run_whose_first_step_never_started_is_told_and_kept(cluster, webhook, capfd):
