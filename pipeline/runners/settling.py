@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline import outcome
@@ -17,6 +19,9 @@ from pipeline.workdir import Workdir
 
 if TYPE_CHECKING:
     from pipeline.runners.launch import Launcher
+
+# A volume may hold the folders of years of runs, and a network file system is slow to look into them.
+_FRESH_SECONDS = 30 * 24 * 3600
 
 
 def settle_runs(
@@ -39,7 +44,7 @@ def settle_runs(
     """
     for path in sorted(workdir.root.glob(f"runs/*/{RUN}.json")):
         records = Records(path.parent)
-        if path.parent.name == but or not _is_unsettled(records):
+        if path.parent.name == but or not _is_fresh(path) or not _is_unsettled(records):
             continue
         from pipeline.runners.conclude import conclude
 
@@ -49,6 +54,11 @@ def settle_runs(
         except Exception as error:  # noqa: BLE001 - what an older run left must not fail whoever looks at it
             said = " ".join(str(error).split())
             print(f"{records.folder}: cannot be summed up: {said}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _is_fresh(path: Path) -> bool:
+    """Whether a record is not so old that the runs behind it have settled what there was."""
+    return time.time() - path.stat().st_mtime < _FRESH_SECONDS
 
 
 def _is_unsettled(records: Records) -> bool:
