@@ -41,7 +41,7 @@ def _like(pattern: str, longest: int, fix: str) -> AfterValidator:
 
     def check(text: str) -> str:
         if re.fullmatch(pattern, text) is None or len(text) > longest:
-            raise ValueError(f"Kubernetes does not take it: {fix}")
+            raise ValueError(f"is not what Kubernetes takes: write {fix}")
         return text
 
     return AfterValidator(check)
@@ -55,8 +55,8 @@ def _within_32_bits(seconds: int) -> int:
 
 _LETTERS = "letters, digits, '-', '_' and '.', a letter or digit first and last, at most 63"
 _NAMES = "lower-case letters, digits and '-', a letter or digit first and last, at most 63"
-Cpu = Annotated[str, Field(pattern=_CPU)]
-Memory = Annotated[str, Field(pattern=_MEMORY)]
+Cpu = Annotated[str, _like(_CPU, 32, "cores such as '2' or '0.5', or thousandths such as '500m'")]
+Memory = Annotated[str, _like(_MEMORY, 32, "a whole number and Ki, M, Mi, G, Gi and so on, such as '4Gi'")]
 ObjectName = Annotated[str, _like(_OBJECT, 253, f"{_NAMES}, such parts with '.' between them")]
 DnsLabel = Annotated[str, _like(_DNS_LABEL, 63, _NAMES)]
 LabelKey = Annotated[str, _like(_KEY, 317, f"{_LETTERS}; before it a domain and '/' where wanted")]
@@ -64,7 +64,7 @@ LabelValue = Annotated[str, _like(_VALUE, 63, _LETTERS)]
 ResourceName = Annotated[str, _like(_RESOURCE, 317, "a domain, '/' and a name, such as 'nvidia.com/gpu'")]
 Image = Annotated[str, _like(_IMAGE, 4096, "REGISTRY/NAME:TAG, the name in lower case")]
 SecretKeyName = Annotated[str, _like(r"[-._A-Za-z0-9]+", 253, "letters, digits, '-', '_' and '.'")]
-VariableName = Annotated[str, Field(pattern=_VARIABLE)]
+VariableName = Annotated[str, _like(_VARIABLE, 253, "letters, digits and '_', no digit first")]
 Seconds = Annotated[PositiveInt, AfterValidator(_within_32_bits)]
 
 

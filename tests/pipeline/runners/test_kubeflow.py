@@ -356,14 +356,14 @@ def test_what_kubernetes_would_refuse_of_a_step_is_refused_after_the_defaults(tm
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("volume_claim", '"a.b"', "kubernetes does not take it"),
+        ("volume_claim", '"a.b"', "is not what Kubernetes takes"),
         ("volume_claim", f'"{"a" * 64}"', "at most 63"),
-        ("namespace", '"My-Space"', "kubernetes does not take it"),
-        ("image", '"registry.example/kembar:1 "', "kubernetes does not take it"),
+        ("namespace", '"My-Space"', "is not what Kubernetes takes"),
+        ("image", '"registry.example/kembar:1 "', "is not what Kubernetes takes"),
         ("mount_path", '"/gcs"', "take another"),
         ("mount_path", '"/mnt/$(HOME)"', "which Kubernetes reads as its own"),
         ("pipeline_root", '"gs://bucket/x"', "an object store is no folder"),
-        ("webhook", '{ secret = "a", key = "b c" }', "kubernetes does not take it"),
+        ("webhook", '{ secret = "a", key = "b c" }', "is not what Kubernetes takes"),
         ("environment.A", '"{{workflow.name}}"', "KFP and Argo replace"),
         ("environment.A", "5", r"environment.A = 5"),
         ("environment.A", '{ secrets = "a", key = "b" }', "environment.A.secret is missing"),
