@@ -19,7 +19,8 @@ import pytest
 from compiled import CompiledPipeline, Webhook
 from forked import Forked
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+# Two whole runs, on a machine that may have others to do.
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 PAIR = """
 text_a = "a"
