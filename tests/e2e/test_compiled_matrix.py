@@ -77,6 +77,7 @@ MODES = {
     ),
 }  # fmt: skip
 ROWS, BULK_ROWS = 240, 20
+RANKED = ("spearman", "average_precision", "auc", "best_threshold")
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +145,11 @@ def test_the_cluster_does_what_the_laptop_does(forked, tmp_path, kind, mode):
         one["id"] for one in local["components"]
     )
     for split in ("eval", "test"):
-        assert cluster["metrics"][split] == pytest.approx(local["metrics"][split], abs=1e-5, nan_ok=True)
+        here_too = local["metrics"][split]
+        assert cluster["metrics"][split].keys() == here_too.keys()
+        for name, value in cluster["metrics"][split].items():
+            # A last digit ranks otherwise what is alike, of which such small data has much.
+            assert value == pytest.approx(here_too[name], abs=0.01 if name in RANKED else 1e-5), name
     assert cluster["baselines"] == local["baselines"]
     assert cluster["data"] == local["data"]
     assert cluster["retraining"]["spans"] == local["retraining"]["spans"]
