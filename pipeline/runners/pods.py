@@ -44,11 +44,12 @@ def pods_of(documents: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     spec = documents[0]
     executors = spec["deploymentSpec"]["executors"]
     platform = _platform(documents)
-    return {
-        name: _pod(name, component, executors[label]["container"], platform.get(label, {}))
-        for name, _, component in _tasks(spec)
-        if "container" in executors.get(label := component.get("executorLabel"), {})
-    }
+    found = {}
+    for name, _, component in _tasks(spec):
+        label = str(component.get("executorLabel"))
+        if "container" in executors.get(label, {}):
+            found[name] = _pod(name, component, executors[label]["container"], platform.get(label, {}))
+    return found
 
 
 def size_of(documents: Sequence[dict[str, Any]]) -> Size:
