@@ -137,6 +137,18 @@ def test_what_argo_cannot_keep_is_refused(large):
     assert said.startswith("the workflow with its statuses gets about ")
 
 
+def test_what_was_checked_is_said(large, monkeypatch):
+    versions, made, *names, sizes = pods.describe(large)
+    assert versions.startswith("KFP 2.14 to 2.17: ")
+    assert made == "pods: 23, names, requests and limits, against the schemas of Kubernetes 1.29 and 1.37"
+    assert names == ["images: registry.example/kembar:1", "claims: kembar", "secrets: none"]
+    assert f"about {pods.size_of(large).workflow:,} of 1,048,576 bytes" in sizes
+    monkeypatch.setattr(pods, "has_schemas", lambda: False)
+    assert pods.describe(large)[1].endswith(
+        "not against Kubernetes' schemas: pip install kubernetes-validate"
+    )
+
+
 def test_a_packed_configuration_holds_no_placeholder():
     values = {
         "a": "$(HOME) {{workflow.name}} {{$.inputs.parameters['x']}} \N{PILE OF POO}",
