@@ -129,8 +129,13 @@ def report(config: ConfigPath, settings: Settings = None, workdir: Folder = None
     folder = Workdir.of(loaded, workdir)
     with terminal.noise_to(folder.root / "report.log"):
         from pipeline.report import write_report
+        from pipeline.runners.database import ledger_of
+        from pipeline.runners.settling import settle_runs
 
-        path = write_report(loaded, folder)
+        ledger = ledger_of(loaded, folder)
+        if ledger is not None:
+            settle_runs(loaded, folder, ledger)
+        path = write_report(loaded, folder, ledger)
     terminal.result(str(path))
 
 
@@ -161,7 +166,10 @@ def infer_schema(
 def step(
     node: Annotated[str, typer.Option(help="the component")],
     run_id: Annotated[str, typer.Option(help="the run that the step belongs to")],
-    config_json: Annotated[str, typer.Option(help="the compiled configuration")],
+    root: Annotated[Path, typer.Option(help="the folder that all steps see")],
+    config: Annotated[
+        str | None, typer.Option(help="the configuration as compiled, for the first step")
+    ] = None,
     data_path: Annotated[str, typer.Option(help="the file or folder of the data, if not as compiled")] = "",
     epochs: Annotated[float, typer.Option(help="if not as compiled; KFP has no integers")] = 0,
     settings: Annotated[str, typer.Option(help="SECTION.KEY=VALUE strings as a JSON list")] = "[]",
@@ -170,14 +178,13 @@ def step(
     executor_input: Annotated[str | None, typer.Option(help="what KFP tells a container, as JSON")] = None,
 ) -> None:
     """Run one step of a compiled pipeline: what the containers do."""
-    from pipeline.runners.step import Parameters, parse_json, run_step
+    from pipeline.runners.step import Parameters, parse_json, run_command
 
     told = Parameters(
         data_path, int(epochs), tuple(parse_json("--settings", settings, list)), force == "true"
     )
-    values = parse_json("--config-json", config_json, dict)
     progress_to_stdout()
-    raise typer.Exit(run_step(node, values, run_id, told, executor_input, gpus))
+    raise typer.Exit(run_command(node, root, config, run_id, told, executor_input, gpus))
 
 
 @app.command()

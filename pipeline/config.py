@@ -218,7 +218,7 @@ def make_absolute(values: dict[str, Any], base: Path) -> None:
     """Makes relative paths absolute, in place; `package:` paths stay.
 
     Raises:
-      ConfigError: what stands there can be no file of this machine.
+      ConfigError: a path is none of this machine, such as an address of an object store.
     """
 
     def absolute(written: str, key: str) -> str:
@@ -260,7 +260,7 @@ def _unpacked(written: str, key: str) -> str:
 def _sentence(error: ValidationError) -> str:
     """The first mistake as one sentence, and how many more there are."""
     first, *others = error.errors(include_url=False)
-    place = [str(part) for part in first["loc"]]
+    place = [str(part) for part in first["loc"] if part != "SecretKey"]  # a member of a union, no key
     # The member of a union, which the file does not name as a key.
     family = place.pop(1) if len(place) > 1 and place[0] in ("model", "training") else ""
     key = f"[{place[0]}] {'.'.join(place[1:])}".strip() if place else "the file"

@@ -9,7 +9,9 @@ from rich.table import Table
 
 from components.example_gen import spans
 from pipeline.config import Config
-from pipeline.retraining.ledger import Entry, Ledger
+from pipeline.retraining.ledger import Entry
+from pipeline.runners.database import ledger_of
+from pipeline.runners.settling import settle_runs
 from pipeline.terminal import Terminal
 from pipeline.workdir import Workdir
 from trainer.errors import ConfigError
@@ -26,10 +28,11 @@ def show(config: Config, workdir: Workdir, last: int, terminal: Terminal) -> Non
     Raises:
       ConfigError: nothing was run in the folder.
     """
-    if not workdir.metadata.is_file():
+    ledger = ledger_of(config, workdir)
+    if ledger is None:
         raise ConfigError(f"{workdir.metadata}: no such file: nothing was run in {workdir.root}")
-    entries = Ledger.local(workdir, config.pipeline.name).entries()
-    terminal.table(table(entries[-last:], config))
+    settle_runs(config, workdir, ledger)
+    terminal.table(table(ledger.entries()[-last:], config))
 
 
 def table(entries: Sequence[Entry], config: Config) -> Table:

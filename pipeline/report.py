@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from components.data_gate.config import VERDICT
+from components.evaluator.config import CONFUSION
 from components.example_gen.counts import QUARANTINE
 from pipeline.config import Config
 from pipeline.history import decimals, metric_of, series, shown, table
 from pipeline.outcome import FILE as SUMMARY
 from pipeline.outcome import grouped
 from pipeline.retraining.ledger import Entry, Ledger
+from pipeline.runners.database import ledger_of
 from pipeline.summary import TRAINING, TUNING
 from pipeline.terminal import printable
 from pipeline.workdir import Workdir
@@ -52,8 +54,13 @@ height:auto}progress{width:8rem}@media print{body{max-width:none}}
 """
 
 
-def write_report(config: Config, workdir: Workdir) -> Path:
+def write_report(config: Config, workdir: Workdir, ledger: Ledger | None = None) -> Path:
     """Writes DIR/report.html of the last run, all at once.
+
+    Args:
+      config: The configuration.
+      workdir: The run's folder.
+      ledger: The pipeline's, where it is open already.
 
     Raises:
       ServingError: there has been no run.
@@ -61,7 +68,8 @@ def write_report(config: Config, workdir: Workdir) -> Path:
     path = workdir.root / SUMMARY
     if not path.is_file():
         raise ServingError(f"{path}: no run to report on: kembar run CONFIG first")
-    entries = Ledger.local(workdir, config.pipeline.name).entries() if workdir.metadata.is_file() else []
+    ledger = ledger or ledger_of(config, workdir)
+    entries = ledger.entries() if ledger is not None else []
     page = render(json.loads(path.read_text()), config, workdir.root, entries)
     fresh = workdir.root / (FILE + ".new")
     fresh.write_text(page, encoding="utf-8")
@@ -73,6 +81,7 @@ def render(summary: dict[str, Any], config: Config, root: Path, entries: Sequenc
     status = summary["status"]
     sections = [
         _section("Metrics", _metrics(summary, config) + _undefined(summary.get("undefined", {}))),
+        _section("Confusion", _confusion(_read(root / CONFUSION)) if summary["metrics"] else ""),
         _section("Parts of the splits", _slices(summary.get("slices", {}))),
         _section("Decision", _list(summary["reason"].split("; "))),
         _section("Tuning", _tuning(_read(root / TUNING)) if summary["model"].get("tuned") else ""),
@@ -149,6 +158,20 @@ def _undefined(reasons: dict[str, Any]) -> str:
         for split, reason, names in grouped(reasons.get("metrics", {}))
     ]
     return _list(lines) if lines else ""
+
+
+def _confusion(by_split: dict[str, Any]) -> str:
+    """Rows of each true class by the class that they were taken for."""
+    return "".join(
+        _table(
+            [f"{split}: is, taken for", *found["classes"]],
+            [
+                [name, *(f"{count:,}" for count in row)]
+                for name, row in zip(found["classes"], found["matrix"], strict=True)
+            ],
+        )
+        for split, found in sorted(by_split.items())
+    )
 
 
 def _slices(by_split: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ from components.atomic_pusher.versions import in_service
 from components.bulk_inferrer.config import BULK_QUARANTINE, PREDICTIONS, RESULT
 from components.champion import PUSHED_DESTINATION
 from components.data_gate.config import VERDICT
+from components.evaluator.config import CONFUSION
 from components.example_gen.counts import COUNTS, QUARANTINE
 from pipeline.outcome import (
     DATA_REJECTED,
@@ -59,6 +60,7 @@ def show_files(steps: list[Step], root: Path) -> None:
         fresh.rename(root / folder)
     for place, name, shown in (
         (found.get(("DataGate", "verdict")), VERDICT, VERDICT),
+        (found.get(("Evaluator", "evaluation")), CONFUSION, CONFUSION),
         (found.get(("Tuner", "tuner_results")), TUNING, TUNING),
         (found.get(("BulkInferrer", "predictions")), PREDICTIONS, RESULT),
     ):

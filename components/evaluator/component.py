@@ -28,6 +28,7 @@ from tfx.types import standard_artifacts
 from tfx.utils import io_utils, path_utils
 from tfx_bsl.tfxio import tensor_adapter
 
+from components.evaluator.config import CONFUSION, REASONS, SLICES
 from components.evaluator.metrics import FamilyMetrics
 from components.evaluator.predictions import (
     CANDIDATE,
@@ -39,6 +40,7 @@ from components.evaluator.predictions import (
 )
 from components.tables import decode, read_table, split_files
 from trainer import tables
+from trainer.confusion import confusion, shown_classes
 from trainer.families import family_of
 from trainer.features import LABEL
 from trainer.ops import load_model
@@ -46,8 +48,6 @@ from trainer.spec import Spec
 from trainer.undefined import dump, reason_of
 
 SPLITS = ("eval", "test")
-SLICES = "slices.json"
-REASONS = "undefined.json"
 
 
 @component(use_beam=True)
@@ -138,12 +138,21 @@ def _farthest(uri: str, split: str, score: np.ndarray, spec: Spec) -> str:
 
 
 def write_slices(uri: str, examples: Any, spec: Spec) -> None:
-    """Writes `slices.json`: split, slice, metrics of the candidate on its rows, and how many they are."""
+    """Writes what the candidate does on parts of the splits, and which classes it takes for which.
+
+    `slices.json` has split, slice, metrics on its rows, and how many they are; `confusion.json` has, by
+    split, what `trainer.confusion` says, and is there for models that decide between classes only.
+    """
     family, train = family_of(spec), read_table(examples, "train")
+    tables_of: dict[str, dict[str, Any]] = {}
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for split in SPLITS:
         rows = decode(load_predictions(uri, split)[SERIALIZED].to_pylist())
         label, score = labels_and_scores(uri, split, CANDIDATE)
+        if spec.label is not None and shown_classes(spec):
+            # What is no finite number is for the quality gate; here it would be the end of the step.
+            finite = np.isfinite(score).all(axis=1)
+            tables_of[split] = confusion(label[finite], score[finite], spec.label)
         found[split] = {}
         for name, values in (family.slices(train, rows, spec) if len(score) else {}).items():
             for value in dict.fromkeys(sorted(values)):
@@ -152,6 +161,9 @@ def write_slices(uri: str, examples: Any, spec: Spec) -> None:
                 found[split][f"{name} {value}"] = {"rows": int(at.sum()), **dump(measured)}
     with fileio.open(os.path.join(uri, SLICES), "w") as file:
         file.write(json.dumps(found, indent=2, allow_nan=False))
+    if tables_of:
+        with fileio.open(os.path.join(uri, CONFUSION), "w") as file:
+            file.write(json.dumps(tables_of, allow_nan=False))
 
 
 def eval_config(spec: Spec, models: list[str]) -> tfma.EvalConfig:

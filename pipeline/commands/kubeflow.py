@@ -12,10 +12,12 @@ import typer
 from pipeline import config as configuration
 from pipeline.commands.options import ConfigPath, Folder, Host, Settings
 from pipeline.config import Config
+from pipeline.runners.config import Kubeflow
 from pipeline.scheduling.job import section_of
 from pipeline.terminal import Terminal
 from pipeline.workdir import Workdir
 from trainer.errors import ConfigError
+from trainer.spec import narrow
 
 if TYPE_CHECKING:
     from pipeline.runners.client import Kfp
@@ -37,9 +39,14 @@ def compile_(
     target: Annotated[
         Target, typer.Option(help="vertex: Google's managed service, by TFX's own runner")
     ] = Target.KUBEFLOW,
+    check: Annotated[
+        bool, typer.Option("--check", help="say what was checked: pods, sizes, names, versions")
+    ] = False,
     settings: Settings = None,
 ) -> None:
     """Write the pipeline for Kubeflow Pipelines v2: IR 2.1 with the Kubernetes platform document."""
+    if check and target is Target.VERTEX:
+        raise ConfigError("--check: is for Kubeflow, the managed service makes its pods itself: leave it out")
     terminal = Terminal()
     if output.is_dir() or not output.name:
         raise ConfigError(f"--output {output}: is a folder: name a file in it")
@@ -50,7 +57,22 @@ def compile_(
             from pipeline.runners.kubeflow import compile_pipeline
 
         compile_pipeline(config, settings or (), output)
+    warn(configuration.load(config, settings or ()), terminal)
+    if check:
+        from pipeline.runners import check_ir
+
+        for line in check_ir.describe(output):
+            terminal.result(line)
     terminal.result(f"{output}: {output.stat().st_size:,} bytes")
+
+
+def warn(config: Config, terminal: Terminal) -> None:
+    """Says what works in a cluster and is not what one wants there."""
+    if config.kubeflow is not None and config.kubeflow.database is None:
+        terminal.say(
+            "  warning: ML Metadata is a SQLite file on the volume: network file systems lock files badly; "
+            "steps run one after the other, and two runs at once break it: set [kubeflow] database"
+        )
 
 
 @app.command()
@@ -74,11 +96,18 @@ def submit(
         told = submitting.parse_parameters(parameters or ())
         package = folder.root / "pipeline.yaml"
         loaded = submitting.prepare(config, settings or (), told, package)
+        warn(loaded, terminal)
         client = _kfp(loaded, host)
         name, run_id = submitting.submit(client, loaded, package, told, terminal.say)
         terminal.result(f"run {name}: {run_id}")
         if wait:
-            state = submitting.follow(client, run_id, terminal.say)
+            from pipeline.runners import watch
+
+            limit = narrow(loaded.kubeflow, Kubeflow).run_timeout_seconds
+            state = submitting.follow(
+                client, run_id, terminal.say, limit_seconds=limit,
+                end=lambda run, seconds: watch.end(client, loaded, run, seconds, terminal.say),
+            )  # fmt: skip
             terminal.result(f"run {name}: {state.lower()}")
             raise typer.Exit(0 if state == "SUCCEEDED" else 1)
 
@@ -103,7 +132,18 @@ def apply_schedule(
             "  KFP goes by the time zone of its controller: CRON_SCHEDULE_TIMEZONE there has to be "
             f"{section.timezone}"
         )
+    warn(config, terminal)
+    for line in schedules.warnings(config):
+        terminal.say(f"  {line}")
     terminal.result(f"schedule {version.pipeline}: {done}: cron {section.cron}, version {version.version}")
+
+
+def watch_runs(config: Config, folder: Workdir, host: str | None, terminal: Terminal) -> int:
+    """Ends the pipeline's runs that go on for too long; how many there were."""
+    with terminal.noise_to(folder.root / "schedule.log"):
+        from pipeline.runners import watch
+
+        return watch.end_overdue(_kfp(config, host), config, terminal.say)
 
 
 def list_schedules(config: Config, folder: Workdir, host: str | None, terminal: Terminal) -> None:

@@ -104,6 +104,17 @@ def delete_schedule(
     terminal.result(f"schedule {name}: {'deleted' if any(found) else 'there was none'}")
 
 
+@app.command("watch")
+def watch_schedule(
+    config: ConfigPath, host: Host = None, settings: Settings = None, workdir: Folder = None
+) -> None:
+    """End runs in the cluster that go on beyond [kubeflow] run_timeout_seconds, and tell the webhook."""
+    terminal = Terminal()
+    loaded = configuration.load(config, settings or ())
+    ended = kubeflow.watch_runs(loaded, Workdir.of(loaded, workdir), host, terminal)
+    terminal.result(f"runs of {loaded.pipeline.name}: {ended or 'none'} ended")
+
+
 @app.command("run")
 def run_schedule(config: ConfigPath, settings: Settings = None, workdir: Folder = None) -> None:
     """Keep the schedule in the foreground, for a container: `kembar retrain` at each of its times."""

@@ -120,14 +120,16 @@ class Ledger:
         return self._store
 
     def entries(self) -> list[Entry]:
-        """All entries, oldest first."""
+        """All entries, oldest first; of a run that was summed up several times, the last one."""
         if TYPE not in {kind.name for kind in self._store.get_execution_types()}:
             return []
-        return [
-            Entry.from_json(json.loads(execution.custom_properties[_ENTRY].string_value))
-            for execution in sorted(self._store.get_executions_by_type(TYPE), key=lambda one: one.id)
-            if execution.custom_properties[_PIPELINE].string_value == self._pipeline
-        ]
+        found: dict[str | int, Entry] = {}
+        for execution in sorted(self._store.get_executions_by_type(TYPE), key=lambda one: one.id):
+            if execution.custom_properties[_PIPELINE].string_value == self._pipeline:
+                entry = Entry.from_json(json.loads(execution.custom_properties[_ENTRY].string_value))
+                found.pop(entry.run_id or execution.id, None)
+                found[entry.run_id or execution.id] = entry
+        return list(found.values())
 
     def append(self, entry: Entry) -> None:
         """Adds one entry, at once and as a whole."""

@@ -66,8 +66,11 @@ def begin_work(config: Config, serving: Path, ledger: Ledger, asked: str | None)
     return Work(config, survey, reason.asked if asked is None else asked, ledger, models_of(serving)), reason
 
 
-def entry_of(found: dict[str, Any], config: Config, work: Work | None) -> Entry:
-    """What the ledger keeps of a run, or of a decision that nothing is to be done, from its summary."""
+def entry_of(found: dict[str, Any], config: Config | None, work: Work | None) -> Entry:
+    """What the ledger keeps of a run, or of a decision that nothing is to be done, from its summary.
+
+    Without `config` and `work` it is of a run of which no more is known than its summary says.
+    """
     told = Entry(
         at=found["started"],
         status=found["status"],
@@ -77,7 +80,7 @@ def entry_of(found: dict[str, Any], config: Config, work: Work | None) -> Entry:
         version=found["model"]["version"],
         metrics=found["metrics"],
     )
-    if work is None:
+    if work is None or config is None:
         return told
     return replace(
         told,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pipeline.runners.steps import Step
 
 _PLAN, _ASKED, _SEEN, _SERVED, _FILES = "plan", "asked", "seen", "served", "files"
+LAST = "last"
 _UNCHANGED, _DECLINED = "unchanged", "declined"
 _BY_HAND = "a run was asked for"
 
@@ -35,10 +36,11 @@ def begin(
     records: Records,
     force: bool,
     launcher_of: Callable[[Plan, str], Launcher],
+    last: str = "",
 ) -> None:
     """Decides what the run does, reads all new spans but the newest, and writes it down.
 
-    A second try finds the record and changes nothing.
+    A second try finds the record and changes nothing. `last` is the step that ends a run that goes well.
 
     Raises:
       ConfigError: no span is complete.
@@ -50,6 +52,7 @@ def begin(
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "clock": time.time(),
         "before": versions(workdir.serving),
+        LAST: last,
     }
     asked = _BY_HAND if config.retraining is None or force else None
     work, reason = begin_work(config, workdir.serving, ledger, asked)

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from pipeline.runners import pods
 from trainer.errors import ConfigError
 
 SCHEMA_VERSION = "2.1.0"
@@ -40,6 +41,11 @@ def check(path: Path) -> None:
         raise ConfigError(f"{path.name}: the backend would not run it: {problems[0]}{more}")
 
 
+def describe(path: Path) -> list[str]:
+    """What `check` has checked of a compiled pipeline, a line for each kind."""
+    return pods.describe(list(yaml.safe_load_all(path.read_text(encoding="utf-8"))))
+
+
 def find_problems(documents: Sequence[dict[str, Any]], size: int = 0) -> list[str]:
     """One sentence a problem, beginning with its place.
 
@@ -63,13 +69,15 @@ def find_problems(documents: Sequence[dict[str, Any]], size: int = 0) -> list[st
         problems.append(f"pipelineInfo.name: {name!r}: lower case, digits and '-', at most {_LONGEST_NAME}")
     executors = spec.get("deploymentSpec", {}).get("executors", {})
     components = spec.get("components", {})
-    return [
+    problems = [
         *problems,
         *_executor_problems(executors),
         *_component_problems(components, executors),
         *_root_problems(spec.get("root", {}), components),
         *_platform_problems(documents[1:], executors),
     ]
+    # Only of a pipeline that is one can be said which pods it makes.
+    return problems or list(pods.problems([spec, *documents[1:]]))
 
 
 def _executor_problems(executors: dict[str, Any]) -> Iterator[str]:

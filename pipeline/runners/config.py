@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from decimal import Decimal
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -12,32 +14,100 @@ from pipeline.scheduling.cron import Cron
 from trainer.config import Section
 
 # What both kfp and Kubernetes take: kfp knows no fractions of memory, Kubernetes no "K".
-_CPU = r"^([0-9]+m|[0-9]+(\.[0-9]+)?)$"
+_CPU = r"^([0-9]+m|[0-9]+(\.[0-9]{1,3})?)$"
 _MEMORY = r"^[0-9]+(Ki|[MGTPE]i?)?$"
-# What Kubernetes calls a DNS-1123 subdomain: claims, secrets, accounts.
-_OBJECT = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
+# What Kubernetes calls a DNS-1123 subdomain (secrets, accounts) and a label (namespaces; a claim is the name
+# of a volume too).
+_OBJECT = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+_DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+# Keys and values of labels, which taints have too.
+_KEY = r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?$"
+_VALUE = r"^([A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?)?$"
+# A resource of a device plugin: always with a domain.
+_RESOURCE = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/[A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?$"
+_IMAGE = (
+    r"^([A-Za-z0-9][-A-Za-z0-9.]*(:[0-9]+)?/)?[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
+    r"(:[A-Za-z0-9_][-A-Za-z0-9_.]{0,127})?(@sha256:[0-9a-f]{64})?$"
+)
 _VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
+# What KFP, Argo and Kubernetes replace wherever it stands; "$$" becomes "$".
+PLACEHOLDER = re.compile(r"\{\{|\$[($]")
+# Where KFP's own volumes are in every pod, and what a container cannot be without.
+_TAKEN = ("/", "/kfp-launcher", "/gcs", "/s3", "/minio", "/.local", "/.cache", "/.config", "/dev", "/dev/shm")  # noqa: S108
 
-Cpu = Annotated[str, Field(pattern=_CPU)]
-Memory = Annotated[str, Field(pattern=_MEMORY)]
-ObjectName = Annotated[str, Field(pattern=_OBJECT)]
-VariableName = Annotated[str, Field(pattern=_VARIABLE)]
+
+def _like(pattern: str, longest: int, fix: str) -> AfterValidator:
+    """A text that Kubernetes takes; else `fix` says what it would take."""
+
+    def check(text: str) -> str:
+        if re.fullmatch(pattern, text) is None or len(text) > longest:
+            raise ValueError(f"is not what Kubernetes takes: write {fix}")
+        return text
+
+    return AfterValidator(check)
+
+
+def _within_32_bits(seconds: int) -> int:
+    if seconds >= 2**31:
+        raise ValueError("Kubernetes counts to 2147483647 seconds: take fewer")
+    return seconds
+
+
+_LETTERS = "letters, digits, '-', '_' and '.', a letter or digit first and last, at most 63"
+_NAMES = "lower-case letters, digits and '-', a letter or digit first and last, at most 63"
+Cpu = Annotated[str, _like(_CPU, 32, "cores such as '2' or '0.5', or thousandths such as '500m'")]
+Memory = Annotated[str, _like(_MEMORY, 32, "a whole number and Ki, M, Mi, G, Gi and so on, such as '4Gi'")]
+ObjectName = Annotated[str, _like(_OBJECT, 253, f"{_NAMES}, such parts with '.' between them")]
+DnsLabel = Annotated[str, _like(_DNS_LABEL, 63, _NAMES)]
+LabelKey = Annotated[str, _like(_KEY, 317, f"{_LETTERS}; before it a domain and '/' where wanted")]
+LabelValue = Annotated[str, _like(_VALUE, 63, _LETTERS)]
+ResourceName = Annotated[str, _like(_RESOURCE, 317, "a domain, '/' and a name, such as 'nvidia.com/gpu'")]
+Image = Annotated[str, _like(_IMAGE, 4096, "REGISTRY/NAME:TAG, the name in lower case")]
+SecretKeyName = Annotated[str, _like(r"[-._A-Za-z0-9]+", 253, "letters, digits, '-', '_' and '.'")]
+VariableName = Annotated[str, _like(_VARIABLE, 253, "letters, digits and '_', no digit first")]
+Seconds = Annotated[PositiveInt, AfterValidator(_within_32_bits)]
 
 
 def _absolute(path: str) -> str:
+    if "://" in path:
+        raise ValueError(
+            "an object store is no folder: records, versions and ML Metadata's artifacts are renamed into "
+            "their place, which it cannot do: write a path on the volume; [serving] mirror copies versions"
+        )
     if not PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
         raise ValueError("write an absolute path without '..', as the containers see it")
+    if PLACEHOLDER.search(path) or ":" in path:
+        raise ValueError("write a path without ':', '{{', '$(' and '$$', which Kubernetes reads as its own")
     return str(PurePosixPath(path))
 
 
+def _free(path: str) -> str:
+    if path in _TAKEN:
+        raise ValueError("Kubernetes or KFP has that folder of the container for itself: take another")
+    return path
+
+
+def bytes_of(memory: str) -> int:
+    """How many bytes a quantity of memory is."""
+    number = memory.rstrip("KMGTPEi")
+    power = " KMGTPE".index(memory[len(number) : len(number) + 1] or " ")
+    return int(number) * (1024 if memory.endswith("i") else 1000) ** power
+
+
+def millicores_of(cpu: str) -> Decimal:
+    """How many thousandths of a core a quantity is."""
+    return Decimal(cpu.removesuffix("m")) * (1 if cpu.endswith("m") else 1000)
+
+
 ContainerPath = Annotated[str, AfterValidator(_absolute)]
+MountPath = Annotated[ContainerPath, AfterValidator(_free)]
 
 
 class SecretKey(Section):
     """One key of a Kubernetes secret; its value never comes here."""
 
     secret: ObjectName
-    key: str = Field(min_length=1)
+    key: SecretKeyName
 
 
 class Database(Section):
@@ -54,9 +124,9 @@ class Database(Section):
 class Toleration(Section):
     """A taint of nodes that a step may run on all the same."""
 
-    key: str | None = None
+    key: LabelKey | None = None
     operator: Literal["Equal", "Exists"] = "Equal"
-    value: str | None = None
+    value: LabelValue | None = None
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
 
     @model_validator(mode="after")
@@ -71,18 +141,31 @@ class Toleration(Section):
 class StepResources(Section):
     """What one step asks of the cluster."""
 
-    image: str | None = Field(None, min_length=1, description="in place of [kubeflow] image")
+    image: Image | None = Field(None, description="in place of [kubeflow] image")
     cpu: Cpu | None = Field(None, description="cores asked for, such as '2' or '500m'")
     cpu_limit: Cpu | None = None
     memory: Memory | None = Field(None, description="memory asked for, such as '4Gi'")
     memory_limit: Memory | None = None
-    accelerator: str = Field("nvidia.com/gpu", description="the resource that a GPU is to Kubernetes")
+    shared_memory: Memory | None = Field(
+        None,
+        description="size of /dev/shm; left out: as the pod's memory with several accelerators, else 64 MB",
+    )
+    accelerator: ResourceName = Field(
+        "nvidia.com/gpu", description="the resource that a GPU is to Kubernetes"
+    )
     accelerators: NonNegativeInt = Field(0, description="GPUs; a step that then sees fewer fails at once")
-    node_selector: dict[str, str] = Field({}, description="labels that the node must have")
+    node_selector: dict[LabelKey, LabelValue] = Field({}, description="labels that the node must have")
     tolerations: tuple[Toleration, ...] = ()
     retries: NonNegativeInt = Field(0, description="times that a failed step is started again")
     retry_delay_seconds: NonNegativeInt = 30
-    timeout_seconds: PositiveInt | None = None
+    timeout_seconds: Seconds | None = Field(
+        None, description="for one try, from when a node has taken the pod; not while it waits for one"
+    )
+
+    @property
+    def has_shared_memory(self) -> bool:
+        """Whether the pod gets a /dev/shm of its own: NCCL between several GPUs needs more than 64 MB."""
+        return self.shared_memory is not None or self.accelerators > 1
 
     def over(self, default: StepResources) -> StepResources:
         """These, and the default's where nothing is said."""
@@ -92,22 +175,29 @@ class StepResources(Section):
 class Kubeflow(Section):
     """The `[kubeflow]` section: images, volumes, the metadata database and what each step asks for."""
 
-    image: str = Field(min_length=1, description="what `make image` built, by its name in the registry")
+    image: Image = Field(description="what `make image` built, by its name in the registry")
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
     image_pull_secrets: tuple[ObjectName, ...] = ()
     host: str | None = Field(None, description="address of the KFP API, for submit and schedule")
-    namespace: ObjectName | None = Field(None, description="the user's namespace; none in single-user KFP")
+    namespace: DnsLabel | None = Field(None, description="the user's namespace; none in single-user KFP")
     experiment: str = Field("kembar", description="the experiment that runs are listed under")
     service_account: ObjectName | None = None
-    volume_claim: ObjectName = Field(description="a ReadWriteMany claim that all steps mount")
-    mount_path: ContainerPath = Field("/mnt/kembar", description="where the steps find the claim")
+    run_timeout_seconds: Seconds = Field(
+        86_400,
+        description="a run that has not ended by then is ended by `submit --wait` and `schedule watch`, also "
+        "one whose pod no node takes",
+    )
+    volume_claim: DnsLabel = Field(description="a ReadWriteMany claim that all steps mount")
+    mount_path: MountPath = Field("/mnt/kembar", description="where the steps find the claim")
     pipeline_root: ContainerPath | None = Field(
         None, description="artifacts and served versions; default: MOUNT_PATH/NAME of the pipeline"
     )
     database: Database | None = Field(
         None, description="without one, SQLite in pipeline_root, and one step after the other"
     )
-    environment: dict[VariableName, SecretKey] = Field({}, description="variables whose values are secrets")
+    environment: dict[VariableName, SecretKey | str] = Field(
+        {}, description="variables of all steps: a text, or a secret's key"
+    )
     webhook: SecretKey | None = Field(None, description="where the URL is that hears how a run has ended")
     default: StepResources = StepResources()
     steps: dict[str, StepResources] = Field({}, description="by component id, over default")
@@ -119,6 +209,32 @@ class Kubeflow(Section):
     def resources(self, step: str) -> StepResources:
         """What `step` asks for."""
         return self.steps.get(step, StepResources()).over(self.default)
+
+    @model_validator(mode="after")
+    def _asks_within_limits(self) -> Self:
+        for step in ("", *self.steps):
+            wanted, place = self.resources(step), f"steps.{step}" if step else "default"
+            for key, limit, size in (
+                ("cpu", "cpu_limit", millicores_of),
+                ("memory", "memory_limit", bytes_of),
+                ("shared_memory", "memory_limit", bytes_of),
+            ):
+                asked, most = getattr(wanted, key), getattr(wanted, limit)
+                if asked is not None and most is not None and size(asked) > size(most):
+                    raise ValueError(
+                        f"{place}: {key} = {asked!r} is more than {limit} = {most!r}, as default and step "
+                        "say: Kubernetes refuses such a pod: raise the limit or ask for less"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _holds_no_placeholders(self) -> Self:
+        for name, value in self.environment.items():
+            if isinstance(value, str) and "{{" in value:
+                raise ValueError(
+                    f"environment.{name} = {value!r}: KFP and Argo replace '{{{{': write it without"
+                )
+        return self
 
 
 def _check_cron(cron: str) -> str:

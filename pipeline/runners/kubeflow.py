@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import difflib
 import inspect
-import json
 import re
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -24,10 +23,11 @@ from components.serving_gate.golden import read_golden
 from pipeline import config as configuration
 from pipeline import graph
 from pipeline.config import PACKAGE, Config
-from pipeline.runners import check_ir, user_interface
+from pipeline.runners import carried, check_ir, user_interface
 from pipeline.runners.config import Kubeflow, StepResources
+from pipeline.runners.database import PASSWORD, USER
 from pipeline.runners.launch import Launcher
-from pipeline.runners.step import CONCLUDE, PASSWORD, USER, Parameters, configure, root_of
+from pipeline.runners.step import CONCLUDE, Parameters, configure, root_of
 from pipeline.workdir import Workdir
 from trainer.errors import ConfigError
 from trainer.spec import narrow
@@ -53,7 +53,7 @@ def compile_pipeline(path: Path, settings: Sequence[str], output: Path) -> None:
     """
     values = cluster_values(path, configuration.read(path, settings))
     config = configure(values, Parameters())
-    pipeline = _pipeline(config, json.dumps(values, sort_keys=True))
+    pipeline = _pipeline(config, values)
     for component in pipeline.pipeline_spec.components.values():
         for task in component.dag.tasks.values():
             if task.HasField("retry_policy"):
@@ -94,7 +94,10 @@ def move_inside(
     Raises:
       ConfigError: a path that only this machine has.
     """
-    configuration.make_absolute(overrides, mount)
+    try:
+        configuration.make_absolute(overrides, mount)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: [{section}.overrides]: {error}") from None
     configuration.lay_over(values, overrides)
     values.pop("schedule", None)
     data = values["data"]
@@ -121,14 +124,15 @@ def move_inside(
     configuration.change_paths(values, check)
 
 
-def _pipeline(config: Config, document: str) -> Any:
+def _pipeline(config: Config, values: dict[str, Any]) -> Any:
     """The kfp pipeline: a task a node, the graph's edges between them, and Conclude behind all."""
     cluster = narrow(config.kubeflow, Kubeflow)
     workdir = Workdir.of(config, root_of(config))
     # Only the graph is wanted here; the containers connect to their own database.
     launcher = Launcher(graph.build(config, workdir.artifacts, _NO_DATABASE, workdir.serving), "compiled")
     check_step_names("kubeflow", cluster.steps, [*launcher.node_ids, CONCLUDE])
-    makers = {node: _component(node, config, document) for node in [*launcher.node_ids, CONCLUDE]}
+    carried_by = {launcher.node_ids[0]: values, CONCLUDE: carried.for_the_end(values)}
+    makers = {node: _component(node, config, carried_by.get(node)) for node in [*launcher.node_ids, CONCLUDE]}
 
     def pipeline(data_path: str = "", epochs: int = 0, settings: list = [], force: bool = False) -> None:  # noqa: B006
         told = {"data_path": data_path, "epochs": epochs, "settings": settings, "force": force}
@@ -140,7 +144,8 @@ def _pipeline(config: Config, document: str) -> Any:
             for node in launcher.node_ids:
                 tasks[node] = task = makers[node](**told)
                 _equip(task, node, config)
-                before = launcher.upstream(node)
+                # The first step writes down the configuration that all others read.
+                before = launcher.upstream(node) or list(tasks)[:-1][:1]
                 if cluster.database is None and len(tasks) > 1:
                     # SQLite on a shared volume allows one writer: one step after the other.
                     before = list(tasks)[-2:-1]
@@ -150,8 +155,11 @@ def _pipeline(config: Config, document: str) -> Any:
     return dsl.pipeline(name=config.pipeline.name.replace("_", "-"))(pipeline)
 
 
-def _component(node: str, config: Config, document: str) -> Any:
-    """The component of one node, made as `@dsl.container_component` makes one from a function's signature."""
+def _component(node: str, config: Config, values: dict[str, Any] | None) -> Any:
+    """The component of one node, made as `@dsl.container_component` makes one from a function's signature.
+
+    `values` is the configuration that its command carries.
+    """
     shown = user_interface.outputs_of(node, config)
     cluster = narrow(config.kubeflow, Kubeflow)
     wanted = cluster.resources(node)
@@ -161,7 +169,9 @@ def _component(node: str, config: Config, document: str) -> Any:
 
     def step(*channels: Any) -> dsl.ContainerSpec:
         told = dict(zip(inputs, channels, strict=False))  # outputs follow
-        arguments = ["--node", node, "--run-id", told["run_id"], "--config-json", document]
+        arguments = ["--node", node, "--run-id", told["run_id"], "--root", str(root_of(config))]
+        if values is not None:
+            arguments += ["--config", carried.pack(values)]
         for name in _TYPES:
             arguments += [f"--{name.replace('_', '-')}", told[name]]
         if wanted.accelerators:
@@ -189,13 +199,22 @@ def _equip(task: PipelineTask, node: str, config: Config) -> None:
     # TFX has a cache of its own, which knows inputs and code.
     task.set_caching_options(False)
     kubernetes.mount_pvc(task, pvc_name=cluster.volume_claim, mount_path=cluster.mount_path)
-    for name, value in {"HOME": "/tmp", "TF_CPP_MIN_LOG_LEVEL": "2"}.items():  # noqa: S108 - any user may run it
-        task.set_env_variable(name, value)
-    secrets = [(source.secret, source.key, name) for name, source in cluster.environment.items()]
+    variables = {"HOME": "/tmp", "TF_CPP_MIN_LOG_LEVEL": "2"}  # noqa: S108 - any user may run it
+    secrets = []
+    for name, source in cluster.environment.items():
+        variables.pop(name, None)
+        if isinstance(source, str):
+            variables[name] = source
+        else:
+            secrets.append((source.secret, source.key, name))
+    for name, value in variables.items():
+        # Kubernetes would put the value of VAR in the place of $(VAR).
+        task.set_env_variable(name, value.replace("$", "$$"))
     if (database := cluster.database) is not None:
         keys = {database.user_key: USER, database.password_key: PASSWORD}
         secrets += [(database.secret, key, name) for key, name in keys.items()]
-    if cluster.webhook is not None and node == CONCLUDE:
+    if cluster.webhook is not None:
+        # All steps: after KFP's Retry, which keeps an exit task that has succeeded, one of them ends the run.
         secrets.append((cluster.webhook.secret, cluster.webhook.key, config.notify.webhook))
     for secret, key, variable in secrets:
         # One at a time: two variables may want the same key.
@@ -217,6 +236,8 @@ def _ask(task: PipelineTask, wanted: StepResources) -> None:
     for setter, value in limits.items():
         if value is not None:
             setter(value)
+    if wanted.has_shared_memory:
+        kubernetes.empty_dir_mount(task, "shared-memory", "/dev/shm", "Memory", wanted.shared_memory)  # noqa: S108
     if wanted.accelerators:
         task.set_accelerator_type(wanted.accelerator).set_accelerator_limit(wanted.accelerators)
     for label, value in wanted.node_selector.items():

@@ -110,6 +110,23 @@ def listing(client: Kfp) -> Table:
     return table
 
 
+def warnings(config: Config) -> list[str]:
+    """What KFP does not do for a schedule, which nobody would hear of otherwise."""
+    cluster = narrow(config.kubeflow, Kubeflow)
+    lines = [
+        "KFP ends no run whose pod no node takes, and this schedule waits for it: let a timer call `kembar "
+        f"schedule watch`, as deploy/watch: it ends runs after {cluster.run_timeout_seconds:,} s and tells "
+        "the webhook"
+    ]
+    if (account := cluster.service_account) is not None:
+        lines.append(
+            f"KFP up to 2.16 runs schedules as its default account, not as {account}: give that one "
+            "(pipeline-runner, or default-editor of a profile) the same rights; newer KFP may allow named "
+            f"accounts only: {account} has to be among them"
+        )
+    return lines
+
+
 def _of_name(client: Kfp, name: str) -> list[Any]:
     return client.find(client.list_recurring_runs, "recurring_runs", name, namespace=client.namespace)
 

@@ -10,7 +10,6 @@ import copy
 import errno
 import json
 import os
-import sys
 import traceback
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -20,25 +19,30 @@ from pipeline import config as configuration
 from pipeline.config import Config
 from pipeline.preflight import preflight
 from pipeline.pushes import settle
-from pipeline.retraining.work import says_no
-from pipeline.runners.beginning import begin, decline, is_over, plan_of
-from pipeline.runners.config import Database, Kubeflow
+from pipeline.runners import carried
+from pipeline.runners.beginning import begin, is_over, plan_of
+from pipeline.runners.config import Kubeflow
+from pipeline.runners.database import PASSWORD as PASSWORD
+from pipeline.runners.database import USER as USER
+from pipeline.runners.database import connection
+from pipeline.runners.ending import end, say_why, tell
 from pipeline.runners.records import RUNNING, Records
+from pipeline.runners.settling import settle_runs
 from pipeline.runners.steps import FAILED, SKIPPED, Step
-from pipeline.terminal import printable
 from pipeline.workdir import Workdir
 from trainer.errors import ConfigError, KembarError
 from trainer.spec import narrow
 
 if TYPE_CHECKING:
+    from pipeline.retraining.ledger import Ledger
     from pipeline.retraining.plan import Plan
     from pipeline.runners.launch import Launcher
 
 CONCLUDE = "Conclude"
-# Where the containers find the metadata database's account.
-USER, PASSWORD = "KEMBAR_DATABASE_USER", "KEMBAR_DATABASE_PASSWORD"
-# Kubernetes shows what stands in here as the reason why a container has ended.
-_TERMINATION_LOG = Path("/dev/termination-log")
+_NEVER_STARTED = (
+    "the first step never started, and the cluster does not tell this task why: look at its pod: the image's "
+    "name and pull secret, a node that has what it asks for, the claim"
+)
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,48 @@ def _move_data(data: dict[str, Any], place: Path) -> None:
             data[split] = str(place / PurePosixPath(written).name)
 
 
+def run_command(
+    node: str,
+    root: Path,
+    packed: str | None,
+    run_id: str,
+    parameters: Parameters,
+    executor_input: str | None,
+    gpus: int,
+) -> int:
+    """Runs one step of the run whose configuration is `packed`, or else published below `root`."""
+    try:
+        records = Records.of(root, run_id)
+        values = carried.published(records)
+        if values is None and packed is not None:
+            values = carried.unpack(packed)
+            if node == CONCLUDE:
+                return _conclude_unstarted(root, values, run_id)
+            _check_volume(root)
+            carried.publish(records, values)
+    except KembarError as error:
+        say_why(str(error))
+        return error.exit_code
+    if values is None:
+        say_why(f"{records.folder}: no configuration: the run's first step writes it: do all see one volume?")
+        return ConfigError.exit_code
+    return run_step(node, values, run_id, parameters, executor_input, gpus)
+
+
+def _conclude_unstarted(root: Path, values: dict[str, Any], run_id: str) -> int:
+    """Tells of a run of which no step has come so far as to write down its configuration."""
+    from pipeline.runners.conclude import tell_failure
+
+    reason = _NEVER_STARTED
+    try:
+        _check_volume(root)
+    except ConfigError as error:
+        reason = str(error)
+    tell_failure(values, root, run_id, reason)
+    say_why(reason)
+    return 0
+
+
 def run_step(
     node: str,
     values: dict[str, Any],
@@ -117,11 +163,11 @@ def run_step(
     except Exception as error:  # noqa: BLE001 - whatever it is, a person reads one line
         traceback.print_exc()
         reason, status = f"{node}: {type(error).__name__}: {' '.join(str(error).split())}", 1
-    _say_why(reason)
     if node == CONCLUDE:
         from pipeline.runners.conclude import tell_failure
 
-        tell_failure(values, run_id, reason)
+        tell_failure(values, root_in(values), run_id, reason)
+    say_why(reason)
     return status
 
 
@@ -134,7 +180,7 @@ def _run_step(
     _check_volume(workdir.root)
     if node != CONCLUDE and is_over(records):
         records.write_step(Step(node, SKIPPED))
-        _tell(f"{node}: left out: nothing is to be trained")
+        tell(f"{node}: left out: nothing is to be trained")
         return 0
     # Here and not above: it takes seconds, and a wrong parameter should not.
     from pipeline import graph
@@ -161,31 +207,26 @@ def _run_step(
         if node == launcher.node_ids[0]:
             preflight("[kubeflow] or this run's parameters", config)
             settle(ledger.store, workdir.serving)
-            begin(config, workdir, ledger, records, force, launcher_of)
+            settle_runs(config, workdir, ledger, but=run_id, tell=True)
+            begin(config, workdir, ledger, records, force, launcher_of, launcher.node_ids[-1])
             launcher = launcher_of(plan_of(records))
         step = _launch(node, launcher, records, gpus)
-    except KembarError as error:
+    except Exception as error:  # noqa: BLE001 - the record says that it works, and has to say why it does not
         step = Step(node, FAILED, error=error)
-    return _end(step, config, launcher, records, executor_input)
+    status = end(step, config, launcher, records, executor_input)
+    if step.state == FAILED or node == launcher.node_ids[-1]:
+        _conclude_again(config, workdir, launcher, records, ledger)
+    return status
 
 
-def _end(step: Step, config: Config, launcher: Launcher, records: Records, executor_input: str | None) -> int:
-    """Keeps what became of a step and shows it; the exit code."""
-    from pipeline.runners import user_interface
+def _conclude_again(
+    config: Config, workdir: Workdir, launcher: Launcher, records: Records, ledger: Ledger
+) -> None:
+    """Sums up anew a run that was summed up before: KFP's Retry keeps an exit task that has succeeded."""
+    from pipeline.runners.conclude import conclude, is_concluded
 
-    if step.error is not None:
-        traceback.print_exception(step.error)
-    records.write_step(step)
-    _tell(f"{step.id}: {step.state} in {step.seconds:.1f} s, {step.peak_memory_mb} MB")
-    if step.state == FAILED:
-        return _failed(step)
-    if step.state == SKIPPED:
-        return 0
-    if says_no(step):
-        decline(records)
-    if executor_input is not None:
-        user_interface.write(json.loads(executor_input), user_interface.of_step(step, config))
-    return _verdict(launcher, records) if step.id == launcher.node_ids[-1] else 0
+    if is_concluded(records):
+        conclude(config, workdir, launcher, records, ledger, None)
 
 
 def _launch(node: str, launcher: Launcher, records: Records, gpus: int) -> Step:
@@ -219,62 +260,13 @@ def _check_volume(root: Path) -> None:
 
 def root_of(config: Config) -> Path:
     """Where the steps keep artifacts, records and versions, as they see it."""
-    cluster = narrow(config.kubeflow, Kubeflow)
-    return Path(cluster.pipeline_root or PurePosixPath(cluster.mount_path, config.pipeline.name))
+    return _root(narrow(config.kubeflow, Kubeflow), config.pipeline.name)
 
 
-def connection(database: Database | None, workdir: Workdir) -> Any:
-    """How to reach ML Metadata. User and password come from the environment, never from the pipeline.
-
-    Raises:
-      ConfigError: the environment has none.
-    """
-    from tfx.orchestration import metadata
-
-    if database is None:
-        return metadata.sqlite_metadata_connection_config(str(workdir.metadata))
-    for name in (USER, PASSWORD):
-        if name not in os.environ:
-            raise ConfigError(
-                f"{name} is not set: the secret {database.secret!r} of [kubeflow.database] should have set it"
-            )
-    return metadata.mysql_metadata_connection_config(
-        database.host, database.port, database.name, os.environ[USER], os.environ[PASSWORD]
-    )
+def root_in(values: dict[str, Any]) -> Path:
+    """The same of a compiled configuration that was not checked with this run's parameters."""
+    return _root(Kubeflow.model_validate(values["kubeflow"]), values["pipeline"]["name"])
 
 
-def _failed(step: Step) -> int:
-    from pipeline.outcome import EXIT_CODES
-    from pipeline.summary import step_failure
-
-    outcome = step_failure(step)
-    _say_why(outcome.reason)
-    return step.error.exit_code if isinstance(step.error, KembarError) else EXIT_CODES[outcome.status]
-
-
-def _verdict(launcher: Launcher, records: Any) -> int:
-    """The last step fails when nothing was pushed, so that the run shows it."""
-    from pipeline.outcome import EXIT_CODES
-    from pipeline.summary import summarize
-
-    found = summarize(records.steps(launcher), (records.read("run") or {}).get("before", []))
-    if EXIT_CODES[found["status"]]:
-        _say_why(f"{found['status']}: {found['reason']}")
-    else:
-        _tell(f"{found['status']}: {found['reason']}")
-    return EXIT_CODES[found["status"]]
-
-
-def _tell(line: str) -> None:
-    """One line of the pod's log."""
-    print(printable(line), flush=True)  # noqa: T201 - a container's stdout is its log
-
-
-def _say_why(reason: str) -> None:
-    """One line where a person looks: the end of the log, and the pod's own message."""
-    print(printable(f"kembar: error: {reason}"), file=sys.stderr, flush=True)  # noqa: T201 - as every command ends
-    try:
-        if _TERMINATION_LOG.exists():
-            _TERMINATION_LOG.write_text(reason[:4_000])
-    except OSError:
-        return
+def _root(cluster: Kubeflow, name: str) -> Path:
+    return Path(cluster.pipeline_root or PurePosixPath(cluster.mount_path, name))

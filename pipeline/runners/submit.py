@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -18,16 +19,17 @@ import pydantic
 from pipeline import config as configuration
 from pipeline.config import Config
 from pipeline.runners.client import Kfp, KubeflowError
-from pipeline.runners.config import Kubeflow
+from pipeline.runners.config import PLACEHOLDER, Kubeflow
 from pipeline.runners.kubeflow import cluster_values, compile_pipeline
 from pipeline.runners.step import Parameters, configure
 from trainer.errors import ConfigError
 from trainer.spec import narrow
 
 POLL_SECONDS = 10.0
+TIMED_OUT = "TIMED_OUT"
 # A long run must not be called lost because a gateway had a bad minute.
 _LOST_AFTER = 6
-_ENDED = {"SUCCEEDED", "FAILED", "CANCELED", "SKIPPED"}
+ENDED = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
 _PARAMETERS = pydantic.TypeAdapter(Parameters)
 
 
@@ -65,6 +67,13 @@ def check_parameters(told: dict[str, Any], where: str) -> dict[str, Any]:
         first = error.errors()[0]
         raise ConfigError(f"{where} {first['loc'][0]} = {first['input']!r}: {first['msg']}") from None
     values["settings"] = list(values["settings"])
+    for name in told:
+        for text in values[name] if name == "settings" else [values[name]]:
+            if isinstance(text, str) and PLACEHOLDER.search(text):
+                raise ConfigError(
+                    f"{where} {name} = {text!r}: KFP and Kubernetes replace '{{{{', '$(' and '$$' in a "
+                    "parameter: write it without, or into the configuration"
+                )
     return {name: values[name] for name in told}
 
 
@@ -157,14 +166,30 @@ def submit(
     return name, str(run.run_id)
 
 
-def follow(client: Kfp, run_id: str, say: Callable[[str], None], poll_seconds: float = POLL_SECONDS) -> str:
+def follow(
+    client: Kfp,
+    run_id: str,
+    say: Callable[[str], None],
+    poll_seconds: float = POLL_SECONDS,
+    limit_seconds: float = math.inf,
+    end: Callable[[Any, float], None] = lambda run, seconds: None,
+) -> str:
     """Waits for a run's end, tells each step's change on the way, and returns the last state.
+
+    Args:
+      client: The connection.
+      run_id: The run.
+      say: Is told what changes.
+      poll_seconds: Between two looks.
+      limit_seconds: How long it waits at most; the state is TIMED_OUT then.
+      end: Is told the run and the seconds when that is over.
 
     Raises:
       KubeflowError: KFP no longer answers, or knows no such run.
     """
     shown: dict[str, str] = {}
     failures = 0
+    started = time.monotonic()
     while True:
         try:
             with client.explained(f"look at run {run_id}"):
@@ -178,10 +203,13 @@ def follow(client: Kfp, run_id: str, say: Callable[[str], None], poll_seconds: f
         failures = 0
         for task in (run.run_details and run.run_details.task_details) or []:
             _tell(task, shown, say)
-        if run.state in _ENDED:
+        if run.state in ENDED:
             if run.error is not None and run.error.message:
                 say(f"error: {run.error.message}")
             return str(run.state)
+        if (seconds := time.monotonic() - started) > limit_seconds:
+            end(run, seconds)
+            return TIMED_OUT
         time.sleep(poll_seconds)
 
 

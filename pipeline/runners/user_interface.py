@@ -13,15 +13,14 @@ from typing import Any
 import numpy as np
 from kfp import dsl
 
+from components.evaluator.config import CONFUSION
 from pipeline.config import Config
 from pipeline.runners.steps import Step
-from trainer.families import family_of
+from trainer.confusion import confusion, shown_classes
 from trainer.features import Label
 from trainer.undefined import number
 
 METRICS, CLASSIFICATION, REPORT = "metrics", "classification", "report"
-# Points of a ROC curve that a page can draw.
-_POINTS = 200
 
 
 def outputs_of(node: str, config: Config) -> dict[str, type[dsl.Artifact]]:
@@ -31,7 +30,7 @@ def outputs_of(node: str, config: Config) -> dict[str, type[dsl.Artifact]]:
         "AtomicPusher": {METRICS: dsl.Metrics},
         "Conclude": {REPORT: dsl.HTML},
     }
-    if _classifies(config):
+    if shown_classes(config.spec):
         shown["Evaluator"] = {CLASSIFICATION: dsl.ClassificationMetrics}
     return shown.get(node, {})
 
@@ -50,33 +49,22 @@ def of_step(step: Step, config: Config) -> dict[str, dict[str, Any]]:
     if step.id == "AtomicPusher":
         version = step.outputs["pushed_model"].custom_properties["pushed_version"].string_value
         return {METRICS: {"version": float(version)} if version else {"pushed": 0.0}}
-    if CLASSIFICATION in outputs_of(step.id, config) and config.data.label is not None:
-        label, score = _predictions(step.outputs["evaluation"].uri, config.gates.split)
-        return {CLASSIFICATION: classification(label, score, config.data.label)}
+    if CLASSIFICATION in outputs_of(step.id, config):
+        tables = json.loads(Path(step.outputs["evaluation"].uri, CONFUSION).read_text())
+        return {CLASSIFICATION: _as_kfp_has_it(tables[config.gates.split])}
     return {}
 
 
 def classification(label: np.ndarray, score: np.ndarray, kind: Label) -> dict[str, Any]:
-    """Confusion matrix, and the ROC curve of a binary label, as KFP's user interface wants them.
+    """`trainer.confusion.confusion` of these arrays as KFP's user interface wants it."""
+    return _as_kfp_has_it(confusion(label, score, kind))
 
-    Args:
-      label: [rows], the true class's number.
-      score: [rows, classes], or [rows, 1] for a binary label.
-      kind: What the label is.
-    """
-    from sklearn.metrics import confusion_matrix, roc_curve
 
+def _as_kfp_has_it(table: dict[str, Any]) -> dict[str, Any]:
     shown = dsl.ClassificationMetrics()
-    binary = score.shape[1] == 1
-    names = ["0", "1"] if binary else list(kind.classes or ())
-    predicted = (score[:, 0] >= 0.5).astype(int) if binary else score.argmax(axis=1)
-    matrix = confusion_matrix(label.astype(int), predicted, labels=range(len(names)))
-    shown.log_confusion_matrix(names, matrix.tolist())
-    if binary and len(np.unique(label)) == len(names):
-        false, true, threshold = roc_curve(label.astype(int), score[:, 0])
-        at = np.unique(np.linspace(0, len(false) - 1, _POINTS).astype(int))
-        # The first threshold is infinite, which JSON cannot say.
-        shown.log_roc_curve(false[at].tolist(), true[at].tolist(), np.minimum(threshold[at], 1.0).tolist())
+    shown.log_confusion_matrix(table["classes"], table["matrix"])
+    if (roc := table.get("roc")) is not None:
+        shown.log_roc_curve(roc["false_positive_rate"], roc["recall"], roc["threshold"])
     return shown.metadata
 
 
@@ -98,25 +86,3 @@ def write(executor_input: dict[str, Any], metadata: dict[str, dict[str, Any]]) -
     target = Path(outputs["outputFile"])
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps({"artifacts": artifacts}, allow_nan=False))
-
-
-def _classifies(config: Config) -> bool:
-    nothing = np.zeros((0, 1))
-    return "accuracy" in family_of(config.spec).metrics(nothing, nothing, config.spec)
-
-
-def _predictions(evaluation: str, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Labels [rows] and scores [rows, outputs] of the candidate on one split."""
-    import pyarrow as pa
-    from tfx_bsl.coders import example_coder
-
-    from components.evaluator.results import load_predictions
-    from trainer.tables import labels
-
-    table = load_predictions(evaluation, split)
-    decoder = example_coder.ExamplesToRecordBatchDecoder()
-    rows = pa.Table.from_batches([decoder.DecodeBatch(table["serialized"].to_pylist())])
-    score = np.array(table["score"].to_pylist(), np.float64)
-    # What is no finite number is for the quality gate; here it would be the end of the step.
-    finite = np.isfinite(score).all(axis=1)
-    return labels(rows)[finite], score[finite]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +66,7 @@ def test_a_misspelt_key_is_found():
         kubernetes_validate.validate(wrong, VERSIONS[-1], strict=True)
 
 
-@pytest.mark.parametrize("folder", ["base", "serving", "kserve", "cronjob"])
+@pytest.mark.parametrize("folder", ["base", "serving", "kserve", "cronjob", "namespace", "volume", "watch"])
 def test_kustomize_takes_every_file_but_the_template_of_secrets(folder):
     [kustomization] = objects(DEPLOY / folder / "kustomization.yaml")
     there = {path.name for path in (DEPLOY / folder).iterdir()} - {
@@ -73,7 +75,7 @@ def test_kustomize_takes_every_file_but_the_template_of_secrets(folder):
     }
     made = [name for maker in kustomization.get("configMapGenerator", []) for name in maker["files"]]
     assert sorted([*kustomization["resources"], *made]) == sorted(there)
-    assert kustomization["namespace"] == "kembar"
+    assert kustomization.get("namespace") == (None if folder == "namespace" else "kembar")
     assert not [one for one in objects(*FILES) if one["kind"] == "Secret" and "CHANGE-ME" not in str(one)]
 
 
@@ -132,8 +134,14 @@ def test_the_cron_job_says_a_command_that_there_is(config):
 
 
 def test_no_pod_has_more_rights_than_it_needs():
-    assert len(pods()) == 3
+    assert len(pods()) == 5
+    owner = named("Job", "kembar-volume")["spec"]["template"]["spec"]
     for pod in pods():
+        assert pod["automountServiceAccountToken"] is False
+        if pod == owner:  # root, with one right, to give the volume away
+            [container] = pod["containers"]
+            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"], "add": ["CHOWN"]}
+            continue
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["automountServiceAccountToken"] is False
         for container in pod["containers"]:
@@ -144,6 +152,69 @@ def test_no_pod_has_more_rights_than_it_needs():
             assert not container["image"].endswith(":latest")
     [role] = [one for one in objects(*FILES) if one["kind"] == "Role"]
     assert "*" not in str(role)
+
+
+def rendered(folder: str) -> list[dict[str, Any]]:
+    """What `kubectl apply -k` would send."""
+    made = subprocess.run(
+        ["kubectl", "kustomize", str(DEPLOY / folder)], check=True, capture_output=True, text=True, timeout=60
+    )
+    return [one for one in yaml.safe_load_all(made.stdout) if one]
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs kubectl")
+@pytest.mark.parametrize("folder", ["base", "serving", "kserve", "cronjob", "volume", "watch"])
+def test_no_namespace_is_taken_over(folder):
+    """It may be there with labels of others, and to delete what was applied would delete it."""
+    found = rendered(folder)
+    assert found
+    assert {one["metadata"].get("namespace") for one in found} == {"kembar"}
+    assert not [one for one in found if one["kind"] == "Namespace"]
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs kubectl")
+def test_a_namespace_of_our_own_gets_no_labels():
+    [one] = rendered("namespace")
+    assert (one["kind"], one["metadata"]) == ("Namespace", {"name": "kembar"})
+
+
+def test_no_pod_gets_a_proxy_of_istio():
+    """It would let in nobody but other proxies, which KFP's pods have not, and keep a job from ending."""
+    found = []
+    for one in objects(*FILES):
+        spec = one.get("spec", {})
+        spec = spec.get("jobTemplate", {}).get("spec", spec)
+        if "template" in spec or one["kind"] == "InferenceService":
+            found.append(spec["template"]["metadata"] if "template" in spec else one["metadata"])
+    assert len(found) == 6
+    assert {one["annotations"]["sidecar.istio.io/inject"] for one in found} == {"false"}
+
+
+def test_tf_serving_is_not_killed_before_its_first_model():
+    [server] = named("Deployment", "questions-serving")["spec"]["template"]["spec"]["containers"]
+    probe = server["startupProbe"]
+    assert probe["periodSeconds"] * probe["failureThreshold"] >= 7 * 24 * 3600
+    assert probe["tcpSocket"] == server["livenessProbe"]["tcpSocket"]
+    assert "initialDelaySeconds" not in server["livenessProbe"]
+
+
+def test_the_database_waits_for_no_name_server_that_it_may_not_ask():
+    [policy] = [one for one in objects(*FILES) if one["kind"] == "NetworkPolicy"]
+    assert "egress" not in policy["spec"]
+    [database] = named("StatefulSet", "kembar-metadata")["spec"]["template"]["spec"]["containers"]
+    assert "--skip-name-resolve" in database["args"]
+
+
+def test_the_watch_looks_at_the_same_pipeline(config):
+    watch, submit = (
+        named("CronJob", name)["spec"]["jobTemplate"]["spec"] for name in ("questions-watch", "questions")
+    )
+    [container] = watch["template"]["spec"]["containers"]
+    assert container["command"][:4] == ["kembar", "schedule", "watch", "/etc/kembar/pipeline.toml"]
+    assert (DEPLOY / "watch" / "pipeline.toml").read_text() == EXAMPLE.read_text()
+    assert "KEMBAR_WEBHOOK_URL" in {one["name"] for one in container["env"]}
+    # Whoever waits for a run is still there when it has used up its time.
+    assert submit["activeDeadlineSeconds"] > config.kubeflow.run_timeout_seconds
 
 
 def test_the_example_compiles(tmp_path):

@@ -10,16 +10,54 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
 from kfp.local.placeholder_utils import replace_placeholders
 
 SUCCEEDED, FAILED = "SUCCEEDED", "FAILED"
+# A command, its environment, and the file that gets what it prints.
+Launch = Callable[[list[str], dict[str, str], Path], Any]
+
+
+def start(command: list[str], environment: dict[str, str], log: Path) -> subprocess.Popen:
+    """A process of its own."""
+    with log.open("w") as file:
+        return subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment)
+
+
+class Webhook:
+    """A loopback server that keeps what it is sent."""
+
+    def __init__(self) -> None:
+        heard: list[dict[str, Any]] = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                return
+
+        self.heard = heard
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.shutdown()
+        self.server.server_close()
 
 
 @dataclass
@@ -37,11 +75,18 @@ class TaskRun:
 class CompiledPipeline:
     """A compiled pipeline and a folder for what KFP's launcher would keep."""
 
-    def __init__(self, path: Path, scratch: Path, secrets: dict[str, dict[str, str]] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        scratch: Path,
+        secrets: dict[str, dict[str, str]] | None = None,
+        launch: Launch | None = None,
+    ) -> None:
         self.document, platform = yaml.safe_load_all(path.read_text())
         self._platform = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
         self.scratch = scratch
         self.secrets = secrets or {}
+        self._launch = launch or start
         self.environment = dict(os.environ)
         # The image has `kembar` on PATH.
         self.environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
@@ -77,11 +122,29 @@ class CompiledPipeline:
             done[name] = self._run_task(name, task, told, run_id, on_start)
         return done
 
+    def retry(self, run_id: str, before: dict[str, TaskRun]) -> dict[str, TaskRun]:
+        """KFP's Retry: what did not succeed runs again; the exit task has succeeded, and is kept."""
+        root = self.document["root"]
+        values = {name: spec["defaultValue"] for name, spec in root["inputDefinitions"]["parameters"].items()}
+        kept = {name: run for name, run in before.items() if run.statuses[-1] == 0}
+        for _, task in _in_order(root["dag"]["tasks"]):
+            component = self.document["components"][task["componentRef"]["name"]]
+            if "dag" in component:
+                told = _resolve(task, values, run_id)
+                kept = self._run_dag(component["dag"]["tasks"], told, run_id, 1, lambda *_: None, kept)
+        return kept
+
     def _run_dag(
-        self, tasks: dict[str, Any], values: dict[str, Any], run_id: str, workers: int, on_start: Callable
+        self,
+        tasks: dict[str, Any],
+        values: dict[str, Any],
+        run_id: str,
+        workers: int,
+        on_start: Callable,
+        before: dict[str, TaskRun] | None = None,
     ) -> dict[str, TaskRun]:
-        done: dict[str, TaskRun] = {}
-        waiting = dict(_in_order(tasks))
+        done = dict(before or {})
+        waiting = {name: task for name, task in _in_order(tasks) if name not in done}
         running: dict[Future, str] = {}
         with ThreadPoolExecutor(workers) as pool:
             while waiting or running:
@@ -125,12 +188,10 @@ class CompiledPipeline:
                 **{variable["name"]: variable["value"] for variable in container.get("env", [])},
                 **self._secrets_of(component["executorLabel"]),
             }
-            with (folder / "log").open("w+") as log:
-                process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
-                on_start(name, process)
-                run.statuses.append(process.wait(timeout=600))
-                log.seek(0)
-                run.log = log.read()
+            process = self._launch(command, environment, folder / "log")
+            on_start(name, process)
+            run.statuses.append(process.wait(timeout=600))
+            run.log = (folder / "log").read_text()
             output = folder / "output_metadata.json"
             run.output = json.loads(output.read_text()) if output.is_file() else {}
             if run.statuses[-1] == 0:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from compiled import CompiledPipeline, TaskRun
+from compiled import CompiledPipeline, TaskRun, Webhook
+
+from pipeline.runners import carried
 
 pytestmark = pytest.mark.e2e
 
@@ -40,6 +40,10 @@ test = "data/test.csv"
 [kubeflow.overrides.bulk]
 input = "data/bulk.csv"
 """
+BINARY = (
+    ('kind = "score", range = [0, 5]', 'kind = "binary"'),
+    ("floors = { spearman = 0.1 }", "floors = { average_precision = 0.1 }"),
+)
 ROWS = {"train": 300, "eval": 100, "test": 100}
 BEFORE_TRAINING = (
     "ExampleGen", "RowGate", "StatisticsGen", "ImportSchemaGen", "ExampleValidator", "DataGate", "Transform",
@@ -47,33 +51,10 @@ BEFORE_TRAINING = (
 )  # fmt: skip
 
 
-class Webhook:
-    """A loopback server that keeps what it is sent."""
-
-    def __init__(self) -> None:
-        heard: list[dict[str, Any]] = []
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-                self.send_response(200)
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                return
-
-        self.heard = heard
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-
 @pytest.fixture(scope="module")
 def webhook() -> Iterator[Webhook]:
-    hook = Webhook()
-    yield hook
-    hook.server.shutdown()
-    hook.server.server_close()
+    with Webhook() as hook:
+        yield hook
 
 
 @pytest.fixture(scope="module")
@@ -82,14 +63,27 @@ def mount(project, pairs) -> Path:
     mount = project.root / "mnt"
     (mount / "data").mkdir(parents=True)
     for split, rows in ROWS.items():
-        project.write(split, pairs[split][:rows]).rename(mount / "data" / f"{split}.csv")
+        same = [[str(int(float(score) >= 3)), *texts] for score, *texts in pairs[split][:rows]]
+        project.write(split, same).rename(mount / "data" / f"{split}.csv")
     unlabelled = project.write(
         "bulk", [row[1:] for row in pairs["test"][100:150]], ["sentence1", "sentence2"]
     )
     unlabelled.rename(mount / "data" / "bulk.csv")
-    with project.config.open("a") as file:
-        file.write(KUBEFLOW.format(mount=mount))
+    text = project.config.read_text() + KUBEFLOW.format(mount=mount)
+    for of_scores, of_two_classes in BINARY:
+        assert of_scores in text
+        text = text.replace(of_scores, of_two_classes)
+    project.config.write_text(text)
     return mount
+
+
+def packed_in(pipeline: CompiledPipeline) -> list[str]:
+    """The configurations that the file carries."""
+    executors = pipeline.document["deploymentSpec"]["executors"].values()
+    words = [executor["container"]["args"] for executor in executors]
+    found = [args[args.index("--config") + 1] for args in words if "--config" in args]
+    assert len(found) == 2, "the first step's, and a part of it for the last task"
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +94,10 @@ def pipeline(project, mount, webhook, tmp_path_factory) -> CompiledPipeline:
         capture_output=True, text=True, cwd=project.root, env=project.environment, timeout=120,
     )  # fmt: skip
     assert compiled.returncode == 0, compiled.stderr
-    assert webhook.url not in output.read_text(), "a secret is in the compiled file"
-    return CompiledPipeline(output, tmp_path_factory.mktemp("kfp"), {"kembar-webhook": {"url": webhook.url}})
+    made = CompiledPipeline(output, tmp_path_factory.mktemp("kfp"), {"kembar-webhook": {"url": webhook.url}})
+    told = output.read_text() + str([carried.unpack(packed) for packed in packed_in(made)])
+    assert webhook.url not in told, "a secret is in the compiled file"
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -173,8 +169,13 @@ def test_metrics_are_those_of_a_local_run(project, pipeline, first):
 def test_metrics_reach_the_user_interface(pipeline, first):
     [shown] = first["quality-gate"].output["artifacts"]["metrics"]["artifacts"]
     measured = summary_of(pipeline, "first")["metrics"]
-    assert shown["metadata"]["test_spearman"] == measured["test"]["spearman"]
+    assert shown["metadata"]["test_auc"] == measured["test"]["auc"]
     assert shown["metadata"]["blessed"] == 1.0
+    [shown] = first["evaluator"].output["artifacts"]["classification"]["artifacts"]
+    rows = [row["row"] for row in shown["metadata"]["confusionMatrix"]["rows"]]
+    right = (rows[0][0] + rows[1][1]) / ROWS["test"]
+    assert right == pytest.approx(measured["test"]["accuracy"])
+    assert len(shown["metadata"]["confidenceMetrics"]) > 2
     [shown] = first["atomic-pusher"].output["artifacts"]["metrics"]["artifacts"]
     assert shown["metadata"] == {"version": float(summary_of(pipeline, "first")["model"]["version"])}
 
@@ -202,7 +203,7 @@ def test_what_did_not_change_comes_out_of_the_cache(pipeline, second):
 
 @pytest.mark.slow
 def test_champion_is_the_version_that_the_first_run_pushed(pipeline, second):
-    before = summary_of(pipeline, "first")["metrics"]["test"]["spearman"]
+    before = summary_of(pipeline, "first")["metrics"]["test"]["average_precision"]
     assert f"champion {before:.4f}" in summary_of(pipeline, "second")["reason"]
     served = pipeline_root(pipeline) / "serving" / "twins"
     versions = [summary_of(pipeline, run)["model"]["version"] for run in ("first", "second")]

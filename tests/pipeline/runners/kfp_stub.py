@@ -129,6 +129,10 @@ class Kfp:
         if found:
             self.get("recurringruns", found[1])["mode"] = found[2].upper()
             return {}
+        found = re.fullmatch(r"runs/([^:]+):terminate", path)
+        if found:
+            self.get("runs", found[1])["state"] = "CANCELING"
+            return {}
         return self.make(path, body)
 
     def look(self, path: str, query: dict[str, str]) -> Any:

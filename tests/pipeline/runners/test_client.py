@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import kfp_stub
@@ -14,7 +15,7 @@ import pytest
 from pipeline.__main__ import app
 from pipeline.commands import kubeflow as commands
 from pipeline.commands import schedule as schedule_commands
-from pipeline.runners import schedules, submit
+from pipeline.runners import schedules, submit, watch
 from pipeline.runners.client import Kfp, KubeflowError
 from pipeline.runners.config import Kubeflow, Schedule
 from pipeline.scheduling import crontab
@@ -139,6 +140,45 @@ def test_follow_gives_up_when_kfp_is_gone_for_good_and_at_once_for_a_wrong_run(k
     with pytest.raises(KubeflowError, match=r"404: runs 7 not found"):
         submit.follow(client, "7", print, poll_seconds=0)
     assert kfp.requests == ["GET runs/7"]
+
+
+def test_follow_ends_a_run_that_goes_on_for_too_long(kfp, package):
+    run_id, _ = start(kfp, package)
+    kfp.states = ["PENDING"]
+    ended: list[object] = []
+    state = submit.follow(
+        connect(kfp),
+        run_id,
+        print,
+        poll_seconds=0,
+        limit_seconds=0,
+        end=lambda run, _: ended.append(run.run_id),
+    )
+    assert (state, ended) == ("TIMED_OUT", [run_id])
+
+
+def test_watch_ends_what_is_overdue_and_tells_the_webhook(kfp, package, listen, monkeypatch):
+    hook = listen(200)
+    monkeypatch.setenv("KEMBAR_WEBHOOK_URL", hook.url)
+    config = package[0].model_copy(update={"kubeflow": cluster(kfp)})
+    said: list[str] = []
+    client = connect(kfp)
+    assert watch.end_overdue(client, config, said.append) == 0  # no pipeline, so no runs
+    run_ids = [start(kfp, package)[0] for _ in range(4)]
+    runs = [kfp.get("runs", run_id) for run_id in run_ids]
+    hours = {0: 25, 1: 23, 2: 25, 3: 25}
+    for at, run in enumerate(runs):
+        run["created_at"] = (datetime.now(UTC) - timedelta(hours=hours[at])).isoformat()
+    runs[2]["state"] = "SUCCEEDED"
+    runs[3]["pipeline_version_reference"] = {"pipeline_id": "of another"}
+    task = {"task_id": "7", "display_name": "trainer", "state": "PENDING"}
+    runs[0]["run_details"] = {"task_details": [task, {**task, "display_name": "x", "state": "SUCCEEDED"}]}
+    assert watch.end_overdue(client, config, said.append) == 1
+    assert [run.get("state") for run in runs] == ["CANCELING", None, "SUCCEEDED", None]
+    [heard] = hook.heard
+    assert (heard["status"], heard["run_id"], [heard["reason"]]) == ("failed", run_ids[0], said)
+    assert "did not end within 25.0 h and was ended: trainer did not end: look at the pods" in said[0]
+    assert watch.end_overdue(client, config, said.append) == 0  # nothing is ended twice
 
 
 def apply(kfp: kfp_stub.Kfp, package, **changes: object) -> str:
@@ -454,6 +494,21 @@ def test_submit_that_waits_fails_with_the_run(kfp, project, capfd):
     out, err = capfd.readouterr()
     assert out.splitlines()[-1].endswith(": failed")
     assert "trainer: failed: kembar: error: no GPU is visible" in err
+
+
+@pytest.mark.parametrize("value", ["$(KEMBAR_DATABASE_PASSWORD)", "a$$b", "{{workflow.name}}"])
+def test_a_parameter_that_kubernetes_would_replace_is_refused(value):
+    for word in (f"data_path={value}", f"settings=data.path={value}"):
+        with pytest.raises(ConfigError, match=r"--param \w+ = '.*': KFP and Kubernetes replace"):
+            submit.parse_parameters([word])
+
+
+def test_a_schedule_says_what_kfp_does_not_do(kfp, project, capfd):
+    assert invoke("schedule", "apply", project, "--host", kfp.url) == 0
+    err = capfd.readouterr().err
+    assert "as deploy/watch: it ends runs after 86,400 s and tells the webhook" in err
+    assert "runs schedules as its default account, not as kembar: give that one" in err
+    assert "warning: ML Metadata is a SQLite file on the volume" in err
 
 
 def test_a_parameter_that_makes_a_wrong_configuration_never_reaches_kfp(kfp, project):

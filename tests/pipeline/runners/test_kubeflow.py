@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,6 +68,11 @@ def test_a_schema_travels_inside(tmp_path):
         ("[kubeflow]", '[kubeflow]\npipeline_root = "/srv/x"', "'/srv/x' is not below /mnt/kembar"),
         ("[data]", '[data]\nschema_file = "none.pbtxt"', "schema_file: .*No such file"),
         ('"data/pairs.csv"', '"/home/me/pairs.csv"', "'/home/me/pairs.csv'"),
+        (
+            '"data/pairs.csv"',
+            '"gs://bucket/pairs.csv"',
+            "path = 'gs://bucket/pairs.csv': an address is no file",
+        ),
     ],
 )
 def test_what_the_cluster_cannot_have_is_one_line(tmp_path, old, new, said):
@@ -111,6 +117,8 @@ image_pull_policy = "Always"
 image_pull_secrets = ["registry"]
 database = { host = "db", secret = "account" }
 webhook = { secret = "hook", key = "url" }
+environment.PLAIN = "$(ONE) costs $5"
+environment.HOME = "/home/kembar"
 environment.ONE = { secret = "account", key = "username" }
 environment.TWO = { secret = "account", key = "username" }
 """,
@@ -120,6 +128,9 @@ environment.TWO = { secret = "account", key = "username" }
 cpu = "500m"
 memory = "3Gi"
 node_selector = { pool = "cpu" }
+
+[kubeflow.steps.Evaluator]
+shared_memory = "1Gi"
 
 [kubeflow.steps.Trainer]
 image = "registry.example/kembar:1-gpu"
@@ -213,15 +224,12 @@ def test_every_step_has_image_volume_and_secrets(everything):
         "TWO": ("account", "username"),
         "KEMBAR_DATABASE_USER": ("account", "username"),
         "KEMBAR_DATABASE_PASSWORD": ("account", "password"),
-    }
-    assert variables(everything.platform["conclude"]) == {
-        **secrets,
+        # After KFP's Retry another step than the last task may be the one that ends the run.
         "KEMBAR_WEBHOOK_URL": ("hook", "url"),
     }
     assert len(everything.platform) == 16
     for name, platform in everything.platform.items():
-        if name != "conclude":
-            assert variables(platform) == secrets, name
+        assert variables(platform) == secrets, name
         assert (platform["pvcMount"][0]["constant"], platform["pvcMount"][0]["mountPath"]) == (
             "shared",
             "/mnt/kembar",
@@ -232,12 +240,33 @@ def test_every_step_has_image_volume_and_secrets(everything):
         assert everything.containers[name]["image"] == image
 
 
+def test_a_plain_variable_stays_what_it_is_and_goes_before_ours(everything):
+    for container in everything.containers.values():
+        told = {one["name"]: one["value"] for one in container["env"]}
+        # Kubernetes makes "$" of "$$", and a value of "$(ONE)".
+        assert told == {"PLAIN": "$$(ONE) costs $$5", "HOME": "/home/kembar", "TF_CPP_MIN_LOG_LEVEL": "2"}
+
+
+def test_several_gpus_get_memory_to_share(everything):
+    shared = {
+        name: (mount["mountPath"], mount["medium"], mount.get("sizeLimit"))
+        for name, one in everything.platform.items()
+        for mount in one.get("emptyDirMounts", [])
+    }
+    place = "/dev/shm"  # noqa: S108
+    assert shared == {"trainer": (place, "Memory", None), "evaluator": (place, "Memory", "1Gi")}
+
+
 def test_steps_that_do_not_need_each_other_wait_for_each_other_only_without_a_database(everything, tmp_path):
     assert everything.tasks["baselines"]["dependentTasks"] == ["data-gate", "example-gen"]
     assert everything.tasks["trainer"]["dependentTasks"] == ["transform"]
     assert everything.tasks["accepted-resolver"]["dependentTasks"] == ["example-gen"]
     assert "accepted-resolver" in everything.tasks["data-gate"]["dependentTasks"]
-    assert "dependentTasks" not in everything.tasks["import-schema-gen"]
+    # The first step alone carries the configuration, and nothing starts before it.
+    assert everything.tasks["import-schema-gen"]["dependentTasks"] == ["example-gen"]
+    assert "dependentTasks" not in everything.tasks["example-gen"]
+    carriers = [name for name, one in everything.containers.items() if "--config" in one["args"]]
+    assert carriers == ["conclude", "example-gen"]
     (tmp_path / "twins.toml").write_text(CONFIG)
     compile_pipeline(tmp_path / "twins.toml", (), tmp_path / "pipeline.yaml")
     pipeline, _ = yaml.safe_load_all((tmp_path / "pipeline.yaml").read_text())
@@ -298,3 +327,62 @@ def test_a_search_becomes_two_steps_with_resources_of_their_own(tmp_path):
     [container] = [one["container"] for one in executors.values() if "Tuner" in one["container"]["args"]]
     assert container["resources"]["accelerator"]["resourceCount"] == "1"
     assert "--gpus" in container["args"]
+
+
+REFUSED = [
+    ('memory_limit = "4Gi"', '[kubeflow.steps.Trainer]\nmemory = "16Gi"', "steps.Trainer: memory = '16Gi'"),
+    ('cpu_limit = "1"', '[kubeflow.steps.Conclude]\ncpu = "1500m"', "steps.Conclude: cpu = '1500m' is more"),
+    ('cpu = "4"\ncpu_limit = "3.999"', "", "default: cpu = '4' is more than cpu_limit = '3.999'"),
+    ('memory = "1Gi"\nmemory_limit = "1073741823"', "", "default: memory = '1Gi' is more"),
+    ('shared_memory = "2Gi"\nmemory_limit = "2G"', "", "default: shared_memory = '2Gi' is more"),
+    ('cpu = "0.0001"', "", "default.cpu"),
+    ('accelerator = "gpu"', "", "default.accelerator"),
+    ('node_selector = { "bad key!" = "x" }', "", "default.node_selector"),
+    ('node_selector = { pool = "x y" }', "", "default.node_selector.pool"),
+    (f'node_selector = {{ {"a" * 64} = "x" }}', "", "default.node_selector"),
+    ('tolerations = [{ key = "a b", operator = "Exists" }]', "", "default.tolerations.0.key"),
+    ("timeout_seconds = 0", "", "default.timeout_seconds"),
+    ("timeout_seconds = 2147483648", "", "default.timeout_seconds"),
+    ('image = "Upper/Case:1"', "", "default.image"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("default", "step", "said"), REFUSED)
+def test_what_kubernetes_would_refuse_of_a_step_is_refused_after_the_defaults(tmp_path, default, step, said):
+    with pytest.raises(ConfigError, match=rf"twins.toml: \[kubeflow\].*{re.escape(said)}"):
+        values_of(tmp_path, f"{CONFIG}\n[kubeflow.default]\n{default}\n{step}\n")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("volume_claim", '"a.b"', "is not what Kubernetes takes"),
+        ("volume_claim", f'"{"a" * 64}"', "at most 63"),
+        ("namespace", '"My-Space"', "is not what Kubernetes takes"),
+        ("image", '"registry.example/kembar:1 "', "is not what Kubernetes takes"),
+        ("mount_path", '"/gcs"', "take another"),
+        ("mount_path", '"/mnt/$(HOME)"', "which Kubernetes reads as its own"),
+        ("pipeline_root", '"gs://bucket/x"', "an object store is no folder"),
+        ("webhook", '{ secret = "a", key = "b c" }', "is not what Kubernetes takes"),
+        ("environment.A", '"{{workflow.name}}"', "KFP and Argo replace"),
+        ("environment.A", "5", r"environment.A = 5"),
+        ("environment.A", '{ secrets = "a", key = "b" }', "environment.A.secret is missing"),
+    ],
+)
+def test_what_kubernetes_would_refuse_of_all_steps_is_refused(tmp_path, key, value, said):
+    text = re.sub(rf"\n{key} = .*", "", CONFIG)
+    with pytest.raises(ConfigError, match=said):
+        values_of(tmp_path, text.replace("[kubeflow]", f"[kubeflow]\n{key} = {value}"))
+
+
+def test_what_kubernetes_takes_is_taken(tmp_path):
+    default = """
+image = "registry.example:5000/a/b_c/kembar@sha256:%s"
+cpu = "0.5"
+cpu_limit = "500m"
+memory = "1Gi"
+memory_limit = "1073741824"
+node_selector = { "cloud.google.com/gke-nodepool" = "", "a.b/C_d" = "X.y-z_1" }
+tolerations = [{ operator = "Exists" }]
+""" % ("0" * 64)
+    assert values_of(tmp_path, f"{CONFIG}\n[kubeflow.default]\n{default}")

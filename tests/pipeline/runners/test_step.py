@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import socket
+from types import SimpleNamespace
 
 import pytest
 
 from pipeline import config as configuration
 from pipeline.notify import WEBHOOK
+from pipeline.runners import ending
 from pipeline.runners.kubeflow import cluster_values
+from pipeline.runners.records import Records
 from pipeline.runners.step import CONCLUDE, PASSWORD, USER, Parameters, configure, run_step
+from pipeline.runners.steps import FAILED, RAN, Step
 from trainer.errors import ConfigError
 
 CONFIG = """
@@ -101,6 +105,39 @@ def test_what_nobody_thought_of_is_one_line_too(run, webhook, monkeypatch):
     assert webhook.heard == []
     assert run(CONCLUDE) == (1, "kembar: error: Conclude: ZeroDivisionError: no idea")
     assert len(webhook.heard) == 1
+
+
+def test_what_fails_after_the_component_is_the_step_s_failure(tmp_path, monkeypatch, capfd):
+    path = tmp_path / "twins.toml"
+    path.write_text(CONFIG.format(mount=tmp_path, port=1))
+    config = configure(cluster_values(path, configuration.read(path)), Parameters())
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("nothing to show")
+
+    monkeypatch.setattr("pipeline.runners.user_interface.of_step", fail)
+    records = Records(tmp_path / "run")
+    launcher = SimpleNamespace(node_ids=["Evaluator"])
+    assert ending.end(Step("Evaluator", RAN), config, launcher, records, "{}") == 1
+    assert capfd.readouterr().err.splitlines()[-1] == "kembar: error: Evaluator: nothing to show"
+    [read] = records.steps(launcher)
+    assert (read.state, str(read.error)) == (FAILED, "nothing to show")
+
+
+def test_what_fails_before_the_component_is_the_step_s_failure_too(tmp_path, monkeypatch, capfd):
+    """And not that of a container that was ended while it worked, as its first record would have it."""
+    path = tmp_path / "twins.toml"
+    path.write_text(CONFIG.format(mount=tmp_path, port=1).partition("database =")[0])
+    values = cluster_values(path, configuration.read(path))
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("no idea")
+
+    monkeypatch.setattr("pipeline.runners.step.preflight", fail)
+    assert run_step("ExampleGen", values, "run-1", Parameters(), None, 0) == 1
+    assert capfd.readouterr().err.splitlines()[-1] == "kembar: error: ExampleGen: no idea"
+    [read] = Records.of(tmp_path / "twins", "run-1").steps(SimpleNamespace(node_ids=["ExampleGen"]))
+    assert (read.state, str(read.error)) == (FAILED, "no idea")
 
 
 def test_a_data_path_is_not_for_spans(tmp_path):

@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-import tensorflow as tf
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from components.evaluator.component import PREDICTIONS
+from components.evaluator.config import CONFUSION
 from pipeline import config as configuration
 from pipeline.runners import user_interface
 from pipeline.runners.steps import RAN, Step
-from trainer.features import LABEL, Label
+from trainer.confusion import confusion, shown_classes
+from trainer.features import Label
 
 BINARY = Label(column="same", kind="binary")
 CLASSES = Label(column="gold", kind="classes", classes=("no", "perhaps", "yes"))
@@ -106,18 +104,12 @@ def test_the_evaluator_shows_them_where_there_are_classes(make_config, kind, the
 
 
 def test_they_are_those_of_the_split_that_is_gated(make_config, tmp_path):
-    (tmp_path / PREDICTIONS).mkdir()
-    for split, scores in {"test": [0.9, 0.2, 0.8], "eval": [0.1, 0.9, 0.1]}.items():
-        rows = [
-            tf.train.Example(
-                features=tf.train.Features(
-                    feature={LABEL: tf.train.Feature(float_list=tf.train.FloatList(value=[value]))}
-                )
-            ).SerializeToString()
-            for value in (1.0, 0.0, 1.0)
-        ]
-        table = pa.table({"serialized": rows, "score": [[score] for score in scores]})
-        pq.write_table(table, tmp_path / PREDICTIONS / f"{split}-00000-of-00001.parquet")
+    label = np.array([1, 0, 1])
+    tables = {
+        split: confusion(label, np.array(score), BINARY)
+        for split, score in {"test": [0.9, 0.2, 0.8], "eval": [0.1, 0.9, 0.1]}.items()
+    }
+    (tmp_path / CONFUSION).write_text(json.dumps(tables))
     step = Step("Evaluator", RAN, outputs={"evaluation": mlmd.Artifact(uri=str(tmp_path))})
     shown = user_interface.of_step(step, make_config("binary"))[user_interface.CLASSIFICATION]
     assert matrix(shown)[1] == [[1, 0], [0, 2]]
@@ -130,6 +122,22 @@ def test_a_metric_without_a_value_is_left_out(make_config, tmp_path, word):
     step = Step("QualityGate", RAN, outputs={"blessing": mlmd.Artifact(uri=str(tmp_path))})
     shown = user_interface.of_step(step, make_config("binary"))
     assert shown == {user_interface.METRICS: {"test_accuracy": 0.5, "blessed": 0.0}}
+
+
+def test_of_the_two_numbers_of_a_binary_label_the_second_decides_and_the_first_ranks():
+    label, score = np.array([[0.0], [1.0], [1.0], [0.0]]), np.array([[0.1, 0], [0.4, 1], [0.3, 0], [0.35, 1]])
+    metadata = user_interface.classification(label, score, BINARY)
+    assert matrix(metadata)[1] == [[1, 1], [1, 1]]
+    assert {"confidenceThreshold": 0.35, "falsePositiveRate": 0.5, "recall": 0.5} in metadata[
+        "confidenceMetrics"
+    ]
+
+
+def test_more_classes_than_anybody_reads_are_not_shown(make_config):
+    spec = make_config("classes").spec
+    assert shown_classes(spec) == ("no", "yes")
+    many = spec.label.model_copy(update={"classes": tuple(map(str, range(101)))})
+    assert shown_classes(spec.model_copy(update={"label": many})) == ()
 
 
 def test_kfp_gets_back_what_it_declared(tmp_path):

@@ -1,0 +1,246 @@
+"""The pods that KFP makes of a compiled pipeline, and what Kubernetes and Argo would say of them.
+
+As KFP's driver puts a pod together (backend/src/v2/driver: initPodSpecPatch, extendPodSpecPatch) and its
+compiler a workflow (backend/src/v2/compiler/argocompiler).
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+# The versions whose sources these rules are read from.
+KFP = "2.14 to 2.17"
+# Kubernetes' oldest and newest version that pods are held against.
+KUBERNETES = ("1.29", "1.37")
+# What Linux passes to a program in one argument (MAX_ARG_STRLEN, less the closing zero).
+LONGEST_ARGUMENT = 128 * 1024 - 1
+# What Argo keeps of a workflow with all its statuses, which it compresses first.
+MOST_BYTES = 1024 * 1024
+# Of templates that do not depend on the pipeline, of a task's entries in them, and of each node's status
+# besides its parameters. Within 5 % of what KFP 2.16.1's own compiler made of a pipeline of 23 steps.
+_TEMPLATES, _ENTRIES = 16_000, 2_000
+_STATUS = {"phase": "Succeeded", "startedAt": "2026-11-27T18:00:00Z", "templateName": "executor"}
+_SCRATCH = ("/gcs", "/s3", "/minio", "/.local", "/.cache", "/.config", "/kfp-launcher")
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much there is to keep of a run, in bytes."""
+
+    workflow: int
+    """with the statuses of all steps, as Argo compresses it"""
+    argument: int
+    """the longest of a command"""
+
+
+def pods_of(documents: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The pod of each task that is a container, by the task's name."""
+    spec = documents[0]
+    executors = spec["deploymentSpec"]["executors"]
+    platform = _platform(documents)
+    found = {}
+    for name, _, component in _tasks(spec):
+        label = str(component.get("executorLabel"))
+        if "container" in executors.get(label, {}):
+            found[name] = _pod(name, component, executors[label]["container"], platform.get(label, {}))
+    return found
+
+
+def size_of(documents: Sequence[dict[str, Any]]) -> Size:
+    """How large the workflow gets whose steps have all ended, every one at its first try."""
+    spec, platform = documents[0], _platform(documents)
+    executors = spec["deploymentSpec"]["executors"]
+    pods = pods_of(documents)
+    told = 0
+    nodes: list[dict[str, Any]] = []
+    for name, task, component in _tasks(spec):
+        if name not in pods:
+            continue
+        label = component["executorLabel"]
+        known = [task, component, executors[label]["container"], platform.get(label, {})]
+        inputs = [_compact(one) for one in known]
+        told += _ENTRIES + sum(map(len, inputs))
+        patch = _compact(pods[name]["spec"])
+        nodes.append({**_STATUS, "name": f"{name}-driver", "inputs": inputs, "outputs": [patch]})
+        # The task, its executor, and a try of it.
+        nodes += [{**_STATUS, "name": f"{name}-{n}", "inputs": [patch], "outputs": []} for n in range(3)]
+    statuses = base64.b64encode(gzip.compress(_compact(nodes).encode()))
+    words = [word for pod in pods.values() for word in pod["spec"]["containers"][0]["args"]]
+    return Size(_TEMPLATES + told + len(statuses), max(map(len, words), default=0))
+
+
+def problems(documents: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """One sentence a problem of a pod or of the whole workflow, beginning with its place."""
+    for name, pod in pods_of(documents).items():
+        for said in _objections(pod):
+            yield f"pod of {name}: {said}"
+    size = size_of(documents)
+    shorter = "put [serving] golden_file or [data] schema_file below mount_path: then its path alone travels"
+    if size.argument > LONGEST_ARGUMENT:
+        yield f"an argument of {size.argument:,} bytes, but Linux passes {LONGEST_ARGUMENT:,}: {shorter}"
+    if size.workflow > MOST_BYTES:
+        yield (
+            f"the workflow with its statuses gets about {size.workflow:,} bytes, but Argo keeps "
+            f"{MOST_BYTES:,}: {shorter}"
+        )
+
+
+def describe(documents: Sequence[dict[str, Any]]) -> list[str]:
+    """What was checked of a pipeline without problems, a line for each kind."""
+    made = pods_of(documents)
+    size = size_of(documents)
+    specs = [pod["spec"] for pod in made.values()]
+    main = [spec["containers"][0] for spec in specs]
+    schemas = (
+        f"against the schemas of Kubernetes {' and '.join(KUBERNETES)}"
+        if has_schemas()
+        else "not against Kubernetes' schemas: pip install kubernetes-validate"
+    )
+    names = {
+        "images": {one["image"] for one in main},
+        "claims": {
+            volume["persistentVolumeClaim"]["claimName"]
+            for spec in specs
+            for volume in spec["volumes"]
+            if "persistentVolumeClaim" in volume
+        },
+        "secrets": {
+            variable["valueFrom"]["secretKeyRef"]["name"]
+            for one in main
+            for variable in one["env"]
+            if "valueFrom" in variable
+        },
+    }
+    return [
+        f"KFP {KFP}: schema, executors, placeholders, edges, exit task",
+        f"pods: {len(made)}, names, requests and limits, {schemas}",
+        *(f"{kind}: {', '.join(sorted(found)) or 'none'}" for kind, found in names.items()),
+        f"sizes: the workflow with all statuses about {size.workflow:,} of {MOST_BYTES:,} bytes, the longest "
+        f"argument {size.argument:,} of {LONGEST_ARGUMENT:,}",
+    ]
+
+
+def has_schemas() -> bool:
+    """Whether Kubernetes' schemas are installed: they are 100 MB, which an image does not need."""
+    return find_spec("kubernetes_validate") is not None
+
+
+def _objections(pod: dict[str, Any]) -> Iterator[str]:
+    container = pod["spec"]["containers"][0]
+    for key, names in (
+        ("env", [one["name"] for one in container["env"]]),
+        ("mountPath", [one["mountPath"] for one in container["volumeMounts"]]),
+        ("volume", [one["name"] for one in pod["spec"]["volumes"]]),
+    ):
+        for twice in sorted({name for name in names if names.count(name) > 1}):
+            yield f"{key} {twice!r} stands there twice"
+    if not has_schemas():
+        return
+    from kubernetes_validate import ValidationError, validate
+
+    for version in KUBERNETES:
+        try:
+            validate(pod, version, strict=True)
+        except ValidationError as error:
+            place = ".".join(str(part) for part in error.path)
+            yield f"Kubernetes {version}: {place}: {error.message}"
+
+
+def _tasks(spec: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Every task of every DAG with its component."""
+    components = spec.get("components", {})
+    dags = [spec.get("root", {}), *(one for one in components.values() if "dag" in one)]
+    for dag in dags:
+        for name, task in dag.get("dag", {}).get("tasks", {}).items():
+            yield name, task, components.get(task.get("componentRef", {}).get("name"), {})
+
+
+def _platform(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    for document in documents[1:]:
+        return (
+            document.get("platforms", {}).get("kubernetes", {}).get("deploymentSpec", {}).get("executors", {})
+        )
+    return {}
+
+
+def _pod(
+    name: str, component: dict[str, Any], container: dict[str, Any], extras: dict[str, Any]
+) -> dict[str, Any]:
+    launcher = [
+        "/kfp-launcher/launch",
+        "--executor_input",
+        "{}",
+        "--component_spec",
+        _compact(component),
+        "--",
+    ]
+    volumes: list[dict[str, Any]] = [{"name": f"scratch-{n}", "emptyDir": {}} for n in range(len(_SCRATCH))]
+    mounts = [{"name": f"scratch-{n}", "mountPath": path} for n, path in enumerate(_SCRATCH)]
+    for mount in extras.get("pvcMount", []):
+        claim = mount.get("constant") or "claim"
+        volumes.append({"name": claim, "persistentVolumeClaim": {"claimName": claim}})
+        mounts.append({"name": claim, "mountPath": mount["mountPath"]})
+    for mount in extras.get("emptyDirMounts", []):
+        source = {"medium": mount.get("medium", ""), **_given(mount, sizeLimit="sizeLimit")}
+        volumes.append({"name": mount["volumeName"], "emptyDir": source})
+        mounts.append({"name": mount["volumeName"], "mountPath": mount["mountPath"]})
+    secrets = [
+        {
+            "name": pair["envVar"],
+            "valueFrom": {
+                "secretKeyRef": {"name": one.get("secretName") or "secret", "key": pair["secretKey"]}
+            },
+        }
+        for one in extras.get("secretAsEnv", [])
+        for pair in one["keyToEnv"]
+    ]
+    spec: dict[str, Any] = {
+        "containers": [
+            {
+                "name": "main",
+                "image": container["image"],
+                "command": launcher,
+                "args": [*container["command"], *container.get("args", [])],
+                "env": [*container.get("env", []), *secrets],
+                "resources": _resources(container.get("resources", {})),
+                "volumeMounts": mounts,
+                **_given(extras, imagePullPolicy="imagePullPolicy"),
+            }
+        ],
+        "restartPolicy": "Never",
+        "volumes": volumes,
+        **_given(extras, tolerations="tolerations"),
+    }
+    if "nodeSelector" in extras:
+        spec["nodeSelector"] = extras["nodeSelector"].get("labels", {})
+    if "imagePullSecret" in extras:
+        spec["imagePullSecrets"] = [
+            {"name": one.get("secretName") or "secret"} for one in extras["imagePullSecret"]
+        ]
+    if "activeDeadlineSeconds" in extras:
+        spec["activeDeadlineSeconds"] = int(extras["activeDeadlineSeconds"])
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
+
+
+def _resources(told: dict[str, Any]) -> dict[str, Any]:
+    asked = _given(told, resourceCpuRequest="cpu", resourceMemoryRequest="memory")
+    limits = _given(told, resourceCpuLimit="cpu", resourceMemoryLimit="memory")
+    accelerator = told.get("accelerator", {})
+    if accelerator:
+        count = accelerator.get("resourceCount") or accelerator.get("count", 1)
+        limits[accelerator.get("resourceType") or accelerator["type"]] = str(count)
+    return {"requests": asked, "limits": limits}
+
+
+def _given(told: dict[str, Any], **names: str) -> dict[str, Any]:
+    return {name: told[key] for key, name in names.items() if key in told}
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))

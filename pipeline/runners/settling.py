@@ -1,0 +1,85 @@
+"""Runs of a cluster whose end nobody has summed up: the last task died, or a step ended the run after it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline import outcome
+from pipeline.config import Config
+from pipeline.retraining.ledger import Ledger
+from pipeline.retraining.plan import Plan
+from pipeline.runners.beginning import LAST, plan_of
+from pipeline.runners.records import RUN, RUNNING, Records
+from pipeline.runners.steps import FAILED
+from pipeline.workdir import Workdir
+
+if TYPE_CHECKING:
+    from pipeline.runners.launch import Launcher
+
+# A volume may hold the folders of years of runs, and a network file system is slow to look into them.
+_FRESH_SECONDS = 30 * 24 * 3600
+
+
+def settle_runs(
+    config: Config,
+    workdir: Workdir,
+    ledger: Ledger,
+    launcher_of: Callable[[Plan, str], Launcher] | None = None,
+    but: str = "",
+    tell: bool = False,
+) -> None:
+    """Sums up, from its records and ML Metadata, every run whose steps ended after its summary was written.
+
+    Args:
+      config: The configuration.
+      workdir: The pipeline's folder; a folder without runs of a cluster costs nothing.
+      ledger: The pipeline's.
+      launcher_of: Makes the launcher of a run from its plan and id.
+      but: A run that is at work.
+      tell: Whether webhook and command hear of them.
+    """
+    for path in sorted(workdir.root.glob(f"runs/*/{RUN}.json")):
+        records = Records(path.parent)
+        if path.parent.name == but or not _is_fresh(path) or not _is_unsettled(records):
+            continue
+        from pipeline.runners.conclude import conclude
+
+        try:
+            launcher = (launcher_of or _launcher_of(config, workdir))(plan_of(records), path.parent.name)
+            conclude(config, workdir, launcher, records, ledger, None, tell)
+        except Exception as error:  # noqa: BLE001 - what an older run left must not fail whoever looks at it
+            said = " ".join(str(error).split())
+            print(f"{records.folder}: cannot be summed up: {said}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _is_fresh(path: Path) -> bool:
+    """Whether a record is not so old that the runs behind it have settled what there was."""
+    return time.time() - path.stat().st_mtime < _FRESH_SECONDS
+
+
+def _is_unsettled(records: Records) -> bool:
+    """Whether the run has ended, by a step that failed or the last one, since it was summed up."""
+    summary = records.folder / outcome.FILE
+    before = summary.stat().st_mtime_ns if summary.is_file() else 0
+    newer = [path.stem for path in records.folder.glob("*.json") if path.stat().st_mtime_ns > before]
+    states = {name: (records.read(name) or {}).get("state") for name in newer}
+    ended = FAILED in states.values() or (records.read(RUN) or {}).get(LAST) in states
+    return ended and RUNNING not in states.values()
+
+
+def _launcher_of(config: Config, workdir: Workdir) -> Callable[[Plan, str], Launcher]:
+    # Here and not above: it takes seconds.
+    from pipeline import graph
+    from pipeline.runners.database import connection
+    from pipeline.runners.launch import Launcher
+
+    database = connection(config.kubeflow.database if config.kubeflow is not None else None, workdir)
+
+    def make(plan: Plan, run_id: str) -> Launcher:
+        return Launcher(graph.build(config, workdir.artifacts, database, workdir.serving, plan=plan), run_id)
+
+    return make
