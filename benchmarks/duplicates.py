@@ -28,8 +28,8 @@ import numpy as np  # noqa: E402 - behind the path
 
 from pipeline import duplicates as finding  # noqa: E402
 from pipeline.predict import as_bytes, embeddings  # noqa: E402
+from pipeline.serving.folder import latest  # noqa: E402
 from pipeline.serving.model import LoadedModel  # noqa: E402
-from pipeline.serving.versions import latest  # noqa: E402
 
 THRESHOLD = 4.0
 NEIGHBOURS = 10

@@ -117,16 +117,22 @@ def gc(
 
 
 @app.command()
-def report(config: ConfigPath, settings: Settings = None, workdir: Folder = None) -> None:
+def report(
+    config: ConfigPath,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="default: report.html in the work folder")
+    ] = None,
+    settings: Settings = None,
+    workdir: Folder = None,
+) -> None:
     """Write the last run's report.html again: one page that needs no network."""
     terminal = Terminal()
     loaded = configuration.load(config, settings or ())
     folder = Workdir.of(loaded, workdir)
     with terminal.noise_to(folder.root / "report.log"):
-        from pipeline.report import write_report
+        from pipeline.report import put_report
 
-        path = write_report(loaded, folder)
-    terminal.result(str(path))
+        put_report(loaded, folder, output, terminal)
 
 
 schema_app = typer.Typer(help="The schema that the data has to fit.", no_args_is_help=True)
@@ -198,6 +204,10 @@ def main() -> None:
         status = leave.exit_code
     except typer.Abort:
         print("kembar: stopped", file=sys.stderr)  # noqa: T201
+        status = 1
+    except OSError as error:  # a read-only folder, a full disk: nothing that a traceback explains
+        place = f"{error.filename}: " if error.filename is not None else ""
+        print(f"kembar: error: {place}{error.strerror or error}", file=sys.stderr)  # noqa: T201
         status = 1
     except Exception as error:  # noqa: BLE001 - the process must not leave by the interpreter's own exit
         status = _usage_error(error)

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from components.example_gen import spans
 from pipeline.config import Config
-from pipeline.retraining.ledger import Entry, Ledger
+from pipeline.retraining.ledger import Entry, read_entries
 from pipeline.terminal import Terminal
 from pipeline.workdir import Workdir
 from trainer.errors import ConfigError
@@ -26,7 +26,7 @@ def show(config: Config, workdir: Workdir, last: int, terminal: Terminal) -> Non
     """
     if not workdir.metadata.is_file():
         raise ConfigError(f"{workdir.metadata}: no such file: nothing was run in {workdir.root}")
-    entries = Ledger.local(workdir, config.pipeline.name).entries()
+    entries = read_entries(workdir, config.pipeline.name)
     terminal.table(table(entries[-last:], config))
 
 

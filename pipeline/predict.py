@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline import rows as files
 from pipeline import sinks
 from pipeline.rows import ERROR, Row
-from pipeline.serving.versions import latest, load_served
+from pipeline.serving.folder import latest, load_served
 from pipeline.terminal import Terminal
 from pipeline.workdir import Workdir
 from trainer.errors import ConfigError, ServingError
@@ -91,7 +91,7 @@ def served(workdir: Workdir, terminal: Terminal, command: str) -> Iterator[Loade
     if latest(workdir.serving) is None:  # said before a log is begun
         raise ServingError(f"{workdir.serving}: no version is served; push one with `kembar run`")
     with terminal.noise_to(workdir.root / f"{command}.log"):
-        yield load_served(workdir.serving)
+        yield load_served(workdir.serving, workdir.name)
 
 
 def embeddings(model: LoadedModel, texts: np.ndarray) -> np.ndarray:

@@ -16,11 +16,14 @@ from components.example_gen.counts import QUARANTINE
 from pipeline.config import Config
 from pipeline.history import decimals, metric_of, series, table
 from pipeline.outcome import FILE as SUMMARY
-from pipeline.retraining.ledger import Entry, Ledger
+from pipeline.outputs import write_output
+from pipeline.retraining.ledger import Entry, read_entries
 from pipeline.summary import TRAINING, TUNING
+from pipeline.terminal import Terminal
 from pipeline.workdir import Workdir
 from trainer.errors import ServingError
 from trainer.features import LOWER_IS_BETTER
+from trainer.files import replace_file
 from trainer.vae.charts import line_chart
 
 FILE = "report.html"
@@ -54,15 +57,43 @@ def write_report(config: Config, workdir: Workdir) -> Path:
 
     Raises:
       ServingError: there has been no run.
+      OSError: it cannot be written.
+    """
+    replace_file(workdir.root / FILE, page_of(config, workdir))
+    return workdir.root / FILE
+
+
+def put_report(config: Config, workdir: Workdir, output: Path | None, terminal: Terminal) -> None:
+    """Writes the page to `output`, or as `write_report` does; of a read-only work folder to standard output.
+
+    Raises:
+      ConfigError: `output` cannot be written.
+      ServingError: there has been no run.
+    """
+    page = page_of(config, workdir)
+    if output is not None:
+        write_output(output, page)
+        terminal.result(str(output))
+        return
+    try:
+        replace_file(workdir.root / FILE, page)
+        terminal.result(str(workdir.root / FILE))
+    except OSError as error:
+        terminal.say(f"warning: {workdir.root / FILE}: {error.strerror}: the page goes to standard output")
+        terminal.result(page.rstrip())
+
+
+def page_of(config: Config, workdir: Workdir) -> str:
+    """The page of the last run.
+
+    Raises:
+      ServingError: there has been no run.
     """
     path = workdir.root / SUMMARY
     if not path.is_file():
         raise ServingError(f"{path}: no run to report on: kembar run CONFIG first")
-    entries = Ledger.local(workdir, config.pipeline.name).entries() if workdir.metadata.is_file() else []
-    page = render(json.loads(path.read_text()), config, workdir.root, entries)
-    fresh = workdir.root / (FILE + ".new")
-    fresh.write_text(page, encoding="utf-8")
-    return fresh.replace(workdir.root / FILE)
+    entries = read_entries(workdir, config.pipeline.name) if workdir.metadata.is_file() else []
+    return render(json.loads(path.read_text()), config, workdir.root, entries)
 
 
 def render(summary: dict[str, Any], config: Config, root: Path, entries: Sequence[Entry] = ()) -> str:

@@ -53,7 +53,7 @@ def _locked(path: Path, config: Config, workdir: Workdir, terminal: Terminal, as
         preflight(str(path), config)
         # Whether these can be read is better known before hours of work.
         config.serving.for_gate()
-        read_pins(workdir.serving)
+        read_pins(workdir.serving, workdir.name)
         with lock(workdir.root), terminal.noise_to(workdir.log):
             return _told(path, config, workdir, terminal, asked)
     except Locked:
@@ -96,9 +96,9 @@ def _run(
 ) -> int:
     protect(workdir, terminal.say)
     ledger = Ledger.local(workdir, config.pipeline.name)
-    settle(ledger.store, workdir.serving)
+    settle(ledger.store, workdir.serving, terminal.say)
     before = versions(workdir.serving)
-    work, reason = begin_work(config, workdir.serving, ledger, asked)
+    work, reason = begin_work(config, workdir, ledger, asked)
     idle = asked is None and not reason.work
     if idle:
         found = {**begun, **unchanged(reason.figures), "retraining": work.to_json()}
@@ -182,7 +182,7 @@ def _work_off(
             **begun,
             "seconds": round(time.monotonic() - clock, 2),
             "peak_memory_mb": max(step.peak_memory_mb for step in steps),
-            **summary.summarize(steps, before),
+            **summary.summarize(steps, before, workdir.name),
             "retraining": work.to_json(),
         }
     except KembarError:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from components.atomic_pusher.pins import read_pins
 from components.atomic_pusher.versions import in_service
 from components.bulk_inferrer.config import BULK_QUARANTINE, PREDICTIONS, RESULT
 from components.champion import PUSHED_DESTINATION
@@ -71,15 +72,21 @@ def show_files(steps: list[Step], root: Path) -> None:
         shutil.copyfile(found["Trainer", "model_run"] / TRAINING, root / TRAINING)
 
 
-def summarize(steps: list[Step], versions_before: list[int]) -> dict[str, Any]:
-    """The summary's keys that come from the steps and their artifacts."""
+def summarize(steps: list[Step], versions_before: list[int], name: str = "") -> dict[str, Any]:
+    """The summary's keys that come from the steps and their artifacts.
+
+    Args:
+      steps: Of the run.
+      versions_before: The versions that were there when it began.
+      name: The model's name in requests; that of the folder of versions unless told otherwise.
+    """
     outputs = {(step.id, key): artifact for step in steps for key, artifact in step.outputs.items()}
     decision = _json(outputs.get(("QualityGate", "blessing")), "decision.json")
     serving = _json(outputs.get(("ServingGate", "blessing")), "serving.json")
     training = _json(outputs.get(("Trainer", "model_run")), TRAINING)
     pushed = outputs.get(("AtomicPusher", "pushed_model"))
     destination = pushed.custom_properties[PUSHED_DESTINATION].string_value if pushed is not None else ""
-    outcome = _outcome(steps, decision, serving, destination, versions_before)
+    outcome = _outcome(steps, decision, serving, destination, versions_before, name)
     return {
         "status": outcome.status,
         "reason": outcome.reason,
@@ -111,7 +118,7 @@ def _bulk(outputs: dict[tuple[str, str], mlmd.Artifact]) -> dict[str, Any]:
 
 
 def _outcome(
-    steps: list[Step], decision: dict, serving: dict, destination: str, before: list[int]
+    steps: list[Step], decision: dict, serving: dict, destination: str, before: list[int], name: str
 ) -> Outcome:
     for step in steps:
         if step.state == FAILED:
@@ -124,13 +131,12 @@ def _outcome(
     if not serving["blessed"]:
         return Outcome(SERVING_REJECTED, serving["reason"])
     version = os.path.basename(destination)
-    served = in_service(Path(destination).parent)
+    served = in_service(Path(destination).parent, name)
     if served not in (None, int(version)):
         status = UNCHANGED if int(version) in before else PUSHED
-        return Outcome(
-            status,
-            f"version {version} waits: version {served} is pinned: kembar rollback --to latest lifts it",
-        )
+        pinned = read_pins(Path(destination).parent, name) is not None
+        why = "is pinned: kembar rollback --to latest lifts it" if pinned else "is newer, and of another hand"
+        return Outcome(status, f"version {version} waits: version {served} {why}")
     if int(version) in before:
         cached = all(step.state == CACHED for step in steps if not step.id.endswith("Resolver"))
         return Outcome(

@@ -52,7 +52,7 @@ def begin(
         "before": versions(workdir.serving),
     }
     asked = _BY_HAND if config.retraining is None or force else None
-    work, reason = begin_work(config, workdir.serving, ledger, asked)
+    work, reason = begin_work(config, workdir, ledger, asked)
     if asked is None and not reason.work:
         records.write(RUN, {**begun, _UNCHANGED: reason.figures})
         return

@@ -44,7 +44,7 @@ def conclude(
         "run_id": launcher.run_id,
         "started": begun.get("started"),
         "seconds": round(time.time() - begun["clock"], 2) if begun else 0.0,
-        **(_end(steps, begun) if unchanged is None else outcome.unchanged(unchanged)),
+        **(_end(steps, begun, workdir.name) if unchanged is None else outcome.unchanged(unchanged)),
         "retraining": work.to_json(),
     }
     if begun:
@@ -65,9 +65,9 @@ def conclude(
     return 0
 
 
-def _end(steps: list[Step], begun: dict[str, Any]) -> dict[str, Any]:
+def _end(steps: list[Step], begun: dict[str, Any], name: str) -> dict[str, Any]:
     peak = max(step.peak_memory_mb for step in steps)
-    return {**summary.summarize(steps, begun.get("before", [])), "peak_memory_mb": peak}
+    return {**summary.summarize(steps, begun.get("before", []), name), "peak_memory_mb": peak}
 
 
 def tell_failure(values: dict[str, Any], run_id: str, reason: str) -> None:

@@ -44,14 +44,14 @@ def test_other_models_and_what_a_user_wrote_stay(serving):
     serving.mkdir(parents=True)
     config_file(serving).write_text(
         'model_config_list {\n  config { name: "other" base_path: "/models/other" }\n'
-        '  config { name: "mine" base_path: "/models/twins" model_platform: "tensorflow"\n'
+        '  config { name: "twins" base_path: "/models/mine" model_platform: "tensorflow"\n'
         "    logging_config { sampling_config { sampling_rate: 0.5 } } }\n}\n"
     )
     write_pins(serving, "twins", Pins((7,), {"stable": 7}))
     other, mine = parsed(serving).model_config_list.config
     assert (other.name, other.base_path) == ("other", "/models/other")
     assert not other.HasField("model_version_policy")
-    assert (mine.name, mine.base_path) == ("mine", "/models/twins")
+    assert (mine.name, mine.base_path) == ("twins", "/models/mine")
     assert mine.logging_config.sampling_config.sampling_rate == 0.5
     assert read_pins(serving) == Pins((7,), {"stable": 7})
     assert read_pins(serving.with_name("other")) is None

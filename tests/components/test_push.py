@@ -12,20 +12,19 @@ from pathlib import Path
 import pytest
 
 from components.atomic_pusher import versions as pushing
-from components.atomic_pusher.files import LOCK
 from components.atomic_pusher.pins import Pins, write_pins
+from components.atomic_pusher.store import checksum, digests, read_log
 from components.atomic_pusher.versions import (
-    checksum,
-    digests,
+    clear_aside,
     in_service,
     next_version,
     push,
-    read_log,
     removable,
-    remove,
+    set_aside,
     versions,
 )
 from trainer.errors import ServingError
+from trainer.files import LOCK
 
 
 @pytest.fixture
@@ -82,9 +81,11 @@ def test_versions_rise_even_when_the_clock_goes_back(make_model, base):
 def test_versions_are_numbers_and_folders_only(base):
     for name in ("7", "12", "007x", ".incoming-3", "v1", "-4", "1.5"):
         (base / name).mkdir(parents=True)
+        (base / name / "saved_model.pb").write_text("a model")
     (base / "99").write_text("a file")
+    (base / "13").mkdir()
     assert versions(base) == [7, 12]
-    assert next_version(base, now=3) == 13
+    assert next_version(base, now=3) == 14  # an empty folder keeps its number
     assert versions(base / "not there") == []
     assert next_version(base / "not there", now=3.9) == 3
 
@@ -93,6 +94,7 @@ def test_folders_that_tf_serving_would_not_serve_are_no_versions(base):
     # An Arabic seven, and a number that does not fit into 64 bits.
     for name in ("7", "\u0667", "9" * 20):
         (base / name).mkdir(parents=True)
+        (base / name / "saved_model.pb").write_text("a model")
     assert versions(base) == [7]
 
 
@@ -138,7 +140,7 @@ def killed(monkeypatch, name):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(pushing, name, die)
-    monkeypatch.setattr(pushing.shutil, "rmtree", lambda *_, **__: None)
+    monkeypatch.setattr(pushing, "remove_folder", lambda *_, **__: None)
 
 
 @pytest.mark.parametrize("following", ["a", "b"])
@@ -156,7 +158,7 @@ def test_a_push_killed_before_its_log_entry_is_logged_by_the_next(make_model, ba
     assert names(base) == {str(version) for version in versions(base)} | {"versions.json"}
 
 
-@pytest.mark.parametrize("place", ["digests", "sync"])
+@pytest.mark.parametrize("place", ["digests", "sync_all"])
 def test_a_push_killed_before_the_rename_leaves_nothing_that_counts(make_model, base, monkeypatch, place):
     push(make_model("a"), base, {}, now=1_000)
     with monkeypatch.context() as patched:
@@ -262,8 +264,9 @@ def test_the_version_in_service_is_never_removed(make_model, base):
     assert removable(base, 1) == []
     write_pins(base, "twins", Pins((2,)))
     assert removable(base, 1) == [1]
-    remove(base, removable(base, 1))
+    clear_aside(base, set_aside(base, removable(base, 1)))
     assert versions(base) == [2, 3]
+    assert names(base) == {"2", "3", "versions.json"}
 
 
 def test_a_broken_log_is_named(make_model, base):

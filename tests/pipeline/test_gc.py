@@ -84,7 +84,7 @@ class History:
             if isinstance(made, str):
                 folder = self.workdir.artifacts / node / key / str(number)
                 folder.mkdir(parents=True)
-                (folder / "data").write_bytes(b"x" * 100)
+                (folder / "saved_model.pb").write_bytes(b"x" * 100)
                 made = mlmd.Artifact(type_id=self.kinds[made], uri=str(folder), state=mlmd.Artifact.LIVE)
             pairs.append((made, event_of(mlmd.Event.OUTPUT, key)))
         contexts = self.store.get_contexts_by_id([run])
@@ -106,7 +106,7 @@ class History:
         self.annotate(blessing, blessed=int(blessed), current_model_id=model.id)
         if pushed:
             self.clock += 1
-            Path(model.uri, "data").write_text(str(self.clock))
+            Path(model.uri, "saved_model.pb").write_text(str(self.clock))
             target, _ = push(model.uri, self.workdir.serving, {}, now=self.clock)
             [artifact] = self.execute(run, "AtomicPusher", [model, blessing], {"pushed_model": "PushedModel"})
             self.annotate(artifact, model_id=model.id, pushed_destination=str(target))
@@ -204,7 +204,7 @@ def test_a_champion_that_is_gone_from_service_keeps_no_champions_of_its_own(hist
         [blessing] = history.execute(run, "QualityGate", inputs, {"blessing": "ModelBlessing"})
         history.annotate(blessing, blessed=1, current_model_id=model.id)
         history.clock += 1
-        Path(model.uri, "data").write_text(str(history.clock))
+        Path(model.uri, "saved_model.pb").write_text(str(history.clock))
         target, _ = push(model.uri, history.workdir.serving, {}, now=history.clock)
         [artifact] = history.execute(run, "AtomicPusher", [model, blessing], {"pushed_model": "PushedModel"})
         history.annotate(artifact, model_id=model.id, pushed_destination=str(target))
@@ -253,7 +253,9 @@ def test_a_pinned_version_stays_with_its_model(history, collect):
 
 def test_leftovers_of_killed_runs_go(history, collect):
     history.train(history.run())
-    leftovers = [history.workdir.artifacts / "Trainer" / "model" / "99"]
+    trainer = history.workdir.artifacts / "Trainer"
+    leftovers = [trainer / "model" / "99"]
+    (trainer / ".system" / "executor_execution" / "99").mkdir(parents=True)
     for name in ("0d" * 32, "e1" * 32):
         leftovers.append(history.workdir.artifacts / "checkpoints" / name)
     for folder in leftovers:
@@ -291,7 +293,7 @@ def test_a_dry_run_says_what_and_how_much_and_removes_nothing(history, collect):
 def test_what_was_interrupted_is_finished_by_the_next(history, collect, monkeypatch):
     old, fresh = (history.train(history.run(), blessed=False, pushed=False) for _ in range(2))
     with monkeypatch.context() as patched:
-        patched.setattr(gc.shutil, "rmtree", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(gc, "remove_folder", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             collect(1)
     assert [history.state(artifact) for artifact in old] == [("DELETED", True)] * 3
@@ -306,7 +308,7 @@ def test_a_run_that_cannot_clean_up_says_so_and_has_succeeded(history, collect, 
     ledger = Ledger.local(history.workdir, "twins")
     with monkeypatch.context() as patched:
         patched.setattr(
-            gc.shutil, "rmtree", lambda path: (_ for _ in ()).throw(OSError(30, "no writing", path))
+            gc, "remove_folder", lambda root, path: (_ for _ in ()).throw(OSError(30, "no writing", path))
         )
         gc.tidy(configure(), history.workdir, ledger, 1, said.append)
     assert len(said) == 1
