@@ -182,11 +182,20 @@ def step(
 
 
 @app.command()
-def doctor() -> None:
-    """Check this machine: versions, native libraries, disk, GPU."""
+def doctor(
+    config: Annotated[
+        Path | None, typer.Argument(metavar="[CONFIG]", help="look at the versions of this pipeline too")
+    ] = None,
+    settings: Settings = None,
+    workdir: Folder = None,
+) -> None:
+    """Check this machine: packages, native libraries, disk, GPU; and whether versions are what was pushed."""
     from pipeline.doctor import examine
 
-    raise typer.Exit(examine(Terminal()))
+    folder = None
+    if config is not None:
+        folder = Workdir.of(configuration.load(config, settings or ()), workdir)
+    raise typer.Exit(examine(Terminal(), folder))
 
 
 def main() -> None:

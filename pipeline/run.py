@@ -18,6 +18,7 @@ from components.atomic_pusher.versions import versions
 from components.bulk_inferrer.config import RESULT
 from pipeline.backup import back_up, protect
 from pipeline.config import Config
+from pipeline.leftovers import clear
 from pipeline.lock import lock
 from pipeline.notify import notify, notify_error
 from pipeline.outcome import EXIT_CODES, FILE, failed, failure, unchanged, write
@@ -96,6 +97,7 @@ def _run(
 ) -> int:
     protect(workdir, terminal.say)
     ledger = Ledger.local(workdir, config.pipeline.name)
+    clear(ledger.store, workdir, terminal.say)
     settle(ledger.store, workdir.serving, terminal.say)
     before = versions(workdir.serving)
     work, reason = begin_work(config, workdir, ledger, asked)

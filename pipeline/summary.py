@@ -33,8 +33,11 @@ from pipeline.outcome import (
 from pipeline.retraining.work import decision_of
 from pipeline.runners.steps import CACHED, FAILED, Step
 from trainer.errors import DataRejected, KembarError
+from trainer.files import is_folder, remove_folder, replacing
 
 TRAINING, TUNING = "training.json", "tuning.json"
+# What runs put into the folders that people look at.
+_KINDS = frozenset({".jsonl", ".png", ".svg"})
 
 
 def show_files(steps: list[Step], root: Path) -> None:
@@ -50,26 +53,51 @@ def show_files(steps: list[Step], root: Path) -> None:
     ):
         if node == "Trainer" and (node, key) not in found:
             continue  # those of the last training stay
-        if (node, key) not in found or not (found[node, key] / folder).is_dir():
-            shutil.rmtree(root / folder, ignore_errors=True)
-            continue
-        fresh = root / f".{folder}.new"
-        shutil.rmtree(fresh, ignore_errors=True)
-        shutil.copytree(found[node, key] / folder, fresh)
-        shutil.rmtree(root / folder, ignore_errors=True)
-        fresh.rename(root / folder)
+        source = found.get((node, key))
+        show_folder(None if source is None else source / folder, root, folder)
     for place, name, shown in (
         (found.get(("DataGate", "verdict")), VERDICT, VERDICT),
         (found.get(("Tuner", "tuner_results")), TUNING, TUNING),
         (found.get(("BulkInferrer", "predictions")), PREDICTIONS, RESULT),
     ):
-        (root / shown).unlink(missing_ok=True)
         if place is not None and (place / name).is_file():
-            fresh = root / f".{shown}.new"
-            shutil.copyfile(place / name, fresh)
-            fresh.rename(root / shown)
+            show_file(place / name, root / shown)
+        else:
+            (root / shown).unlink(missing_ok=True)
     if ("Trainer", "model_run") in found:
-        shutil.copyfile(found["Trainer", "model_run"] / TRAINING, root / TRAINING)
+        show_file(found["Trainer", "model_run"] / TRAINING, root / TRAINING)
+
+
+def show_file(source: Path, target: Path) -> None:
+    """Copies a file; it is the old one until it is the new one."""
+    with replacing(target) as fresh:
+        shutil.copyfile(source, fresh)
+
+
+def show_folder(source: Path | None, root: Path, name: str) -> None:
+    """Makes ROOT/NAME hold the files of `source`, or none of such; files of other kinds in it stay.
+
+    Raises:
+      OSError: it is a link, or cannot be written.
+    """
+    shown, fresh, old = root / name, root / f".{name}.new", root / f".{name}.old"
+    for left in (fresh, old):  # of a run that was killed meanwhile
+        remove_folder(root, left)
+    if shown.is_symlink():
+        raise OSError(f"{shown}: is a link: remove it")
+    ours = source if source is not None and source.is_dir() else None
+    kept = [path for path in shown.iterdir() if path.suffix not in _KINDS] if is_folder(shown) else []
+    if ours is not None:
+        shutil.copytree(ours, fresh)
+    elif kept:
+        fresh.mkdir()
+    for path in kept:
+        path.rename(fresh / path.name)
+    if is_folder(shown):
+        shown.rename(old)
+    if is_folder(fresh):
+        fresh.rename(shown)
+    remove_folder(root, old)
 
 
 def summarize(steps: list[Step], versions_before: list[int], name: str = "") -> dict[str, Any]:
@@ -126,6 +154,12 @@ def _outcome(
     told = decision_of(steps)
     if told and not told["train"]:
         return Outcome(UNCHANGED, str(told["reason"]))
+    for verdict, node, file in (
+        (decision, "QualityGate", "decision.json"),
+        (serving, "ServingGate", "serving.json"),
+    ):
+        if "blessed" not in verdict:
+            raise KembarError(_lost(steps, node, file))
     if not decision["blessed"]:
         return Outcome(NOT_BLESSED, decision["reason"])
     if not serving["blessed"]:
@@ -143,6 +177,12 @@ def _outcome(
             UNCHANGED, f"version {version} is in service" + (" and nothing has changed" if cached else "")
         )
     return Outcome(PUSHED, f"version {version}: {decision['reason']}")
+
+
+def _lost(steps: list[Step], node: str, name: str) -> str:
+    """What to do where a file of a step is not there, which an older Kembar has left unseen."""
+    folder = next((step.outputs["blessing"].uri for step in steps if step.id == node and step.outputs), node)
+    return f"{Path(folder, name)}: no such file: remove the folder {folder}, and the step runs again"
 
 
 def step_failure(step: Step) -> Outcome:

@@ -74,6 +74,13 @@ def sync_all(folder: Path) -> None:
         sync(path)
 
 
+def hide(folder: str) -> None:
+    """Lets nobody but the owner look into a folder of this machine: there are texts in it."""
+    if "://" not in folder:
+        with suppress(OSError):  # another user's
+            Path(folder).chmod(0o700)
+
+
 def last_change(folder: Path) -> float:
     """Unix time of the last change of a folder or anything in it; what vanishes meanwhile is passed over."""
     changed = 0.0
@@ -139,6 +146,20 @@ def remove_folder(root: Path, folder: Path) -> bool:
         except FileNotFoundError:
             return False
     return True
+
+
+def remove_tree(path: str) -> None:
+    """Removes a folder of any file system that TensorFlow knows; of this machine's, no link is followed.
+
+    TensorFlow follows links, and removes what they point to.
+    """
+    if "://" in path:
+        import tensorflow as tf
+
+        if tf.io.gfile.exists(path):
+            tf.io.gfile.rmtree(path)
+    elif Path(path).parent.is_dir():
+        remove_folder(Path(path).parent, Path(path))
 
 
 @contextmanager

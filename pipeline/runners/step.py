@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import config as configuration
 from pipeline.config import Config
+from pipeline.leftovers import forget_incomplete
 from pipeline.preflight import preflight
 from pipeline.pushes import settle
 from pipeline.retraining.work import says_no
@@ -159,7 +160,8 @@ def _run_step(
     try:
         if node == launcher.node_ids[0]:
             preflight("[kubeflow] or this run's parameters", config)
-            settle(ledger.store, workdir.serving)
+            forget_incomplete(ledger.store, _tell)
+            settle(ledger.store, workdir.serving, _tell)
             begin(config, workdir, ledger, records, force, launcher_of)
             launcher = launcher_of(plan_of(records))
         step = _launch(node, launcher, records, gpus)
