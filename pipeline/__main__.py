@@ -88,6 +88,9 @@ def rollback(
         typer.Option("--to", metavar="VERSION", help="default: the one before; latest: lift the pin"),
     ] = None,
     canary: Annotated[int | None, typer.Option(help="a version to load beside it, by that label")] = None,
+    wait: Annotated[
+        float, typer.Option(min=0, help="seconds in which TF Serving loads it before labels move")
+    ] = 0.0,
     settings: Settings = None,
     workdir: Folder = None,
 ) -> None:
@@ -96,7 +99,7 @@ def rollback(
 
     loaded = configuration.load(config, settings or ())
     folder, mirror = Workdir.of(loaded, workdir), loaded.serving.mirror
-    roll_back(folder, loaded.pipeline.name, to, canary, Terminal(), mirror)
+    roll_back(folder, loaded.pipeline.name, to, canary, Terminal(), mirror, wait)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -77,6 +78,7 @@ def rollback(
     canary: int | None,
     terminal: Terminal,
     mirror: str | None = None,
+    wait: float = 0.0,
 ) -> None:
     """Pins a version in TF Serving's model config file, or lifts the pin; then in the mirror's too.
 
@@ -87,6 +89,8 @@ def rollback(
       canary: A version that is loaded beside it, for clients that ask for the label.
       terminal: Where the result goes.
       mirror: `[serving] mirror`.
+      wait: Seconds between two steps: first what is to answer is loaded beside what answers, then labels
+        move. TF Serving refuses a label of a version that it has not loaded.
 
     Raises:
       ConfigError: `to` or `canary` is no version that is there.
@@ -96,11 +100,27 @@ def rollback(
     if not versions(workdir.serving):
         raise _nothing(workdir)
     # One lock from the look at what is there to the pin: no version that is pinned goes meanwhile.
+    if wait:
+        with exclusive(workdir.serving):
+            pins, _ = _decide(workdir, to, canary)
+            file = write_pins(workdir.serving, name, _between(workdir, pins))
+        if mirror is not None:
+            _mirror(workdir, name, mirror, file, terminal)
+        time.sleep(wait)
     with exclusive(workdir.serving):
         pins, said = _decide(workdir, to, canary)
         file = write_pins(workdir.serving, name, pins)
     files = str(file) if mirror is None else f"{file}, {_mirror(workdir, name, mirror, file, terminal)}"
     terminal.result(f"{name}: {said}: {files}")
+
+
+def _between(workdir: Workdir, pins: Pins | None) -> Pins | None:
+    """What is pinned and labelled now, with the versions that are to come."""
+    if pins is None:
+        return None
+    now = read_pins(workdir.serving, workdir.name) or Pins()
+    served = now.versions or tuple(versions(workdir.serving)[-1:])
+    return Pins(tuple(sorted({*served, *pins.versions})), now.labels)
 
 
 def _decide(workdir: Workdir, to: str | None, canary: int | None) -> tuple[Pins | None, str]:
