@@ -59,6 +59,7 @@ def problems(workdir: Workdir) -> dict[int, str]:
       ServingError: the log of versions cannot be read.
     """
     found = {}
+    served = in_service(workdir.serving, workdir.name)
     logged = {entry["version"] for entry in read_log(workdir.serving)}
     for version, folder in numbered(workdir.serving).items():
         why = defect(folder)
@@ -67,7 +68,8 @@ def problems(workdir: Workdir) -> dict[int, str]:
         elif why:
             found[version] = f"{folder}: {why}, so it is no version: remove it or mend it"
         elif why := damage(workdir.serving, version, folder):
-            found[version] = f"{folder}: {why}: `kembar run` pushes it again"
+            newer = served is not None and served > version
+            found[version] = f"{folder}: {why}: " + ("remove it" if newer else "`kembar run` pushes it again")
     return found
 
 

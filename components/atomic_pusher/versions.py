@@ -87,11 +87,18 @@ def models_of(base: Path) -> dict[str, int]:
 def next_version(base: Path, now: float) -> int:
     """The Unix time, or one more than any version there ever was: they rise even when the clock goes back.
 
+    They also rise above numbered folders that are no versions, as long as there are higher numbers: TF
+    Serving takes the highest folder for the newest version whatever is in it.
+
     Raises:
-      ServingError: a folder has the largest number that there is.
+      ServingError: a version has the largest number that there is.
     """
-    known = [*numbered(base), *(entry["version"] for entry in read_log(base))]
-    version = max([int(now), *(version + 1 for version in known)])
+    logged = [entry["version"] for entry in read_log(base)]
+    version = max([int(now), *(version + 1 for version in [*numbered(base), *logged])])
+    if version > LARGEST:
+        version = max([int(now), *(version + 1 for version in [*folders(base), *logged])])
+        while version in numbered(base):
+            version += 1
     if version > LARGEST:
         raise ServingError(
             f"{base / str(LARGEST)}: no version can follow the largest number: rename the folder"

@@ -120,6 +120,10 @@ def test_a_number_that_was_used_is_not_used_again(make_model, base):
 
 def test_the_largest_number_has_no_successor(make_model, base):
     (base / str(2**63 - 1)).mkdir(parents=True)
+    assert next_version(base, 1_000) == 1_000, "an empty folder holds up nothing"
+    (base / "1000").mkdir()
+    assert next_version(base, 1_000) == 1_001
+    (base / str(2**63 - 1) / "saved_model.pb").write_text("a model")
     with pytest.raises(ServingError, match="no version can follow the largest number"):
         push(make_model("a"), base, {}, now=1_000)
 
