@@ -86,7 +86,7 @@ def damage(base: Path, version: int, folder: Path | None = None) -> str:
     try:
         found = _checksum_of(str(place), stamp(place))
     except OSError as error:
-        return f"{error.filename}: cannot be read: {error.strerror}"
+        return f"{os.path.relpath(str(error.filename), place)} cannot be read: {error.strerror}"
     if found == logged[-1]:
         return ""
     return f"SHA-256 {found[:12]}, {logged[-1][:12]} when it was pushed: its files have changed"

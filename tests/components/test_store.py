@@ -78,6 +78,27 @@ def test_numbered_folders_without_a_model_hold_up_nothing(base, tmp_path):
     assert removable(base, 1) == [1, 2]
 
 
+def test_what_cannot_be_read_is_told_and_holds_up_nothing(base, monkeypatch):
+    from components.atomic_pusher import store
+
+    def scan(folder):
+        if folder == base / "2":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scandir(folder)
+
+    def refuse(folder):
+        if folder.endswith("/3"):
+            raise PermissionError(13, "Permission denied", f"{folder}/assets/tokens")
+        return digests(folder)
+
+    scandir = store.os.scandir
+    monkeypatch.setattr(store.os, "scandir", scan)
+    monkeypatch.setattr(store, "digests", refuse)
+    assert defect(base / "2") == "cannot be read: Permission denied"
+    assert damage(base, 3) == "assets/tokens cannot be read: Permission denied"
+    assert in_service(base) == 1
+
+
 def test_only_what_was_pushed_here_is_removed(base, tmp_path):
     shutil.copytree(base / "1", base / "0007")
     shutil.move(base / "1", tmp_path / "elsewhere")
