@@ -73,6 +73,17 @@ def in_service(base: Path, name: str = "") -> int | None:
     return next((version for version in wanted if not damage(base, version, present[version])), None)
 
 
+def damaged(base: Path) -> int | None:
+    """The version that was pushed last, if it is there and is not what was pushed.
+
+    Raises:
+      ServingError: the log cannot be read.
+    """
+    newest = max((entry["version"] for entry in read_log(base)), default=None)
+    folder = numbered(base).get(newest) if newest is not None else None
+    return newest if newest is not None and folder is not None and damage(base, newest, folder) else None
+
+
 def age_of(base: Path, version: int | None, now: float | None = None) -> timedelta | None:
     """How long ago a version was pushed, by the log; None where the log does not say."""
     pushed = [entry["pushed"] for entry in read_log(base) if entry["version"] == version]

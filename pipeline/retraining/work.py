@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.atomic_pusher.versions import age_of, in_service, models_of
+from components.atomic_pusher.versions import age_of, damaged, in_service, models_of
 from components.example_gen.spans import Span
 from components.live_metrics import FILE as LIVE
 from components.retraining_gate.decision import FILE as DECISION
@@ -64,6 +64,10 @@ def begin_work(config: Config, workdir: Workdir, ledger: Ledger, asked: str | No
         raise ConfigError(f"[data] pattern = {survey.pattern!r}: no file fits it: correct it")
     version = in_service(workdir.serving, workdir.name)
     reason = find_reason(config, survey, entries, version, age_of(workdir.serving, version))
+    broken = damaged(workdir.serving)
+    if broken is not None and survey.ready:
+        why = f"version {broken} is damaged"
+        reason = replace(reason, work=True, asked="; ".join(filter(None, (why, reason.asked))))
     return Work(
         config, survey, reason.asked if asked is None else asked, ledger, models_of(workdir.serving)
     ), reason

@@ -52,14 +52,16 @@ def load_served(base_dir: str | Path, name: str = "") -> LoadedModel:
         if not found:
             listed = ", ".join(map(str, pins.versions))
             raise ServingError(f"{base}: version {listed} is pinned but is not there; pin another")
-    why = ""
+    passed: list[str] = []
     for version, path in reversed(found.items()):
         why = damage_of(base, version, path, logger.warning)
         if not why:
+            for line in passed:
+                logger.warning("%s", line)
             return replace(LoadedModel.load(path), version=version)
-        logger.warning("%s", why)
-    if why:
-        raise ServingError(f"{why}; no other version can be served: push one with `kembar run`")
+        passed.append(why)
+    if passed:
+        raise ServingError(f"{passed[0]}; no other version can be served")
     raise ServingError(f"{base}: no version is served; push one with `kembar run`")
 
 

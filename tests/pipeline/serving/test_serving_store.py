@@ -58,7 +58,7 @@ def test_where_nothing_else_is_there_a_damaged_version_is_refused(base_dir, push
     store = ModelStore(base_dir)
     assert not store.refresh()
     assert store.current is None
-    with pytest.raises(ServingError, match=r"its files have changed: .* no other version can be served"):
+    with pytest.raises(ServingError, match=r"its files have changed: .*; no other version can be served$"):
         load_served(base_dir)
 
 
