@@ -10,15 +10,17 @@ import pytest
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from components.atomic_pusher.pins import Pins, write_pins
+from components.atomic_pusher.pins import Pins, read_pins, write_pins
 from components.atomic_pusher.versions import push, versions
 from pipeline import config as configuration
 from pipeline import gc
 from pipeline.lock import lock
 from pipeline.pushes import settle
 from pipeline.retraining.ledger import Ledger
+from pipeline.versions import rollback
 from pipeline.workdir import Workdir
 from trainer.errors import ConfigError, Locked, ServingError
+from trainer.files import remove_folder
 
 DATA = {
     "format": "csv",
@@ -359,3 +361,29 @@ def test_without_metadata_there_is_nothing_to_clean(tmp_path, new_terminal):
     with pytest.raises(ConfigError, match=r"metadata\.sqlite: no such file: nothing was run in"):
         gc.collect(configure(), Workdir(tmp_path, tmp_path / "serving"), 1, False, new_terminal())
     assert not (tmp_path / "lock").exists()
+
+
+def test_no_version_is_pinned_that_gc_has_decided_on(history, collect, new_terminal, monkeypatch):
+    """A rollback comes while folders are deleted, which takes a while on a slow disk."""
+    first, *_ = (history.train(history.run()) for _ in range(4))
+    told = []
+
+    def go_back(root, folder):
+        if not told:
+            for version in ("1002", "1006"):
+                try:
+                    rollback(history.workdir, "twins", version, None, new_terminal())
+                    told.append(version)
+                except ConfigError as error:
+                    told.append(str(error))
+        return remove_folder(root, folder)
+
+    monkeypatch.setattr(gc, "remove_folder", go_back)
+    collect(0, keep_versions=2)
+    assert told == [
+        f"--to 1002: no such version in {history.workdir.serving}: there are 1006, 1008",
+        "1006",
+    ]
+    assert versions(history.workdir.serving) == [1006, 1008]
+    assert [history.state(artifact) for artifact in first] == [DELETED] * 3
+    assert read_pins(history.workdir.serving) == Pins((1006,), {"stable": 1006})
