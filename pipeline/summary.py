@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ from trainer.files import is_folder, remove_folder, replacing
 
 TRAINING, TUNING = "training.json", "tuning.json"
 # What runs put into the folders that people look at.
-_KINDS = frozenset({".jsonl", ".png", ".svg"})
+_OURS = re.compile(r"(.+-\d{5}-of-\d{5}|rows)\.jsonl|.+\.(png|svg)")
 
 
 def show_files(steps: list[Step], root: Path) -> None:
@@ -81,23 +82,27 @@ def show_folder(source: Path | None, root: Path, name: str) -> None:
       OSError: it is a link, or cannot be written.
     """
     shown, fresh, old = root / name, root / f".{name}.new", root / f".{name}.old"
-    for left in (fresh, old):  # of a run that was killed meanwhile
-        remove_folder(root, left)
     if shown.is_symlink():
         raise OSError(f"{shown}: is a link: remove it")
-    ours = source if source is not None and source.is_dir() else None
-    kept = [path for path in shown.iterdir() if path.suffix not in _KINDS] if is_folder(shown) else []
-    if ours is not None:
-        shutil.copytree(ours, fresh)
-    elif kept:
-        fresh.mkdir()
-    for path in kept:
-        path.rename(fresh / path.name)
+    remove_folder(root, fresh)
+    _put_back(root, old, shown)  # of a run that was killed meanwhile
+    if source is not None and source.is_dir():
+        shutil.copytree(source, fresh)
     if is_folder(shown):
         shown.rename(old)
     if is_folder(fresh):
         fresh.rename(shown)
-    remove_folder(root, old)
+    _put_back(root, old, shown)
+
+
+def _put_back(root: Path, old: Path, shown: Path) -> None:
+    """Moves what is not ours from the old folder to the new one, and removes the old one."""
+    if is_folder(old):
+        for path in old.iterdir():
+            if not _OURS.fullmatch(path.name):
+                shown.mkdir(exist_ok=True)
+                path.rename(shown / path.name)
+        remove_folder(root, old)
 
 
 def summarize(steps: list[Step], versions_before: list[int], name: str = "") -> dict[str, Any]:

@@ -33,12 +33,10 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
       OSError: the folder cannot be written, the disk is full.
     """
+    if path.exists() and not path.is_file():
+        yield path
+        return
     path = Path(os.path.realpath(path))
-    with suppress(FileNotFoundError):
-        mode = path.stat().st_mode
-        if not stat.S_ISREG(mode):
-            yield path
-            return
     stem = f".{os.fsdecode(os.fsencode(path.name)[:_NAME_BYTES])}."
     _clear(path.parent, stem)
     fresh = path.with_name(f"{stem}{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.new")

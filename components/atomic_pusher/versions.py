@@ -259,9 +259,13 @@ def clean(base: Path) -> None:
             _discard(base, leftover)
     pending = base / PENDING
     if pending.is_file():
-        entry = json.loads(pending.read_text(encoding="utf-8"))
-        appeared = (base / str(entry["version"])).is_dir()
-        if appeared and all(logged["version"] != entry["version"] for logged in read_log(base)):
+        try:
+            entry = json.loads(pending.read_text(encoding="utf-8"))
+            number = int(entry["version"])
+        except (ValueError, KeyError, TypeError):  # not what a push writes
+            number = None
+        known = {logged["version"] for logged in read_log(base)}
+        if number is not None and number not in known and (base / str(number)).is_dir():
             _log(base, entry)
         pending.unlink()
 

@@ -182,6 +182,24 @@ def test_leftovers_of_a_killed_push_go(make_model, base):
     assert names(base) == {"1000", "versions.json"}
 
 
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"version": "x"}'])
+def test_an_intent_that_is_none_of_a_push_is_passed_over(make_model, base, content):
+    base.mkdir(parents=True)
+    (base / ".pending.json").write_text(content)
+    push(make_model("a"), base, {}, now=1_000)
+    assert names(base) == {"1000", "versions.json"}
+
+
+def test_leftovers_that_are_links_are_left_alone(make_model, base, tmp_path):
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "precious").touch()
+    base.mkdir(parents=True)
+    for name in (f".incoming-{socket.gethostname()}-1", ".removing-7-1"):
+        (base / name).symlink_to(tmp_path / "foreign")
+    push(make_model("a"), base, {}, now=1_000)
+    assert (tmp_path / "foreign" / "precious").exists()
+
+
 def test_a_push_of_another_machine_is_left_alone_while_it_may_live(make_model, base):
     for name, age in ((".incoming-elsewhere-1", 0), (".incoming-elsewhere-2", 7_200)):
         (base / name).mkdir(parents=True)

@@ -84,6 +84,11 @@ def test_a_folder_that_people_look_at_is_replaced_and_keeps_what_they_put_there(
     assert sorted(path.name for path in shown.iterdir()) == ["notes.txt", "train-00002-of-00003.jsonl"]
     summary.show_folder(None, tmp_path, "quarantine")
     assert [path.name for path in shown.iterdir()] == ["notes.txt"]
+    # Killed between two renames: what is not ours is in the old folder alone.
+    shown.rename(tmp_path / ".quarantine.old")
+    summary.show_folder(tmp_path / "artifact-1", tmp_path, "quarantine")
+    assert sorted(path.name for path in shown.iterdir()) == ["notes.txt", "train-00001-of-00003.jsonl"]
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
     (shown / "notes.txt").unlink()
     summary.show_folder(None, tmp_path, "quarantine")
     assert not shown.exists()
