@@ -64,7 +64,7 @@ def model(workdir, monkeypatch):
     (workdir.serving / "7").mkdir(parents=True)
     (workdir.serving / "7" / "saved_model.pb").touch()
     served = Lengths()
-    monkeypatch.setattr(predicting, "load_served", lambda base: served)
+    monkeypatch.setattr(predicting, "load_served", lambda base, name: served)
     return served
 
 
@@ -94,7 +94,7 @@ def test_two_texts_are_one_line(ask, model, capfd):
 
 
 def test_classes_have_a_name_and_probabilities(ask, model, monkeypatch, capfd):
-    monkeypatch.setattr(predicting, "load_served", lambda base: Classes())
+    monkeypatch.setattr(predicting, "load_served", lambda base, name: Classes())
     ask(texts=("a", "b"))
     line = '{"text_a": "a", "text_b": "b", "label": "naïve", "probabilities": [0.1, 0.9]}'
     assert capfd.readouterr().out == line + "\n"
