@@ -8,6 +8,7 @@ RUNTIME = [
     "tensorflow-transform==1.21.*",
     "apache-beam==2.77.*",
     "apscheduler>=3.11,<4",
+    "filelock>=4.2,<5",
     "keras==3.15.*",
     "kfp==2.16.1",
     "kfp-kubernetes==2.16.1",

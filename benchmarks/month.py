@@ -29,7 +29,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from components.atomic_pusher.versions import in_service, read_log, versions  # noqa: E402
+from components.atomic_pusher.store import read_log  # noqa: E402
+from components.atomic_pusher.versions import in_service, versions  # noqa: E402
 from components.example_gen.spans import name  # noqa: E402
 from pipeline import config as configuration  # noqa: E402
 from pipeline.retraining.ledger import ACCEPTED, Ledger  # noqa: E402
@@ -249,7 +250,7 @@ def simulate(folder: Path, days: int, seed: int) -> dict[str, Any]:
 
 def _check_service(month: Month, day: int, wrong: list[str]) -> int | None:
     """The version in service, once it has scored clean pairs and its data was looked up."""
-    served = in_service(month.workdir.serving)
+    served = in_service(month.workdir.serving, month.workdir.name)
     if served is None:
         return None
     if not month.quality(served) >= BAD:

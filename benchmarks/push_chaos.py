@@ -27,18 +27,15 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from components.atomic_pusher.files import LOCK  # noqa: E402
+from components.atomic_pusher.store import LOG, checksum, digests, read_log  # noqa: E402
 from components.atomic_pusher.versions import (  # noqa: E402
     INCOMING,
-    LOG,
     PENDING,
     REMOVING,
-    checksum,
-    digests,
     push,
-    read_log,
     versions,
 )
+from trainer.files import LOCK  # noqa: E402
 
 NUMBER = "assets/number"
 KEEP = 10

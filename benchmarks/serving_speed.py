@@ -39,8 +39,8 @@ import tensorflow as tf  # noqa: E402
 from tensorflow_serving.apis import predict_pb2  # noqa: E402
 from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub  # noqa: E402
 
+from pipeline.serving.folder import latest  # noqa: E402
 from pipeline.serving.model import LoadedModel  # noqa: E402
-from pipeline.serving.versions import latest  # noqa: E402
 
 BATCH = 1_024
 SERVER = """

@@ -93,6 +93,9 @@ def rollback(
         typer.Option("--to", metavar="VERSION", help="default: the one before; latest: lift the pin"),
     ] = None,
     canary: Annotated[int | None, typer.Option(help="a version to load beside it, by that label")] = None,
+    wait: Annotated[
+        float, typer.Option(min=0, help="seconds in which TF Serving loads it before labels move")
+    ] = 0.0,
     settings: Settings = None,
     workdir: Folder = None,
 ) -> None:
@@ -101,7 +104,7 @@ def rollback(
 
     loaded = configuration.load(config, settings or ())
     folder, mirror = Workdir.of(loaded, workdir), loaded.serving.mirror
-    roll_back(folder, loaded.pipeline.name, to, canary, Terminal(), mirror)
+    roll_back(folder, loaded.pipeline.name, to, canary, Terminal(), mirror, wait)
 
 
 @app.command()
@@ -122,21 +125,22 @@ def gc(
 
 
 @app.command()
-def report(config: ConfigPath, settings: Settings = None, workdir: Folder = None) -> None:
+def report(
+    config: ConfigPath,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="default: report.html in the work folder")
+    ] = None,
+    settings: Settings = None,
+    workdir: Folder = None,
+) -> None:
     """Write the last run's report.html again: one page that needs no network."""
     terminal = Terminal()
     loaded = configuration.load(config, settings or ())
     folder = Workdir.of(loaded, workdir)
     with terminal.noise_to(folder.root / "report.log"):
-        from pipeline.report import write_report
-        from pipeline.runners.database import ledger_of
-        from pipeline.runners.settling import settle_runs
+        from pipeline.report import put_report
 
-        ledger = ledger_of(loaded, folder)
-        if ledger is not None:
-            settle_runs(loaded, folder, ledger)
-        path = write_report(loaded, folder, ledger)
-    terminal.result(str(path))
+        put_report(loaded, folder, output, terminal)
 
 
 schema_app = typer.Typer(help="The schema that the data has to fit.", no_args_is_help=True)
@@ -188,11 +192,20 @@ def step(
 
 
 @app.command()
-def doctor() -> None:
-    """Check this machine: versions, native libraries, disk, GPU."""
+def doctor(
+    config: Annotated[
+        Path | None, typer.Argument(metavar="[CONFIG]", help="look at the versions of this pipeline too")
+    ] = None,
+    settings: Settings = None,
+    workdir: Folder = None,
+) -> None:
+    """Check this machine: packages, native libraries, disk, GPU; and whether versions are what was pushed."""
     from pipeline.doctor import examine
 
-    raise typer.Exit(examine(Terminal()))
+    folder = None
+    if config is not None:
+        folder = Workdir.of(configuration.load(config, settings or ()), workdir)
+    raise typer.Exit(examine(Terminal(), folder))
 
 
 def main() -> None:

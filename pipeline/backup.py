@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -13,9 +11,10 @@ from pathlib import Path
 from pipeline.layout import artifact_folders, system_folders
 from pipeline.workdir import Workdir
 from trainer.errors import KembarError
+from trainer.files import remove_folder, replacing
 
 # What SQLite may keep beside a database. It belongs to that file: to another one it is poison.
-_BESIDE = ("", "-journal", "-wal", "-shm")
+SQLITE_FILES = ("", "-journal", "-wal", "-shm")
 
 
 def protect(workdir: Workdir, say: Callable[[str], None]) -> None:
@@ -53,7 +52,7 @@ def protect(workdir: Workdir, say: Callable[[str], None]) -> None:
         )
     # A coming execution would be given the number of these, and find another's files in its folders.
     for folder in _from_the_future(workdir):
-        shutil.rmtree(folder)
+        remove_folder(workdir.artifacts, folder)
     if not damage and _size(database):
         back_up(workdir, say)
 
@@ -107,22 +106,18 @@ def _open(database: Path) -> sqlite3.Connection:
 
 def _copy(source: Path, target: Path) -> None:
     """Copies a database with all that stands in its journal, flushes it, and puts it there in one rename."""
-    fresh = target.with_name(target.name + ".new")
-    try:
-        fresh.unlink(missing_ok=True)
-        with closing(_open(source)) as read, closing(sqlite3.connect(fresh)) as written:
-            read.backup(written)
-        with fresh.open("rb") as file:
-            os.fsync(file.fileno())
-        fresh.replace(target)
-    finally:
-        fresh.unlink(missing_ok=True)
+    with (
+        replacing(target) as fresh,
+        closing(_open(source)) as read,
+        closing(sqlite3.connect(fresh)) as written,
+    ):
+        read.backup(written)
 
 
 def _put_aside(database: Path) -> Path | None:
     """Renames a damaged database and what SQLite has beside it; None if there was no database."""
     stem = f"{database.name}.corrupt-{datetime.now(UTC):%Y%m%dT%H%M%S}"
-    found = [end for end in _BESIDE if database.with_name(database.name + end).exists()]
+    found = [end for end in SQLITE_FILES if database.with_name(database.name + end).exists()]
     for end in found:
         database.with_name(database.name + end).rename(database.with_name(stem + end))
     return database.with_name(stem) if "" in found else None

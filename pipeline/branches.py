@@ -26,7 +26,7 @@ def decision(
         return []
     served = Resolver(
         strategy_class=NewToStrategy,
-        config={"asked": config.spec.asked()},
+        config={"asked": config.spec.asked(), "name": config.pipeline.name},
         served=Channel(type=standard_artifacts.Model),
         pushed=Channel(type=standard_artifacts.PushedModel),
         examples=example_gen.outputs["examples"],
@@ -75,6 +75,7 @@ def warm_start(
         return [], {}
     start = Resolver(
         strategy_class=WarmStartStrategy,
+        config={"name": config.pipeline.name},
         base=Channel(type=standard_artifacts.Model),
         pushed=Channel(type=standard_artifacts.PushedModel),
         examples=examples,

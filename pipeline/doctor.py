@@ -12,6 +12,8 @@ from importlib import metadata
 from pathlib import Path
 
 from pipeline.terminal import Terminal
+from pipeline.workdir import Workdir
+from trainer.errors import ServingError
 
 PACKAGES = ("tfx", "tensorflow", "tensorflow-transform", "apache-beam", "keras", "kfp", "ml-metadata")
 DISK_GB_NEEDED = 5
@@ -21,10 +23,13 @@ MEMORY_GB_NEEDED = 4
 Finding = tuple[str, str | None]
 
 
-def examine(terminal: Terminal) -> int:
-    """Prints one line a check; 0 when all is well, else 1."""
+def examine(terminal: Terminal, workdir: Workdir | None = None) -> int:
+    """Prints one line a check, of the machine and of a pipeline's versions; 0 when all is well, else 1."""
     healthy = True
-    for name, check in CHECKS.items():
+    checks = dict(CHECKS)
+    if workdir is not None:
+        checks["versions"] = lambda: _versions(workdir)
+    for name, check in checks.items():
         found, fix = check()
         healthy = healthy and fix is None
         terminal.result(
@@ -96,6 +101,18 @@ def _gpu() -> Finding:
     if done.returncode != 0:
         return "nvidia-smi fails", "check the driver"
     return "; ".join(done.stdout.strip().splitlines()), None
+
+
+def _versions(workdir: Workdir) -> Finding:
+    from components.atomic_pusher.versions import in_service, versions
+    from pipeline.versions import problems
+
+    try:
+        served = in_service(workdir.serving, workdir.name)
+        count = f"{len(versions(workdir.serving))} in {workdir.serving}, {served or 'none'} in service"
+        return count, "; ".join(problems(workdir).values()) or None
+    except ServingError as error:
+        return str(workdir.serving), str(error)
 
 
 CHECKS: dict[str, Callable[[], Finding]] = {

@@ -1,9 +1,9 @@
 """`kembar duplicates`: the matching pairs inside one corpus.
 
 Comparing all pairs of a million texts is out of reach, so candidates come first: every text's nearest
-neighbours by the cosine of their embeddings, from an approximate index (HNSW, Malkov and Yashunin 2018). The
-pair model then scores the candidates, and pairs from a threshold upwards are written, with the groups that
-they link. Texts that are the same to the byte are found without either.
+neighbours by the cosine of their embeddings (`pipeline/neighbours.py`). The pair model then scores the
+candidates, and pairs from a threshold upwards are written, with the groups that they link. Texts that are the
+same to the byte are found without either.
 
 Memory: the texts, the index with embeddings in half precision, and the pairs that were kept.
 """
@@ -20,7 +20,8 @@ import pyarrow as pa
 
 from pipeline import rows as files
 from pipeline import sinks
-from pipeline.predict import Files, as_bytes, counts, embeddings, served
+from pipeline.neighbours import candidate_pairs, index_texts
+from pipeline.predict import Files, as_bytes, counts, served
 from pipeline.terminal import Terminal
 from pipeline.workdir import Workdir
 from trainer.errors import ConfigError
@@ -32,12 +33,8 @@ if TYPE_CHECKING:
 SCORE, LABEL = "score", "label"
 _PLACES = dict.fromkeys(("group", "row_a", "row_b"), pa.int64())
 _COLUMNS = pa.schema({**_PLACES, SCORE: pa.float64(), TEXT_A: pa.string(), TEXT_B: pa.string()})
-# Vectors in one call of the index.
-_CHUNK = 8_192
 # Of a score's range.
 _SHARE = 0.8
-# More links a node and more effort than the library's defaults: what they cost is little beside the model.
-_CONNECTIVITY, _EXPANSION_ADD, _EXPANSION_SEARCH = 24, 128, 128
 
 
 @dataclass(frozen=True)
@@ -141,7 +138,7 @@ def find_pairs(
     model: LoadedModel, texts: list[str], least: float | None, neighbours: int, say: Callable[[str], None]
 ) -> Pairs:
     """Pairs of texts, by position, that are candidates and match (see `score_candidates`)."""
-    first, second = candidate_pairs(build_index(model, texts, say), len(texts), neighbours)
+    first, second = candidate_pairs(index_texts(model, texts, say), neighbours)
     say(f"        {len(first):,} candidates")
     return score_candidates(model, texts, first, second, least, say)
 
@@ -165,71 +162,6 @@ def score_candidates(
             say(f"        {at + len(a):,} candidates scored")
     score, match = np.concatenate(scores), np.concatenate(matches)
     return Pairs(first[match], second[match], score[match])
-
-
-def build_index(model: LoadedModel, texts: list[str], say: Callable[[str], None]) -> Any:
-    """An index over the embeddings of `texts`, by position; None if there are no texts.
-
-    A zero vector, that of a text without any token, has no direction and so no neighbours: it is left out.
-    """
-    from usearch.index import Index
-
-    index: Any = None
-    for start in range(0, len(texts), _CHUNK):
-        chunk = texts[start : start + _CHUNK]
-        vectors = np.concatenate(
-            [
-                embeddings(model, as_bytes(chunk[at : at + files.BATCH]))
-                for at in range(0, len(chunk), files.BATCH)
-            ]
-        )
-        if index is None:
-            index = Index(
-                ndim=vectors.shape[1],
-                metric="cos",
-                dtype="f16",
-                connectivity=_CONNECTIVITY,
-                expansion_add=_EXPANSION_ADD,
-                expansion_search=_EXPANSION_SEARCH,
-            )
-        lengths = np.linalg.norm(vectors, axis=1)
-        zero = lengths == 0
-        # Half precision ends at 65,504; directions are what counts.
-        unit = vectors[~zero] / lengths[~zero, None]
-        index.add(np.flatnonzero(~zero) + start, unit)
-        if start // _CHUNK % 10 == 9:
-            say(f"        {start + len(chunk):,} texts embedded")
-    return index
-
-
-def candidate_pairs(index: Any, texts: int, neighbours: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of a text and one of its nearest neighbours, each pair once.
-
-    Returns:
-      Positions, int64 [pairs]: the lower ones and the higher ones. Ten neighbours of a million texts take 80
-      MB here, and as much again while they are sorted.
-    """
-    pairs = [np.zeros(0, np.int64)]
-    for start in range(0, texts if index is not None else 0, _CHUNK):
-        keys = np.arange(start, min(start + _CHUNK, texts))
-        keys = keys[index.contains(keys)]
-        if not len(keys):
-            continue
-        found = neighbours_of(index, np.asarray(index.get(keys), np.float32), neighbours + 1)
-        own, other = np.repeat(keys, found.shape[1]), found.ravel()
-        there = (other >= 0) & (other != own)
-        low, high = np.minimum(own, other)[there], np.maximum(own, other)[there]
-        pairs.append(low * texts + high)
-    once = np.unique(np.concatenate(pairs))
-    return once // max(texts, 1), once % max(texts, 1)
-
-
-def neighbours_of(index: Any, vectors: np.ndarray, count: int) -> np.ndarray:
-    """Keys of the nearest vectors, int64 [vectors, count]; -1 where there are not so many."""
-    matches = index.search(vectors, min(count, len(index)))
-    keys = np.asarray(matches.keys).astype(np.int64).reshape(len(vectors), -1)
-    counts = np.asarray(getattr(matches, "counts", [keys.shape[1]])).reshape(-1, 1)
-    return np.where(np.arange(keys.shape[1]) < counts, keys, -1)
 
 
 def ask_pairs(model: LoadedModel, a: list[str], b: list[str]) -> dict[str, np.ndarray]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,7 @@ from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from rich.table import Table
 
-from components.atomic_pusher.files import last_change
-from components.atomic_pusher.versions import removable, remove
+from components.atomic_pusher.versions import clean, clear_aside, removable, set_aside
 from components.champion import MODEL_ID, PUSHED_DESTINATION
 from components.data_gate.config import VERDICT_TYPE
 from pipeline.backup import back_up
@@ -28,6 +27,7 @@ from pipeline.retraining.survey import look
 from pipeline.terminal import Terminal
 from pipeline.workdir import Workdir
 from trainer.errors import ConfigError, ServingError
+from trainer.files import exclusive, is_folder, last_change, remove_folder
 
 RECORDS = "runs"
 # Inputs that something was only compared with, or began from: of what they were made, nothing was made here.
@@ -70,30 +70,62 @@ def collect(config: Config, workdir: Workdir, keep: int, dry_run: bool, terminal
         raise ConfigError(f"{workdir.metadata}: no such file: nothing was run in {workdir.root}")
     with lock(workdir.root):
         ledger = Ledger.local(workdir, config.pipeline.name)
-        plan = _plan_for(config, workdir, ledger, keep)
-        _show(plan, workdir, dry_run, terminal)
-        if not dry_run:
-            _carry_out(plan, ledger.store, workdir)
-            back_up(workdir, terminal.say)
+        if dry_run:
+            plan = _plan_for(config, workdir, ledger, keep, _of_the_window(config, ledger))
+            _show(plan, workdir, dry_run, terminal)
+            return
+        _decide_and_remove(
+            config, workdir, ledger, keep, lambda plan: _show(plan, workdir, dry_run, terminal)
+        )
+        back_up(workdir, terminal.say)
 
 
 def tidy(config: Config, workdir: Workdir, ledger: Ledger, keep: int, warn: Callable[[str], None]) -> None:
     """The same behind a run that still holds the lock, and whose success does not hang on it."""
     try:
-        _carry_out(_plan_for(config, workdir, ledger, keep), ledger.store, workdir)
+        _decide_and_remove(config, workdir, ledger, keep)
     except (OSError, StatusError, ServingError) as error:
         warn(f"  warning: not cleaned up: {' '.join(str(error).split())}: `kembar gc` goes on with it")
 
 
-def _plan_for(config: Config, workdir: Workdir, ledger: Ledger, keep: int) -> Plan:
+def _decide_and_remove(
+    config: Config,
+    workdir: Workdir,
+    ledger: Ledger,
+    keep: int,
+    show: Callable[[Plan], None] = lambda plan: None,
+) -> None:
+    """What goes is decided, and versions are taken out of sight, under the lock that pins need too.
+
+    The folders themselves, which take their time, go behind it: nothing refers to them any more.
+    """
+    needed = _of_the_window(config, ledger)
+    with ExitStack() as stack:
+        if workdir.serving.is_dir():
+            stack.enter_context(exclusive(workdir.serving))
+        plan = _plan_for(config, workdir, ledger, keep, needed)
+        show(plan)
+        aside = _take_out(plan, ledger.store, workdir)
+    clear_aside(workdir.serving, aside)
+    # What tells our folders from others goes last: whatever ends this, the next one knows the rest as ours.
+    for kind in sorted(plan.folders, key=lambda kind: kind == SYSTEM):
+        for folder in plan.folders[kind]:
+            remove_folder(workdir.root if kind == RECORDS else workdir.artifacts, folder)
+
+
+def _plan_for(config: Config, workdir: Workdir, ledger: Ledger, keep: int, needed: set[int]) -> Plan:
     check_reachable(ledger.store, workdir.serving)  # or all models would go whose versions are out of sight
     kept = config.serving.keep_versions
-    versions = [] if kept is None else removable(workdir.serving, kept)
+    versions = [] if kept is None else removable(workdir.serving, kept, workdir.name)
+    return make_plan(ledger.store, workdir, keep, versions, needed)
+
+
+def _of_the_window(config: Config, ledger: Ledger) -> set[int]:
+    """The examples, and the verdicts on them, that the next training reads."""
     examples = ledger.examples()
     window = {(s.number, s.fingerprint) for s in look(config, ledger.entries(), examples).ready.values()}
     needed = [one for one in examples if (one.span, one.files) in window]
-    ids = {id_ for one in needed for id_ in (one.id, one.accepted) if id_ is not None}
-    return make_plan(ledger.store, workdir, keep, versions, ids)
+    return {id_ for one in needed for id_ in (one.id, one.accepted) if id_ is not None}
 
 
 def make_plan(
@@ -119,7 +151,8 @@ def make_plan(
                 live.add(place)
         elif (workdir.artifacts / place).is_dir():
             plan.artifacts.append(artifact)
-    for folder in artifact_folders(workdir.artifacts):
+    last = max((execution.id for execution in store.get_executions()), default=0)
+    for folder in artifact_folders(workdir.artifacts, last):
         if str(folder.relative_to(workdir.artifacts)) not in live:
             plan.folders[folder.parts[-3]].append(folder)
     kept = executions | lineage.makers(needed)
@@ -215,21 +248,22 @@ def _plan_old(plan: Plan, workdir: Workdir, runs: list[Any], fresh: list[Any]) -
         if last_change(folder) < since:
             plan.folders[CHECKPOINTS].append(folder)
     names = {run.name for run in runs} - {run.name for run in fresh}
-    plan.folders[RECORDS] += [f for f in (workdir.root / RECORDS).glob("*") if f.name in names]
+    records = workdir.root / RECORDS
+    if is_folder(records):
+        plan.folders[RECORDS] += [f for f in records.glob("*") if f.name in names and is_folder(f)]
 
 
-def _carry_out(plan: Plan, store: MetadataStore, workdir: Workdir) -> None:
+def _take_out(plan: Plan, store: MetadataStore, workdir: Workdir) -> list[Path]:
+    """Marks artifacts deleted and moves versions aside; where those are now."""
     # First the database: whatever ends this, the cache finds nothing that is half gone.
     for start in range(0, len(plan.artifacts), _BATCH):
         batch = plan.artifacts[start : start + _BATCH]
         for artifact in batch:
             artifact.state = mlmd.Artifact.DELETED
         store.put_artifacts(batch)
-    for folders in plan.folders.values():
-        for folder in folders:
-            shutil.rmtree(folder)
-    if plan.versions:
-        remove(workdir.serving, plan.versions)
+    if workdir.serving.is_dir():
+        clean(workdir.serving)
+    return set_aside(workdir.serving, plan.versions)
 
 
 def _show(plan: Plan, workdir: Workdir, dry_run: bool, terminal: Terminal) -> None:

@@ -205,7 +205,7 @@ def components(
     if find_earlier:
         resolver = Resolver(
             strategy_class=ChampionStrategy,
-            config={"asked": spec.asked()},
+            config={"asked": spec.asked(), "name": config.pipeline.name},
             champion=Channel(type=standard_artifacts.Model),
             pushed=Channel(type=standard_artifacts.PushedModel),
             candidate=trainer.outputs["model"],
@@ -253,7 +253,9 @@ def components(
         directory=str(serving),
         keep_versions=config.serving.keep_versions or 0,
         mirror=config.serving.mirror or "",
-        code=code_fingerprint("components/atomic_pusher", "components/serving_gate/probe.py"),
+        code=code_fingerprint(
+            "components/atomic_pusher", "components/serving_gate/probe.py", "trainer/files.py"
+        ),
     )
 
     # Rows that nobody has labelled yet, answered by what was pushed.

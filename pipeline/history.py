@@ -10,8 +10,8 @@ from rich.table import Table
 from components.example_gen import spans
 from pipeline.config import Config
 from pipeline.retraining.ledger import Entry
-from pipeline.runners.database import ledger_of
-from pipeline.runners.settling import settle_runs
+from pipeline.runners.database import is_kept
+from pipeline.runners.settling import settled_entries
 from pipeline.terminal import Terminal
 from pipeline.workdir import Workdir
 from trainer.errors import ConfigError
@@ -28,11 +28,9 @@ def show(config: Config, workdir: Workdir, last: int, terminal: Terminal) -> Non
     Raises:
       ConfigError: nothing was run in the folder.
     """
-    ledger = ledger_of(config, workdir)
-    if ledger is None:
+    if not is_kept(config, workdir):
         raise ConfigError(f"{workdir.metadata}: no such file: nothing was run in {workdir.root}")
-    settle_runs(config, workdir, ledger)
-    terminal.table(table(ledger.entries()[-last:], config))
+    terminal.table(table(settled_entries(config, workdir)[-last:], config))
 
 
 def table(entries: Sequence[Entry], config: Config) -> Table:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from trainer.files import is_folder, is_inside
+
 CHECKPOINTS, SYSTEM = "checkpoints", ".system"
 # Ids of nodes that no other TFX pipeline has. Every run begins with ExampleGen and RowGate.
 _OWN = frozenset(
@@ -24,9 +26,20 @@ NODES = _OWN | {
 _CHECKPOINT = re.compile("[0-9a-f]{64}")
 
 
-def artifact_folders(root: Path) -> Iterator[Path]:
-    """NODE/OUTPUT/EXECUTION of nodes of ours, in `root`, the folder of artifacts."""
-    return _numbered(root, "[!.]*/*")
+def artifact_folders(root: Path, last: int = 0) -> Iterator[Path]:
+    """NODE/OUTPUT/EXECUTION of nodes of ours, in `root`, the folder of artifacts.
+
+    A number alone makes no folder ours, for somebody may have put a copy beside them under a date. TFX makes
+    NODE/.system/KIND/EXECUTION before it makes any output, and what removes both removes that one last.
+
+    Args:
+      root: The folder of artifacts.
+      last: The last execution that the database knows; up to that number all are ours.
+    """
+    for folder in _numbered(root, "[!.]*/*"):
+        node = root / folder.relative_to(root).parts[0]
+        if int(folder.name) <= last or any(node.glob(f"{SYSTEM}/*/{folder.name}")):
+            yield folder
 
 
 def system_folders(root: Path) -> Iterator[Path]:
@@ -37,7 +50,7 @@ def system_folders(root: Path) -> Iterator[Path]:
 def checkpoint_folders(root: Path) -> Iterator[Path]:
     """checkpoints/TRAINING."""
     for folder in (root / CHECKPOINTS).glob("*"):
-        if _CHECKPOINT.fullmatch(folder.name) and _is_folder(folder):
+        if _CHECKPOINT.fullmatch(folder.name) and is_inside(root, folder) and is_folder(folder):
             yield folder
 
 
@@ -49,14 +62,13 @@ def _numbered(root: Path, pattern: str) -> Iterator[Path]:
                 yield from (
                     folder
                     for folder in (root / node).glob(pattern)
-                    if folder.name.isdecimal() and folder.name.isascii() and _is_folder(folder)
+                    if folder.name.isdecimal()
+                    and folder.name.isascii()
+                    and is_inside(root, folder)
+                    and is_folder(folder)
                 )
 
 
 def _has_run(node: Path) -> bool:
     """TFX makes this folder before the node's first execution begins, and nothing removes it."""
-    return (node / SYSTEM).is_dir()
-
-
-def _is_folder(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink()
+    return is_folder(node / SYSTEM)

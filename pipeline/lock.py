@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import socket
@@ -12,6 +11,8 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from trainer.errors import Locked
 
@@ -28,21 +29,19 @@ def lock(workdir: Path) -> Iterator[None]:
     """
     workdir.mkdir(parents=True, exist_ok=True)
     path = workdir / "lock"
-    # Not buffered: nothing is left to be written when the file is closed, by which the lock is let go of.
-    with path.open("a+b", buffering=0) as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Locked(f"{path}: another run is at work: {_holder(path)}: wait for it to end") from None
+    try:
+        held = FileLock(path).acquire(blocking=False)
+    except Timeout:
+        raise Locked(f"{path}: another run is at work: {_holder(path)}: wait for it to end") from None
+    with held:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         with suppress(OSError):  # on a full disk the lock holds without a name
-            file.truncate(0)
-            file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": now}).encode())
+            path.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": now}))
         try:
             yield
         finally:
             with suppress(OSError):
-                file.truncate(0)  # whoever looks next must not take this name for its successor's
+                path.write_text("")  # whoever looks next must not take this name for its successor's
 
 
 def _holder(path: Path) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from components.bulk_inferrer.config import KEPT_ROWS
 from components.example_gen.batch import KEPT, READ
+from trainer.files import replace_file
 
 FILE = "summary.json"
 PUSHED, UNCHANGED, DATA_REJECTED = "pushed", "unchanged", "data_rejected"
@@ -30,9 +31,7 @@ class Outcome:
 
 def write(workdir: Path, summary: dict[str, Any]) -> None:
     """Replaces the last run's summary in one step."""
-    fresh = workdir / (FILE + ".new")
-    fresh.write_text(json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False))
-    fresh.replace(workdir / FILE)
+    replace_file(workdir / FILE, json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def failure(error: BaseException) -> dict[str, Any]:

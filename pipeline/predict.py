@@ -16,8 +16,8 @@ from pipeline import rows as files
 from pipeline import sinks
 from pipeline.inputs import open_table
 from pipeline.rows import ERROR, Row, Table
+from pipeline.serving.folder import latest, load_served
 from pipeline.serving.signatures import DEFAULT_SIGNATURE, TensorSpec
-from pipeline.serving.versions import latest, load_served
 from pipeline.terminal import Terminal
 from pipeline.workdir import Workdir
 from trainer.errors import ConfigError, ServingError
@@ -150,7 +150,7 @@ def served(workdir: Workdir, terminal: Terminal, command: str) -> Iterator[Loade
     if latest(workdir.serving) is None:  # said before a log is begun
         raise ServingError(f"{workdir.serving}: no version is served; push one with `kembar run`")
     with terminal.noise_to(workdir.root / f"{command}.log"):
-        yield load_served(workdir.serving)
+        yield load_served(workdir.serving, workdir.name)
 
 
 def embeddings(model: LoadedModel, texts: np.ndarray) -> np.ndarray:

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from components.atomic_pusher.versions import LOG, versions
+from components.atomic_pusher.store import LOG, damage, defect, folders
 from components.champion import MODEL_ID, PUSHED_DESTINATION
 from trainer.errors import ServingError
 
 _TYPE = "PushedModel"
+_GONE = "is gone"
 LIVE, DELETED = mlmd.Artifact.LIVE, mlmd.Artifact.DELETED
 
 
-def settle(store: MetadataStore, serving: Path) -> None:
-    """Marks pushed models deleted whose version is gone, and live again whose version is back.
+def settle(store: MetadataStore, serving: Path, say: Callable[[str], None] = lambda line: None) -> None:
+    """Marks pushed models deleted whose version is gone or damaged, and live again whose version is back.
 
     Else the cache would say that they are served, or the next model be compared with none.
 
+    Args:
+      store: The metadata.
+      serving: The folder of versions.
+      say: Takes a line about each version that is not what was pushed.
+
     Raises:
-      ServingError: as `check_reachable`.
+      ServingError: as `check_reachable`; or the log of versions cannot be read.
     """
     check_reachable(store, serving)
     pushed = _pushed(store)
@@ -31,15 +38,24 @@ def settle(store: MetadataStore, serving: Path) -> None:
     models = {one.id for one in store.get_artifacts_by_id(sorted(ids)) if one.state == LIVE}
     changed = []
     for one in pushed:
-        there = Path(destination_of(one)).is_dir()
-        if one.state == LIVE and not there:
+        why = _trouble(Path(destination_of(one)))
+        if one.state == LIVE and why:
+            if why != _GONE:
+                say(f"  warning: {destination_of(one)}: {why}: it is pushed again where it is still wanted")
             one.state = DELETED
             changed.append(one)
-        elif is_back(one) and one.custom_properties[MODEL_ID].int_value in models:
+        elif not why and is_back(one) and one.custom_properties[MODEL_ID].int_value in models:
             one.state = LIVE
             changed.append(one)
     if changed:
         store.put_artifacts(changed)
+
+
+def _trouble(version: Path) -> str:
+    """Why a version cannot count as pushed, or nothing."""
+    if not version.is_dir():
+        return _GONE
+    return defect(version) or damage(version.parent, int(version.name), version)
 
 
 def check_reachable(store: MetadataStore, serving: Path) -> None:
@@ -51,7 +67,7 @@ def check_reachable(store: MetadataStore, serving: Path) -> None:
     places = [Path(destination_of(one)) for one in _pushed(store) if one.state == LIVE]
     pushed = [place.name for place in places if place.parent == serving]
     try:
-        if not pushed or (serving / LOG).is_file() or versions(serving):
+        if not pushed or (serving / LOG).is_file() or folders(serving):
             return
     except OSError as error:  # what a mount says whose server has gone away
         raise ServingError(f"{serving}: {error.strerror}: mount it, and let this user read it") from None

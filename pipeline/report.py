@@ -18,13 +18,16 @@ from pipeline.config import Config
 from pipeline.history import decimals, metric_of, series, shown, table
 from pipeline.outcome import FILE as SUMMARY
 from pipeline.outcome import grouped
+from pipeline.outputs import write_output
 from pipeline.retraining.ledger import Entry, Ledger
-from pipeline.runners.database import ledger_of
+from pipeline.runners.database import is_kept
+from pipeline.runners.settling import settled_entries
 from pipeline.summary import TRAINING, TUNING
-from pipeline.terminal import printable
+from pipeline.terminal import Terminal, printable
 from pipeline.workdir import Workdir
 from trainer.errors import ServingError
 from trainer.features import LOWER_IS_BETTER
+from trainer.files import replace_file
 from trainer.undefined import defined
 from trainer.vae.charts import line_chart
 
@@ -64,16 +67,46 @@ def write_report(config: Config, workdir: Workdir, ledger: Ledger | None = None)
 
     Raises:
       ServingError: there has been no run.
+      OSError: it cannot be written.
+    """
+    replace_file(workdir.root / FILE, page_of(config, workdir, ledger))
+    return workdir.root / FILE
+
+
+def put_report(config: Config, workdir: Workdir, output: Path | None, terminal: Terminal) -> None:
+    """Writes the page to `output`, or as `write_report` does; of a read-only work folder to standard output.
+
+    Raises:
+      ConfigError: `output` cannot be written.
+      ServingError: there has been no run.
+    """
+    page = page_of(config, workdir)
+    if output is not None:
+        write_output(output, page)
+        terminal.result(str(output))
+        return
+    try:
+        replace_file(workdir.root / FILE, page)
+        terminal.result(str(workdir.root / FILE))
+    except OSError as error:
+        terminal.say(f"warning: {workdir.root / FILE}: {error.strerror}: the page goes to standard output")
+        terminal.result(page.rstrip())
+
+
+def page_of(config: Config, workdir: Workdir, ledger: Ledger | None = None) -> str:
+    """The page of the last run; every run that has ended is summed up before, but where `ledger` is given.
+
+    Raises:
+      ServingError: there has been no run.
     """
     path = workdir.root / SUMMARY
     if not path.is_file():
         raise ServingError(f"{path}: no run to report on: kembar run CONFIG first")
-    ledger = ledger or ledger_of(config, workdir)
-    entries = ledger.entries() if ledger is not None else []
-    page = render(json.loads(path.read_text()), config, workdir.root, entries)
-    fresh = workdir.root / (FILE + ".new")
-    fresh.write_text(page, encoding="utf-8")
-    return fresh.replace(workdir.root / FILE)
+    if ledger is not None:
+        entries = ledger.entries()
+    else:
+        entries = settled_entries(config, workdir) if is_kept(config, workdir) else []
+    return render(json.loads(path.read_text()), config, workdir.root, entries)
 
 
 def render(summary: dict[str, Any], config: Config, root: Path, entries: Sequence[Entry] = ()) -> str:

@@ -19,6 +19,7 @@ from components.atomic_pusher.versions import versions
 from components.bulk_inferrer.config import RESULT
 from pipeline.backup import back_up, protect
 from pipeline.config import Config
+from pipeline.leftovers import clear
 from pipeline.lock import lock
 from pipeline.notify import notify, notify_error
 from pipeline.outcome import EXIT_CODES, FILE, failed, failure, grouped, unchanged, write
@@ -55,7 +56,7 @@ def _locked(path: Path, config: Config, workdir: Workdir, terminal: Terminal, as
         preflight(str(path), config)
         # Whether these can be read is better known before hours of work.
         config.serving.for_gate()
-        read_pins(workdir.serving)
+        read_pins(workdir.serving, workdir.name)
         with lock(workdir.root), terminal.noise_to(workdir.log):
             return _told(path, config, workdir, terminal, asked)
     except Locked:
@@ -98,9 +99,10 @@ def _run(
 ) -> int:
     protect(workdir, terminal.say)
     ledger = Ledger.local(workdir, config.pipeline.name)
-    settle(ledger.store, workdir.serving)
+    clear(ledger.store, workdir, terminal.say)
+    settle(ledger.store, workdir.serving, terminal.say)
     before = versions(workdir.serving)
-    work, reason = begin_work(config, workdir.serving, ledger, asked)
+    work, reason = begin_work(config, workdir, ledger, asked)
     idle = asked is None and not reason.work
     if idle:
         found = {**begun, **unchanged(reason.figures), "retraining": work.to_json()}
@@ -184,7 +186,7 @@ def _work_off(
             **begun,
             "seconds": round(time.monotonic() - clock, 2),
             "peak_memory_mb": max(step.peak_memory_mb for step in steps),
-            **summary.summarize(steps, before),
+            **summary.summarize(steps, before, workdir.name),
             "retraining": work.to_json(),
         }
     except KembarError:

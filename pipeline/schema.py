@@ -11,12 +11,12 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from tfx.types import artifact_utils
 
-from components.atomic_pusher.files import replace_file
 from components.example_gen import spans
 from components.example_gen.config import Data
 from components.schema_gen.infer import Splits, infer_schema
 from pipeline import graph
 from pipeline.config import Config
+from pipeline.outputs import is_special, write_output
 from pipeline.preflight import preflight
 from pipeline.runners.launch import Launcher
 from pipeline.runners.steps import FAILED
@@ -33,7 +33,7 @@ def infer(source: str, config: Config, output: Path | None) -> str:
         already.
       DataRejected: too many rows cannot be used.
     """
-    if output is not None and output.exists():
+    if output is not None and output.exists() and not is_special(output):
         raise ConfigError(f"--output {output}: is there already: remove it, or name another file")
     # The schema that the configuration names may be the one that is to be written.
     data = config.data.model_copy(update={"schema_file": None, "schema_text": None})
@@ -45,8 +45,7 @@ def infer(source: str, config: Config, output: Path | None) -> str:
         text = infer_schema(_describe(config, Path(folder)), data)
     text_format.Parse(text, schema_pb2.Schema())
     if output is not None:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(output, text)
+        write_output(output, text)
     return text
 
 

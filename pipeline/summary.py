@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from components.atomic_pusher.pins import read_pins
 from components.atomic_pusher.versions import in_service
 from components.bulk_inferrer.config import BULK_QUARANTINE, PREDICTIONS, RESULT
 from components.champion import PUSHED_DESTINATION
@@ -32,9 +34,12 @@ from pipeline.outcome import (
 from pipeline.retraining.work import decision_of
 from pipeline.runners.steps import CACHED, FAILED, Step
 from trainer.errors import DataRejected, KembarError
+from trainer.files import is_folder, remove_folder, replacing
 from trainer.undefined import reasons, values
 
 TRAINING, TUNING = "training.json", "tuning.json"
+# What runs put into the folders that people look at.
+_OURS = re.compile(r"(.+-\d{5}-of-\d{5}|rows)\.jsonl|.+\.(png|svg)")
 
 
 def show_files(steps: list[Step], root: Path) -> None:
@@ -50,31 +55,66 @@ def show_files(steps: list[Step], root: Path) -> None:
     ):
         if node == "Trainer" and (node, key) not in found:
             continue  # those of the last training stay
-        if (node, key) not in found or not (found[node, key] / folder).is_dir():
-            shutil.rmtree(root / folder, ignore_errors=True)
-            continue
-        fresh = root / f".{folder}.new"
-        shutil.rmtree(fresh, ignore_errors=True)
-        shutil.copytree(found[node, key] / folder, fresh)
-        shutil.rmtree(root / folder, ignore_errors=True)
-        fresh.rename(root / folder)
+        source = found.get((node, key))
+        show_folder(None if source is None else source / folder, root, folder)
     for place, name, shown in (
         (found.get(("DataGate", "verdict")), VERDICT, VERDICT),
         (found.get(("Evaluator", "evaluation")), CONFUSION, CONFUSION),
         (found.get(("Tuner", "tuner_results")), TUNING, TUNING),
         (found.get(("BulkInferrer", "predictions")), PREDICTIONS, RESULT),
     ):
-        (root / shown).unlink(missing_ok=True)
         if place is not None and (place / name).is_file():
-            fresh = root / f".{shown}.new"
-            shutil.copyfile(place / name, fresh)
-            fresh.rename(root / shown)
+            show_file(place / name, root / shown)
+        else:
+            (root / shown).unlink(missing_ok=True)
     if ("Trainer", "model_run") in found:
-        shutil.copyfile(found["Trainer", "model_run"] / TRAINING, root / TRAINING)
+        show_file(found["Trainer", "model_run"] / TRAINING, root / TRAINING)
 
 
-def summarize(steps: list[Step], versions_before: list[int]) -> dict[str, Any]:
-    """The summary's keys that come from the steps and their artifacts."""
+def show_file(source: Path, target: Path) -> None:
+    """Copies a file; it is the old one until it is the new one."""
+    with replacing(target) as fresh:
+        shutil.copyfile(source, fresh)
+
+
+def show_folder(source: Path | None, root: Path, name: str) -> None:
+    """Makes ROOT/NAME hold the files of `source`, or none of such; files of other kinds in it stay.
+
+    Raises:
+      OSError: it is a link, or cannot be written.
+    """
+    shown, fresh, old = root / name, root / f".{name}.new", root / f".{name}.old"
+    if shown.is_symlink():
+        raise OSError(f"{shown}: is a link: remove it")
+    remove_folder(root, fresh)
+    _put_back(root, old, shown)  # of a run that was killed meanwhile
+    if source is not None and source.is_dir():
+        shutil.copytree(source, fresh)
+    if is_folder(shown):
+        shown.rename(old)
+    if is_folder(fresh):
+        fresh.rename(shown)
+    _put_back(root, old, shown)
+
+
+def _put_back(root: Path, old: Path, shown: Path) -> None:
+    """Moves what is not ours from the old folder to the new one, and removes the old one."""
+    if is_folder(old):
+        for path in old.iterdir():
+            if not _OURS.fullmatch(path.name):
+                shown.mkdir(exist_ok=True)
+                path.rename(shown / path.name)
+        remove_folder(root, old)
+
+
+def summarize(steps: list[Step], versions_before: list[int], name: str = "") -> dict[str, Any]:
+    """The summary's keys that come from the steps and their artifacts.
+
+    Args:
+      steps: Of the run.
+      versions_before: The versions that were there when it began.
+      name: The model's name in requests; that of the folder of versions unless told otherwise.
+    """
     outputs = {(step.id, key): artifact for step in steps for key, artifact in step.outputs.items()}
     decision = _json(outputs.get(("QualityGate", "blessing")), "decision.json")
     serving = _json(outputs.get(("ServingGate", "blessing")), "serving.json")
@@ -83,7 +123,7 @@ def summarize(steps: list[Step], versions_before: list[int]) -> dict[str, Any]:
     slices = _json(outputs.get(("Evaluator", "evaluation")), "slices.json")
     pushed = outputs.get(("AtomicPusher", "pushed_model"))
     destination = pushed.custom_properties[PUSHED_DESTINATION].string_value if pushed is not None else ""
-    outcome = _outcome(steps, decision, serving, destination, versions_before)
+    outcome = _outcome(steps, decision, serving, destination, versions_before, name)
     return {
         "status": outcome.status,
         "reason": outcome.reason,
@@ -124,7 +164,7 @@ def _bulk(outputs: dict[tuple[str, str], mlmd.Artifact]) -> dict[str, Any]:
 
 
 def _outcome(
-    steps: list[Step], decision: dict, serving: dict, destination: str, before: list[int]
+    steps: list[Step], decision: dict, serving: dict, destination: str, before: list[int], name: str
 ) -> Outcome:
     for step in steps:
         if step.state == FAILED:
@@ -132,24 +172,35 @@ def _outcome(
     told = decision_of(steps)
     if told and not told["train"]:
         return Outcome(UNCHANGED, str(told["reason"]))
+    for verdict, node, file in (
+        (decision, "QualityGate", "decision.json"),
+        (serving, "ServingGate", "serving.json"),
+    ):
+        if "blessed" not in verdict:
+            raise KembarError(_lost(steps, node, file))
     if not decision["blessed"]:
         return Outcome(NOT_BLESSED, decision["reason"])
     if not serving["blessed"]:
         return Outcome(SERVING_REJECTED, serving["reason"])
     version = os.path.basename(destination)
-    served = in_service(Path(destination).parent)
+    served = in_service(Path(destination).parent, name)
     if served not in (None, int(version)):
         status = UNCHANGED if int(version) in before else PUSHED
-        return Outcome(
-            status,
-            f"version {version} waits: version {served} is pinned: kembar rollback --to latest lifts it",
-        )
+        pinned = read_pins(Path(destination).parent, name) is not None
+        why = "is pinned: kembar rollback --to latest lifts it" if pinned else "is newer, and of another hand"
+        return Outcome(status, f"version {version} waits: version {served} {why}")
     if int(version) in before:
         cached = all(step.state == CACHED for step in steps if not step.id.endswith("Resolver"))
         return Outcome(
             UNCHANGED, f"version {version} is in service" + (" and nothing has changed" if cached else "")
         )
     return Outcome(PUSHED, f"version {version}: {decision['reason']}")
+
+
+def _lost(steps: list[Step], node: str, name: str) -> str:
+    """What to do where a file of a step is not there, which an older Kembar has left unseen."""
+    folder = next((step.outputs["blessing"].uri for step in steps if step.id == node and step.outputs), node)
+    return f"{Path(folder, name)}: no such file: remove the folder {folder}, and the step runs again"
 
 
 def step_failure(step: Step) -> Outcome:

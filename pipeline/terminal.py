@@ -6,13 +6,15 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from pipeline.scratch import scratch
 
 # What these say is shown: training by epoch, versions that come and go, a webhook that does not answer.
 _SHOWN = ("kembar.progress", "pipeline.serving", "pipeline.notify")
@@ -71,12 +73,15 @@ class Terminal:
 
     @contextmanager
     def noise_to(self, log: Path) -> Iterator[None]:
-        """Sends what anybody prints to stdout or stderr, C++ libraries too, to the file `log`."""
-        log.parent.mkdir(parents=True, exist_ok=True)
+        """Sends what anybody prints to stdout or stderr, C++ libraries too, to the file `log`.
+
+        There may be texts in it: its owner alone can read it. Where its folder cannot be written, nothing is
+        kept. What libraries leave in the temporary folder goes at the end.
+        """
         sys.stdout.flush()
         sys.stderr.flush()
         kept = os.dup(1), os.dup(2)
-        file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        file = self._open_log(log)
         os.dup2(file, 1)
         os.dup2(file, 2)
         os.close(file)
@@ -86,7 +91,8 @@ class Terminal:
             logger.addHandler(handler)
             logger.setLevel(logging.INFO)
         try:
-            yield
+            with scratch(None if log == Path(os.devnull) else log.parent):
+                yield
         finally:
             for logger in shown:
                 logger.removeHandler(handler)
@@ -95,6 +101,17 @@ class Terminal:
             for number, saved in zip((1, 2), kept, strict=True):
                 os.dup2(saved, number)
                 os.close(saved)
+
+    def _open_log(self, log: Path) -> int:
+        try:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        except OSError as error:
+            self.say(f"warning: {log}: {error.strerror}: no log is kept")
+            return os.open(os.devnull, os.O_WRONLY)
+        with suppress(OSError):  # one of an older Kembar, which others could read
+            os.fchmod(file, 0o600)
+        return file
 
 
 def progress_to_stdout() -> None:

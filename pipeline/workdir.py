@@ -14,10 +14,20 @@ from trainer.errors import ConfigError
 
 @dataclass(frozen=True)
 class Workdir:
-    """The paths under one pipeline's folder, `runs/NAME` unless told otherwise."""
+    """The paths under one pipeline's folder, `runs/NAME` unless told otherwise.
+
+    Attributes:
+      root: The folder.
+      serving: The folder of the versions.
+      name: The model's name in requests; the name of that folder unless told otherwise.
+    """
 
     root: Path
     serving: Path
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.name or self.serving.name)
 
     @classmethod
     def of(cls, config: Config, root: Path | None) -> Workdir:
@@ -30,10 +40,10 @@ class Workdir:
         there = next(part for part in (base, *base.parents) if os.path.lexists(part))
         if not there.is_dir():
             raise ConfigError(f"--workdir {base}: {there} is no folder: name another")
-        base = _without_brackets(base)
+        base, name = _without_brackets(base), config.pipeline.name
         directory = config.serving.directory
-        serving = base / "serving" / config.pipeline.name
-        return cls(base, serving if directory is None else _without_brackets(directory))
+        serving = base / "serving" / name if directory is None else _without_brackets(directory)
+        return cls(base, serving, name)
 
     @property
     def artifacts(self) -> Path:

@@ -19,6 +19,56 @@ settings.register_profile("kembar", deadline=None, derandomize=True, max_example
 settings.load_profile("kembar")
 
 
+class Disk:
+    """What was renamed, flushed and removed, in order, as `(what, path)`.
+
+    Of a rename it says `rename` where all that appears had been flushed since it was written, and else
+    `rename unflushed`.
+    """
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, Path]] = []
+        self._flushed: dict[Path, int] = {}
+
+    def flushed(self, handle: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{handle}"))
+        self._flushed[path] = path.stat().st_mtime_ns
+        self.events.append(("flush", path))
+
+    def renaming(self, source: Path, target: Path) -> None:
+        written = [source, *source.rglob("*")]
+        safe = all(self._flushed.get(path) == path.stat().st_mtime_ns for path in written)
+        self.events.append(("rename" if safe else "rename unflushed", target))
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    """Watches every rename, flush and removal."""
+    found = Disk()
+    fsync, replace, rename, unlink = os.fsync, os.replace, os.rename, os.unlink
+
+    def flush(handle: int) -> None:
+        fsync(handle)
+        found.flushed(handle)
+
+    def renaming(act: Callable[..., None]) -> Callable[..., None]:
+        def call(source: str | Path, target: str | Path, **more: object) -> None:
+            found.renaming(Path(source), Path(target))
+            act(source, target, **more)
+
+        return call
+
+    def remove(path: str | Path, **more: object) -> None:
+        unlink(path, **more)
+        found.events.append(("remove", Path(path)))
+
+    monkeypatch.setattr(os, "fsync", flush)
+    monkeypatch.setattr(os, "replace", renaming(replace))
+    monkeypatch.setattr(os, "rename", renaming(rename))
+    monkeypatch.setattr(os, "unlink", remove)
+    return found
+
+
 @pytest.fixture
 def make_data(tmp_path: Path) -> Callable[..., Data]:
     """A `[data]` section of CSV with the columns a, b and score; what is given replaces parts of it."""

@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainer import workers
+from trainer.files import remove_tree
 from trainer.progress import PROGRESS
 
 FILE = "training.npz"
@@ -166,8 +167,7 @@ def remove(folder: str | None) -> None:
 def _remove(folder: str) -> None:
     """Another training may be removing it as well; and a model is not thrown away for a leftover folder."""
     try:
-        if tf.io.gfile.exists(folder):
-            tf.io.gfile.rmtree(folder)
+        remove_tree(folder)
     except (OSError, tf.errors.OpError) as error:
         PROGRESS.info("checkpoint %s cannot be removed: %s", folder, _line(error))
 

@@ -25,6 +25,7 @@ from trainer.checkpoint import folder_of
 from trainer.errors import KembarError
 from trainer.families import family_of
 from trainer.features import LOWER_IS_BETTER
+from trainer.files import remove_tree
 from trainer.fitting import Data, TrainingLog, file_names
 from trainer.progress import PROGRESS
 from trainer.spec import Spec
@@ -118,7 +119,7 @@ class Search(keras_tuner.engine.base_tuner.BaseTuner):
         if not any(trial.status == TrialStatus.COMPLETED for trial in trials):
             last = _reason(trials[-1]) if trials else "the space is empty"
             # Or else the next run would find them all failed, whatever was mended since.
-            tf.io.gfile.rmtree(self.project_dir)
+            remove_tree(self.project_dir)
             raise KembarError(f"[tuning] all {len(trials)} trials failed, the last one with: {last}")
 
     def report(self) -> dict[str, Any]:

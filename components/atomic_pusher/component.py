@@ -50,6 +50,7 @@ class Executor(pusher_executor.Executor):
                 "metrics": decision["metrics"],
                 "reason": decision["reason"],
             },
+            name=exec_properties["name"],
             verify=load_once,
             keep=exec_properties["keep_versions"] or None,
         )

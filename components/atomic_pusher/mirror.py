@@ -13,12 +13,10 @@ from typing import Any
 
 from tfx.dsl.io import fileio
 
-from components.atomic_pusher.files import exclusive
 from components.atomic_pusher.pins import FILE, pins_elsewhere
-from components.atomic_pusher.versions import LARGEST, digests, read_log, versions
+from components.atomic_pusher.store import LARGEST, MARKER, damage, digests, folders, read_log
 from trainer.errors import ServingError
-
-MARKER = "saved_model.pb"
+from trainer.files import exclusive
 
 
 def mirror(base: Path, remote: str, name: str) -> list[int]:
@@ -41,7 +39,7 @@ def mirror(base: Path, remote: str, name: str) -> list[int]:
     with exclusive(base):  # a push and a rollback of this machine
         copied = _copy_versions(base, remote)
         _copy_pins(pins_elsewhere(base, name, remote), f"{remote}/{FILE}")
-        removed = {entry["version"] for entry in read_log(base)} - set(versions(base))
+        removed = {entry["version"] for entry in read_log(base)} - set(folders(base))
         for version in sorted(removed & _remote_versions(remote)):
             marker = f"{remote}/{version}/{MARKER}"
             if fileio.exists(marker):
@@ -52,14 +50,16 @@ def mirror(base: Path, remote: str, name: str) -> list[int]:
 
 def _copy_versions(base: Path, remote: str) -> list[int]:
     copied = []
-    for version in versions(base):
-        files = digests(base / str(version))
+    for version, folder in folders(base).items():
+        if damage(base, version, folder):
+            continue  # what is there already is better
+        files = digests(folder)
         marker = f"{remote}/{version}/{MARKER}"
         if fileio.exists(marker) and _digest(marker) == files.get(MARKER):
             continue
         # Sorted so that the marker is the last.
         for name in sorted(files, key=lambda name: (name == MARKER, name)):
-            _upload(base / str(version) / name, f"{remote}/{version}/{name}", files[name])
+            _upload(folder / name, f"{remote}/{version}/{name}", files[name])
         copied.append(version)
     return copied
 

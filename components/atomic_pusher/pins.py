@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-from components.atomic_pusher.files import exclusive, replace_file
+from components.atomic_pusher.model_config import ConfigText, wrong_file
 from trainer.errors import ServingError
+from trainer.files import exclusive, replace_file
 
 FILE = "models.config"
 STABLE, CANARY = "stable", "canary"
@@ -40,33 +41,44 @@ def config_file(serving: Path) -> Path:
     return serving.parent / FILE
 
 
-def read_pins(serving: Path) -> Pins | None:
-    """The pins of the model whose versions are in `serving`; None: nothing is pinned or labelled.
+def read_pins(serving: Path, name: str = "") -> Pins | None:
+    """The pins of the model `name`, whose versions are in `serving`; None: nothing is pinned or labelled.
 
-    The file may hold other models too: an entry is this model's if its base path ends as `serving` does.
+    The file may hold other models too. TF Serving tells them apart by their names, and so does this. Without
+    a name it is that of the folder.
+
+    Raises:
+      ServingError: the file is no ModelServerConfig, or says of this model what is not known.
+    """
+    entry = _read(config_file(serving)).find(name or serving.name)
+    pins = Pins() if entry is None else _pins_of(entry.message)
+    return pins if pins.versions or pins.labels else None
+
+
+def pinned_by_others(serving: Path, name: str = "") -> set[int]:
+    """Versions in `serving` that other entries of the file name: the same folder under another name.
 
     Raises:
       ServingError: the file is no ModelServerConfig.
     """
-    entry = _entry_of(_read(config_file(serving)), serving)
-    if entry is None:
-        return None
-    pins = Pins(
-        tuple(sorted(entry.model_version_policy.specific.versions)),
-        dict(sorted(entry.version_labels.items())),
-    )
-    return pins if pins.versions or pins.labels else None
+    found: set[int] = set()
+    for entry in _read(config_file(serving)).entries:
+        if entry.message.name != (name or serving.name) and Path(entry.message.base_path) == serving:
+            pins = _pins_of(entry.message)
+            found |= {*pins.versions, *pins.labels.values()}
+    return found
 
 
 def write_pins(serving: Path, name: str, pins: Pins | None) -> Path:
     """Makes the file say `pins` of this model, or that its newest version is served; in one rename.
 
-    What else the file says stays: other models, and this one's base path, which can be another where TF
-    Serving sees the folder under another path.
+    What else the file says stays, to the character: other models, comments, and this one's base path, which
+    can be another where TF Serving sees the folder under another path. Whoever decides by what versions
+    there are holds the lock of `serving` meanwhile.
 
     Args:
       serving: The folder of the versions.
-      name: The model's name in requests, for an entry that is not there yet.
+      name: The model's name in requests.
       pins: What to serve; None: the newest version, without labels.
 
     Returns:
@@ -75,8 +87,18 @@ def write_pins(serving: Path, name: str, pins: Pins | None) -> Path:
       ServingError: the file that is there is no ModelServerConfig, or cannot be written.
     """
     path = config_file(serving)
+    message = model_server_config_pb2.ModelConfig(
+        name=name, base_path=str(serving), model_platform="tensorflow"
+    )
+    if pins is None or not pins.versions:
+        message.model_version_policy.latest.num_versions = 1
+    else:
+        message.model_version_policy.specific.versions.extend(sorted(pins.versions))
+    if pins is not None:
+        message.version_labels.update(pins.labels)
     try:
-        _write(path, serving, name, pins)
+        with exclusive(path.parent):  # other models may be in the same file
+            replace_file(path, _read(path).with_pins(message))
     except OSError as error:
         raise ServingError(f"{path}: cannot be written: {error.strerror}") from None
     return path
@@ -88,51 +110,28 @@ def pins_elsewhere(serving: Path, name: str, base_path: str) -> str:
     Raises:
       ServingError: the file that is here is no ModelServerConfig.
     """
-    entry = _entry_of(_read(config_file(serving)), serving)
+    entry = _read(config_file(serving)).find(name)
     config = model_server_config_pb2.ModelServerConfig()
     copy = config.model_config_list.config.add()
     if entry is not None:
-        copy.CopyFrom(entry)
+        copy.CopyFrom(entry.message)
     else:
         copy.model_version_policy.latest.num_versions = 1
     copy.name, copy.base_path, copy.model_platform = name, base_path, "tensorflow"
     return text_format.MessageToString(config)
 
 
-def _write(path: Path, serving: Path, name: str, pins: Pins | None) -> None:
-    with exclusive(path.parent):  # other models may be in the same file
-        config = _read(path)
-        entry = _entry_of(config, serving)
-        if entry is None:
-            entry = config.model_config_list.config.add(
-                name=name, base_path=str(serving), model_platform="tensorflow"
-            )
-        entry.ClearField("model_version_policy")
-        entry.ClearField("version_labels")
-        if pins is None or not pins.versions:
-            entry.model_version_policy.latest.num_versions = 1
-        else:
-            entry.model_version_policy.specific.versions.extend(sorted(pins.versions))
-        if pins is not None:
-            entry.version_labels.update(pins.labels)
-        replace_file(path, text_format.MessageToString(config))
+def _pins_of(message: Any) -> Pins:
+    return Pins(
+        tuple(sorted(message.model_version_policy.specific.versions)),
+        dict(sorted(message.version_labels.items())),
+    )
 
 
-def _read(path: Path) -> Any:
-    config = model_server_config_pb2.ModelServerConfig()
+def _read(path: Path) -> ConfigText:
     try:
-        return text_format.Parse(path.read_text(encoding="utf-8"), config)
+        return ConfigText(path, path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return config
-    except (text_format.ParseError, UnicodeDecodeError) as error:
-        said = " ".join(str(error).split())
-        raise ServingError(
-            f"{path}: not a model config file of TF Serving: {said}: correct it or delete it"
-        ) from None
-
-
-def _entry_of(config: Any, serving: Path) -> Any:
-    for entry in config.model_config_list.config:
-        if PurePosixPath(entry.base_path).name == serving.name:
-            return entry
-    return None
+        return ConfigText(path, "")
+    except UnicodeDecodeError as error:
+        raise wrong_file(path, str(error)) from None

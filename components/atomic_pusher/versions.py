@@ -1,4 +1,4 @@
-"""The folder that TF Serving watches: one numbered folder a version, and a log of them.
+"""Pushing: a model becomes a numbered folder in the folder that TF Serving watches, and a line in its log.
 
 A version appears to TF Serving the moment its numbered folder exists. So a model is copied beside,
 under a name that is no number, checked, and appears by one rename; and it goes the same way.
@@ -6,55 +6,83 @@ under a name that is no number, checked, and appears by one rename; and it goes 
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import re
 import shutil
 import socket
 import time
 import uuid
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from components.atomic_pusher.files import exclusive, last_change, replace_file, sync
-from components.atomic_pusher.pins import STABLE, read_pins
+from components.atomic_pusher.pins import STABLE, pinned_by_others, read_pins
+from components.atomic_pusher.store import (
+    LARGEST,
+    LOG,
+    checksum,
+    damage,
+    digests,
+    folders,
+    numbered,
+    open_file,
+    read_log,
+)
 from trainer.errors import ServingError
+from trainer.files import (
+    DEAD_SECONDS,
+    exclusive,
+    is_folder,
+    last_change,
+    remove_folder,
+    replace_file,
+    sync,
+    sync_all,
+)
 from trainer.undefined import strict
 
-LOG = "versions.json"
 # What a push is about to add to the log: there as long as a version may stand there unlogged.
 PENDING = ".pending.json"
 INCOMING, REMOVING = ".incoming-", ".removing-"
-LARGEST = 2**63 - 1
-# As TF Serving has them: ASCII digits, within 64 bits.
-_VERSION = re.compile("[0-9]{1,19}")
 _CHUNK = 1 << 20
-# A push of another machine that has written nothing for so long is dead.
-_DEAD_SECONDS = 3_600
 
 
 def versions(base: Path) -> list[int]:
-    """Versions in the folder, lowest first."""
-    if not base.is_dir():
-        return []
-    named = (child for child in base.iterdir() if _VERSION.fullmatch(child.name) and child.is_dir())
-    return sorted(number for child in named if (number := int(child.name)) <= LARGEST)
+    """Versions in the folder, lowest first; numbered folders without a SavedModel are none."""
+    return list(folders(base))
 
 
-def in_service(base: Path) -> int | None:
+def in_service(base: Path, name: str = "") -> int | None:
     """The version that is meant to answer: the one labelled stable, or the highest of the pinned, or of all.
 
+    One that is not what was pushed answers nothing: it is passed over, as `kembar serve` does.
+
+    Args:
+      base: The folder of versions.
+      name: The model's name in requests, by which it is pinned; that of the folder unless told otherwise.
+
     Raises:
-      ServingError: the model config file beside `base` cannot be read.
+      ServingError: the model config file beside `base`, or the log, cannot be read.
     """
-    present, pins = versions(base), read_pins(base)
+    present, pins = folders(base), read_pins(base, name)
+    if pins is not None and pins.versions:
+        present = {version: path for version, path in present.items() if version in pins.versions}
+    wanted = sorted(present, reverse=True)
     if pins is not None and pins.labels.get(STABLE) in present:
-        return pins.labels[STABLE]
-    pinned = [version for version in present if pins is None or not pins.versions or version in pins.versions]
-    return pinned[-1] if pinned else None
+        wanted.insert(0, pins.labels[STABLE])
+    return next((version for version in wanted if not damage(base, version, present[version])), None)
+
+
+def damaged(base: Path) -> int | None:
+    """The version that was pushed last, if it is there and is not what was pushed.
+
+    Raises:
+      ServingError: the log cannot be read.
+    """
+    newest = max((entry["version"] for entry in read_log(base)), default=None)
+    folder = numbered(base).get(newest) if newest is not None else None
+    return newest if newest is not None and folder is not None and damage(base, newest, folder) else None
 
 
 def age_of(base: Path, version: int | None, now: float | None = None) -> timedelta | None:
@@ -71,11 +99,18 @@ def models_of(base: Path) -> dict[str, int]:
 def next_version(base: Path, now: float) -> int:
     """The Unix time, or one more than any version there ever was: they rise even when the clock goes back.
 
+    They also rise above numbered folders that are no versions, as long as there are higher numbers: TF
+    Serving takes the highest folder for the newest version whatever is in it.
+
     Raises:
-      ServingError: a folder has the largest number that there is.
+      ServingError: a version has the largest number that there is.
     """
-    known = [*versions(base), *(entry["version"] for entry in read_log(base))]
-    version = max([int(now), *(version + 1 for version in known)])
+    logged = [entry["version"] for entry in read_log(base)]
+    version = max([int(now), *(version + 1 for version in [*numbered(base), *logged])])
+    if version > LARGEST:
+        version = max([int(now), *(version + 1 for version in [*folders(base), *logged])])
+        while version in numbered(base):
+            version += 1
     if version > LARGEST:
         raise ServingError(
             f"{base / str(LARGEST)}: no version can follow the largest number: rename the folder"
@@ -83,34 +118,12 @@ def next_version(base: Path, now: float) -> int:
     return version
 
 
-def digests(folder: str | Path) -> dict[str, str]:
-    """SHA-256 of every file in a folder of any file system that TFX knows, by its path in the folder."""
-    root = str(folder).rstrip("/")
-    found = {}
-    for place, _, names in _walk(root):
-        for name in names:
-            path = f"{str(place).rstrip('/')}/{name}"
-            digest = hashlib.sha256()
-            with _open(path) as file:
-                while chunk := file.read(_CHUNK):
-                    digest.update(chunk)
-            found[path.removeprefix(f"{root}/")] = digest.hexdigest()
-    return dict(sorted(found.items()))
-
-
-def checksum(files: dict[str, str]) -> str:
-    """SHA-256 over the names and digests of files."""
-    digest = hashlib.sha256()
-    for name, content in sorted(files.items(), key=lambda item: item[0].split("/")):
-        digest.update(name.encode() + b"\0" + bytes.fromhex(content))
-    return digest.hexdigest()
-
-
 def push(
     model: str | Path,
     base: Path,
     entry: dict[str, Any],
     *,
+    name: str = "",
     verify: Callable[[Path], object] = lambda copy: None,
     keep: int | None = None,
     now: float | None = None,
@@ -123,6 +136,7 @@ def push(
       model: A folder with a SavedModel, on any file system that TFX knows.
       base: The folder that TF Serving watches; made when missing. It needs renames and locks.
       entry: What the log keeps beside version, time, checksum and the version in service before.
+      name: The model's name in requests, by which versions are pinned; that of `base` unless told otherwise.
       verify: Is told the finished copy before it appears, and raises where it cannot be served.
       keep: How many of the newest versions stay; pinned ones do in any case. None: all.
       now: Unix time, for tests.
@@ -133,61 +147,64 @@ def push(
       ServingError: when the copy is not what was copied. Nothing has appeared then.
     """
     with exclusive(base):
-        _clean(base)
+        clean(base)
         at = time.time() if now is None else now
-        before = in_service(base)
+        before = in_service(base, name)
         expected = digests(model)
         whole = checksum(expected)
-        newest = versions(base)[-1:]
-        if newest and digests(base / str(newest[0])) == expected:
-            target = base / str(newest[0])
-            if all(logged["version"] != newest[0] for logged in read_log(base)):  # the log was lost
-                _log(base, {"version": newest[0], "pushed": int(at), "sha256": whole, **entry})
+        newest, target = next(reversed(folders(base).items()), (None, base))
+        if newest is not None and _holds(target, expected):
+            if all(logged["version"] != newest for logged in read_log(base)):  # the log was lost
+                _log(base, {"version": newest, "pushed": int(at), "sha256": whole, **entry})
         else:
             version = next_version(base, at)
             target = base / str(version)
             logged = {"version": version, "pushed": int(at), "sha256": whole, "champion": before, **entry}
             _appear(model, target, expected, verify, logged)
-        if keep is not None:
-            _remove(base, removable(base, keep))
+        gone = [] if keep is None else set_aside(base, removable(base, keep, name))
+    clear_aside(base, gone)
     return target, whole
 
 
-def removable(base: Path, keep: int) -> list[int]:
-    """What can go when the newest `keep` stay: never a version that is pinned, labelled or in service."""
-    pins, present = read_pins(base), versions(base)
-    kept = {*present[-keep:], in_service(base)}
+def removable(base: Path, keep: int, name: str = "") -> list[int]:
+    """What can go when the newest `keep` stay: never a version that is pinned, labelled or in service.
+
+    Nor one that was not pushed into this folder: what the log does not know, or what a link points to. One
+    that is damaged counts for none of the newest.
+    """
+    present, pins = folders(base), read_pins(base, name)
+    ours = {entry["version"] for entry in read_log(base)}
+    sound = [version for version, path in present.items() if not damage(base, version, path)]
+    kept = {*sound[-keep:], in_service(base, name), *pinned_by_others(base, name)}
     if pins is not None:
         kept |= {*pins.versions, *pins.labels.values()}
-    return [version for version in present if version not in kept]
+    newest = sound[-keep:][:1]
+    return [
+        version
+        for version, path in present.items()
+        if version in ours and version not in kept and is_folder(path) and newest and version < newest[0]
+    ]
 
 
-def remove(base: Path, unwanted: Iterable[int]) -> None:
-    """Removes versions, each by one rename, once no push is at work."""
-    with exclusive(base):
-        _remove(base, unwanted)
+def set_aside(base: Path, unwanted: Iterable[int]) -> list[Path]:
+    """Takes versions out of sight, each by one rename; whoever decided on them holds the lock since.
 
-
-def read_log(base: Path) -> list[dict[str, Any]]:
-    """What was pushed, oldest first.
-
-    Raises:
-      ServingError: the log is not what was written.
+    Returns:
+      Where they are now, for `clear_aside`, which needs no lock and may take its time.
     """
-    path = base / LOG
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return []
-    except ValueError as error:
-        raise ServingError(f"{path}: not the log of versions: {error}: restore it or delete it") from None
-
-
-def _remove(base: Path, unwanted: Iterable[int]) -> None:
+    present, moved = folders(base), []
     for version in unwanted:
-        going = base / f"{REMOVING}{version}-{uuid.uuid4().hex}"
-        (base / str(version)).rename(going)
-        shutil.rmtree(going, ignore_errors=True)
+        moved.append(base / f"{REMOVING}{version}-{uuid.uuid4().hex}")
+        present[version].rename(moved[-1])
+    if moved:
+        sync(base)
+    return moved
+
+
+def clear_aside(base: Path, moved: Iterable[Path]) -> None:
+    """Removes what `set_aside` has moved; what cannot be removed goes with the next push."""
+    for folder in moved:
+        _discard(base, folder)
 
 
 def _appear(
@@ -202,12 +219,11 @@ def _appear(
     try:
         _copy(model, incoming, expected)
         verify(incoming)
-        for path in [*incoming.rglob("*"), incoming]:
-            sync(path)
+        sync_all(incoming)
         replace_file(base / PENDING, json.dumps(strict(logged), allow_nan=False))
         incoming.rename(target)
     finally:
-        shutil.rmtree(incoming, ignore_errors=True)
+        _discard(base, incoming)
     sync(base)
     _log(base, logged)
     (base / PENDING).unlink()
@@ -218,7 +234,7 @@ def _copy(model: str | Path, target: Path, expected: dict[str, str]) -> None:
     target.mkdir()
     for name in expected:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
-        with _open(f"{root}/{name}") as source, (target / name).open("wb") as copy:
+        with open_file(f"{root}/{name}") as source, (target / name).open("wb") as copy:
             shutil.copyfileobj(source, copy, _CHUNK)
     found = digests(target)
     for name in sorted(set(expected) | set(found)):
@@ -229,39 +245,43 @@ def _copy(model: str | Path, target: Path, expected: dict[str, str]) -> None:
             )
 
 
-def _walk(root: str) -> Iterable[tuple[Any, Any, list[Any]]]:
-    if "://" not in root:
-        return os.walk(root)
-    from tfx.dsl.io import fileio  # brings TensorFlow, and local folders need none
+def clean(base: Path) -> None:
+    """Removes what pushes that were killed left, and logs the version that one of them made.
 
-    return fileio.walk(root)
-
-
-def _open(path: str) -> Any:
-    if "://" not in path:
-        return Path(path).open("rb")
-    from tfx.dsl.io import fileio
-
-    return fileio.open(path, "rb")
-
-
-def _clean(base: Path) -> None:
-    """Removes what pushes that were killed left, and logs the version that one of them made."""
+    To be called under the lock.
+    """
     for leftover in base.glob(f"{REMOVING}*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+        _discard(base, leftover)
     # Whoever holds the lock knows that no other push is at work on this machine; on a mount whose locks do
     # not reach other machines, one may be there.
     here = f"{INCOMING}{socket.gethostname()}-"
     for leftover in base.glob(f"{INCOMING}*"):
-        if leftover.name.startswith(here) or time.time() - last_change(leftover) > _DEAD_SECONDS:
-            shutil.rmtree(leftover, ignore_errors=True)
+        if leftover.name.startswith(here) or time.time() - last_change(leftover) > DEAD_SECONDS:
+            _discard(base, leftover)
     pending = base / PENDING
     if pending.is_file():
-        entry = json.loads(pending.read_text(encoding="utf-8"))
-        appeared = (base / str(entry["version"])).is_dir()
-        if appeared and all(logged["version"] != entry["version"] for logged in read_log(base)):
+        try:
+            entry = json.loads(pending.read_text(encoding="utf-8"))
+            number = int(entry["version"])
+        except (ValueError, KeyError, TypeError):  # not what a push writes
+            number = None
+        known = {logged["version"] for logged in read_log(base)}
+        if number is not None and number not in known and (base / str(number)).is_dir():
             _log(base, entry)
         pending.unlink()
+
+
+def _holds(folder: Path, expected: dict[str, str]) -> bool:
+    try:
+        return digests(folder) == expected
+    except OSError:  # it cannot be read
+        return False
+
+
+def _discard(base: Path, folder: Path) -> None:
+    """Removes one of our folders; one that cannot be removed now is met again."""
+    with suppress(OSError):
+        remove_folder(base, folder)
 
 
 def _log(base: Path, entry: dict[str, Any]) -> None:

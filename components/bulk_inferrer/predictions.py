@@ -18,6 +18,7 @@ from components.bulk_inferrer.config import PREDICTIONS
 from components.tables import decode
 from components.tfrecords import read_batches
 from trainer.features import VECTOR
+from trainer.files import remove_tree
 from trainer.inference import EXAMPLES
 from trainer.ops import load_model
 
@@ -85,7 +86,7 @@ def join(uri: str, version: str) -> None:
             for part in parts:
                 writer.write_table(_read(part).replace_schema_metadata(metadata))
         fileio.copy(whole, os.path.join(uri, PREDICTIONS), overwrite=True)
-    fileio.rmtree(folder)
+    remove_tree(folder)
 
 
 def _read(path: str) -> pa.Table:

@@ -20,6 +20,7 @@ from components.example_gen.executor import encode, quarantine_line
 from components.example_gen.reader import read, whole
 from components.tfrecords import open_writer
 from trainer.errors import KembarError
+from trainer.files import hide
 
 
 def write_rows(data: Data, uri: str) -> None:
@@ -31,6 +32,7 @@ def write_rows(data: Data, uri: str) -> None:
     folder, aside = os.path.join(uri, f"Split-{SPLIT}"), os.path.join(uri, BULK_QUARANTINE)
     for place in (folder, aside):
         fileio.makedirs(place)
+    hide(aside)
     counts: Counter[str] = Counter()
     parts, first = 0, ""
     with fileio.open(os.path.join(aside, "rows.jsonl"), "w") as quarantine:

@@ -41,16 +41,18 @@ class ChampionStrategy(resolver.ResolverStrategy):
 
     Args:
       asked: Of the candidate, `trainer.spec.Spec.asked`.
+      name: The model's name in requests; that of its folder of versions unless told otherwise.
     """
 
-    def __init__(self, asked: str) -> None:
+    def __init__(self, asked: str, name: str = "") -> None:
         self._asked = asked
+        self._name = name
 
     def resolve_artifacts(self, store: Any, input_dict: dict[str, Artifacts]) -> dict[str, Artifacts]:
         """The same keys; `champion` holds one model, or none when nothing has been pushed yet."""
         del store
         candidates = {artifact.id for artifact in input_dict.get("candidate", [])}
-        pushed = _served(input_dict["pushed"])
+        pushed = _served(input_dict["pushed"], self._name)
         while pushed and pushed[-1].get_int_custom_property(MODEL_ID) in candidates:
             pushed.pop()
         found = _model(pushed, input_dict["champion"])
@@ -62,13 +64,19 @@ class WarmStartStrategy(resolver.ResolverStrategy):
 
     One that was made from the very examples of this run is passed over while it is the last: when nothing has
     changed, the training begins where it began the first time, and comes out of the cache.
+
+    Args:
+      name: The model's name in requests; that of its folder of versions unless told otherwise.
     """
+
+    def __init__(self, name: str = "") -> None:
+        self._name = name
 
     def resolve_artifacts(self, store: Any, input_dict: dict[str, Artifacts]) -> dict[str, Artifacts]:
         """The same keys; `base` holds one model, or none when no other data was trained on yet."""
         del store
         mine = ids_of(input_dict["examples"])
-        pushed = _served(input_dict["pushed"])
+        pushed = _served(input_dict["pushed"], self._name)
         while pushed and pushed[-1].get_string_custom_property(EXAMPLES_IDS) == mine:
             pushed.pop()
         return {**input_dict, "base": _model(pushed, input_dict["base"])}
@@ -82,10 +90,12 @@ class NewToStrategy(resolver.ResolverStrategy):
 
     Args:
       asked: Of the configuration, `trainer.spec.Spec.asked`.
+      name: The model's name in requests; that of its folder of versions unless told otherwise.
     """
 
-    def __init__(self, asked: str) -> None:
+    def __init__(self, asked: str, name: str = "") -> None:
         self._asked = asked
+        self._name = name
 
     def resolve_artifacts(self, store: Any, input_dict: dict[str, Artifacts]) -> dict[str, Artifacts]:
         """The same keys; `served` holds one model, or none when all have seen the examples."""
@@ -93,19 +103,19 @@ class NewToStrategy(resolver.ResolverStrategy):
         mine = {str(artifact.id) for artifact in input_dict["examples"]}
         pushed = [
             one
-            for one in _served(input_dict["pushed"])
+            for one in _served(input_dict["pushed"], self._name)
             if not mine & set(one.get_string_custom_property(EXAMPLES_IDS).split(","))
         ]
         found = _model(pushed, input_dict["served"])
         return {**input_dict, "served": _asked_alike(found, self._asked, "not measured on the new data")}
 
 
-def _served(pushed: Artifacts) -> Artifacts:
+def _served(pushed: Artifacts, name: str) -> Artifacts:
     """What was really pushed, oldest first, up to the version that is pinned."""
     found = sorted(
         (one for one in pushed if one.get_int_custom_property("pushed") == 1), key=lambda one: one.id
     )
-    pinned = _pinned(found)
+    pinned = _pinned(found, name)
     if pinned is None:
         return found
     return [one for one in found if int(one.get_string_custom_property(PUSHED_VERSION)) <= pinned]
@@ -143,8 +153,8 @@ def _differences(model: types.Artifact, asked: dict[str, Any]) -> Iterator[str]:
                 yield f"{place} {key} = {json.dumps(wanted)}, but it has {json.dumps(has)}"
 
 
-def _pinned(pushed: Artifacts) -> int | None:
+def _pinned(pushed: Artifacts, name: str) -> int | None:
     """The version that a pin keeps in service, if there is one."""
     destination = pushed[-1].get_string_custom_property(PUSHED_DESTINATION) if pushed else ""
     folder = Path(destination).parent
-    return in_service(folder) if destination and read_pins(folder) is not None else None
+    return in_service(folder, name) if destination and read_pins(folder, name) is not None else None

@@ -34,6 +34,7 @@ from components.example_gen.spans import FILES, Carry
 from components.tfrecords import open_writer
 from trainer.errors import DataRejected
 from trainer.features import LABEL, TEXT_A, TEXT_B, VECTOR
+from trainer.files import hide, remove_tree
 from trainer.text_form import TextForm
 
 # TFX reads whatever is in the folder of a split, so files grow elsewhere.
@@ -59,7 +60,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             examples.set_string_custom_property(FILES, carry.fingerprint)
         with self._make_beam_pipeline() as pipeline:
             _ = pipeline | write_examples(data, examples.uri, form_of(exec_properties), carry)
-        fileio.rmtree(os.path.join(examples.uri, _UNFINISHED))
+        remove_tree(os.path.join(examples.uri, _UNFINISHED))
+        hide(os.path.join(examples.uri, QUARANTINE))
 
 
 def write_examples(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -12,6 +13,7 @@ import typer
 from pipeline import config as configuration
 from pipeline.commands.options import ConfigPath, Folder, Host, Settings
 from pipeline.config import Config
+from pipeline.outputs import is_special
 from pipeline.runners.config import Kubeflow
 from pipeline.scheduling.job import section_of
 from pipeline.terminal import Terminal
@@ -50,7 +52,8 @@ def compile_(
     terminal = Terminal()
     if output.is_dir() or not output.name:
         raise ConfigError(f"--output {output}: is a folder: name a file in it")
-    with terminal.noise_to(output.absolute().with_suffix(".log")):
+    log = Path(os.devnull) if is_special(output) else output.absolute().with_suffix(".log")
+    with terminal.noise_to(log):
         if target is Target.VERTEX:
             from pipeline.runners.vertex import compile_pipeline
         else:

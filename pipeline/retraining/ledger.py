@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from ml_metadata.metadata_store import MetadataStore
@@ -13,6 +16,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.data_gate.config import EXAMPLES_ID, VERDICT_TYPE
 from components.example_gen.spans import FILES
+from pipeline.backup import SQLITE_FILES
 from pipeline.workdir import Workdir
 from trainer.undefined import values
 
@@ -176,6 +180,22 @@ class Ledger:
             ),
             key=lambda one: one.id,
         )
+
+
+def read_entries(workdir: Workdir, pipeline: str) -> list[Entry]:
+    """All entries, oldest first, of a work folder that may be read-only.
+
+    SQLite has to write to a database that a killed process has left: where it cannot, a copy is read.
+    """
+    if os.access(workdir.root, os.W_OK) and os.access(workdir.metadata, os.W_OK):
+        return Ledger.local(workdir, pipeline).entries()
+    with tempfile.TemporaryDirectory() as folder:
+        copy = replace(workdir, root=Path(folder))
+        for end in SQLITE_FILES:
+            source = workdir.metadata.with_name(workdir.metadata.name + end)
+            if source.is_file():
+                shutil.copyfile(source, copy.metadata.with_name(source.name))
+        return Ledger.local(copy, pipeline).entries()
 
 
 def seen_spans(entries: Iterable[Entry]) -> dict[int, Seen]:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.atomic_pusher.versions import age_of, in_service, models_of
+from components.atomic_pusher.versions import age_of, damaged, in_service, models_of
 from components.example_gen.spans import Span
 from components.live_metrics import FILE as LIVE
 from components.retraining_gate.decision import FILE as DECISION
@@ -22,6 +22,7 @@ from pipeline.retraining.ledger import ACCEPTED, REJECTED, Entry, Ledger, Seen, 
 from pipeline.retraining.plan import Plan
 from pipeline.retraining.reasons import Reason, find_reason
 from pipeline.retraining.survey import Survey, gates_of, look, model_config, plan_for, rules_of
+from pipeline.workdir import Workdir
 from trainer.errors import ConfigError, DataRejected, KembarError
 from trainer.undefined import values
 
@@ -45,12 +46,12 @@ def decision_of(steps: Sequence[Step]) -> dict[str, Any]:
     return {}
 
 
-def begin_work(config: Config, serving: Path, ledger: Ledger, asked: str | None) -> tuple[Work, Reason]:
+def begin_work(config: Config, workdir: Workdir, ledger: Ledger, asked: str | None) -> tuple[Work, Reason]:
     """What lies there now, and whether there is something to do.
 
     Args:
       config: The configuration.
-      serving: The folder that TF Serving watches.
+      workdir: Where the versions are.
       ledger: The pipeline's.
       asked: A person's reason to train; None where one has to be found.
 
@@ -61,9 +62,15 @@ def begin_work(config: Config, serving: Path, ledger: Ledger, asked: str | None)
     survey = look(config, entries, ledger.examples(), again=asked is not None)
     if not (survey.ready or survey.waiting or survey.rejected):
         raise ConfigError(f"[data] pattern = {survey.pattern!r}: no file fits it: correct it")
-    version = in_service(serving)
-    reason = find_reason(config, survey, entries, version, age_of(serving, version))
-    return Work(config, survey, reason.asked if asked is None else asked, ledger, models_of(serving)), reason
+    version = in_service(workdir.serving, workdir.name)
+    reason = find_reason(config, survey, entries, version, age_of(workdir.serving, version))
+    broken = damaged(workdir.serving)
+    if broken is not None and survey.ready:
+        why = f"version {broken} is damaged"
+        reason = replace(reason, work=True, asked="; ".join(filter(None, (why, reason.asked))))
+    return Work(
+        config, survey, reason.asked if asked is None else asked, ledger, models_of(workdir.serving)
+    ), reason
 
 
 def entry_of(found: dict[str, Any], config: Config | None, work: Work | None) -> Entry:

@@ -55,7 +55,7 @@ def begin(
         LAST: last,
     }
     asked = _BY_HAND if config.retraining is None or force else None
-    work, reason = begin_work(config, workdir.serving, ledger, asked)
+    work, reason = begin_work(config, workdir, ledger, asked)
     if asked is None and not reason.work:
         records.write(RUN, {**begun, _UNCHANGED: reason.figures})
         return

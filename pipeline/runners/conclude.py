@@ -62,7 +62,7 @@ def conclude(
         "run_id": launcher.run_id,
         "started": begun.get("started") or datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(time.time() - begun["clock"], 2) if begun else 0.0,
-        **(_end(steps, begun) if unchanged is None else outcome.unchanged(unchanged)),
+        **(_end(steps, begun, workdir.name) if unchanged is None else outcome.unchanged(unchanged)),
         "retraining": work.to_json(),
     }
     ledger.append(entry_of(found, config, work if begun and unchanged is None else None))
@@ -90,9 +90,9 @@ def _is_newest(records: Records, begun: dict[str, Any]) -> bool:
     return all(other.get("clock", 0.0) <= begun.get("clock", time.time()) for other in others)
 
 
-def _end(steps: list[Step], begun: dict[str, Any]) -> dict[str, Any]:
+def _end(steps: list[Step], begun: dict[str, Any], name: str) -> dict[str, Any]:
     peak = max(step.peak_memory_mb for step in steps)
-    return {**summary.summarize(steps, begun.get("before", [])), "peak_memory_mb": peak}
+    return {**summary.summarize(steps, begun.get("before", []), name), "peak_memory_mb": peak}
 
 
 def is_concluded(records: Records) -> bool:

@@ -35,16 +35,21 @@ def connection(database: Database | None, workdir: Workdir) -> Any:
     )
 
 
-def ledger_of(config: Config, workdir: Workdir) -> Ledger | None:
-    """The pipeline's history where it is kept; None where nothing was run.
+def is_kept(config: Config, workdir: Workdir) -> bool:
+    """Whether there can be a history: in a pod's database, or in the work folder's file."""
+    return _database(config) is not None or workdir.metadata.is_file()
+
+
+def ledger_of(config: Config, workdir: Workdir) -> Ledger:
+    """The pipeline's history where it is kept.
 
     In a pod that has the account of `[kubeflow.database]` it is that database's, and else the work folder's.
 
     Raises:
       KembarError: the database does not let us in.
     """
-    database = config.kubeflow.database if config.kubeflow is not None else None
-    if database is not None and USER in os.environ:
+    database = _database(config)
+    if database is not None:
         try:
             return Ledger(connection(database, workdir), config.pipeline.name)
         except RuntimeError as error:
@@ -52,4 +57,16 @@ def ledger_of(config: Config, workdir: Workdir) -> Ledger | None:
                 f"cannot open the metadata database {database.name} at {database.host}:{database.port}: is "
                 f"it running, and is the account right? ({' '.join(str(error).split())})"
             ) from None
-    return Ledger.local(workdir, config.pipeline.name) if workdir.metadata.is_file() else None
+    return Ledger.local(workdir, config.pipeline.name)
+
+
+def is_writable(config: Config, workdir: Workdir) -> bool:
+    """Whether the history can be added to from here."""
+    return _database(config) is not None or (
+        os.access(workdir.root, os.W_OK) and os.access(workdir.metadata, os.W_OK)
+    )
+
+
+def _database(config: Config) -> Database | None:
+    """The database of `[kubeflow]`, in a pod that has its account."""
+    return config.kubeflow.database if config.kubeflow is not None and USER in os.environ else None

@@ -23,6 +23,7 @@ from components.serving_gate.golden import read_golden
 from pipeline import config as configuration
 from pipeline import graph
 from pipeline.config import PACKAGE, Config
+from pipeline.outputs import write_output
 from pipeline.runners import carried, check_ir, user_interface
 from pipeline.runners.config import Kubeflow, StepResources
 from pipeline.runners.database import PASSWORD, USER
@@ -58,12 +59,11 @@ def compile_pipeline(path: Path, settings: Sequence[str], output: Path) -> None:
         for task in component.dag.tasks.values():
             if task.HasField("retry_policy"):
                 task.retry_policy.backoff_max_duration.FromSeconds(_RETRY_DAYS * 86_400)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.stem}-") as folder:
+    with tempfile.TemporaryDirectory() as folder:
         fresh = Path(folder, "pipeline.yaml")
         compiler.Compiler().compile(pipeline, str(fresh))
         check_ir.check(fresh)
-        fresh.replace(output)
+        write_output(output, fresh.read_bytes())
 
 
 def cluster_values(path: Path, values: dict[str, Any]) -> dict[str, Any]:

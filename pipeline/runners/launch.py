@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import gc
-import shutil
 import time
 from pathlib import Path
 
@@ -15,8 +14,10 @@ from tfx.orchestration.local import runner_utils
 from tfx.orchestration.pipeline import Pipeline
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
 
+from pipeline.leftovers import record_files
 from pipeline.runners.steps import CACHED, FAILED, RAN, Step
 from trainer.errors import KembarError
+from trainer.files import remove_folder
 
 
 class Launcher:
@@ -90,6 +91,9 @@ class Launcher:
             if info is not None and info.execution_id:
                 step.execution = info.execution_id
                 step.state, step.outputs = self.read_execution(info.execution_id)
+                if step.state == RAN:
+                    with metadata.Metadata(self._connection) as handle:
+                        record_files(handle.store, step.outputs.values())
             if step.state == FAILED:  # the launcher only logs when inputs cannot be resolved
                 raise KembarError(f"{step.id}: its inputs cannot be resolved")
         except Exception as error:  # noqa: BLE001 - whatever a component raises is a failed step
@@ -127,7 +131,7 @@ class Launcher:
         for execution in tries:
             if kinds[execution.type_id] == kind and execution.last_known_state not in done:
                 for folder in [*root.glob(f"[!.]*/{execution.id}"), *root.glob(f".system/*/{execution.id}")]:
-                    shutil.rmtree(folder)
+                    remove_folder(root.parent, folder)
 
 
 @functools.cache

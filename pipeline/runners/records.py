@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.runners.steps import FAILED, SKIPPED, Step
 from trainer import errors
 from trainer.errors import ConfigError, KembarError
+from trainer.files import replace_file
 
 if TYPE_CHECKING:
     from pipeline.runners.launch import Launcher
@@ -46,9 +47,7 @@ class Records:
     def write(self, name: str, record: dict[str, Any]) -> None:
         """Replaces a record in one step."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        fresh = self.folder / f"{name}.json.new"
-        fresh.write_text(json.dumps(record, indent=2, ensure_ascii=False))
-        fresh.replace(self.folder / f"{name}.json")
+        replace_file(self.folder / f"{name}.json", json.dumps(record, indent=2, ensure_ascii=False))
 
     def read(self, name: str) -> dict[str, Any] | None:
         """A record, or None where there is none."""

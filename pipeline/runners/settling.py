@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from pipeline import outcome
 from pipeline.config import Config
-from pipeline.retraining.ledger import Ledger
+from pipeline.retraining.ledger import Entry, Ledger, read_entries
 from pipeline.retraining.plan import Plan
 from pipeline.runners.beginning import LAST, plan_of
+from pipeline.runners.database import is_writable, ledger_of
 from pipeline.runners.records import RUN, RUNNING, Records
 from pipeline.runners.steps import FAILED
 from pipeline.workdir import Workdir
@@ -54,6 +55,15 @@ def settle_runs(
         except Exception as error:  # noqa: BLE001 - what an older run left must not fail whoever looks at it
             said = " ".join(str(error).split())
             print(f"{records.folder}: cannot be summed up: {said}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def settled_entries(config: Config, workdir: Workdir) -> list[Entry]:
+    """The pipeline's history, oldest first, with every run that has ended; a read-only one as it stands."""
+    if not is_writable(config, workdir):
+        return read_entries(workdir, config.pipeline.name)
+    ledger = ledger_of(config, workdir)
+    settle_runs(config, workdir, ledger)
+    return ledger.entries()
 
 
 def _is_fresh(path: Path) -> bool:

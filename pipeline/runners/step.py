@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import config as configuration
 from pipeline.config import Config
+from pipeline.leftovers import forget_incomplete
 from pipeline.preflight import preflight
 from pipeline.pushes import settle
 from pipeline.runners import carried
@@ -206,7 +207,8 @@ def _run_step(
     try:
         if node == launcher.node_ids[0]:
             preflight("[kubeflow] or this run's parameters", config)
-            settle(ledger.store, workdir.serving)
+            forget_incomplete(ledger.store, tell)
+            settle(ledger.store, workdir.serving, tell)
             settle_runs(config, workdir, ledger, but=run_id, tell=True)
             begin(config, workdir, ledger, records, force, launcher_of, launcher.node_ids[-1])
             launcher = launcher_of(plan_of(records))

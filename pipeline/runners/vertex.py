@@ -21,6 +21,7 @@ from tfx.orchestration.pipeline import Pipeline
 
 from pipeline import config as configuration
 from pipeline import graph
+from pipeline.outputs import write_output
 from pipeline.retraining.plan import Plan
 from pipeline.runners.config import Vertex
 from pipeline.runners.kubeflow import check_step_names, move_inside
@@ -75,12 +76,10 @@ def compile_pipeline(path: Path, settings: Sequence[str], output: Path) -> None:
         beam_pipeline_args=list(config.beam.options),
     )
     settings_of_runner = KubeflowV2DagRunnerConfig(default_image=vertex.image, use_pipeline_spec_2_1=True)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.stem}-") as folder:
+    with tempfile.TemporaryDirectory() as folder:
         fresh = Path(folder, "pipeline.yaml")
         KubeflowV2DagRunner(settings_of_runner, folder, fresh.name).run(pipeline)
         document = yaml.safe_load(fresh.read_text(encoding="utf-8"))
         # TFX keeps it for its JSON only.
         document["defaultPipelineRoot"] = vertex.pipeline_root
-        fresh.write_text(yaml.safe_dump(document), encoding="utf-8")
-        fresh.replace(output)
+    write_output(output, yaml.safe_dump(document))

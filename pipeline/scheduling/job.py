@@ -13,6 +13,7 @@ from pipeline.runners.config import Schedule
 from pipeline.scheduling.cron import Cron
 from pipeline.workdir import Workdir
 from trainer.errors import ConfigError
+from trainer.files import replace_file
 
 # The first line of every file that is written here: no other is ever changed or removed.
 MARK = "# Made by kembar schedule apply, which makes it anew: change the configuration, not this."
@@ -139,11 +140,9 @@ def write(files: dict[Path, str]) -> str:
     if old == files:
         return "unchanged"
     for path, text in files.items():
-        fresh = path.with_name(f".{path.name}.new")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            fresh.write_text(text, encoding="utf-8")
-            fresh.replace(path)
+            replace_file(path, text)
         except OSError as error:
             raise ConfigError(
                 f"{path}: {error.strerror}: give another folder with --output, and have the file put there"

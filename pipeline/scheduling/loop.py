@@ -19,6 +19,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from pipeline.scheduling.cron import Cron
 from pipeline.terminal import printable
 from trainer.errors import ConfigError
+from trainer.files import replace_file
 
 # When the last call ended, for the loop that comes after this one.
 STATE = "schedule.json"
@@ -131,11 +132,9 @@ class Loop:
         return None if moment.tzinfo is None else min(moment, datetime.now(UTC))
 
     def _remember(self, moment: datetime) -> None:
-        fresh = self._state.with_suffix(".new")
         try:
             self._state.parent.mkdir(parents=True, exist_ok=True)
-            fresh.write_text(json.dumps({"called": moment.isoformat()}))
-            fresh.replace(self._state)
+            replace_file(self._state, json.dumps({"called": moment.isoformat()}))
         except OSError as error:
             self._say(f"warning: {self._state}: {error.strerror}: missed times will not be known")
 

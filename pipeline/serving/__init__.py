@@ -5,7 +5,7 @@
     rpc.start_grpc        gRPC in the same event loop; prediction.Api answers it
     service.Service       what both have in common: versions, limits, batching, request log
     versions.ModelStore   follows the version directories and pins, and swaps in versions that answer
-    versions.load_served  the version in service, for `kembar predict`
+    folder.load_served    the version in service, for `kembar predict`
     model.LoadedModel     one SavedModel and `predict`
     signatures.Signature  what it takes and gives
 

@@ -58,7 +58,7 @@ class RequestLog:
         queued: int = 1_000,
         queued_bytes: int = 64 * 1024 * 1024,
     ) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder = folder
         self._sample = sample
         self._keep_texts = keep_texts
@@ -162,7 +162,10 @@ class RequestLog:
         if self._file is not None:
             self._file.close()
         name = f"{PREFIX}{time:%Y%m%dT%H%M%S%f}-{os.getpid()}{SUFFIX}"
-        self._file = (self._folder / name).open("ab")
+        # There may be texts in it, and hashes of texts can be tried out: for its owner alone.
+        self._file = os.fdopen(
+            os.open(self._folder / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab"
+        )
         for old in sorted(self._folder.glob(f"{PREFIX}*{SUFFIX}"))[: -self._max_files]:
             old.unlink(missing_ok=True)
 

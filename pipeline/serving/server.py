@@ -64,7 +64,7 @@ def serve(
             _bind(host, grpc_port, "--grpc-port").close()
         if discover(base_dir):  # an empty folder is told at once
             _set_imports_apart()
-        store = ModelStore(base_dir)
+        store = ModelStore(base_dir, name=name)
         store.refresh()
         if store.current is None:
             failures = [f"version {status.version}: {status.error}" for status in store.statuses()]

@@ -9,16 +9,17 @@ look later, because freeing holds up everything for a moment, which must not be 
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from components.atomic_pusher.store import LARGEST, Stamp, defect, numbered, stamp
 from pipeline.serving.errors import RequestError, ServingError, one_line
-from pipeline.serving.model import SAVED_MODEL_FILE, LoadedModel
+from pipeline.serving.folder import damage_of, discover, pins_of
+from pipeline.serving.model import LoadedModel
 from pipeline.serving.warmup import warm_up
 
 if TYPE_CHECKING:
@@ -27,10 +28,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 # Version numbers are int64 in TF Serving's protocol.
-LARGEST_VERSION = 2**63 - 1
-
-# What changes when a directory is written again: (name, bytes, nanoseconds) of each file.
-_Fingerprint = tuple[tuple[str, int, int], ...]
+LARGEST_VERSION = LARGEST
+# Seconds before a version that could not be served is tried again; twice as many after each further time.
+_PAUSE, _LONGEST_PAUSE = 2.0, 300.0
 
 
 @dataclass(frozen=True)
@@ -42,44 +42,21 @@ class VersionStatus:
     error: str = ""
 
 
-def discover(base_dir: str | Path) -> dict[int, Path]:
-    """Version directories by number: named by ASCII digits only, and with a SavedModel inside."""
-    found: dict[int, Path] = {}
-    try:
-        entries = sorted(Path(base_dir).iterdir())
-    except OSError:
-        return found  # not there yet, or out of reach for now
-    for entry in entries:
-        name = entry.name
-        if not (name.isascii() and name.isdecimal()) or len(name) > 19 or int(name) > LARGEST_VERSION:
-            continue
-        if (entry / SAVED_MODEL_FILE).is_file():
-            # Of "7" and "007", which are the same number, the plain one sorts last and wins.
-            found[int(name)] = entry
-    return found
+@dataclass(frozen=True)
+class _Serving:
+    """What answers at a moment: versions, and labels to versions. It is replaced, never changed."""
+
+    loaded: Mapping[int, LoadedModel] = field(default_factory=dict)
+    labels: Mapping[str, int] = field(default_factory=dict)
 
 
-def latest(base_dir: str | Path) -> Path | None:
-    """The directory of the highest version, or None."""
-    found = discover(base_dir)
-    return found[max(found)] if found else None
+@dataclass(frozen=True)
+class _Failure:
+    """A version that could not be served: how it was then, how often that was, and when it is due again."""
 
-
-def load_served(base_dir: str | Path) -> LoadedModel:
-    """Loads the version that answers requests without a version: the highest, of those pinned if any are.
-
-    Raises:
-        ServingError: there is none, or it cannot be loaded.
-    """
-    pins = _read_pins(Path(base_dir))
-    found = discover(base_dir)
-    wanted = [version for version in (pins.versions if pins else ()) if version in found] or list(found)
-    if pins and pins.versions and not set(pins.versions) & found.keys():
-        listed = ", ".join(map(str, pins.versions))
-        raise ServingError(f"{base_dir}: version {listed} is pinned but is not there; pin another")
-    if not wanted:
-        raise ServingError(f"{base_dir}: no version is served; push one with `kembar run`")
-    return replace(LoadedModel.load(found[max(wanted)]), version=max(wanted))
+    stamp: Stamp
+    times: int
+    due: float
 
 
 class ModelStore:
@@ -88,18 +65,29 @@ class ModelStore:
     Args:
         base_dir: holds one directory a version.
         load: makes a model of a directory; tests put their own here.
+        name: the model's name, by which it is pinned; that of the directory unless told otherwise.
+        clock: seconds that only rise.
     """
 
-    def __init__(self, base_dir: str | Path, load: Callable[[Path], LoadedModel] = LoadedModel.load) -> None:
+    def __init__(
+        self,
+        base_dir: str | Path,
+        load: Callable[[Path], LoadedModel] = LoadedModel.load,
+        *,
+        name: str = "",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.base_dir = Path(base_dir)
+        self._name = name or self.base_dir.name
         self._load = load
-        # Both are replaced, never changed: readers take no lock.
-        self._loaded: Mapping[int, LoadedModel] = {}
-        self._labels: Mapping[str, int] = {}
+        self._clock = clock
+        # One assignment changes both versions and labels: readers take no lock.
+        self._serving = _Serving()
         self._pins: Pins | None = None
         self._pins_error = ""
         self._statuses: dict[int, VersionStatus] = {}
-        self._failed: dict[int, _Fingerprint] = {}
+        self._failed: dict[int, _Failure] = {}
+        self._warned: set[str] = set()
         self._retired: list[LoadedModel] = []  # held until the next look
         self._lock = threading.Lock()
         self._refreshing = threading.Lock()
@@ -111,8 +99,7 @@ class ModelStore:
 
         Keep the reference for a whole request: the next read may give another.
         """
-        loaded = self._loaded
-        return loaded[max(loaded)] if loaded else None
+        return _highest(self._serving)
 
     def find(self, name: str, version: int | None = None, label: str | None = None) -> LoadedModel:
         """The version that a request names by number or label, or else the current one.
@@ -122,16 +109,17 @@ class ModelStore:
         Raises:
             RequestError: it is not in service; `name` is the model's name for the message.
         """
+        serving = self._serving
         if label is not None:
-            version = self._labels.get(label)
+            version = serving.labels.get(label)
             if version is None:
                 raise RequestError(f"Unrecognized servable version label: {label}")
         if version:
-            model = self._loaded.get(version)
+            model = serving.loaded.get(version)
             if model is None:
                 raise RequestError(f"Servable not found for request: Specific({name}, {version})", 404)
             return model
-        model = self.current
+        model = _highest(serving)
         if model is None:
             raise RequestError(f"no version of {name} is loaded yet", 503)
         return model
@@ -142,7 +130,7 @@ class ModelStore:
         Raises:
             RequestError: the label is not known.
         """
-        if label is not None and (version := self._labels.get(label)) is None:
+        if label is not None and (version := self._serving.labels.get(label)) is None:
             raise RequestError(f"Unrecognized servable version label: {label}")
         with self._lock:
             return sorted(
@@ -153,29 +141,30 @@ class ModelStore:
     def refresh(self) -> bool:
         """Looks at the directory once; loads, warms up and swaps in other versions if that is due.
 
-        Returns whether the versions in service changed. A version that fails is skipped until its files
+        Returns whether the versions in service changed. A version that fails, or is not what was pushed, is
+        tried again after a pause that grows each time, and at once when its files, or who may read them,
         change. Unless versions are pinned, the next lower one is tried then, so that a restart on a broken
         push still serves; and a version in service that is gone from the disk goes on, unless a lower one is
         there to take over: that is a rollback. Of pinned versions all are loaded; the others go on until one
-        of the pinned can answer.
+        of the pinned can answer. A label moves when the version that it is to name can answer, and what it
+        named until then goes on as long.
         """
         with self._refreshing:
             self._retired = []
-            before = self._loaded
+            before = self._serving.loaded
             on_disk = discover(self.base_dir)
+            self._tell_defects(on_disk)
             pins = self._follow_pins()
             self._forget(on_disk)
             if pins is not None and pins.versions:
                 for version in sorted(pins.versions, reverse=True):
                     self._ensure(version, on_disk)
-                self._keep(set(pins.versions) & self._loaded.keys())
+                keep = set(pins.versions)
             else:
-                for version in sorted(on_disk, reverse=True):
-                    if self._ensure(version, on_disk):
-                        self._keep({version})
-                        break
-            self._labels = dict(pins.labels) if pins is not None else {}
-            return self._loaded is not before
+                served = (v for v in sorted(on_disk, reverse=True) if self._ensure(v, on_disk))
+                keep = {version for version in [next(served, None)] if version is not None}
+            self._keep(keep, pins.labels if pins is not None else {})
+            return self._serving.loaded is not before
 
     def missing(self) -> str:
         """Why nothing was even tried: one clause for an error."""
@@ -189,7 +178,7 @@ class ModelStore:
     def _follow_pins(self) -> Pins | None:
         """What the model config file says; while it cannot be read, what it said before."""
         try:
-            self._pins, self._pins_error = _read_pins(self.base_dir), ""
+            self._pins, self._pins_error = pins_of(self.base_dir, self._name), ""
         except (ServingError, OSError) as error:
             if str(error) != self._pins_error:  # once, not every second
                 logger.warning("the versions in service stay: %s", error)
@@ -198,52 +187,84 @@ class ModelStore:
 
     def _ensure(self, version: int, on_disk: dict[int, Path]) -> bool:
         """Whether a version is in service, after trying to bring it there."""
-        if version in self._loaded:
+        if version in self._serving.loaded:
             return True
-        return version in on_disk and version not in self._failed and self._try(version, on_disk[version])
+        failure = self._failed.get(version)
+        due = failure is None or self._clock() >= failure.due
+        return version in on_disk and due and self._try(version, on_disk[version])
 
-    def _keep(self, versions: set[int]) -> None:
-        """Ends the other versions, as long as one remains."""
-        ended = self._loaded.keys() - versions
-        if not versions or not ended:
-            return
-        self._retired += [self._loaded[version] for version in ended]
-        self._loaded = {version: model for version, model in self._loaded.items() if version in versions}
+    def _keep(self, versions: set[int], labels: Mapping[str, int]) -> None:
+        """Moves the labels that can move, and ends the versions that are neither meant nor labelled."""
+        loaded, old = self._serving.loaded, self._serving.labels
+        moved = {}
+        for label, version in labels.items():
+            stays = version not in loaded and old.get(label) in loaded
+            moved[label] = old[label] if stays else version
+        kept = (versions | set(moved.values())) & loaded.keys()
+        ended = loaded.keys() - kept if versions & loaded.keys() else set()
+        if ended:
+            self._retired += [loaded[version] for version in ended]
+            loaded = {version: model for version, model in loaded.items() if version not in ended}
+        self._serving = _Serving(loaded, moved)
         for version in ended:
             self._set(VersionStatus(version, "END"))
 
     def _try(self, version: int, path: Path) -> bool:
         """Puts a version in service if it answers."""
         started = time.monotonic()
-        fingerprint = _fingerprint(path)
+        seen = stamp(path)
         self._set(VersionStatus(version, "LOADING"))
         try:
+            if why := damage_of(self.base_dir, version, path, self._warn):
+                raise ServingError(why)
             model = replace(self._load(path), version=version)
             requests = warm_up(model)
         # Whatever a damaged directory makes TensorFlow raise, the version in service goes on.
         except Exception as error:
             message = one_line(str(error)) or type(error).__name__
-            logger.exception("version %d cannot be served, the old one goes on: %s", version, message)
-            self._failed[version] = fingerprint
+            line = f"version {version} cannot be served, the old one goes on: {message}"
+            if line not in self._warned:  # with the traceback, once
+                logger.exception("%s", line)
+            self._warned.add(line)
+            times = self._failed[version].times + 1 if version in self._failed else 1
+            pause = min(_PAUSE * 2.0 ** (times - 1), _LONGEST_PAUSE)
+            self._failed[version] = _Failure(seen, times, self._clock() + pause)
             self.load_failures += 1
             self._set(VersionStatus(version, "END", message))
             return False
-        self._loaded = {**self._loaded, version: model}
+        self._failed.pop(version, None)
+        self._serving = replace(self._serving, loaded={**self._serving.loaded, version: model})
         self._set(VersionStatus(version, "AVAILABLE"))
         seconds = time.monotonic() - started
         logger.info("version %d in service after %.1f s, %d warm-up requests", version, seconds, requests)
         return True
 
+    def _tell_defects(self, on_disk: dict[int, Path]) -> None:
+        """Numbered directories that are no versions; they hold up nothing."""
+        try:
+            others = {v: path for v, path in numbered(self.base_dir).items() if v not in on_disk}
+        except OSError:
+            return
+        for path in others.values():
+            if why := defect(path):
+                self._warn(f"{path}: is no version: it {why}")
+
+    def _warn(self, line: str) -> None:
+        if line not in self._warned:  # once, not every second
+            self._warned.add(line)
+            logger.warning("%s", line)
+
     def _forget(self, on_disk: dict[int, Path]) -> None:
         """Gives rewritten versions another chance, and drops those that are gone from the list."""
-        for version, fingerprint in list(self._failed.items()):
-            if version not in on_disk or _fingerprint(on_disk[version]) != fingerprint:
+        for version, failure in list(self._failed.items()):
+            if version not in on_disk or stamp(on_disk[version]) != failure.stamp:
                 del self._failed[version]
+        loaded = self._serving.loaded
         with self._lock:
             self._statuses = {
                 version: status
                 for version, status in self._statuses.items()
-                if version in on_disk or version in self._loaded
+                if version in on_disk or version in loaded
             }
 
     def _set(self, status: VersionStatus) -> None:
@@ -279,24 +300,5 @@ class Watcher:
                 logger.exception("%s: cannot be looked at", self._store.base_dir)
 
 
-def _read_pins(base_dir: Path) -> Pins | None:
-    # TensorFlow Serving's messages import TensorFlow, which takes seconds and is wanted with a model only.
-    from components.atomic_pusher.pins import config_file, read_pins
-
-    return read_pins(base_dir) if config_file(base_dir).is_file() else None
-
-
-def _fingerprint(path: Path) -> _Fingerprint:
-    """What is in a directory now; files that vanish meanwhile are left out."""
-    return tuple(sorted(_files(path)))
-
-
-def _files(path: Path) -> Iterator[tuple[str, int, int]]:
-    for folder, _, names in os.walk(path):
-        for name in names:
-            file = Path(folder, name)
-            try:
-                status = file.stat()
-            except OSError:
-                continue
-            yield str(file.relative_to(path)), status.st_size, status.st_mtime_ns
+def _highest(serving: _Serving) -> LoadedModel | None:
+    return serving.loaded[max(serving.loaded)] if serving.loaded else None

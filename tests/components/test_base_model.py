@@ -57,6 +57,7 @@ def test_a_pinned_version_is_the_one_in_service(tmp_path, pinned, examples, base
     pushes = [made_from(pushed(100, 1), 7), made_from(pushed(101, 2), 8)]
     for version, artifact in enumerate(pushes, 1):
         (folder / str(version)).mkdir(parents=True)
+        (folder / str(version) / "saved_model.pb").write_text("a model")
         artifact.set_string_custom_property(PUSHED_DESTINATION, str(folder / str(version)))
         artifact.set_string_custom_property(PUSHED_VERSION, str(version))
     write_pins(folder, "twins", None if pinned is None else Pins((pinned,), {STABLE: pinned}))

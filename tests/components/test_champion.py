@@ -88,6 +88,7 @@ def test_the_champion_is_the_pinned_version(tmp_path, pinned, candidate, champio
     pushes = [pushed(100, 1), pushed(101, 2)]
     for version, artifact in enumerate(pushes, 1):
         (base / str(version)).mkdir(parents=True)
+        (base / str(version) / "saved_model.pb").write_text("a model")
         artifact.set_string_custom_property(PUSHED_DESTINATION, str(base / str(version)))
         artifact.set_string_custom_property(PUSHED_VERSION, str(version))
     write_pins(base, "twins", None if pinned is None else Pins((pinned,), {STABLE: pinned}))

@@ -12,7 +12,7 @@ from tfx.dsl.io import filesystem, filesystem_registry
 
 from components.atomic_pusher.mirror import mirror
 from components.atomic_pusher.pins import Pins, read_pins, write_pins
-from components.atomic_pusher.versions import push, remove
+from components.atomic_pusher.versions import clear_aside, push, set_aside
 from pipeline.versions import rollback
 from pipeline.workdir import Workdir
 from trainer.errors import ServingError
@@ -131,7 +131,7 @@ def test_a_version_that_was_removed_here_goes_there_marker_first(store, push_ver
     mirror(base, REMOTE, "twins")
     store.objects[f"{REMOTE}/7/saved_model.pb"] = b"somebody else's"
     store.done.clear()
-    remove(base, [1])
+    clear_aside(base, set_aside(base, [1]))
     assert mirror(base, REMOTE, "twins") == []
     assert store.done == ["remove /1/saved_model.pb", "rmtree /1"]
     assert store.listdir(REMOTE) == ["2/", "3/", "7/", "models.config"]
@@ -155,12 +155,12 @@ def test_pins_come_behind_the_versions_that_they_name_and_before_others_go(store
     for version in (1, 2):
         base = push_version(version)
     mirror(base, REMOTE, "twins")
-    write_pins(base, "other-name-here", Pins((1,), {"stable": 1}))
+    write_pins(base, "twins", Pins((1,), {"stable": 1}))
     mirror(base, REMOTE, "twins")
     assert pinned_there(store)[:2] == ([1], {"stable": 1})
     push_version(3)
-    write_pins(base, "other-name-here", Pins((3,), {"stable": 3}))
-    remove(base, [1])
+    write_pins(base, "twins", Pins((3,), {"stable": 3}))
+    clear_aside(base, set_aside(base, [1]))
     store.done.clear()
     mirror(base, REMOTE, "twins")
     assert store.done[-4:] == [

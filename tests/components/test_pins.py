@@ -4,7 +4,7 @@ import pytest
 from google.protobuf import text_format
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
-from components.atomic_pusher.pins import Pins, config_file, read_pins, write_pins
+from components.atomic_pusher.pins import Pins, config_file, pinned_by_others, read_pins, write_pins
 from trainer.errors import ServingError
 
 
@@ -44,17 +44,96 @@ def test_other_models_and_what_a_user_wrote_stay(serving):
     serving.mkdir(parents=True)
     config_file(serving).write_text(
         'model_config_list {\n  config { name: "other" base_path: "/models/other" }\n'
-        '  config { name: "mine" base_path: "/models/twins" model_platform: "tensorflow"\n'
+        '  config { name: "twins" base_path: "/models/mine" model_platform: "tensorflow"\n'
         "    logging_config { sampling_config { sampling_rate: 0.5 } } }\n}\n"
     )
     write_pins(serving, "twins", Pins((7,), {"stable": 7}))
     other, mine = parsed(serving).model_config_list.config
     assert (other.name, other.base_path) == ("other", "/models/other")
     assert not other.HasField("model_version_policy")
-    assert (mine.name, mine.base_path) == ("mine", "/models/twins")
+    assert (mine.name, mine.base_path) == ("twins", "/models/mine")
     assert mine.logging_config.sampling_config.sampling_rate == 0.5
     assert read_pins(serving) == Pins((7,), {"stable": 7})
     assert read_pins(serving.with_name("other")) is None
+
+
+OTHERS = """# who wrote this, and why
+model_config_list: {  # a list
+  config {
+    name: "other"  # theirs
+    base_path: "/models/twins"  # which ends as ours does
+    of_a_newer_server { x: 1 s: "}" }
+    model_version_policy: { specific: { versions: [3, 4] } }
+  }
+  config {
+    name: "twins"  # ours
+    base_path: '/x'
+    of_a_newer_server: 7
+    model_version_policy { latest { num_versions: 1 } }
+    # the end
+  }
+}
+"""
+
+
+def test_every_other_character_of_the_file_stays(serving):
+    serving.mkdir(parents=True)
+    config_file(serving).write_text(OTHERS)
+    assert read_pins(serving) is None
+    assert read_pins(serving, "other") == Pins((3, 4))
+    write_pins(serving, "twins", Pins((7,), {"stable": 7}))
+    assert read_pins(serving) == Pins((7,), {"stable": 7})
+    before, _, after = OTHERS.partition("    model_version_policy { latest { num_versions: 1 } }\n")
+    changed = config_file(serving).read_text()
+    assert changed.startswith(before)
+    assert changed.endswith(after)
+    pinned = 'model_version_policy { specific { versions: 7 } } version_labels { key: "stable" value: 7 }'
+    assert " ".join(changed[len(before) : -len(after)].split()) == pinned
+    write_pins(serving, "twins", None)
+    assert config_file(serving).read_text().split() == OTHERS.split()
+
+
+def test_entries_of_a_list_in_brackets_are_told_apart_too(serving):
+    serving.mkdir(parents=True)
+    config_file(serving).write_text('model_config_list { config: [{ name: "a" }, { name: "twins" }] }')
+    write_pins(serving, "twins", Pins((7,)))
+    assert config_file(serving).read_text() == (
+        'model_config_list { config: [{ name: "a" }, { name: "twins" '
+        "model_version_policy { specific { versions: 7 } } }] }"
+    )
+
+
+def test_an_entry_is_added_behind_those_of_others(serving):
+    serving.mkdir(parents=True)
+    theirs = OTHERS.replace('"twins"', '"third"')
+    config_file(serving).write_text(theirs)
+    write_pins(serving, "twins", Pins((7,)))
+    assert config_file(serving).read_text().startswith(theirs.rstrip().removesuffix("}"))
+    assert read_pins(serving) == Pins((7,))
+
+
+def test_versions_that_others_name_of_the_same_folder(serving):
+    serving.mkdir(parents=True)
+    config_file(serving).write_text(OTHERS.replace("/models/twins", str(serving)))
+    assert pinned_by_others(serving) == {3, 4}
+    config_file(serving).write_text(OTHERS)
+    assert pinned_by_others(serving) == set()
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ('model_config_list { config { name: "twins" } config { name: "twins" } }', "stands there 2 times"),
+        ("custom_model_config { }", "it has no model_config_list"),
+        ('model_config_list { config { name: "twins" model_version_policy { x: 1 } } }', 'named "x"'),
+    ],
+)
+def test_a_file_that_cannot_be_understood_is_not_changed(serving, content, why):
+    serving.mkdir(parents=True)
+    config_file(serving).write_text(content)
+    with pytest.raises(ServingError, match=why):
+        write_pins(serving, "twins", None)
+    assert config_file(serving).read_text() == content
 
 
 def test_labels_without_a_pin_are_read(serving):

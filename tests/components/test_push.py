@@ -12,20 +12,19 @@ from pathlib import Path
 import pytest
 
 from components.atomic_pusher import versions as pushing
-from components.atomic_pusher.files import LOCK
 from components.atomic_pusher.pins import Pins, write_pins
+from components.atomic_pusher.store import checksum, digests, read_log
 from components.atomic_pusher.versions import (
-    checksum,
-    digests,
+    clear_aside,
     in_service,
     next_version,
     push,
-    read_log,
     removable,
-    remove,
+    set_aside,
     versions,
 )
 from trainer.errors import ServingError
+from trainer.files import LOCK
 
 
 @pytest.fixture
@@ -82,9 +81,11 @@ def test_versions_rise_even_when_the_clock_goes_back(make_model, base):
 def test_versions_are_numbers_and_folders_only(base):
     for name in ("7", "12", "007x", ".incoming-3", "v1", "-4", "1.5"):
         (base / name).mkdir(parents=True)
+        (base / name / "saved_model.pb").write_text("a model")
     (base / "99").write_text("a file")
+    (base / "13").mkdir()
     assert versions(base) == [7, 12]
-    assert next_version(base, now=3) == 13
+    assert next_version(base, now=3) == 14  # an empty folder keeps its number
     assert versions(base / "not there") == []
     assert next_version(base / "not there", now=3.9) == 3
 
@@ -93,6 +94,7 @@ def test_folders_that_tf_serving_would_not_serve_are_no_versions(base):
     # An Arabic seven, and a number that does not fit into 64 bits.
     for name in ("7", "\u0667", "9" * 20):
         (base / name).mkdir(parents=True)
+        (base / name / "saved_model.pb").write_text("a model")
     assert versions(base) == [7]
 
 
@@ -118,6 +120,10 @@ def test_a_number_that_was_used_is_not_used_again(make_model, base):
 
 def test_the_largest_number_has_no_successor(make_model, base):
     (base / str(2**63 - 1)).mkdir(parents=True)
+    assert next_version(base, 1_000) == 1_000, "an empty folder holds up nothing"
+    (base / "1000").mkdir()
+    assert next_version(base, 1_000) == 1_001
+    (base / str(2**63 - 1) / "saved_model.pb").write_text("a model")
     with pytest.raises(ServingError, match="no version can follow the largest number"):
         push(make_model("a"), base, {}, now=1_000)
 
@@ -138,7 +144,7 @@ def killed(monkeypatch, name):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(pushing, name, die)
-    monkeypatch.setattr(pushing.shutil, "rmtree", lambda *_, **__: None)
+    monkeypatch.setattr(pushing, "remove_folder", lambda *_, **__: None)
 
 
 @pytest.mark.parametrize("following", ["a", "b"])
@@ -156,7 +162,7 @@ def test_a_push_killed_before_its_log_entry_is_logged_by_the_next(make_model, ba
     assert names(base) == {str(version) for version in versions(base)} | {"versions.json"}
 
 
-@pytest.mark.parametrize("place", ["digests", "sync"])
+@pytest.mark.parametrize("place", ["digests", "sync_all"])
 def test_a_push_killed_before_the_rename_leaves_nothing_that_counts(make_model, base, monkeypatch, place):
     push(make_model("a"), base, {}, now=1_000)
     with monkeypatch.context() as patched:
@@ -174,6 +180,24 @@ def test_leftovers_of_a_killed_push_go(make_model, base):
     (base / ".removing-7-1" / "variables").mkdir(parents=True)
     push(make_model("a"), base, {}, now=1_000)
     assert names(base) == {"1000", "versions.json"}
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"version": "x"}'])
+def test_an_intent_that_is_none_of_a_push_is_passed_over(make_model, base, content):
+    base.mkdir(parents=True)
+    (base / ".pending.json").write_text(content)
+    push(make_model("a"), base, {}, now=1_000)
+    assert names(base) == {"1000", "versions.json"}
+
+
+def test_leftovers_that_are_links_are_left_alone(make_model, base, tmp_path):
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "precious").touch()
+    base.mkdir(parents=True)
+    for name in (f".incoming-{socket.gethostname()}-1", ".removing-7-1"):
+        (base / name).symlink_to(tmp_path / "foreign")
+    push(make_model("a"), base, {}, now=1_000)
+    assert (tmp_path / "foreign" / "precious").exists()
 
 
 def test_a_push_of_another_machine_is_left_alone_while_it_may_live(make_model, base):
@@ -262,8 +286,9 @@ def test_the_version_in_service_is_never_removed(make_model, base):
     assert removable(base, 1) == []
     write_pins(base, "twins", Pins((2,)))
     assert removable(base, 1) == [1]
-    remove(base, removable(base, 1))
+    clear_aside(base, set_aside(base, removable(base, 1)))
     assert versions(base) == [2, 3]
+    assert names(base) == {"2", "3", "versions.json"}
 
 
 def test_a_broken_log_is_named(make_model, base):

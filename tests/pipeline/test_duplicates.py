@@ -8,8 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import duplicates as finding
+from pipeline import neighbours as searching
 from pipeline import rows as files
-from pipeline.duplicates import build_index, candidate_pairs, default_threshold, duplicates, neighbours_of
+from pipeline.duplicates import default_threshold, duplicates
+from pipeline.neighbours import candidate_pairs, index_texts, neighbours_of
 from pipeline.predict import Files
 from pipeline.workdir import Workdir
 from trainer.errors import ConfigError
@@ -48,7 +50,7 @@ def find(tmp_path, monkeypatch, new_terminal, make_data):
     workdir = Workdir(tmp_path / "work", tmp_path / "work" / "serving" / "twins")
     (workdir.serving / "7").mkdir(parents=True)
     (workdir.serving / "7" / "saved_model.pb").touch()
-    monkeypatch.setattr("pipeline.predict.load_served", lambda base: Circle())
+    monkeypatch.setattr("pipeline.predict.load_served", lambda base, name: Circle())
 
     def call(texts, label=SCORES, name="out.jsonl", **options):
         source, output = tmp_path / "in.jsonl", tmp_path / name
@@ -112,10 +114,8 @@ def test_what_counts_as_a_match_by_default():
             default_threshold(label)
 
 
-def test_the_index_finds_nearly_all_true_neighbours(monkeypatch):
-    monkeypatch.setattr(finding, "_CHUNK", 500)
-    rng = np.random.default_rng(1)
-    vectors = rng.normal(size=(3_000, 64)).astype(np.float32)
+def indexed_of(vectors):
+    """What a model makes of texts that are row numbers of `vectors`."""
 
     class Table:
         signatures = {"embed": None}  # noqa: RUF012
@@ -123,16 +123,65 @@ def test_the_index_finds_nearly_all_true_neighbours(monkeypatch):
         def predict(self, signature, inputs):
             return {"embedding": vectors[[int(text) for text in inputs["text"]]]}
 
-    index = build_index(Table(), [str(n) for n in range(len(vectors))], lambda text: None)
+    return index_texts(Table(), [str(n) for n in range(len(vectors))], lambda text: None)
+
+
+@pytest.mark.parametrize(("same", "noise"), [(0, 0.0), (2_000, 0.0), (2_000, 1e-7)])
+def test_texts_with_one_vector_hide_nothing(monkeypatch, same, noise):
+    monkeypatch.setattr(searching, "_CHUNK", 512)
+    rng = np.random.default_rng(1)
+    pairs = np.repeat(rng.normal(size=(500, 64)), 2, axis=0)
+    pairs *= 1 + 0.01 * rng.normal(size=pairs.shape)
+    equal = np.repeat(rng.normal(size=(1, 64)), same, axis=0)
+    equal *= 1 + noise * rng.normal(size=equal.shape)  # what a batch's other rows change in a sum
+    order = rng.permutation(same + 1_000)
+    vectors = np.concatenate([equal, pairs]).astype(np.float32)[order]
+    place = np.argsort(order)
+    indexed = indexed_of(vectors)
+    assert len(indexed.index) <= 1_000 + (1 if not noise else 300)
+    first, second = candidate_pairs(indexed, 10)
+    found = set(zip(first.tolist(), second.tolist(), strict=True))
+    wanted = {tuple(sorted(place[same + at : same + at + 2].tolist())) for at in range(0, 1_000, 2)}
+    assert len(wanted & found) >= 498
+    # Each of the equal ones has its neighbours among them, and so all are one group.
+    alike = place[:same]
+    assert all(n >= 10 for n in np.bincount([*first, *second], minlength=len(vectors))[alike])
+
+
+def brute_force(vectors, neighbours):
+    """Each text's nearest others, by cosine and then by position; pairs."""
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    similar = np.round(unit @ unit.T, 6)
+    np.fill_diagonal(similar, -2)
+    nearest = np.argsort(-similar, axis=1, kind="stable")[:, :neighbours]
+    return {(min(at, to), max(at, to)) for at, row in enumerate(nearest.tolist()) for to in row if to != at}
+
+
+@pytest.mark.parametrize("neighbours", [1, 3, 100])
+def test_small_groups_of_equal_vectors_have_the_neighbours_of_an_exact_search(neighbours):
+    angles = np.radians([10, 10, 10, 14, 14, 40, 41, 41, 41, 41, 41, 200])
+    vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    first, second = candidate_pairs(indexed_of(vectors), neighbours)
+    found = set(zip(first.tolist(), second.tolist(), strict=True))
+    assert found >= brute_force(vectors, neighbours)
+    assert all(first < second for first, second in found)
+
+
+def test_the_index_finds_nearly_all_true_neighbours(monkeypatch):
+    monkeypatch.setattr(searching, "_CHUNK", 500)
+    rng = np.random.default_rng(1)
+    vectors = rng.normal(size=(3_000, 64)).astype(np.float32)
+
+    indexed = indexed_of(vectors)
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     sample = np.arange(0, 3_000, 10)
     similar = unit[sample] @ unit.T
     similar[np.arange(len(sample)), sample] = -2
     true = np.argsort(-similar, axis=1)[:, :10]
-    found = neighbours_of(index, unit[sample], 11)
+    found = neighbours_of(indexed.index, unit[sample], 11)
     recall = np.mean([len(set(t) & set(f)) / 10 for t, f in zip(true, found, strict=True)])
     assert recall >= 0.95
-    first, second = candidate_pairs(index, 3_000, 10)
+    first, second = candidate_pairs(indexed, 10)
     assert (first < second).all()
     pairs = set(zip(first.tolist(), second.tolist(), strict=True))
     assert len(pairs) == len(first)

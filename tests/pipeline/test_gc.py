@@ -10,15 +10,17 @@ import pytest
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from components.atomic_pusher.pins import Pins, write_pins
+from components.atomic_pusher.pins import Pins, read_pins, write_pins
 from components.atomic_pusher.versions import push, versions
 from pipeline import config as configuration
 from pipeline import gc
 from pipeline.lock import lock
 from pipeline.pushes import settle
 from pipeline.retraining.ledger import Ledger
+from pipeline.versions import rollback
 from pipeline.workdir import Workdir
 from trainer.errors import ConfigError, Locked, ServingError
+from trainer.files import remove_folder
 
 DATA = {
     "format": "csv",
@@ -84,7 +86,7 @@ class History:
             if isinstance(made, str):
                 folder = self.workdir.artifacts / node / key / str(number)
                 folder.mkdir(parents=True)
-                (folder / "data").write_bytes(b"x" * 100)
+                (folder / "saved_model.pb").write_bytes(b"x" * 100)
                 made = mlmd.Artifact(type_id=self.kinds[made], uri=str(folder), state=mlmd.Artifact.LIVE)
             pairs.append((made, event_of(mlmd.Event.OUTPUT, key)))
         contexts = self.store.get_contexts_by_id([run])
@@ -106,7 +108,7 @@ class History:
         self.annotate(blessing, blessed=int(blessed), current_model_id=model.id)
         if pushed:
             self.clock += 1
-            Path(model.uri, "data").write_text(str(self.clock))
+            Path(model.uri, "saved_model.pb").write_text(str(self.clock))
             target, _ = push(model.uri, self.workdir.serving, {}, now=self.clock)
             [artifact] = self.execute(run, "AtomicPusher", [model, blessing], {"pushed_model": "PushedModel"})
             self.annotate(artifact, model_id=model.id, pushed_destination=str(target))
@@ -204,7 +206,7 @@ def test_a_champion_that_is_gone_from_service_keeps_no_champions_of_its_own(hist
         [blessing] = history.execute(run, "QualityGate", inputs, {"blessing": "ModelBlessing"})
         history.annotate(blessing, blessed=1, current_model_id=model.id)
         history.clock += 1
-        Path(model.uri, "data").write_text(str(history.clock))
+        Path(model.uri, "saved_model.pb").write_text(str(history.clock))
         target, _ = push(model.uri, history.workdir.serving, {}, now=history.clock)
         [artifact] = history.execute(run, "AtomicPusher", [model, blessing], {"pushed_model": "PushedModel"})
         history.annotate(artifact, model_id=model.id, pushed_destination=str(target))
@@ -253,7 +255,9 @@ def test_a_pinned_version_stays_with_its_model(history, collect):
 
 def test_leftovers_of_killed_runs_go(history, collect):
     history.train(history.run())
-    leftovers = [history.workdir.artifacts / "Trainer" / "model" / "99"]
+    trainer = history.workdir.artifacts / "Trainer"
+    leftovers = [trainer / "model" / "99"]
+    (trainer / ".system" / "executor_execution" / "99").mkdir(parents=True)
     for name in ("0d" * 32, "e1" * 32):
         leftovers.append(history.workdir.artifacts / "checkpoints" / name)
     for folder in leftovers:
@@ -291,7 +295,7 @@ def test_a_dry_run_says_what_and_how_much_and_removes_nothing(history, collect):
 def test_what_was_interrupted_is_finished_by_the_next(history, collect, monkeypatch):
     old, fresh = (history.train(history.run(), blessed=False, pushed=False) for _ in range(2))
     with monkeypatch.context() as patched:
-        patched.setattr(gc.shutil, "rmtree", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(gc, "remove_folder", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             collect(1)
     assert [history.state(artifact) for artifact in old] == [("DELETED", True)] * 3
@@ -306,7 +310,7 @@ def test_a_run_that_cannot_clean_up_says_so_and_has_succeeded(history, collect, 
     ledger = Ledger.local(history.workdir, "twins")
     with monkeypatch.context() as patched:
         patched.setattr(
-            gc.shutil, "rmtree", lambda path: (_ for _ in ()).throw(OSError(30, "no writing", path))
+            gc, "remove_folder", lambda root, path: (_ for _ in ()).throw(OSError(30, "no writing", path))
         )
         gc.tidy(configure(), history.workdir, ledger, 1, said.append)
     assert len(said) == 1
@@ -357,3 +361,29 @@ def test_without_metadata_there_is_nothing_to_clean(tmp_path, new_terminal):
     with pytest.raises(ConfigError, match=r"metadata\.sqlite: no such file: nothing was run in"):
         gc.collect(configure(), Workdir(tmp_path, tmp_path / "serving"), 1, False, new_terminal())
     assert not (tmp_path / "lock").exists()
+
+
+def test_no_version_is_pinned_that_gc_has_decided_on(history, collect, new_terminal, monkeypatch):
+    """A rollback comes while folders are deleted, which takes a while on a slow disk."""
+    first, *_ = (history.train(history.run()) for _ in range(4))
+    told = []
+
+    def go_back(root, folder):
+        if not told:
+            for version in ("1002", "1006"):
+                try:
+                    rollback(history.workdir, "twins", version, None, new_terminal())
+                    told.append(version)
+                except ConfigError as error:
+                    told.append(str(error))
+        return remove_folder(root, folder)
+
+    monkeypatch.setattr(gc, "remove_folder", go_back)
+    collect(0, keep_versions=2)
+    assert told == [
+        f"--to 1002: no such version in {history.workdir.serving}: there are 1006, 1008",
+        "1006",
+    ]
+    assert versions(history.workdir.serving) == [1006, 1008]
+    assert [history.state(artifact) for artifact in first] == [DELETED] * 3
+    assert read_pins(history.workdir.serving) == Pins((1006,), {"stable": 1006})

@@ -77,7 +77,7 @@ def model(workdir, monkeypatch):
     (workdir.serving / "7").mkdir(parents=True)
     (workdir.serving / "7" / "saved_model.pb").touch()
     served = Lengths()
-    monkeypatch.setattr(predicting, "load_served", lambda base: served)
+    monkeypatch.setattr(predicting, "load_served", lambda base, name: served)
     return served
 
 
@@ -126,7 +126,7 @@ def test_two_texts_are_one_line(ask, model, capfd):
 
 
 def test_classes_have_a_name_and_probabilities(ask, model, monkeypatch, capfd):
-    monkeypatch.setattr(predicting, "load_served", lambda base: Classes())
+    monkeypatch.setattr(predicting, "load_served", lambda base, name: Classes())
     ask(texts=("a", "b"))
     line = '{"text_a": "a", "text_b": "b", "label": "naïve", "probabilities": [0.1, 0.9]}'
     assert capfd.readouterr().out == line + "\n"
@@ -469,7 +469,7 @@ def test_scores_are_written_as_the_name_says(tmp_path, ask, model, capfd, suffix
 
 
 def test_classes_are_a_table_too(tmp_path, ask, model, monkeypatch):
-    monkeypatch.setattr(predicting, "load_served", lambda base: Classes())
+    monkeypatch.setattr(predicting, "load_served", lambda base, name: Classes())
     for name in ("o.parquet", "o.csv"):
         ask(write(tmp_path, "p.csv", HEADER + "a,b\n"), output=tmp_path / name)
     (row,) = pq.read_table(tmp_path / "o.parquet").to_pylist()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from components.atomic_pusher.pins import Pins, config_file, read_pins, write_pins
-from components.atomic_pusher.versions import in_service, push, versions
+from components.atomic_pusher.versions import in_service, push, set_aside, versions
 from pipeline.versions import rollback
 from pipeline.workdir import Workdir
 from trainer.errors import ConfigError, ServingError
+from trainer.files import exclusive
 
 
 @pytest.fixture
@@ -104,3 +107,37 @@ def test_without_versions_there_is_nothing_to_go_back_to(tmp_path, new_terminal)
 def test_a_pin_on_versions_that_are_gone_is_no_service(workdir):
     write_pins(workdir.serving, "twins", Pins((9,), {"stable": 9}))
     assert in_service(workdir.serving) is None
+
+
+def test_with_a_pause_versions_are_loaded_before_labels_move(workdir, new_terminal, monkeypatch):
+    """TF Serving refuses a label of a version that it has not loaded, and then the whole file."""
+    between = []
+    monkeypatch.setattr(
+        "pipeline.versions.time.sleep", lambda seconds: between.append(read_pins(workdir.serving))
+    )
+    rollback(workdir, "twins", "2", None, new_terminal(), wait=5)
+    rollback(workdir, "twins", "1", 3, new_terminal(), wait=5)
+    assert between == [Pins((2, 3)), Pins((1, 2, 3), {"stable": 2})]
+    assert read_pins(workdir.serving) == Pins((1, 3), {"canary": 3, "stable": 1})
+    rollback(workdir, "twins", "latest", None, new_terminal(), wait=5)
+    assert read_pins(workdir.serving) is None
+
+
+def test_a_rollback_waits_for_who_changes_the_store_and_chooses_of_what_is_left(workdir, new_terminal):
+    ended = []
+
+    def go_back() -> None:
+        try:
+            rollback(workdir, "twins", "1", None, new_terminal())
+        except ConfigError as error:
+            ended.append(str(error))
+
+    other = threading.Thread(target=go_back)
+    with exclusive(workdir.serving):
+        other.start()
+        other.join(0.2)
+        assert ended == []
+        set_aside(workdir.serving, [1])
+    other.join(20)
+    assert ended == [f"--to 1: no such version in {workdir.serving}: there are 2, 3"]
+    assert read_pins(workdir.serving) is None

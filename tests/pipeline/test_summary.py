@@ -232,6 +232,7 @@ def test_a_version_behind_a_pin_waits(make_steps, tmp_path, before, status):
     base = tmp_path / "served" / "twins"
     for version in (999, 1000):
         (base / str(version)).mkdir(parents=True)
+        (base / str(version) / "saved_model.pb").write_text("a model")
     write_pins(base, "twins", Pins((999,), {"stable": 999}))
     steps = make_steps()
     pushed = steps[-1].outputs["pushed_model"]

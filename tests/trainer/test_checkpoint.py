@@ -309,7 +309,7 @@ def test_a_model_is_not_lost_for_a_folder_that_cannot_be_removed(tmp_path, monke
     def refuse(path):
         raise checkpoint.tf.errors.PermissionDeniedError(None, None, f"{path} is not yours")
 
-    monkeypatch.setattr(checkpoint.tf.io.gfile, "rmtree", refuse)
+    monkeypatch.setattr(checkpoint, "remove_tree", refuse)
     caplog.set_level("INFO", "kembar.progress")
     checkpoint.remove(str(own))
     assert [f"{path} cannot be removed: {path} is not yours" in caplog.text for path in (own, old)] == [

@@ -8,9 +8,10 @@ import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from test_survey import configure
 
+from components.atomic_pusher.versions import push
 from pipeline.retraining.ledger import ACCEPTED, REJECTED, Ledger, SpanExamples
 from pipeline.retraining.survey import look
-from pipeline.retraining.work import Work, decision_of, entry_of, says_no
+from pipeline.retraining.work import Work, begin_work, decision_of, entry_of, says_no
 from pipeline.runners.steps import FAILED, RAN, SKIPPED, Step
 from pipeline.workdir import Workdir
 from trainer.errors import DataRejected, KembarError
@@ -167,3 +168,18 @@ def test_an_entry_says_what_was_seen_and_trained(tmp_path):
         SpanExamples(number, "/x", number, files, 5) for number, files in entry.trained.items()
     ]).pending  # fmt: skip
     assert pending == ()
+
+
+def test_a_damaged_version_is_a_reason_to_work(tmp_path):
+    pipeline = Pipeline(tmp_path, {1: None})
+    workdir = Workdir(tmp_path / "work", tmp_path / "serving")
+    for number in (7, 8):
+        (tmp_path / "model").mkdir(exist_ok=True)
+        (tmp_path / "model" / "saved_model.pb").write_text(f"{number}")
+        push(tmp_path / "model", workdir.serving, {}, now=number)
+    _, reason = begin_work(pipeline.config, workdir, pipeline.ledger, None)
+    assert "damaged" not in reason.asked
+    (workdir.serving / "8" / "saved_model.pb").write_text("9")
+    work, reason = begin_work(pipeline.config, workdir, pipeline.ledger, None)
+    assert reason.work
+    assert work.asked.startswith("version 8 is damaged")

@@ -4,7 +4,8 @@ import pytest
 
 from components.atomic_pusher.pins import Pins, config_file, write_pins
 from pipeline.serving.errors import ServingError
-from pipeline.serving.versions import ModelStore, load_served
+from pipeline.serving.folder import load_served
+from pipeline.serving.versions import ModelStore
 
 PAIR = {"instances": [{"text_a": "a", "text_b": "b"}]}
 
@@ -18,7 +19,7 @@ def store(base_dir, push):
     """Versions 1 and 2, which answer 1.0 and 2.0; the newest is in service."""
     push(1, offset=1)
     push(2, offset=2)
-    store = ModelStore(base_dir)
+    store = ModelStore(base_dir, name="twin")
     store.refresh()
     assert loaded(store) == [2]
     return store
@@ -28,14 +29,14 @@ def test_a_pin_is_followed_back_and_forth(store, base_dir, push):
     write_pins(base_dir, "twin", Pins((1,), {"stable": 1}))
     assert store.refresh()
     assert (store.current.version, loaded(store)) == (1, [1])
-    assert load_served(base_dir).version == 1
+    assert load_served(base_dir, "twin").version == 1
     push(3, offset=2)
     assert not store.refresh()
     assert store.current.version == 1
     write_pins(base_dir, "twin", None)
     assert store.refresh()
     assert store.current.version == 3
-    assert load_served(base_dir).version == 3
+    assert load_served(base_dir, "twin").version == 3
 
 
 def test_two_pinned_versions_answer_by_number_and_label(store, base_dir, make_client):
@@ -74,18 +75,18 @@ def test_a_pin_that_cannot_be_had_changes_nothing(store, base_dir):
     assert not store.refresh()
     assert loaded(store) == [2]
     with pytest.raises(ServingError, match="version 9 is pinned but is not there"):
-        load_served(base_dir)
+        load_served(base_dir, "twin")
     config_file(base_dir).write_text("model_config_list {")
     assert not store.refresh()
     assert loaded(store) == [2]
-    fresh = ModelStore(base_dir)
+    fresh = ModelStore(base_dir, name="twin")
     assert not fresh.refresh() or fresh.current.version == 2
 
 
 def test_why_nothing_is_served(base_dir, push):
     push(1)
     write_pins(base_dir, "twin", Pins((9,)))
-    store = ModelStore(base_dir)
+    store = ModelStore(base_dir, name="twin")
     store.refresh()
     assert store.current is None
     assert "version 9 is pinned but is not there" in store.missing()

@@ -1,0 +1,242 @@
+"""TF Serving's model config file as text: one model's entry is changed, and every other character stays.
+
+Parsing and printing the message would lose comments, and fields that a newer TF Serving knows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import text_format
+from tensorflow_serving.config import model_server_config_pb2
+
+from trainer.errors import ServingError
+
+# What a pin is written in.
+_PINNED = ("model_version_policy", "version_labels")
+_TOKEN = re.compile(
+    r"""(?P<nothing>\s+|\#[^\n]*)|(?P<string>"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')"""
+    r"""|(?P<open>[{<\[])|(?P<close>[}>\]])|(?P<mark>[:;,])|(?P<word>[^\s"'{}<>\[\]\#:;,]+)""",
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True)
+class _Field:
+    """A field in a text: its characters `start` to `end`, and those inside the braces of each message."""
+
+    name: str
+    start: int
+    end: int
+    bodies: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The entry of one model: the message, and which characters of the text stand inside its braces."""
+
+    message: Any
+    start: int
+    end: int
+
+
+class ConfigText:
+    """The text of a file, taken apart.
+
+    Args:
+      path: The file's name in errors.
+      text: What is in it.
+
+    Raises:
+      ServingError: it is no ModelServerConfig. In the entries of models, fields that are not known pass.
+    """
+
+    def __init__(self, path: Path, text: str) -> None:
+        self._path = path
+        self.text = text
+        try:
+            self._lists = [field for field in _fields(text) if field.name == "model_config_list"]
+            spans = [
+                body
+                for outer in self._lists
+                for start, end in outer.bodies
+                for field in _fields(text, start, end)
+                if field.name == "config"
+                for body in field.bodies
+            ]
+            skeleton = text
+            for start, end in reversed(spans):
+                skeleton = skeleton[:start] + skeleton[end:]
+            self._parse(skeleton, model_server_config_pb2.ModelServerConfig())
+        except _Malformed:
+            self._parse(text, model_server_config_pb2.ModelServerConfig())
+            raise self._wrong("braces that do not fit") from None
+        self.entries = [Entry(self._entry(*span, allow_unknown_field=True), *span) for span in spans]
+
+    def find(self, name: str) -> Entry | None:
+        """The entry of a model.
+
+        Raises:
+          ServingError: there are two, or its policy or its labels have fields that are not known.
+        """
+        found = [entry for entry in self.entries if entry.message.name == name]
+        if len(found) > 1:
+            raise self._wrong(f"model {name!r} stands there {len(found)} times")
+        for field in _fields(self.text, found[0].start, found[0].end) if found else ():
+            if field.name in _PINNED:
+                self._entry(field.start, field.end)
+        return found[0] if found else None
+
+    def with_pins(self, message: Any) -> str:
+        """The text with this version policy and these labels in the model's entry, or with a new entry.
+
+        Args:
+          message: A ModelConfig. Of one that is there already, only policy and labels are taken.
+
+        Raises:
+          ServingError: as `find`; or the file configures its models in another way.
+        """
+        entry = self.find(message.name)
+        text = self._changed(entry, message) if entry is not None else self._added(message)
+        again = ConfigText(self._path, text)
+        found = again.find(message.name)
+        others = [one.message for one in again.entries if one is not found]
+        if found is None or others != [one.message for one in self.entries if one is not entry]:
+            raise self._wrong(f"the entry of {message.name!r} cannot be changed")
+        return text
+
+    def _changed(self, entry: Entry, message: Any) -> str:
+        pins = model_server_config_pb2.ModelConfig()
+        pins.model_version_policy.CopyFrom(message.model_version_policy)
+        pins.version_labels.update(message.version_labels)
+        fields = list(_fields(self.text, entry.start, entry.end))
+        old = [field for field in fields if field.name in _PINNED]
+        body, at = self.text[entry.start : entry.end], entry.start
+        place = (old[0].start if old else fields[-1].end if fields else entry.start) - at
+        for field in reversed(old):
+            start, end = field.start - at, field.end - at
+            line = body.rfind("\n", 0, start) + 1
+            if line and not body[line:start].strip() and body[end : end + 1] == "\n":
+                start, end = line, end + 1
+            body = body[:start] + body[end:]
+            place = min(place, start)
+        indent = re.search(r"\n([ \t]*)\S", body) if "\n" in body else None
+        if indent is None:
+            new = text_format.MessageToString(pins, as_one_line=True)
+            return f"{self.text[:at]}{body[:place]} {new} {body[place:].lstrip()}{self.text[entry.end :]}"
+        new = _indented(text_format.MessageToString(pins), indent[1])
+        if place and body[place - 1] != "\n":
+            # Behind what else stands in that line, a comment among it.
+            line = body.find("\n", place)
+            place = line + 1 if line >= 0 else len(body)
+        return self.text[:at] + body[:place] + new + body[place:] + self.text[entry.end :]
+
+    def _added(self, message: Any) -> str:
+        new = "config {\n" + _indented(text_format.MessageToString(message), "  ") + "}\n"
+        if not self._lists or not self._lists[0].bodies:
+            if self.text.strip() and any(_fields(self.text)):
+                raise self._wrong("it has no model_config_list")
+            before = self.text if not self.text or self.text.endswith("\n") else f"{self.text}\n"
+            return f"{before}model_config_list {{\n{_indented(new, '  ')}}}\n"
+        _, end = self._lists[0].bodies[0]
+        before = self.text[:end].rstrip(" \t")
+        before = before if before.endswith("\n") else f"{before}\n"
+        return before + _indented(new, "  ") + self.text[end:]
+
+    def _entry(self, start: int, end: int, *, allow_unknown_field: bool = False) -> Any:
+        # The lines before, so that an error counts lines as the file does.
+        lines = "\n" * self.text.count("\n", 0, start)
+        return self._parse(
+            lines + self.text[start:end],
+            model_server_config_pb2.ModelConfig(),
+            allow_unknown_field=allow_unknown_field,
+        )
+
+    def _parse(self, text: str, message: Any, *, allow_unknown_field: bool = False) -> Any:
+        try:
+            return text_format.Parse(text, message, allow_unknown_field=allow_unknown_field)
+        except (text_format.ParseError, UnicodeError) as error:
+            raise self._wrong(str(error)) from None
+
+    def _wrong(self, why: str) -> ServingError:
+        return wrong_file(self._path, why)
+
+
+def wrong_file(path: Path, why: str) -> ServingError:
+    """The error of a file that is no model config file."""
+    said = " ".join(why.split())
+    return ServingError(f"{path}: not a model config file of TF Serving: {said}: correct it or delete it")
+
+
+class _Malformed(Exception):
+    """The text cannot be taken apart."""
+
+
+def _fields(text: str, start: int = 0, end: int | None = None) -> Iterator[_Field]:
+    """The fields of one message, whose text this is, without those of messages inside."""
+    tokens = list(_tokens(text, start, len(text) if end is None else end))
+    at = 0
+    while at < len(tokens):
+        first = tokens[at]
+        if first.lastgroup == "mark":
+            at += 1
+            continue
+        if first.lastgroup == "open":  # [an.extension]
+            at = _closing(tokens, at)
+        elif first.lastgroup != "word":
+            raise _Malformed
+        at += 1
+        if at < len(tokens) and tokens[at].group() == ":":
+            at += 1
+        if at == len(tokens):
+            raise _Malformed
+        last, bodies = _value(tokens, at)
+        yield _Field(first.group(), first.start(), tokens[last].end(), bodies)
+        at = last + 1
+
+
+def _value(tokens: list[re.Match[str]], at: int) -> tuple[int, tuple[tuple[int, int], ...]]:
+    """The last token of the value that begins at `at`, and what is inside the messages of it."""
+    if tokens[at].lastgroup != "open":
+        while at + 1 < len(tokens) and tokens[at].lastgroup == tokens[at + 1].lastgroup == "string":
+            at += 1
+        return at, ()
+    last = _closing(tokens, at)
+    if tokens[at].group() != "[":
+        return last, ((tokens[at].end(), tokens[last].start()),)
+    bodies = []
+    at += 1
+    while at < last:
+        if tokens[at].lastgroup == "open":
+            closed = _closing(tokens, at)
+            bodies.append((tokens[at].end(), tokens[closed].start()))
+            at = closed
+        at += 1
+    return last, tuple(bodies)
+
+
+def _tokens(text: str, start: int, end: int) -> Iterator[re.Match[str]]:
+    while start < end:
+        token = _TOKEN.match(text, start, end)
+        if token is None:
+            raise _Malformed
+        if token.lastgroup != "nothing":
+            yield token
+        start = token.end()
+
+
+def _closing(tokens: list[re.Match[str]], at: int) -> int:
+    depth = 0
+    for position in range(at, len(tokens)):
+        depth += {"open": 1, "close": -1}.get(str(tokens[position].lastgroup), 0)
+        if not depth:
+            return position
+    raise _Malformed
+
+
+def _indented(text: str, indent: str) -> str:
+    return "".join(f"{indent}{line}\n" for line in text.splitlines())
