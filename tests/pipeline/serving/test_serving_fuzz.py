@@ -24,7 +24,7 @@ from tests.pipeline.serving.test_serving_live import running_server
 METHODS = ("Predict", "Classify", "Regress", "MultiInference", "GetModelMetadata", "SessionRun")
 SEGMENTS = ["", "v1", "models", "twin", "versions", "1", "0", "-1", "9" * 19, "9" * 30, "labels", "stable"]
 SEGMENTS += ["metadata", "..", "%2e%2e", "%00", "%ff", "%F0%9F%98%80", "twin:predict", ":", "a" * 5000]
-GOOD_CODES = {200, 400, 404, 405, 413, 415}
+GOOD_CODES = {200, 400, 404, 405, 413, 414, 415}
 GOOD_STATUS = {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "OUT_OF_RANGE", "UNIMPLEMENTED"}
 
 

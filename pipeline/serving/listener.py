@@ -1,0 +1,179 @@
+"""The REST port: connections up to a limit, memory up to a limit, and an end that loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import Awaitable, Callable
+
+from pipeline.serving.connection import Connection, State
+from pipeline.serving.limits import Limits
+from pipeline.serving.messages import Request, Response
+
+logger = logging.getLogger(__name__)
+
+_SWEEP_SECONDS = 0.25
+# Beyond the limit so many connections are still heard, to tell them so and to answer who watches over this.
+_EXTRA = 32
+_EXTRA_SECONDS = 5.0
+# While no more connections fit they wait in the kernel.
+_RETRY_SECONDS = 0.1
+_ACCEPTED_AT_ONCE = 64
+# A connection that says nothing for so long, in the middle of a request, may have to go for another.
+_STALLED_SECONDS = 1.0
+# Bodies up to this size do not count: one that is small gets in, however full it is.
+_SMALL_BODY = 64 * 1024
+_SECONDS_BETWEEN_WARNINGS = 60.0
+
+Answer = Callable[[Request, bool], Awaitable[Response]]
+
+
+class Listener:
+    """Accepts connections and answers their requests by `answer`; to be used from one event loop.
+
+    Args:
+        listening: a listening socket, which this one closes.
+        answer: takes a request, and whether its connection is beyond the limit.
+        limits: bounds on connections and what they send.
+    """
+
+    def __init__(self, listening: socket.socket, answer: Answer, limits: Limits) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.answer = answer
+        self.limits = limits
+        self.draining = False
+        self.held = 0
+        self._socket = listening
+        self._connections: set[Connection] = set()
+        self._starting: set[asyncio.Task[object]] = set()
+        self._warned = -_SECONDS_BETWEEN_WARNINGS
+        listening.setblocking(False)
+        self.loop.add_reader(listening, self._accept)
+        self._sweeping = self.loop.call_later(_SWEEP_SECONDS, self._sweep)
+
+    # What a connection calls.
+
+    def opened(self, connection: Connection) -> None:
+        """Counts it; beyond the limit the one that has been idle longest goes for it."""
+        self._connections.add(connection)
+        if len(self._connections) > self.limits.max_connections and not self._make_room(connection):
+            connection.extra = True
+            connection.deadline = self.loop.time() + _EXTRA_SECONDS
+
+    def closed(self, connection: Connection) -> None:
+        """Counts it no more."""
+        self._connections.discard(connection)
+
+    def has_room(self, connection: Connection) -> bool:
+        """Whether the bodies in memory, with what this connection just got, are not too many.
+
+        What has stalled longest in the middle of its body goes first.
+        """
+        while self.held > self.limits.max_held_bytes and connection.held > _SMALL_BODY:
+            others = [
+                other
+                for other in self._connections
+                if other.state is State.BODY and other.held > _SMALL_BODY and other is not connection
+            ]
+            stalled = min(others, key=lambda other: other.touched, default=None)
+            if stalled is None or stalled.touched > self.loop.time() - _STALLED_SECONDS:
+                return False
+            stalled.abort()
+            self.held -= stalled.held
+            stalled.held = 0
+        return True
+
+    # The end.
+
+    async def drain(self, quiet: float, timeout: float) -> None:
+        """Stops listening, answers what was accepted and what comes within `quiet` seconds, and closes.
+
+        Each answer is the last of its connection. After `timeout` seconds whatever is left ends.
+        """
+        while self._accept():  # who is connected already is answered
+            pass
+        self.loop.remove_reader(self._socket)
+        self._socket.close()
+        self.draining = True
+        started = self.loop.time()
+        while self._connections or self._starting:
+            seconds = self.loop.time() - started
+            if seconds > timeout:
+                break
+            if seconds > quiet:
+                for connection in list(self._connections):
+                    connection.retire()
+            await asyncio.sleep(0.02)
+        for connection in list(self._connections):
+            connection.abort()
+        self._sweeping.cancel()
+
+    # The rest.
+
+    def _accept(self) -> bool:
+        """Accepts some connections; returns whether more may wait."""
+        for _ in range(_ACCEPTED_AT_ONCE):
+            full = len(self._connections) + len(self._starting) >= self.limits.max_connections + _EXTRA
+            if full and not self._make_room(None):
+                self._rest("more than %d connections", self.limits.max_connections)
+                return False
+            try:
+                accepted, _ = self._socket.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return False
+            except OSError as error:  # no descriptors or no memory are left
+                self._rest("a connection cannot be accepted: %s", error)
+                return False
+            accepted.setblocking(False)
+            task = self.loop.create_task(
+                self.loop.connect_accepted_socket(lambda: Connection(self), accepted)
+            )
+            self._starting.add(task)
+            task.add_done_callback(self._started)
+        return True
+
+    def _started(self, task: asyncio.Task[object]) -> None:
+        self._starting.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            logger.debug("a connection ended before it began: %s", task.exception())
+
+    def _rest(self, reason: str, value: object) -> None:
+        """Accepts nothing for a moment; says so now and then."""
+        self.loop.remove_reader(self._socket)
+        self.loop.call_later(_RETRY_SECONDS, self._accept_again)
+        if time.monotonic() - self._warned >= _SECONDS_BETWEEN_WARNINGS:
+            self._warned = time.monotonic()
+            logger.warning("connections wait: " + reason, value)
+
+    def _accept_again(self) -> None:
+        if not self.draining:
+            self.loop.add_reader(self._socket, self._accept)
+
+    def _make_room(self, connection: Connection | None) -> bool:
+        """Ends the connection that has waited longest for its client, if any but this one does."""
+        stalled = self.loop.time() - _STALLED_SECONDS
+        waiting = [
+            other
+            for other in self._connections
+            if other is not connection
+            and (
+                other.state in (State.IDLE, State.LINGER)
+                or (other.state in (State.HEAD, State.BODY, State.WRITING) and other.touched < stalled)
+            )
+        ]
+        oldest = min(waiting, key=lambda other: other.touched, default=None)
+        if oldest is None:
+            return False
+        self._connections.discard(oldest)
+        oldest.abort() if oldest.state is not State.IDLE else oldest.expire()
+        return True
+
+    def _sweep(self) -> None:
+        """Ends what is past its deadline."""
+        now = self.loop.time()
+        for connection in list(self._connections):
+            if connection.deadline < now:
+                connection.expire()
+        self._sweeping = self.loop.call_later(_SWEEP_SECONDS, self._sweep)
