@@ -61,12 +61,12 @@ class App:
         self._limits = service.limits
         self._cors = cors
 
-    async def __call__(self, request: Request, extra: bool = False) -> Response:
-        """One request; on a connection beyond the limit, `extra`, only what watches over this is answered."""
+    async def __call__(self, request: Request, crowded: bool = False) -> Response:
+        """One request; where the server is `crowded` only what watches over it is answered."""
         started = time.perf_counter()
         path = request.target if request.target.startswith("/") else _path_of(request.target)
         endpoint, work = self._route(request, path)
-        if extra and path not in _WATCHED:
+        if crowded and path not in _WATCHED:
             response = error_response(503, "too many connections; try again later")
         else:
             try:

@@ -75,7 +75,7 @@ class Connection(asyncio.Protocol):
         self._head_size = 0
         self._refused: Response | None = None
         self.held = 0  # bytes of bodies, from their arrival to their answer
-        self.extra = False  # beyond the limit of connections: only told so
+        self.extra = False  # beyond the limit of connections: its first answer is its last
         self.touched = 0.0
         self.deadline = 0.0
 
@@ -110,8 +110,7 @@ class Connection(asyncio.Protocol):
             try:
                 self._parser.feed_data(data)
             except httptools.HttpParserUpgrade as upgrade:
-                # Nothing is upgraded: what was asked in HTTP is answered in HTTP, and so is what follows.
-                data = data[upgrade.args[0] :]
+                data = self._without_upgrade() + data[upgrade.args[0] :]
                 self._parser = httptools.HttpRequestParser(self)
                 if data:
                     continue
@@ -157,7 +156,7 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, or one behind the last chunk."""
-        self._head_size += len(name) + len(value)
+        self._head_size += len(name) + len(value) + len(": \r\n")
         if self._head_size > _MOST_HEAD:
             self._refuse(431, f"the headers are longer than {_MOST_HEAD} bytes")
         key = name.lower()
@@ -190,6 +189,8 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """A whole request."""
         parser = self._parser
+        if self._wants_upgrade():
+            return  # llhttp takes it for one without a body, and stops
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._body = []
         self._arriving = State.IDLE
@@ -239,6 +240,18 @@ class Connection(asyncio.Protocol):
 
     # The rest.
 
+    def _wants_upgrade(self) -> bool:
+        return self._parser.should_upgrade() and self._parser.get_method() != b"CONNECT"
+
+    def _without_upgrade(self) -> bytes:
+        """The head that has come, less the wish to speak another protocol: nothing is upgraded here."""
+        if not self._wants_upgrade():
+            return b""
+        headers = {name: value for name, value in self._headers.items() if name != b"upgrade"}
+        lines = [self._parser.get_method() + b" " + self._target + b" HTTP/1.1"]
+        lines += [name + b": " + value for name, value in headers.items()]
+        return b"\r\n".join(lines) + b"\r\n\r\n"
+
     def _refuse(self, status: int, message: str) -> None:
         self._refused = error_response(status, message)
         raise RequestError(message, 400)  # llhttp stops there
@@ -277,7 +290,7 @@ class Connection(asyncio.Protocol):
 
     async def _answer(self, request: Request) -> None:
         try:
-            response = await self._listener.answer(request, self.extra)
+            response = await self._listener.respond(self, request)
         except Exception:
             logger.exception("%s %s failed", request.method, request.target[:200])
             response = error_response(500, "Internal error; see the server's log")

@@ -19,7 +19,7 @@ class Limits:
             one computes while the other's arrays are made.
         max_waiting: requests in the queue before more are 503.
         max_connections: open connections to the REST port. For one more the one goes that has waited longest
-            for its client; where all are at work the new one is 503.
+            for its client; where all are at work a request on a new one is 503.
         max_calls: calls of gRPC that have begun before more are refused.
         header_timeout: seconds in which a connection must have sent a whole request line and its headers.
         idle_timeout: seconds that a connection waits for a next request. Clients with connection pools send

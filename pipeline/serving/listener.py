@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import socket
 import time
 from collections.abc import Awaitable, Callable
@@ -15,17 +16,26 @@ from pipeline.serving.messages import Request, Response
 logger = logging.getLogger(__name__)
 
 _SWEEP_SECONDS = 0.25
-# Beyond the limit so many connections are still heard, to tell them so and to answer who watches over this.
-_EXTRA = 32
+# Beyond the limit so many connections are still heard, for one answer each; more wait in the kernel.
+_EXTRA = 64
 _EXTRA_SECONDS = 5.0
-# While no more connections fit they wait in the kernel.
-_RETRY_SECONDS = 0.1
+_RETRY_SECONDS = 0.05
 _ACCEPTED_AT_ONCE = 64
-# A connection that says nothing for so long, in the middle of a request, may have to go for another.
+# A connection that has said nothing for so long may have to go for another: between requests, and within one.
+_IDLE_SECONDS = 0.25
 _STALLED_SECONDS = 1.0
 # Bodies up to this size do not count: one that is small gets in, however full it is.
 _SMALL_BODY = 64 * 1024
 _SECONDS_BETWEEN_WARNINGS = 60.0
+
+_PATIENCE = {
+    State.IDLE: _IDLE_SECONDS,
+    State.LINGER: _IDLE_SECONDS,
+    State.HEAD: _STALLED_SECONDS,
+    State.BODY: _STALLED_SECONDS,
+    State.WRITING: _STALLED_SECONDS,
+    State.WORKING: math.inf,
+}
 
 Answer = Callable[[Request, bool], Awaitable[Response]]
 
@@ -35,13 +45,13 @@ class Listener:
 
     Args:
         listening: a listening socket, which this one closes.
-        answer: takes a request, and whether its connection is beyond the limit.
+        answer: takes a request, and whether the server is too crowded for it.
         limits: bounds on connections and what they send.
     """
 
     def __init__(self, listening: socket.socket, answer: Answer, limits: Limits) -> None:
         self.loop = asyncio.get_running_loop()
-        self.answer = answer
+        self._answer = answer
         self.limits = limits
         self.draining = False
         self.held = 0
@@ -55,8 +65,15 @@ class Listener:
 
     # What a connection calls.
 
+    async def respond(self, connection: Connection, request: Request) -> Response:
+        """The answer to a request; where all connections are at work, one beyond the limit has no place."""
+        crowded = connection.extra and self.limits.max_connections <= sum(
+            other.state is State.WORKING for other in self._connections if not other.extra
+        )
+        return await self._answer(request, crowded)
+
     def opened(self, connection: Connection) -> None:
-        """Counts it; beyond the limit the one that has been idle longest goes for it."""
+        """Counts it; beyond the limit the one that has waited longest for its client goes for it."""
         self._connections.add(connection)
         if len(self._connections) > self.limits.max_connections and not self._make_room(connection):
             connection.extra = True
@@ -153,15 +170,11 @@ class Listener:
 
     def _make_room(self, connection: Connection | None) -> bool:
         """Ends the connection that has waited longest for its client, if any but this one does."""
-        stalled = self.loop.time() - _STALLED_SECONDS
+        now = self.loop.time()
         waiting = [
             other
             for other in self._connections
-            if other is not connection
-            and (
-                other.state in (State.IDLE, State.LINGER)
-                or (other.state in (State.HEAD, State.BODY, State.WRITING) and other.touched < stalled)
-            )
+            if other is not connection and now - other.touched >= _PATIENCE[other.state]
         ]
         oldest = min(waiting, key=lambda other: other.touched, default=None)
         if oldest is None:

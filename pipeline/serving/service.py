@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
@@ -128,10 +129,13 @@ class Service:
     def check_shape(self, name: str, shape: tuple[int, ...], batched: bool) -> None:
         """Refuses a tensor by its shape, before memory is taken for it."""
         if batched and shape and shape[0] > self.limits.max_batch:
-            most = self.limits.max_batch
-            raise RequestError(f"'{name}' holds {shape[0]} rows, but at most {most} are answered at once")
-        if not batched and int(np.prod(shape, dtype=object)) > _MOST_VALUES_WITHOUT_BATCH:
-            raise RequestError(f"'{name}' holds more than {_MOST_VALUES_WITHOUT_BATCH} values")
+            raise RequestError(
+                f"'{name}' holds {shape[0]} rows, but at most {self.limits.max_batch} are answered at once"
+            )
+        # A message can say once what all values of a shape are; its own size bounds the shape then.
+        most = self.limits.max_body_bytes if batched else _MOST_VALUES_WITHOUT_BATCH
+        if math.prod(shape) > most:
+            raise RequestError(f"'{name}' holds more than {most} values")
 
     def _check_size(self, name: str, array: np.ndarray, batched: bool) -> None:
         self.check_shape(name, array.shape, batched)

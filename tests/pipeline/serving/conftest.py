@@ -1,7 +1,6 @@
 """A SavedModel of arithmetic on text lengths, so that every answer can be worked out by hand."""
 
 import asyncio
-import re
 import shutil
 import socket
 import threading
@@ -19,6 +18,7 @@ from pipeline.serving.listener import Listener
 from pipeline.serving.rpc import GrpcServer
 from pipeline.serving.service import Service
 from pipeline.serving.versions import ModelStore
+from tests.pipeline.serving.answers import split_answers
 
 
 def _spec(name, dtype, *shape):
@@ -177,18 +177,6 @@ class AppClient:
 
     def predict(self, json=None, path="/v1/models/twin:predict", **kwargs) -> httpx.Response:
         return self.request("POST", path, json=json, **kwargs)
-
-
-def split_answers(data: bytes):
-    """The status and body of each HTTP answer in `data`."""
-    while data:
-        head, _, data = data.partition(b"\r\n\r\n")
-        status = int(head.split()[1])
-        if status == 100:
-            continue
-        length = int(re.search(rb"(?i)content-length: (\d+)", head)[1])
-        yield status, data[:length]
-        data = data[length:]
 
 
 @pytest.fixture

@@ -121,7 +121,7 @@ def test_narrow_types(client):
 
 def test_not_finite_floats_are_the_words_of_tf_serving(client):
     answer = client.predict({"signature_name": "inverse", "instances": [0.0, -0.0, 3.0]})
-    assert answer.text == '{"predictions": [Infinity, -Infinity, 0.33333334]}'
+    assert answer.text == '{"predictions":[Infinity,-Infinity,0.33333334]}'
     answer = client.predict(content=b'{"signature_name": "inverse", "instances": [NaN, Infinity]}')
     nothing, zero = json.loads(answer.content)["predictions"]
     assert math.isnan(nothing)
