@@ -13,6 +13,7 @@ import typer
 from pipeline import config as configuration
 from pipeline.commands import kubeflow, schedule, serving
 from pipeline.commands.options import ConfigPath, Folder, Settings
+from pipeline.interrupt import Interrupted
 from pipeline.terminal import Terminal, progress_to_stdout
 from pipeline.workdir import Workdir
 from trainer.errors import KembarError
@@ -196,6 +197,9 @@ def main() -> None:
         status = error.exit_code
     except typer.Exit as leave:
         status = leave.exit_code
+    except Interrupted as stop:
+        print(f"kembar: interrupted: {stop}", file=sys.stderr)  # noqa: T201
+        status = stop.exit_code
     except typer.Abort:
         print("kembar: stopped", file=sys.stderr)  # noqa: T201
         status = 1

@@ -11,11 +11,9 @@ calls. Names, versions and labels from a path are only compared: they never beco
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
 from urllib.parse import unquote_to_bytes, urlsplit
 
 import orjson
@@ -27,11 +25,9 @@ from pipeline.serving.errors import RequestError
 from pipeline.serving.messages import Request, Response, error_response, refusal
 from pipeline.serving.metrics import CONTENT_TYPE
 from pipeline.serving.model import LoadedModel
-from pipeline.serving.service import Service
+from pipeline.serving.service import Service, aside
 from pipeline.serving.versions import LARGEST_VERSION, VersionStatus
 
-# Shorter bodies are read faster than they are handed to another thread.
-_SHORT_BODY = 32 * 1024
 # TF Serving's own two, of http_rest_api_util.cc.
 _WHICH = r"(?:/versions/([0-9]+)|/labels/([^/:]+))?"
 _ASK = re.compile(rf"/v1/models/([^/:]+){_WHICH}:(classify|regress|predict)", re.IGNORECASE | re.DOTALL)
@@ -44,7 +40,6 @@ _CORS = (
 )
 _WATCHED = ("/healthz", "/metrics")
 
-Result = TypeVar("Result")
 Which = tuple[str, int | None, str | None]
 
 
@@ -143,24 +138,19 @@ class App:
             return Response(await self._service.in_time(work))
 
     async def _predict(self, model: LoadedModel, body: bytes) -> bytes:
-        wanted = await _aside(len(body), lambda: decode_request(body, model, self._limits.max_batch))
+        wanted = await aside(len(body), lambda: decode_request(body, model, self._limits.max_batch))
         outputs = await self._service.predict(model, model.signature(wanted.signature), wanted.inputs)
         size = sum(array.nbytes for array in outputs.values())
-        return await _aside(size, lambda: encode_response(outputs, wanted.row_format))
+        return await aside(size, lambda: encode_response(outputs, wanted.row_format))
 
     async def _infer(self, model: LoadedModel, body: bytes, method: str) -> bytes:
-        name, rows = await _aside(len(body), lambda: examples.decode_examples(body, self._limits.max_batch))
+        name, rows = await aside(len(body), lambda: examples.decode_examples(body, self._limits.max_batch))
         signature = model.signature(name)
         examples.check_signature(signature, method)
         outputs = await self._service.predict(model, signature, {examples.INPUTS: rows})
         read = examples.classes_of if method == examples.CLASSIFY else examples.values_of
         size = sum(array.nbytes for array in outputs.values())
-        return await _aside(size, lambda: examples.encode_results(list(read(outputs))))
-
-
-async def _aside(size: int, work: Callable[[], Result]) -> Result:
-    """Does work on `size` bytes here if they are few, else in a thread."""
-    return work() if size < _SHORT_BODY else await asyncio.to_thread(work)
+        return await aside(size, lambda: examples.encode_results(list(read(outputs))))
 
 
 async def _answer(response: Response) -> Response:

@@ -19,6 +19,7 @@ from typing import Any
 
 import uvloop
 
+from pipeline.interrupt import not_ignored
 from pipeline.serving.app import App
 from pipeline.serving.errors import ServingError
 from pipeline.serving.limits import Limits
@@ -35,7 +36,6 @@ _QUIET_SECONDS = 0.5
 _TICK_SECONDS = 1.0
 # Threads give way to each other after this; Python's own 5 ms are long for an answer of 1 ms.
 _SWITCH_SECONDS = 0.001
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Descriptors for what is not a connection: versions that are loaded, logs, the event loop.
 _SPARE_DESCRIPTORS = 128
 _MOST_DESCRIPTORS = 65_536
@@ -186,12 +186,11 @@ class _Stop:
 
     @contextmanager
     def signals(self) -> Iterator[None]:
-        """Takes the signals, but those that are ignored, as SIGHUP is under nohup."""
+        """Takes the signals while the block runs."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        taken = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-        previous = {number: signal.signal(number, self._take) for number in taken}
+        previous = {number: signal.signal(number, self._take) for number in not_ignored()}
         try:
             yield
         finally:

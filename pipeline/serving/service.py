@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -20,8 +20,15 @@ from pipeline.serving.signatures import Signature
 from pipeline.serving.versions import LARGEST_VERSION, ModelStore, VersionStatus
 
 Answer = TypeVar("Answer")
+# So many are read or written faster than they are handed to another thread.
+_FEW_BYTES = 32 * 1024
 # Inputs that have no batch, such as a seed, hold one value or a few.
 _MOST_VALUES_WITHOUT_BATCH = 1_000_000
+
+
+async def aside(size: int, work: Callable[[], Answer]) -> Answer:
+    """Does work on `size` bytes here if they are few, else in a thread."""
+    return work() if size < _FEW_BYTES else await asyncio.to_thread(work)
 
 
 class Service:
@@ -59,6 +66,8 @@ class Service:
         Raises:
             RequestError: it is not in service, or the model is not ours.
         """
+        if not name:
+            raise RequestError("ModelSpec has no name specified.")
         if name != self.name:
             wanted = f"Specific({name}, {version})" if version else f"Latest({name})"
             raise RequestError(f"Servable not found for request: {wanted}", 404)
