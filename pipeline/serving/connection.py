@@ -283,6 +283,7 @@ class Connection(asyncio.Protocol):
         if len(self._waiting) == _MOST_PIPELINED // 2:
             self._transport.resume_reading()
         if isinstance(following, Response):
+            self._listener.refused(following.status)
             self._write(following, "close")
             return
         self._answering = True

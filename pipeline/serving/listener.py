@@ -47,12 +47,20 @@ class Listener:
         listening: a listening socket, which this one closes.
         answer: takes a request, and whether the server is too crowded for it.
         limits: bounds on connections and what they send.
+        refused: is called with the status of what was no request that could be answered.
     """
 
-    def __init__(self, listening: socket.socket, answer: Answer, limits: Limits) -> None:
+    def __init__(
+        self,
+        listening: socket.socket,
+        answer: Answer,
+        limits: Limits,
+        refused: Callable[[int], None] = lambda status: None,
+    ) -> None:
         self.loop = asyncio.get_running_loop()
         self._answer = answer
         self.limits = limits
+        self.refused = refused
         self.draining = False
         self.held = 0
         self._socket = listening

@@ -135,7 +135,12 @@ class _Running:
 
         service, name = self._service, self._service.name
         model = service.find(name)
-        listener = Listener(listening, App(service, self._cors), service.limits)
+        listener = Listener(
+            listening,
+            App(service, self._cors),
+            service.limits,
+            lambda status: service.metrics.observe("none", status, 0.0),
+        )
         url = f"http://{self._host}:{listening.getsockname()[1]}/v1/models/{name}"
         line = f"serving {name} version {model.version} at {url}"
         rpc: GrpcServer | None = None

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import random
 import socket
 import struct
+from collections import Counter
 from dataclasses import dataclass, field
 
 import pytest
@@ -38,7 +40,7 @@ class Echo:
             raise ZeroDivisionError
         if request.target == "/large":
             return Response(b"x" * 32_000_000)
-        return Response(json.dumps([request.method, request.target, request.body.decode()]).encode())
+        return Response(json.dumps([request.method, request.target, request.body.decode("latin-1")]).encode())
 
 
 class Client:
@@ -84,7 +86,7 @@ class World:
                 await asyncio.sleep(0.005)
 
 
-def run(scenario, **limits):
+def run(scenario, seconds=40, **limits):
     """Runs a scenario with a listener."""
 
     async def body():
@@ -93,7 +95,7 @@ def run(scenario, **limits):
         world = World(Listener(listening, Echo(), Limits(**limits)), None, port)
         world.app = world.listener._answer
         try:
-            await asyncio.wait_for(scenario(world), 40)
+            await asyncio.wait_for(scenario(world), seconds)
         finally:
             world.app.gate.set()
             for client in world.clients:
@@ -336,3 +338,61 @@ def test_draining_ends_idle_connections_and_in_the_end_all():
             await busy.answer()
 
     run(scenario)
+
+
+SEEDS = [ASK, ASK + HEALTH, CHUNKED, PART + b"a" * 99, b"GET /a HTTP/1.1\r\n" + UPGRADE, ASK * 3]
+
+
+def mutated(rng) -> bytes:
+    """A request, or several, with a few bytes that are not right."""
+    data = bytearray(rng.choice(SEEDS))
+    for _ in range(rng.randrange(4)):
+        at = rng.randrange(len(data) + 1)
+        match rng.randrange(4):
+            case 0:
+                data[at:at] = rng.choice([b"\0", b"\r", b"\n", b"\r\n\r\n", b":", b" ", b"\xff", b"9" * 30])
+            case 1:
+                del data[at : at + rng.randrange(9)]
+            case 2:
+                data[at:at] = data[: rng.randrange(len(data) + 1)]
+            case _:
+                data[at : at + 1] = bytes([rng.randrange(256)])
+    return bytes(data)
+
+
+@pytest.mark.parametrize("count", [1_500, pytest.param(100_000, marks=pytest.mark.slow)])
+def test_bytes_that_are_hardly_http(count, caplog):
+    rng = random.Random(11)  # noqa: S311 - repeatable, not secret
+    statuses = Counter()
+
+    async def scenario(world):
+        honest = await world.connect()
+
+        async def one():
+            reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
+            sent = mutated(rng)
+            for at in range(0, len(sent), 50):
+                writer.write(sent[at : at + 50])
+                if rng.random() < 0.3:
+                    await asyncio.sleep(0)
+            if writer.can_write_eof():
+                writer.write_eof()
+            try:
+                for status, text in split_answers(await asyncio.wait_for(reader.read(), 20)):
+                    statuses[status] += 1
+                    assert status in (200, 400, 413, 414, 431), (sent, text)
+                    assert status == 200 or list(json.loads(text)) == ["error"]
+            finally:
+                writer.close()
+
+        for number in range(0, count, 20):
+            await asyncio.gather(*(one() for _ in range(20)))
+            if number % 200 == 0:
+                assert json.loads((await honest.ask())[2]) == ["POST", "/ask", "{}"]
+        await world.until(lambda: len(world.listener._connections) == 1)
+        assert world.listener.held == 0
+
+    run(scenario, seconds=600)
+    assert statuses[200] > count / 4
+    assert statuses[400] > count / 10
+    assert caplog.text == ""
