@@ -76,6 +76,7 @@ class Connection(asyncio.Protocol):
         self._refused: Response | None = None
         self.held = 0  # bytes of bodies, from their arrival to their answer
         self.extra = False  # beyond the limit of connections: its first answer is its last
+        self.answered = 0
         self.touched = 0.0
         self.deadline = 0.0
 
@@ -296,6 +297,7 @@ class Connection(asyncio.Protocol):
             logger.exception("%s %s failed", request.method, request.target[:200])
             response = error_response(500, "Internal error; see the server's log")
         self._task, self._answering = None, False
+        self.answered += 1
         self._hold(-len(request.body))
         keep = request.keep_alive and not (self._listener.draining or self.extra)
         keep = keep and not (self._ended and not self._waiting)

@@ -23,11 +23,14 @@ _RETRY_SECONDS = 0.05
 _ACCEPTED_AT_ONCE = 64
 # A connection that has said nothing for so long may have to go for another: between requests, and within one.
 _IDLE_SECONDS = 0.25
-_STALLED_SECONDS = 1.0
+_STALLED_SECONDS = 0.5
 # Bodies up to this size do not count: one that is small gets in, however full it is.
 _SMALL_BODY = 64 * 1024
 _SECONDS_BETWEEN_WARNINGS = 60.0
 
+# A connection that has asked so often is some client's own, and is let go only after this time.
+_OFTEN = 3
+_OFTEN_SECONDS = 5.0
 _PATIENCE = {
     State.IDLE: _IDLE_SECONDS,
     State.LINGER: _IDLE_SECONDS,
@@ -182,9 +185,9 @@ class Listener:
         waiting = [
             other
             for other in self._connections
-            if other is not connection and now - other.touched >= _PATIENCE[other.state]
+            if other is not connection and now - other.touched >= _patience(other)
         ]
-        oldest = min(waiting, key=lambda other: other.touched, default=None)
+        oldest = min(waiting, key=lambda other: (min(other.answered, _OFTEN), other.touched), default=None)
         if oldest is None:
             return False
         self._connections.discard(oldest)
@@ -198,3 +201,9 @@ class Listener:
             if connection.deadline < now:
                 connection.expire()
         self._sweeping = self.loop.call_later(_SWEEP_SECONDS, self._sweep)
+
+
+def _patience(connection: Connection) -> float:
+    """Seconds after which it may have to go for another."""
+    seconds = _PATIENCE[connection.state]
+    return max(seconds, _OFTEN_SECONDS) if connection.answered >= _OFTEN else seconds

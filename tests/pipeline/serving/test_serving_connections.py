@@ -124,14 +124,17 @@ def test_idle_connections_make_room_the_oldest_first(monkeypatch):
     monkeypatch.setitem(listener_module._PATIENCE, State.IDLE, 0)
 
     async def scenario(world):
+        regular = await world.connect()
+        for _ in range(3):
+            assert (await regular.ask())[0] == 200
         clients = []
         for _ in range(12):
             client = await world.connect()
             assert (await client.ask())[0] == 200
             clients.append(client)
-        for client in clients[:8]:
+        for client in clients[:9]:
             assert await client.rest() == b""
-        for client in clients[8:]:
+        for client in (regular, *clients[9:]):
             assert (await client.ask())[0] == 200
 
     run(scenario, max_connections=4)
