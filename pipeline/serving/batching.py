@@ -66,7 +66,8 @@ class Batcher:
         Raises:
             RequestError: what the model refuses, or too many requests wait.
         """
-        if len(self._queue) >= self._limits.max_waiting:
+        free = self._limits.workers - self._running
+        if len(self._queue) >= self._limits.max_waiting + free:
             raise RequestError("too many requests are waiting; try again later", 503)
         rows = len(next(iter(inputs.values()))) if signature.batched else 0
         call = _Call(model, signature, inputs, rows, asyncio.get_running_loop().create_future())

@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import math
 import re
 from dataclasses import dataclass
 from itertools import chain
@@ -30,13 +29,15 @@ _JSON_TYPES = {dict: "Object", list: "Array", str: "String", type(None): "Null"}
 
 
 _BLANKS = " \t\n\r"
-# Floats that may be beyond the largest one; Python makes them infinite, and RapidJSON refuses them.
-_PERHAPS_HUGE = re.compile(r"[0-9][eE]\+?[0-9]{3}|[0-9]{309}")
 # Words that RapidJSON reads and Python does not; strings are passed over.
 _WORDS = re.compile(r'"(?:[^"\\]|\\.)*"|-?Inf(?:inity)?|-NaN', re.DOTALL)
 _SPELLED = {"Inf": "Infinity", "-Inf": "-Infinity", "-NaN": "NaN"}
 # What absl takes for padding, and the blanks that it passes over.
 _PADDING, _BLANK_BYTES = "=.", re.compile(r"[ \t\n\v\f\r]")
+
+
+class Word(float):
+    """A number that was written as a word. An infinite one that was not is 1e400: too big for a double."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def parse_document(body: bytes) -> dict[str, Any]:
     try:
         text = body.decode("utf-8-sig")
         document = _first_value(text)
-        if "\\u" in text:  # a half of a surrogate pair, which is no text
+        if "\\ud" in text or "\\uD" in text:  # a half of a surrogate pair is no text
             json.dumps(document, ensure_ascii=False).encode()
     except UnicodeDecodeError as error:
         raise RequestError(f"JSON Parse error: not UTF-8 at offset: {error.start}") from error
@@ -108,14 +109,13 @@ def parse_document(body: bytes) -> dict[str, Any]:
 def _first_value(text: str) -> Any:
     """The value that a text begins with."""
     start = len(text) - len(text.lstrip(_BLANKS))
-    decoder = _CAREFUL if _PERHAPS_HUGE.search(text) else _DECODER
     try:
-        return decoder.raw_decode(text, start)[0]
+        return _DECODER.raw_decode(text, start)[0]
     except json.JSONDecodeError:
-        words = _WORDS.sub(lambda word: _SPELLED.get(word[0], word[0]), text)
-        if words == text:
+        if "Inf" not in text and "-NaN" not in text:
             raise
-        return decoder.raw_decode(words, start)[0]
+        words = _WORDS.sub(lambda word: _SPELLED.get(word[0], word[0]), text)
+        return _DECODER.raw_decode(words, start)[0]
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -126,15 +126,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _bounded(text: str) -> float:
-    number = float(text)
-    if math.isinf(number):
-        raise ValueError("Number too big to be stored in double.")
-    return number
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique)
-_CAREFUL = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_bounded)
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=Word)
 
 
 def _from_instances(instances: Any, signature: Signature, max_batch: int) -> dict[str, list[Any]]:
@@ -217,7 +209,7 @@ def _leaves(flat: list[Any], spec: TensorSpec) -> np.ndarray:
     elif spec.dtype in _INTEGERS:
         allowed = {int}
     elif spec.dtype in _FLOATS:
-        allowed = {int, float}
+        allowed = {int, float, Word}
     else:
         raise RequestError(
             f"Input '{spec.name}': conversion of JSON to type {spec.dtype} is not implemented", 501
@@ -239,6 +231,9 @@ def _floats(flat: list[int | float], spec: TensorSpec) -> np.ndarray:
         wide = np.array(flat, dtype=np.float64)
     except OverflowError:
         raise RequestError(f"Input '{spec.name}': a value does not fit type: {spec.dtype}") from None
+    infinite = np.isinf(wide)
+    if infinite.any() and any(type(flat[at]) is float for at in np.flatnonzero(infinite)):
+        raise RequestError("JSON Parse error: Number too big to be stored in double.")
     too_large = np.isfinite(wide) & (np.abs(wide) > np.finfo(dtype).max)
     if too_large.any():
         raise RequestError(

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.serving.decoding import from_base64, is_base64, parse_document
+from pipeline.serving.decoding import Word, from_base64, is_base64, parse_document
 from pipeline.serving.errors import RequestError
 from pipeline.serving.signatures import Signature
 
@@ -107,9 +107,9 @@ def _feature(name: str, value: Any) -> Any:
         except ValueError:
             raise RequestError(f"Example feature '{name}' is neither text nor base64") from None
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=texts))
-    if kinds <= {int, bool} and all(abs(item) <= _LARGEST_INTEGER for item in values):
+    if kinds <= {int, bool} and all(-_LARGEST_INTEGER - 1 <= item <= _LARGEST_INTEGER for item in values):
         return tf.train.Feature(int64_list=tf.train.Int64List(value=list(map(int, values))))
-    if kinds == {float} and all(not math.isfinite(item) or abs(item) < 3.4e38 for item in values):
+    if kinds <= {float, Word} and all(abs(item) < 3.4e38 for item in values if type(item) is float):
         return tf.train.Feature(float_list=tf.train.FloatList(value=values))
     raise RequestError(f"Example feature '{name}' must hold numbers of one kind, or texts")
 
