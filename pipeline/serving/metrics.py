@@ -36,7 +36,7 @@ class RequestMetrics:
     def __init__(self, values: Callable[[], Iterable[Value]]) -> None:
         self._registry = CollectorRegistry()
         self._values = values
-        self._registry.register(self)  # type: ignore[arg-type]  # it needs `collect` only
+        self._registry.register(self)
         self._requests = Counter(
             "kembar_requests", "Requests answered.", ["endpoint", "code"], registry=self._registry
         )

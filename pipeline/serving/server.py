@@ -159,10 +159,10 @@ class _Running:
         if rpc is not None:
             ends.append(rpc.drain(_QUIET_SECONDS, longest))
         drained = asyncio.gather(*ends)
-        again = asyncio.ensure_future(stopped.wait())
-        await asyncio.wait([drained, again], return_when=asyncio.FIRST_COMPLETED)
-        again.cancel()
-        drained.cancel()
+        either: list[asyncio.Future[Any]] = [drained, asyncio.ensure_future(stopped.wait())]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        for each in either:
+            each.cancel()
 
 
 async def _set_within(event: asyncio.Event, seconds: float) -> bool:
