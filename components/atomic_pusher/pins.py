@@ -46,11 +46,12 @@ def read_pins(serving: Path) -> Pins | None:
     The file may hold other models too: an entry is this model's if its base path ends as `serving` does.
 
     Raises:
-      ServingError: the file is no ModelServerConfig.
+      ServingError: the file is no ModelServerConfig, or has a policy that is not followed here.
     """
     entry = _entry_of(_read(config_file(serving)), serving)
     if entry is None:
         return None
+    _check_policy(entry, config_file(serving))
     pins = Pins(
         tuple(sorted(entry.model_version_policy.specific.versions)),
         dict(sorted(entry.version_labels.items())),
@@ -136,3 +137,19 @@ def _entry_of(config: Any, serving: Path) -> Any:
         if PurePosixPath(entry.base_path).name == serving.name:
             return entry
     return None
+
+
+def _check_policy(entry: Any, path: Path) -> None:
+    """Refuses what TF Serving would follow and this does not: to be silent would serve other versions."""
+    policy = entry.model_version_policy
+    kind = policy.WhichOneof("policy_choice")
+    if kind == "all":
+        asked = "all {}"
+    elif kind == "latest" and policy.latest.num_versions > 1:
+        asked = f"latest {{ num_versions: {policy.latest.num_versions} }}"
+    else:
+        return
+    raise ServingError(
+        f"{path}: model '{entry.name}': {asked} is not followed here: name the versions, with "
+        "specific { versions: ... }, or serve the newest, with latest { num_versions: 1 }"
+    )

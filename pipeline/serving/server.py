@@ -101,6 +101,9 @@ def serve(
 def _load(base_dir: str | Path) -> ModelStore:
     if discover(base_dir):  # an empty folder is told at once
         _set_imports_apart()
+        from components.atomic_pusher.pins import read_pins
+
+        read_pins(Path(base_dir))  # a file that cannot be followed is no reason to serve the newest
     store = ModelStore(base_dir)
     store.refresh()
     if store.current is None:
@@ -160,9 +163,11 @@ class _Running:
             ends.append(rpc.drain(_QUIET_SECONDS, longest))
         drained = asyncio.gather(*ends)
         either: list[asyncio.Future[Any]] = [drained, asyncio.ensure_future(stopped.wait())]
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         for each in either:
             each.cancel()
+        if drained in done:
+            drained.result()
 
 
 async def _set_within(event: asyncio.Event, seconds: float) -> bool:
