@@ -1,4 +1,4 @@
-"""One HTTP connection: bytes to requests by llhttp, requests to answers in their order.
+"""One HTTP connection: requests are answered in their order.
 
 A connection is in one state at a time, and but for the work of the model every state has a deadline:
 
@@ -18,23 +18,20 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING, cast
 
-import httptools
-
-from pipeline.serving.errors import RequestError
 from pipeline.serving.messages import Request, Response, error_response
+from pipeline.serving.reading import Part, RequestReader
 
 if TYPE_CHECKING:
     from pipeline.serving.listener import Listener
 
 logger = logging.getLogger(__name__)
 
-_MOST_HEAD = 64 * 1024
-_MOST_TARGET = 8 * 1024
-# Bytes of requests that came before they could be answered; more wait in the client.
+# Requests that came before they could be answered; more wait in the client.
 _MOST_PIPELINED = 16
 _LINGER_SECONDS = 2.0
 # Clients that send all of a body before they read why it is refused need longer.
 _UPLOAD_SECONDS = 10.0
+_PROGRESS = 512
 # An answer is given up where the client takes longer than the time limit and this rate allow.
 _SLOWEST_READER = 64 * 1024
 # One write for head and body costs a copy, which is cheap for short ones only.
@@ -52,6 +49,9 @@ class State(enum.Enum):
     LINGER = enum.auto()
 
 
+_ARRIVING = {Part.NOTHING: State.IDLE, Part.HEAD: State.HEAD, Part.BODY: State.BODY}
+
+
 class Connection(asyncio.Protocol):
     """Answers the requests of one client, one after the other."""
 
@@ -59,21 +59,15 @@ class Connection(asyncio.Protocol):
         self._listener = listener
         self._loop = listener.loop
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)
-        self._parser = httptools.HttpRequestParser(self)
+        self._reader = RequestReader(listener.limits.max_body_bytes, self)
         self._waiting: deque[Request | Response] = deque()
         self._task: asyncio.Task[None] | None = None
-        self._arriving = State.IDLE  # of the request that is being read
         self._answering = False
         self._writing = False
         self._lingering = False
         self._deaf = False  # nothing that still comes is a request
         self._ended = False  # the client sends no more
-        self._target = b""
-        self._headers: dict[bytes, bytes] = {}
-        self._body: list[bytes] = []
-        self._size = 0
-        self._head_size = 0
-        self._refused: Response | None = None
+        self._uploading = False  # what is refused still comes
         self.held = 0  # bytes of bodies, from their arrival to their answer
         self.extra = False  # beyond the limit of connections: its first answer is its last
         self.answered = 0
@@ -106,25 +100,15 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Reads on."""
-        self.touched = self._loop.time()
-        while not self._deaf:
-            try:
-                self._parser.feed_data(data)
-            except httptools.HttpParserUpgrade as upgrade:
-                data = self._without_upgrade() + data[upgrade.args[0] :]
-                self._parser = httptools.HttpRequestParser(self)
-                if data:
-                    continue
-            except httptools.HttpParserError as error:
-                self._turn_deaf(self._refused or _malformed(error))
-            break
+        # A byte now and then is no progress.
+        if len(data) >= _PROGRESS or self.state is State.IDLE:
+            self.touched = self._loop.time()
         if self._deaf:
             return
-        if self._arriving is State.HEAD:
-            self._head_size += len(data)
-            if self._head_size > _MOST_HEAD:
-                self._turn_deaf(error_response(431, f"the headers are longer than {_MOST_HEAD} bytes"))
-        if len(self._waiting) > _MOST_PIPELINED:
+        refusal = self._reader.feed(data)
+        if refusal is not None:
+            self._turn_deaf(refusal)
+        elif len(self._waiting) > _MOST_PIPELINED:
             self._transport.pause_reading()
 
     def pause_writing(self) -> None:
@@ -140,71 +124,28 @@ class Connection(asyncio.Protocol):
             self._wait_for_next()
             self._go_on()
 
-    # What llhttp calls.
+    # What the reader calls.
 
-    def on_message_begin(self) -> None:
+    def head_began(self) -> None:
         """The first byte of a request."""
-        self._target, self._headers, self._body, self._size, self._head_size = b"", {}, [], 0, 0
-        self._arriving = State.HEAD
         if self.state is State.HEAD:
-            self.deadline = self.touched + self._listener.limits.header_timeout
+            self.deadline = self._loop.time() + self._listener.limits.header_timeout
 
-    def on_url(self, part: bytes) -> None:
-        """A part of the target."""
-        self._target += part
-        if len(self._target) > _MOST_TARGET:
-            self._refuse(414, f"the path is longer than {_MOST_TARGET} bytes")
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A header, or one behind the last chunk."""
-        self._head_size += len(name) + len(value) + len(": \r\n")
-        if self._head_size > _MOST_HEAD:
-            self._refuse(431, f"the headers are longer than {_MOST_HEAD} bytes")
-        key = name.lower()
-        self._headers[key] = self._headers[key] + b", " + value if key in self._headers else value
-
-    def on_headers_complete(self) -> None:
-        """Refuses what is too long before it comes."""
-        headers = self._headers
-        length = headers.get(b"content-length", b"")
-        most = self._listener.limits.max_body_bytes
-        if length.isdigit() and (len(length) > 18 or int(length) > most):
-            self._refuse_long(most)
-        self._arriving = State.BODY
+    def body_began(self, expects: bool) -> None:
+        """A head is complete; the client may wait for a word before it sends the body."""
         if self.state is State.BODY:
-            self.deadline = self.touched + self._listener.limits.timeout
-        if headers.get(b"expect", b"").lower() == b"100-continue" and self.state is State.BODY:
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.deadline = self._loop.time() + self._listener.limits.timeout
+            if expects:
+                self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def on_body(self, part: bytes) -> None:
-        """A part of a body."""
-        self._size += len(part)
-        most = self._listener.limits.max_body_bytes
-        if self._size > most:
-            self._refuse_long(most)
-        self._hold(len(part))
-        if not self._listener.has_room(self):
-            self._refuse(503, "the requests that arrive are more than memory allows; try again later")
-        self._body.append(part)
+    def body_grew(self, size: int) -> bool:
+        """Whether there is memory for so many bytes more."""
+        self._hold(size)
+        return self._listener.has_room(self)
 
-    def on_message_complete(self) -> None:
+    def deliver(self, request: Request) -> None:
         """A whole request."""
-        parser = self._parser
-        if self._wants_upgrade():
-            return  # llhttp takes it for one without a body, and stops
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        self._body = []
-        self._arriving = State.IDLE
-        self._waiting.append(
-            Request(
-                parser.get_method().decode("latin-1"),
-                self._target.decode("latin-1"),
-                self._headers,
-                body,
-                parser.should_keep_alive(),
-                parser.get_http_version() == "1.0",
-            )
-        )
+        self._waiting.append(request)
         self._go_on()
 
     # What the listener calls.
@@ -216,7 +157,7 @@ class Connection(asyncio.Protocol):
             return State.LINGER
         if self._answering:
             return State.WORKING
-        return State.WRITING if self._writing else self._arriving
+        return State.WRITING if self._writing else _ARRIVING[self._reader.part]
 
     def expire(self) -> None:
         """Ends what has lasted too long."""
@@ -241,30 +182,10 @@ class Connection(asyncio.Protocol):
 
     # The rest.
 
-    def _wants_upgrade(self) -> bool:
-        return self._parser.should_upgrade() and self._parser.get_method() != b"CONNECT"
-
-    def _without_upgrade(self) -> bytes:
-        """The head that has come, less the wish to speak another protocol: nothing is upgraded here."""
-        if not self._wants_upgrade():
-            return b""
-        headers = {name: value for name, value in self._headers.items() if name != b"upgrade"}
-        lines = [self._parser.get_method() + b" " + self._target + b" HTTP/1.1"]
-        lines += [name + b": " + value for name, value in headers.items()]
-        return b"\r\n".join(lines) + b"\r\n\r\n"
-
-    def _refuse(self, status: int, message: str) -> None:
-        self._refused = error_response(status, message)
-        raise RequestError(message, 400)  # llhttp stops there
-
-    def _refuse_long(self, most: int) -> None:
-        self._refuse(413, f"the body is larger than {most} bytes; send fewer rows a request")
-
     def _turn_deaf(self, last: Response) -> None:
         """Answers what was asked before, then `last`, and closes."""
-        self._deaf = True
-        self._arriving = State.IDLE
-        self._body = []
+        self._deaf, self._uploading = True, self._reader.part is not Part.NOTHING
+        self._reader.forget()
         self._waiting.append(last)
         self._go_on()
 
@@ -318,12 +239,12 @@ class Connection(asyncio.Protocol):
 
     def _wait_for_next(self) -> None:
         limits, now = self._listener.limits, self._loop.time()
-        seconds = {State.HEAD: limits.header_timeout, State.BODY: limits.timeout}
-        self.touched, self.deadline = now, now + seconds.get(self._arriving, limits.idle_timeout)
+        seconds = {Part.HEAD: limits.header_timeout, Part.BODY: limits.timeout}
+        self.touched, self.deadline = now, now + seconds.get(self._reader.part, limits.idle_timeout)
 
     def _linger(self) -> None:
         """Says that this was all, and waits for the client to say the same."""
-        seconds = _LINGER_SECONDS if self._refused is None else _UPLOAD_SECONDS
+        seconds = _UPLOAD_SECONDS if self._uploading else _LINGER_SECONDS
         self._deaf = self._lingering = True
         self._waiting.clear()
         self._hold(-self.held)
@@ -334,10 +255,3 @@ class Connection(asyncio.Protocol):
         self.deadline = self._loop.time() + seconds + size / _SLOWEST_READER
         self._transport.write_eof()
         self._transport.resume_reading()
-
-
-def _malformed(error: httptools.HttpParserError) -> Response:
-    if isinstance(error, httptools.HttpParserCallbackError):  # a mistake of ours
-        logger.error("a request could not be read", exc_info=error)
-        return error_response(500, "Internal error; see the server's log")
-    return error_response(400, f"Malformed request: {error}")

@@ -140,6 +140,23 @@ def test_idle_connections_make_room_the_oldest_first(monkeypatch):
     run(scenario, max_connections=4)
 
 
+def test_a_byte_now_and_then_keeps_no_place(monkeypatch):
+    monkeypatch.setitem(listener_module._PATIENCE, State.BODY, 0.05)
+
+    async def scenario(world):
+        slow = [await world.connect(PART) for _ in range(4)]
+        await world.until(lambda: len(world.listener._connections) == 4)
+        touched = [each.touched for each in world.listener._connections]
+        for _ in range(5):
+            for client in slow:
+                client.writer.write(b"a")
+            await asyncio.sleep(0.02)
+        assert [each.touched for each in world.listener._connections] == touched
+        assert (await (await world.connect()).ask())[1].get("Connection") is None
+
+    run(scenario, max_connections=4)
+
+
 def test_beyond_the_limit_a_client_is_told_and_watchers_are_answered():
     async def scenario(world):
         busy = [await world.connect(b"GET /wait HTTP/1.1\r\n\r\n") for _ in range(4)]
