@@ -145,13 +145,14 @@ def test_a_byte_now_and_then_keeps_no_place(monkeypatch):
 
     async def scenario(world):
         slow = [await world.connect(PART) for _ in range(4)]
-        await world.until(lambda: len(world.listener._connections) == 4)
-        touched = [each.touched for each in world.listener._connections]
+        here = world.listener._connections
+        await world.until(lambda: [each.state for each in here] == [State.BODY] * 4)
+        touched = [each.touched for each in here]
         for _ in range(5):
             for client in slow:
                 client.writer.write(b"a")
             await asyncio.sleep(0.02)
-        assert [each.touched for each in world.listener._connections] == touched
+        assert [each.touched for each in here] == touched
         assert (await (await world.connect()).ask())[1].get("Connection") is None
 
     run(scenario, max_connections=4)
