@@ -13,6 +13,7 @@ import typer
 from pipeline import config as configuration
 from pipeline.commands import kubeflow, schedule, serving
 from pipeline.commands.options import ConfigPath, Folder, Settings
+from pipeline.interrupt import Interrupted
 from pipeline.terminal import Terminal, printable, progress_to_stdout
 from pipeline.workdir import Workdir
 from trainer.errors import KembarError
@@ -236,6 +237,9 @@ def _status() -> int:
         return _failed(str(error), error.exit_code)
     except typer.Exit as leave:
         return leave.exit_code
+    except Interrupted as stop:
+        _say(f"kembar: interrupted: {stop}")
+        return stop.exit_code
     except typer.Abort:
         _say("kembar: stopped")
         return 1

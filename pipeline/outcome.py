@@ -16,6 +16,8 @@ from trainer.files import replace_file
 FILE = "summary.json"
 PUSHED, UNCHANGED, DATA_REJECTED = "pushed", "unchanged", "data_rejected"
 NOT_BLESSED, SERVING_REJECTED, FAILURE = "not_blessed", "serving_rejected", "failed"
+# Its exit code is 128 and the signal's number.
+INTERRUPTED = "interrupted"
 # Characters of an error of which all is shown.
 LONGEST = 300
 EXIT_CODES = {PUSHED: 0, UNCHANGED: 0, FAILURE: 1, DATA_REJECTED: 3, NOT_BLESSED: 4, SERVING_REJECTED: 4}
@@ -42,6 +44,11 @@ def failure(error: BaseException) -> dict[str, Any]:
 def failed(reason: str) -> dict[str, Any]:
     """The keys of a run of which no more is known than why it failed."""
     return _empty(FAILURE, reason)
+
+
+def interrupted(reason: str) -> dict[str, Any]:
+    """The keys of a run that a signal ended."""
+    return _empty(INTERRUPTED, reason)
 
 
 def unchanged(reason: str) -> dict[str, Any]:

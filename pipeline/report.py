@@ -43,6 +43,7 @@ _MEANING = {
     "not_blessed": "the model was not good enough to serve (exit code 4)",
     "serving_rejected": "the model did not answer as it should (exit code 4)",
     "failed": "a step went wrong (exit code 1)",
+    "interrupted": "a signal ended it (exit code 128 and its number)",
 }
 _STYLE = """
 :root{color-scheme:light dark}

@@ -19,10 +19,11 @@ from components.atomic_pusher.versions import versions
 from components.bulk_inferrer.config import RESULT
 from pipeline.backup import back_up, protect
 from pipeline.config import Config
+from pipeline.interrupt import Interrupted, interruptible
 from pipeline.leftovers import clear
 from pipeline.lock import lock
 from pipeline.notify import notify, notify_error
-from pipeline.outcome import EXIT_CODES, FILE, failed, failure, grouped, unchanged, write
+from pipeline.outcome import EXIT_CODES, FILE, failed, failure, grouped, interrupted, unchanged, write
 from pipeline.preflight import preflight
 from pipeline.pushes import settle
 from pipeline.retraining.ledger import Ledger
@@ -57,7 +58,7 @@ def _locked(path: Path, config: Config, workdir: Workdir, terminal: Terminal, as
         # Whether these can be read is better known before hours of work.
         config.serving.for_gate()
         read_pins(workdir.serving, workdir.name)
-        with lock(workdir.root), terminal.noise_to(workdir.log):
+        with interruptible(), lock(workdir.root), terminal.noise_to(workdir.log):
             return _told(path, config, workdir, terminal, asked)
     except Locked:
         raise
@@ -78,6 +79,11 @@ def _told(path: Path, config: Config, workdir: Workdir, terminal: Terminal, aske
     (workdir.root / FILE).unlink(missing_ok=True)
     try:
         return _run(config, workdir, terminal, begun, clock, asked)
+    except Interrupted as stop:
+        if not (workdir.root / FILE).exists():
+            seconds = round(time.monotonic() - clock, 2)
+            write(workdir.root, {**begun, "seconds": seconds, **interrupted(str(stop))})
+        raise
     except Exception as error:
         traceback.print_exc(file=sys.stderr)
         if isinstance(error, ConfigError) and str(error).startswith("["):

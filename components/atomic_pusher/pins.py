@@ -50,8 +50,9 @@ def read_pins(serving: Path, name: str = "") -> Pins | None:
     Raises:
       ServingError: the file is no ModelServerConfig, or says of this model what is not known.
     """
-    entry = _read(config_file(serving)).find(name or serving.name)
-    pins = Pins() if entry is None else _pins_of(entry.message)
+    path = config_file(serving)
+    entry = _read(path).find(name or serving.name)
+    pins = Pins() if entry is None else _pins_of(entry.message, path)
     return pins if pins.versions or pins.labels else None
 
 
@@ -59,12 +60,13 @@ def pinned_by_others(serving: Path, name: str = "") -> set[int]:
     """Versions in `serving` that other entries of the file name: the same folder under another name.
 
     Raises:
-      ServingError: the file is no ModelServerConfig.
+      ServingError: the file is no ModelServerConfig, or has a policy that is not followed here.
     """
+    path = config_file(serving)
     found: set[int] = set()
-    for entry in _read(config_file(serving)).entries:
+    for entry in _read(path).entries:
         if entry.message.name != (name or serving.name) and Path(entry.message.base_path) == serving:
-            pins = _pins_of(entry.message)
+            pins = _pins_of(entry.message, path)
             found |= {*pins.versions, *pins.labels.values()}
     return found
 
@@ -121,7 +123,8 @@ def pins_elsewhere(serving: Path, name: str, base_path: str) -> str:
     return text_format.MessageToString(config)
 
 
-def _pins_of(message: Any) -> Pins:
+def _pins_of(message: Any, path: Path) -> Pins:
+    _check_policy(message, path)
     return Pins(
         tuple(sorted(message.model_version_policy.specific.versions)),
         dict(sorted(message.version_labels.items())),
@@ -135,3 +138,19 @@ def _read(path: Path) -> ConfigText:
         return ConfigText(path, "")
     except UnicodeDecodeError as error:
         raise wrong_file(path, str(error)) from None
+
+
+def _check_policy(message: Any, path: Path) -> None:
+    """Refuses what TF Serving would follow and this does not: to be silent would serve other versions."""
+    policy = message.model_version_policy
+    kind = policy.WhichOneof("policy_choice")
+    if kind == "all":
+        written = "all {}"
+    elif kind == "latest" and policy.latest.num_versions > 1:
+        written = f"latest {{ num_versions: {policy.latest.num_versions} }}"
+    else:
+        return
+    raise ServingError(
+        f"{path}: model '{message.name}': {written} is not followed here: name the versions, with "
+        "specific { versions: ... }, or serve the newest, with latest { num_versions: 1 }"
+    )

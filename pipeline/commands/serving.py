@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -69,17 +70,24 @@ def serve(
     config: ConfigPath,
     port: Annotated[int, typer.Option(help="REST port; 0 takes a free one")] = 8501,
     grpc_port: Annotated[int, typer.Option(help="gRPC port; 0 takes a free one")] = 8500,
-    host: Annotated[str, typer.Option(help="the address to listen on")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="the address to listen on; :: is all, of both families")
+    ] = "127.0.0.1",
+    cors: Annotated[bool, typer.Option("--cors", help="let scripts of any site ask over REST")] = False,
     settings: Settings = None,
     workdir: Folder = None,
 ) -> None:
     """Serve in TF Serving's protocols, REST and gRPC; follow new versions and pins."""
+    # A request that a graph refuses is the client's matter, and no line of the log for each.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from pipeline.serving.log import sparse_log
     from pipeline.serving.server import serve as serve_forever
 
     loaded = configuration.load(config, settings or ())
     folder = Workdir.of(loaded, workdir)
     terminal = Terminal()
-    with terminal.noise_to(folder.root / "serve.log"):
+    log = folder.root / "serve.log"
+    with terminal.noise_to(log), sparse_log():
         serve_forever(
             folder.serving,
             loaded.pipeline.name,
@@ -89,6 +97,8 @@ def serve(
             limits=loaded.serving.limits,
             open_log=loaded.serving.open_log,
             announce=terminal.result,
+            cors=cors,
+            log=log,
         )
 
 

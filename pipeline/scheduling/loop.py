@@ -16,6 +16,7 @@ from pathlib import Path
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from pipeline.interrupt import SIGNALS, not_ignored
 from pipeline.scheduling.cron import Cron
 from pipeline.terminal import printable
 from trainer.errors import ConfigError
@@ -32,6 +33,7 @@ _MEANING = {
     3: "data rejected",
     4: "not served",
     5: "another run is at work",
+    **{128 + number: f"interrupted by {number.name}" for number in SIGNALS},
 }
 
 
@@ -141,10 +143,8 @@ class Loop:
 
 @contextmanager
 def signals_stop(loop: Loop) -> Iterator[None]:
-    """SIGTERM and SIGINT end the loop while the block runs."""
-    before = {
-        number: signal.signal(number, lambda *_: loop.stop()) for number in (signal.SIGTERM, signal.SIGINT)
-    }
+    """SIGTERM, SIGINT and SIGHUP end the loop while the block runs."""
+    before = {number: signal.signal(number, lambda *_: loop.stop()) for number in not_ignored()}
     try:
         yield
     finally:

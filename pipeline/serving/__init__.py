@@ -1,8 +1,8 @@
 """The embedded model server: TF Serving's protocols over a directory of versions, in this very process.
 
     server.serve          what `kembar serve` runs in the foreground
-    app.create_app        REST as an ASGI application
-    rpc.start_grpc        gRPC in the same event loop; prediction.Api answers it
+    listener.Listener     the REST port; each connection.Connection gives its requests to app.App
+    rpc.GrpcServer        gRPC in the same event loop; prediction.Api answers it
     service.Service       what both have in common: versions, limits, batching, request log
     versions.ModelStore   follows the version directories and pins, and swaps in versions that answer
     folder.load_served    the version in service, for `kembar predict`

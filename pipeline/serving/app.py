@@ -1,187 +1,193 @@
-"""The ASGI application: TF Serving's REST protocol for one model.
+"""TF Serving's REST protocol for one model.
 
     GET  /v1/models/NAME[/versions/N|/labels/L]             states of the versions
     GET  /v1/models/NAME[/versions/N|/labels/L]/metadata    signatures
     POST /v1/models/NAME[/versions/N|/labels/L]:predict     answers; also :classify and :regress
     GET  /healthz, /metrics                                 for whoever watches over the process
 
-Starlette routes and reads bodies; long bodies and all TensorFlow work are done in threads, so that the event
-loop stays free for the small calls. Names, versions and labels from a path are only compared: they never
-become part of a file name.
+Long bodies and all TensorFlow work are done in threads, so that the event loop stays free for the small
+calls. Names, versions and labels from a path are only compared: they never become part of a file name.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-from typing import Any, TypeVar
+import re
+import time
+from collections.abc import Awaitable, Callable
+from urllib.parse import unquote_to_bytes, urlsplit
 
-from starlette.applications import Starlette
-from starlette.convertors import StringConvertor, register_url_convertor
-from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+import orjson
 
 from pipeline.serving import examples
 from pipeline.serving.decoding import decode_request
 from pipeline.serving.encoding import encode_response
-from pipeline.serving.errors import RequestError, one_line
+from pipeline.serving.errors import RequestError
+from pipeline.serving.messages import Request, Response, error_response, refusal
 from pipeline.serving.metrics import CONTENT_TYPE
-from pipeline.serving.middleware import MeasureRequests
 from pipeline.serving.model import LoadedModel
-from pipeline.serving.service import Service
+from pipeline.serving.service import Service, aside
 from pipeline.serving.versions import LARGEST_VERSION, VersionStatus
 
-_CLIENT_CLOSED_REQUEST = 499  # nginx's code, and TF Serving's for CANCELLED
-# Shorter bodies are read faster than they are handed to another thread.
-_SHORT_BODY = 32 * 1024
+# TF Serving's own two, of http_rest_api_util.cc.
+_WHICH = r"(?:/versions/([0-9]+)|/labels/([^/:]+))?"
+_ASK = re.compile(rf"/v1/models/([^/:]+){_WHICH}:(classify|regress|predict)", re.IGNORECASE | re.DOTALL)
+_SEE = re.compile(rf"/v1/models(?:/([^/:]+))?{_WHICH}(?:/(metadata))?", re.IGNORECASE | re.DOTALL)
+_API = re.compile(r"/v1/.*", re.IGNORECASE | re.DOTALL)
+_CORS = (
+    ("Access-Control-Allow-Origin", "*"),
+    ("Access-Control-Allow-Methods", "POST, GET"),
+    ("Access-Control-Allow-Headers", "Content-Type"),
+)
+_WATCHED = ("/healthz", "/metrics")
 
-Result = TypeVar("Result")
-
-
-class _Segment(StringConvertor):
-    """A path segment that stops at a colon, as in TF Serving: the colon begins the verb."""
-
-    regex = "[^/:]+"
-
-
-class _Digits(StringConvertor):
-    """A version number, not yet bounded."""
-
-    regex = "[0-9]+"
+Which = tuple[str, int | None, str | None]
 
 
-register_url_convertor("segment", _Segment())
-register_url_convertor("digits", _Digits())
+class App:
+    """Answers requests for `service`; the caller closes that.
 
+    Args:
+        service: the model.
+        cors: whether scripts of other sites may ask, as with TF Serving's --enable_cors_support.
+    """
 
-def create_app(service: Service) -> Starlette:
-    """The application that answers for `service`; the caller closes it."""
-    api = _Api(service)
-    routes = [Route("/healthz", api.health), Route("/metrics", api.show_metrics)]
-    for which in ("", "/versions/{version:digits}", "/labels/{label:segment}"):
-        model = "/v1/models/{name:segment}" + which
-        routes += [
-            Route(model, api.status),
-            Route(model + "/metadata", api.metadata),
-            Route(model + ":predict", api.predict, methods=["POST"]),
-            Route(model + ":classify", api.classify, methods=["POST"]),
-            Route(model + ":regress", api.regress, methods=["POST"]),
-        ]
-    app = Starlette(
-        routes=routes,
-        middleware=[Middleware(MeasureRequests, metrics=service.metrics)],
-        exception_handlers={
-            HTTPException: _http_error,
-            RequestError: _request_error,
-            Exception: _unexpected_error,
-        },
-    )
-    # TF Serving knows no trailing slashes; a redirect would only hide the mistake from GET clients.
-    app.router.redirect_slashes = False
-    return app
-
-
-class _Api:
-    """The endpoints."""
-
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, cors: bool = False) -> None:
         self._service = service
         self._limits = service.limits
+        self._cors = cors
 
-    async def health(self, request: Request) -> Response:
-        """Ready once a version is in memory."""
+    async def __call__(self, request: Request, crowded: bool = False) -> Response:
+        """One request; where the server is `crowded` only what watches over it is answered."""
+        started = time.perf_counter()
+        path = request.target if request.target.startswith("/") else _path_of(request.target)
+        endpoint, work = self._route(request, path)
+        if crowded and path not in _WATCHED:
+            response = error_response(503, "too many connections; try again later")
+        else:
+            try:
+                response = await work()
+            except RequestError as error:
+                response = refusal(error)
+            except Exception:
+                self._service.metrics.observe(endpoint, 500, time.perf_counter() - started)
+                raise
+        if self._cors and _API.fullmatch(path):
+            response = response._replace(headers=response.headers + _CORS)
+        self._service.metrics.observe(endpoint, response.status, time.perf_counter() - started)
+        return response
+
+    def _route(self, request: Request, path: str) -> tuple[str, Callable[[], Awaitable[Response]]]:
+        """The endpoint's name for the metrics, one of a few, and what answers."""
+        method = request.method
+        if method == "POST" and (match := _ASK.fullmatch(path)):
+            *parts, verb = match.groups()
+            verb = verb.lower()
+            return verb, lambda: self._ask(request, verb, *parts)
+        if method == "GET" and (match := _SEE.fullmatch(path)):
+            *parts, metadata = match.groups()
+            see = self._metadata if metadata else self._status
+            return "metadata" if metadata else "status", lambda: see(*parts)
+        if path in _WATCHED:
+            if method not in ("GET", "HEAD"):
+                return "none", lambda: _answer(
+                    error_response(405, f"Method not allowed: {method} {path}", (("Allow", "GET, HEAD"),))
+                )
+            return ("health", self._health) if path == "/healthz" else ("show_metrics", self._show_metrics)
+        if method == "OPTIONS" and _API.fullmatch(path):
+            return "none", lambda: _answer(_preflight(request))
+        # TF Serving calls whatever it cannot parse below /v1/ a bad request, a wrong method too.
+        code = 400 if _API.fullmatch(path) else 404
+        return "none", lambda: _answer(error_response(code, f"Malformed request: {method} {path}"))
+
+    async def _health(self) -> Response:
+        """Ready once a version is in memory, and until the end begins."""
         model = self._service.find(self._service.name)
-        return JSONResponse({"status": "ok", "model": self._service.name, "version": str(model.version)})
+        if self._service.draining:
+            raise RequestError("the server is shutting down", 503)
+        return _json({"status": "ok", "model": self._service.name, "version": str(model.version)})
 
-    async def show_metrics(self, request: Request) -> Response:
+    async def _show_metrics(self) -> Response:
         """Prometheus reads this."""
-        page = self._service.metrics.render(self._service.values())
-        return PlainTextResponse(page, media_type=CONTENT_TYPE)
+        return Response(self._service.metrics.render(), content_type=CONTENT_TYPE)
 
-    async def status(self, request: Request) -> Response:
+    async def _status(self, name: str | None, version: str | None, label: str | None) -> Response:
         """The states of all versions, or of the one in the path."""
-        statuses = self._service.statuses(*_which(request))
-        return JSONResponse({"model_version_status": [_status_json(status) for status in statuses]})
+        statuses = self._service.statuses(*_which(name, version, label))
+        return _json({"model_version_status": [_status_json(status) for status in statuses]})
 
-    async def metadata(self, request: Request) -> Response:
+    async def _metadata(self, name: str | None, version: str | None, label: str | None) -> Response:
         """The signatures as the SavedModel declares them."""
-        model = self._service.find(*_which(request))
+        model = self._service.find(*_which(name, version, label))
         spec = {"name": self._service.name, "signature_name": "", "version": str(model.version)}
         signatures = {"signature_def": model.signature_def}
-        return JSONResponse({"model_spec": spec, "metadata": {"signature_def": signatures}})
+        return _json({"model_spec": spec, "metadata": {"signature_def": signatures}})
 
-    async def predict(self, request: Request) -> Response:
-        """Answers rows or columns."""
-        return await self._answer(request, self._predict)
-
-    async def classify(self, request: Request) -> Response:
-        """Answers tf.Examples with classes."""
-        return await self._answer(request, self._infer, examples.CLASSIFY)
-
-    async def regress(self, request: Request) -> Response:
-        """Answers tf.Examples with numbers."""
-        return await self._answer(request, self._infer, examples.REGRESS)
-
-    async def _answer(self, request: Request, work: Callable[..., Any], *more: str) -> Response:
+    async def _ask(
+        self, request: Request, verb: str, name: str, version: str | None, label: str | None
+    ) -> Response:
         # From here on this request stays with the version it began on, whatever is swapped in meanwhile.
-        model = self._service.find(*_which(request))
-
-        async def answer() -> bytes:
-            return await work(model, await _read_body(request, self._limits.max_body_bytes), *more)
-
-        try:
-            with self._service.admitted():
-                return Response(await self._service.in_time(answer()), media_type="application/json")
-        except ClientDisconnect:
-            return Response(status_code=_CLIENT_CLOSED_REQUEST)
+        model = self._service.find(*_which(name, version, label))
+        if request.headers.get(b"content-encoding", b"identity").lower() not in (b"identity", b""):
+            raise RequestError("compressed bodies are not read; send it as it is", 415)
+        with self._service.admitted():
+            work = (
+                self._predict(model, request.body)
+                if verb == "predict"
+                else self._infer(model, request.body, verb)
+            )
+            return Response(await self._service.in_time(work))
 
     async def _predict(self, model: LoadedModel, body: bytes) -> bytes:
-        asked = await _aside(len(body), lambda: decode_request(body, model, self._limits.max_batch))
-        outputs = await self._service.predict(model, model.signature(asked.signature), asked.inputs)
+        wanted = await aside(len(body), lambda: decode_request(body, model, self._limits.max_batch))
+        outputs = await self._service.predict(model, model.signature(wanted.signature), wanted.inputs)
         size = sum(array.nbytes for array in outputs.values())
-        return await _aside(size, lambda: encode_response(outputs, asked.row_format))
+        return await aside(size, lambda: encode_response(outputs, wanted.row_format))
 
     async def _infer(self, model: LoadedModel, body: bytes, method: str) -> bytes:
-        name, rows = await _aside(len(body), lambda: examples.decode_examples(body, self._limits.max_batch))
+        name, rows = await aside(len(body), lambda: examples.decode_examples(body, self._limits.max_batch))
         signature = model.signature(name)
         examples.check_signature(signature, method)
         outputs = await self._service.predict(model, signature, {examples.INPUTS: rows})
         read = examples.classes_of if method == examples.CLASSIFY else examples.values_of
-        return examples.encode_results(list(read(outputs)))
+        size = sum(array.nbytes for array in outputs.values())
+        return await aside(size, lambda: examples.encode_results(list(read(outputs))))
 
 
-async def _aside(size: int, work: Callable[[], Result]) -> Result:
-    """Does work on `size` bytes here if they are few, else in a thread."""
-    return work() if size < _SHORT_BODY else await asyncio.to_thread(work)
+async def _answer(response: Response) -> Response:
+    return response
 
 
-def _which(request: Request) -> tuple[str, int | None, str | None]:
-    """Model name, version and label of the path."""
-    path = request.path_params
-    digits = path.get("version")
-    if digits is not None and (len(digits) > 19 or int(digits) > LARGEST_VERSION):
-        raise RequestError(f"Failed to convert version: {digits} to numeric.")
-    return path["name"], None if digits is None else int(digits), path.get("label")
+def _json(document: object) -> Response:
+    return Response(orjson.dumps(document))
 
 
-async def _read_body(request: Request, most: int) -> bytes:
-    """The body, as long as it is no longer than `most` bytes."""
-    if request.headers.get("content-encoding", "identity") != "identity":
-        raise RequestError("compressed bodies are not read; send it as it is", 415)
-    too_large = RequestError(f"the body is larger than {most} bytes; send fewer rows a request", 413)
-    announced = request.headers.get("content-length", "0")
-    if announced.isdecimal() and (len(announced) > 18 or int(announced) > most):
-        raise too_large
-    chunks, size = [], 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > most:
-            raise too_large
-        chunks.append(chunk)
-    return b"".join(chunks)
+def _path_of(target: str) -> str:
+    """The path, query and all, of a target that names its host too."""
+    try:
+        parts = urlsplit(target)
+    except ValueError:
+        return target
+    return parts._replace(scheme="", netloc="").geturl() if parts.netloc else target
+
+
+def _preflight(request: Request) -> Response:
+    """What a browser asks before a script of another site may ask."""
+    if re.search(rb"https?://", request.headers.get(b"origin", b"")):
+        return Response(b"")
+    return error_response(400, "Origin header is missing in CORS preflight")
+
+
+def _which(name: str | None, version: str | None, label: str | None) -> Which:
+    """Model name, version and label of the path; only now are names decoded, as in TF Serving."""
+    if name is None:
+        raise RequestError("Missing model name in request.")
+    if version is not None and (len(version.lstrip("0")) > 19 or int(version) > LARGEST_VERSION):
+        raise RequestError(f"Failed to convert version: {version} to numeric.")
+    return _decoded(name), None if version is None else int(version), label and _decoded(label)
+
+
+def _decoded(text: str) -> str:
+    return unquote_to_bytes(text.encode("latin-1")).decode("utf-8", "replace")
 
 
 def _status_json(status: VersionStatus) -> dict[str, object]:
@@ -191,28 +197,3 @@ def _status_json(status: VersionStatus) -> dict[str, object]:
         "state": status.state,
         "status": {"error_code": code, "error_message": status.error},
     }
-
-
-def _error(message: str, code: int, headers: dict[str, str] | None = None) -> Response:
-    return JSONResponse({"error": one_line(message)}, status_code=code, headers=headers)
-
-
-async def _request_error(request: Request, error: Exception) -> Response:
-    """A request refused by us."""
-    return _error(str(error), error.status if isinstance(error, RequestError) else 400)
-
-
-async def _http_error(request: Request, error: Exception) -> Response:
-    """A request refused by the router."""
-    code = error.status_code if isinstance(error, HTTPException) else 400
-    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
-    if code == 404:
-        # TF Serving calls whatever it cannot parse below /v1/ a bad request.
-        code = 400 if request.url.path.startswith("/v1/") else 404
-        return _error(f"Malformed request: {request.method} {request.url.path}", code)
-    return _error(f"Method not allowed: {request.method} {request.url.path}", code, headers)
-
-
-async def _unexpected_error(request: Request, error: Exception) -> Response:
-    """A mistake of ours: Starlette raises it again for the log, the client learns no details."""
-    return _error("Internal error; see the server's log", 500)

@@ -1,8 +1,9 @@
 """Requests that wait are answered together: one call of the graph for many clients.
 
-Nobody waits for company. While a worker is free a request is run at once and alone; while all are busy
-requests queue, and a worker that becomes free takes the oldest one with all that fit to it: same version,
-same signature, up to a number of rows. The delay is bounded by the calls that are running already.
+Nobody waits for company. While a worker is free a request is run at once, with those that came in the same
+turn of the event loop; while all are busy requests queue, and a worker that becomes free takes the oldest one
+with all that fit to it: same version, same signature, up to a number of rows. The delay is bounded by the
+calls that are running already.
 
 Texts go into the graph as they are and become ids inside, so joining requests pads nothing here. What a
 float32 sum rounds to can depend on its neighbours; the answer of a request can differ in the last digits.
@@ -49,6 +50,7 @@ class Batcher:
         self._pool = ThreadPoolExecutor(limits.workers, thread_name_prefix="kembar-predict")
         self._queue: deque[_Call] = deque()
         self._running = 0
+        self._starting = False
         self._asked = 0
         self.batches = 0
         self.joined = 0
@@ -64,14 +66,18 @@ class Batcher:
         Raises:
             RequestError: what the model refuses, or too many requests wait.
         """
-        if len(self._queue) >= self._limits.max_waiting:
+        free = self._limits.workers - self._running
+        if len(self._queue) >= self._limits.max_waiting + free:
             raise RequestError("too many requests are waiting; try again later", 503)
         rows = len(next(iter(inputs.values()))) if signature.batched else 0
         call = _Call(model, signature, inputs, rows, asyncio.get_running_loop().create_future())
         self._queue.append(call)
         self._asked += 1
+        if not self._starting:
+            # Requests that came in the same turn of the event loop are joined.
+            self._starting = True
+            asyncio.get_running_loop().call_soon(self._start)
         try:
-            self._start()
             return await call.answer
         finally:
             self._asked -= 1
@@ -82,6 +88,7 @@ class Batcher:
 
     def _start(self) -> None:
         """Hands waiting calls to free workers."""
+        self._starting = False
         loop = asyncio.get_running_loop()
         while self._running < self._limits.workers and (calls := self._take()):
             try:

@@ -1,8 +1,9 @@
 """From JSON bodies to arrays, by the rules of TF Serving's `json_tensor.cc`.
 
 Where TF Serving is silent, this server refuses: unknown keys beside `instances`, `inputs` and
-`signature_name`, unknown names in column format, and a key given twice. What passes here passes there too.
-As in TF Serving, the bare words NaN, Infinity and -Infinity are numbers.
+`signature_name`, unknown names in column format, a key given twice, and bytes that are no UTF-8. What passes
+here passes there too. As in TF Serving, the bare words NaN, Inf and Infinity are numbers, and what stands
+behind the end of the object is not read.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -23,7 +25,19 @@ from pipeline.serving.signatures import Signature, TensorSpec
 _KNOWN_KEYS = {"signature_name", "instances", "inputs"}
 _INTEGERS = {"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"}
 _FLOATS = {"float16", "float32", "float64"}
-_JSON_TYPES = {dict: "Object", list: "Array", str: "String", bool: "Bool", type(None): "Null"}
+_JSON_TYPES = {dict: "Object", list: "Array", str: "String", type(None): "Null"}
+
+
+_BLANKS = " \t\n\r"
+# Words that RapidJSON reads and Python does not; strings are passed over.
+_WORDS = re.compile(r'"(?:[^"\\]|\\.)*"|-?Inf(?:inity)?|-NaN', re.DOTALL)
+_SPELLED = {"Inf": "Infinity", "-Inf": "-Infinity", "-NaN": "NaN"}
+# What absl takes for padding, and the blanks that it passes over.
+_PADDING, _BLANK_BYTES = "=.", re.compile(r"[ \t\n\v\f\r]")
+
+
+class Word(float):
+    """A number that was written as a word. An infinite one that was not is 1e400: too big for a double."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +89,14 @@ def parse_document(body: bytes) -> dict[str, Any]:
     if not body:
         raise RequestError("JSON Parse error: The document is empty")
     try:
-        document = json.loads(body.decode("utf-8-sig"), object_pairs_hook=_unique)
+        text = body.decode("utf-8-sig")
+        document = _first_value(text)
+        if "\\ud" in text or "\\uD" in text:  # a half of a surrogate pair is no text
+            json.dumps(document, ensure_ascii=False).encode()
     except UnicodeDecodeError as error:
         raise RequestError(f"JSON Parse error: not UTF-8 at offset: {error.start}") from error
+    except UnicodeEncodeError as error:
+        raise RequestError("JSON Parse error: a string holds half of a surrogate pair") from error
     except RecursionError as error:
         raise RequestError("JSON Parse error: nested too deeply") from error
     except ValueError as error:  # also an integer of more digits than Python reads
@@ -87,12 +106,27 @@ def parse_document(body: bytes) -> dict[str, Any]:
     return document
 
 
+def _first_value(text: str) -> Any:
+    """The value that a text begins with."""
+    start = len(text) - len(text.lstrip(_BLANKS))
+    try:
+        return _DECODER.raw_decode(text, start)[0]
+    except json.JSONDecodeError:
+        if "Inf" not in text and "-NaN" not in text:
+            raise
+        words = _WORDS.sub(lambda word: _SPELLED.get(word[0], word[0]), text)
+        return _DECODER.raw_decode(words, start)[0]
+
+
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object as a dict, unless a key comes twice and one of its values would be lost without a word."""
     found = dict(pairs)
     if len(found) != len(pairs):
         raise RequestError("JSON Parse error: an object has the same key twice")
     return found
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=Word)
 
 
 def _from_instances(instances: Any, signature: Signature, max_batch: int) -> dict[str, list[Any]]:
@@ -175,7 +209,7 @@ def _leaves(flat: list[Any], spec: TensorSpec) -> np.ndarray:
     elif spec.dtype in _INTEGERS:
         allowed = {int}
     elif spec.dtype in _FLOATS:
-        allowed = {int, float}
+        allowed = {int, float, Word}
     else:
         raise RequestError(
             f"Input '{spec.name}': conversion of JSON to type {spec.dtype} is not implemented", 501
@@ -193,23 +227,20 @@ def _leaves(flat: list[Any], spec: TensorSpec) -> np.ndarray:
 
 def _floats(flat: list[int | float], spec: TensorSpec) -> np.ndarray:
     dtype = np.dtype(spec.dtype)
-    # TF Serving's rule: an integer beyond the mantissa would change on the way, so it is refused.
-    largest_integer = 2 ** (np.finfo(dtype).nmant + 1) - 1
-    for item in flat:
-        if type(item) is int and abs(item) > largest_integer:
-            raise _precision_error(item, spec)
-    wide = np.array(flat, dtype=np.float64)
+    try:
+        wide = np.array(flat, dtype=np.float64)
+    except OverflowError:
+        raise RequestError(f"Input '{spec.name}': a value does not fit type: {spec.dtype}") from None
+    infinite = np.isinf(wide)
+    if infinite.any() and any(type(flat[at]) is float for at in np.flatnonzero(infinite)):
+        raise RequestError("JSON Parse error: Number too big to be stored in double.")
     too_large = np.isfinite(wide) & (np.abs(wide) > np.finfo(dtype).max)
     if too_large.any():
-        raise _precision_error(float(wide[too_large][0]), spec)
+        raise RequestError(
+            f"Input '{spec.name}': Cannot convert JSON value: {_excerpt(float(wide[too_large][0]))} "
+            f"to {spec.dtype} without loss of precision."
+        )
     return wide.astype(dtype)
-
-
-def _precision_error(value: float, spec: TensorSpec) -> RequestError:
-    return RequestError(
-        f"Input '{spec.name}': Cannot convert JSON value: {_excerpt(value)} to {spec.dtype} "
-        "without loss of precision."
-    )
 
 
 def _to_bytes(item: Any, spec: TensorSpec) -> bytes:
@@ -218,24 +249,39 @@ def _to_bytes(item: Any, spec: TensorSpec) -> bytes:
             return item.encode()
         except UnicodeEncodeError as error:
             raise RequestError(f"Input '{spec.name}': a string holds half of a surrogate pair") from error
-    if not _is_base64(item):
+    if not is_base64(item):
         raise _type_error(item, spec)
     try:
-        return base64.b64decode(item["b64"], validate=True)
-    except (binascii.Error, ValueError) as error:
+        return from_base64(item["b64"])
+    except ValueError as error:
         raise RequestError(f"Input '{spec.name}': Unable to base64 decode: {error}") from error
+
+
+def from_base64(text: str) -> bytes:
+    """What base64 stands for, by absl's rules: blanks do not count, and padding is complete or left out.
+
+    Raises:
+        ValueError: it is no base64.
+    """
+    letters = _BLANK_BYTES.sub("", text)
+    bare = letters.rstrip(_PADDING)
+    missing = -len(bare) % 4
+    if missing == 3 or len(letters) - len(bare) not in (0, missing):
+        raise binascii.Error("Incorrect padding")
+    return base64.b64decode(bare + "=" * missing, validate=True)
 
 
 def _too_many(name: str, rows: int, max_batch: int) -> RequestError:
     return RequestError(f"'{name}' holds {rows} rows, but at most {max_batch} are answered at once")
 
 
-def _is_base64(value: Any) -> bool:
+def is_base64(value: Any) -> bool:
+    """Whether a JSON value is TF Serving's object for bytes."""
     return isinstance(value, dict) and len(value) == 1 and isinstance(value.get("b64"), str)
 
 
 def _is_map(value: Any) -> bool:
-    return isinstance(value, dict) and not _is_base64(value)
+    return isinstance(value, dict) and not is_base64(value)
 
 
 def _type_error(value: Any, spec: TensorSpec) -> RequestError:
@@ -246,7 +292,7 @@ def _type_error(value: Any, spec: TensorSpec) -> RequestError:
 
 
 def _json_type(value: Any) -> str:
-    return _JSON_TYPES.get(type(value), "Number")
+    return str(value) if isinstance(value, bool) else _JSON_TYPES.get(type(value), "Number")
 
 
 def _excerpt(value: Any) -> str:

@@ -7,8 +7,6 @@ carries is not looked at: TensorFlow 2 writes the same one for all signatures.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -16,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.serving.decoding import parse_document
+from pipeline.serving.decoding import Word, from_base64, is_base64, parse_document
 from pipeline.serving.errors import RequestError
 from pipeline.serving.signatures import Signature
 
@@ -96,21 +94,31 @@ def _feature(name: str, value: Any) -> Any:
     import tensorflow as tf
 
     values = value if isinstance(value, list) else [value]
+    # An integer that no integer of TensorFlow's holds is a float, as in RapidJSON.
+    values = [_as_float(item) if type(item) is int and abs(item) >= 2**64 else item for item in values]
     kinds = {type(item) for item in values}
+    if not kinds:
+        return tf.train.Feature()
     if kinds <= {str, dict}:
+        if not all(isinstance(item, str) or is_base64(item) for item in values):
+            raise RequestError(f"Example feature '{name}' is neither text nor base64")
         try:
-            texts = [
-                item.encode() if isinstance(item, str) else base64.b64decode(item["b64"], validate=True)
-                for item in values
-            ]
-        except (UnicodeEncodeError, binascii.Error, KeyError, TypeError, ValueError):
+            texts = [item.encode() if isinstance(item, str) else from_base64(item["b64"]) for item in values]
+        except ValueError:
             raise RequestError(f"Example feature '{name}' is neither text nor base64") from None
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=texts))
-    if kinds <= {int, bool} and all(abs(item) <= _LARGEST_INTEGER for item in values):
+    if kinds <= {int, bool} and all(-_LARGEST_INTEGER - 1 <= item <= _LARGEST_INTEGER for item in values):
         return tf.train.Feature(int64_list=tf.train.Int64List(value=list(map(int, values))))
-    if kinds == {float} and all(not math.isfinite(item) or abs(item) < 3.4e38 for item in values):
+    if kinds <= {float, Word} and all(abs(item) < 3.4e38 for item in values if type(item) is float):
         return tf.train.Feature(float_list=tf.train.FloatList(value=values))
     raise RequestError(f"Example feature '{name}' must hold numbers of one kind, or texts")
+
+
+def _as_float(value: int) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.copysign(1e308, value)  # refused as too large
 
 
 def classes_of(outputs: Mapping[str, np.ndarray]) -> list[list[tuple[str, float]]]:
@@ -140,7 +148,7 @@ def values_of(outputs: Mapping[str, np.ndarray]) -> list[float]:
 
 def encode_results(results: list[Any]) -> bytes:
     """The JSON body of an answer."""
-    return json.dumps({"results": results}, ensure_ascii=False).encode()
+    return json.dumps({"results": results}, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _text(label: Any) -> str:

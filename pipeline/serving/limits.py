@@ -18,8 +18,12 @@ class Limits:
         workers: calls at work at once. TensorFlow spreads each over the cores, so two keep a laptop busy:
             one computes while the other's arrays are made.
         max_waiting: requests in the queue before more are 503.
-        max_connections: open connections before more are refused.
+        max_connections: open connections to the REST port. For one more the one goes that has waited longest
+            for its client; where all are at work a request on a new one is 503.
+        max_calls: calls of gRPC that have begun before more are refused.
         header_timeout: seconds in which a connection must have sent a whole request line and its headers.
+        idle_timeout: seconds that a connection waits for a next request. Clients with connection pools send
+            on idle connections; closing those early makes their next request fail.
     """
 
     max_body_bytes: int = 8 * 1024 * 1024
@@ -27,6 +31,13 @@ class Limits:
     max_text_bytes: int = 256 * 1024
     timeout: float = 30.0
     workers: int = min(4, max(2, os.cpu_count() or 2))
-    max_waiting: int = 256
+    max_waiting: int = 1024
     max_connections: int = 1000
+    max_calls: int = 4096
     header_timeout: float = 15.0
+    idle_timeout: float = 75.0
+
+    @property
+    def max_held_bytes(self) -> int:
+        """Bodies in memory, of requests that arrive, wait or are at work."""
+        return max(256 * 1024 * 1024, 4 * self.max_body_bytes)

@@ -1,69 +1,73 @@
-"""Counters in Prometheus' text format; a few lines instead of one more dependency."""
+"""What `/metrics` shows: requests by endpoint, and what the server knows of itself."""
 
 from __future__ import annotations
 
-import threading
-from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
+from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 # Upper bounds in seconds: a small model answers in milliseconds, a batch of thousands in seconds.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
+disable_created_metrics()
 
-@dataclass
-class _Latency:
-    counts: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS) + 1))
-    seconds: float = 0.0
+
+class Value(NamedTuple):
+    """A number that is read when the page is shown: `counter` if it only grows, else a gauge."""
+
+    name: str
+    meaning: str
+    number: float
+    counter: bool = False
 
 
 class RequestMetrics:
-    """Counts requests and their latencies by endpoint; safe to use from many threads."""
+    """Counts requests and their latencies by endpoint; safe to use from many threads.
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._codes: Counter[tuple[str, str]] = Counter()
-        self._latencies: defaultdict[str, _Latency] = defaultdict(_Latency)
+    Args:
+        values: gives the other numbers of the page.
+    """
+
+    def __init__(self, values: Callable[[], Iterable[Value]]) -> None:
+        self._registry = CollectorRegistry()
+        self._values = values
+        self._registry.register(self)
+        self._requests = Counter(
+            "kembar_requests", "Requests answered.", ["endpoint", "code"], registry=self._registry
+        )
+        self._seconds = Histogram(
+            "kembar_request_seconds",
+            "Time from the last byte of the request to the answer.",
+            ["endpoint"],
+            buckets=BUCKETS,
+            registry=self._registry,
+        )
+        # What `labels` gives is kept: to look it up takes longer than to count.
+        self._known: dict[tuple[str, int | str], tuple[Counter, Histogram]] = {}
 
     def observe(self, endpoint: str, code: int | str, seconds: float) -> None:
         """Adds one answered request; `endpoint` must be one of a few names, never what a client sent.
 
         `code` is an HTTP status, or the name of gRPC's.
         """
-        bucket = sum(seconds > bound for bound in BUCKETS)
-        with self._lock:
-            self._codes[endpoint, str(code)] += 1
-            latency = self._latencies[endpoint]
-            latency.counts[bucket] += 1
-            latency.seconds += seconds
+        pair = self._known.get((endpoint, code))
+        if pair is None:
+            pair = self._requests.labels(endpoint, str(code)), self._seconds.labels(endpoint)
+            self._known[endpoint, code] = pair
+        pair[0].inc()
+        pair[1].observe(seconds)
 
-    def render(self, gauges: dict[str, tuple[str, str, int]]) -> str:
-        """The page; `gauges` are other values by name: (`gauge` or `counter`, help, value)."""
-        lines = [
-            "# HELP kembar_requests_total Requests answered.",
-            "# TYPE kembar_requests_total counter",
-        ]
-        with self._lock:
-            for (endpoint, code), count in sorted(self._codes.items()):
-                lines.append(f'kembar_requests_total{{endpoint="{endpoint}",code="{code}"}} {count}')
-            lines += [
-                "# HELP kembar_request_seconds Time from the request line to the last byte of the answer.",
-                "# TYPE kembar_request_seconds histogram",
-            ]
-            for endpoint, latency in sorted(self._latencies.items()):
-                lines += _histogram(endpoint, latency)
-        for name, (kind, text, value) in gauges.items():
-            lines += [f"# HELP {name} {text}", f"# TYPE {name} {kind}", f"{name} {value}"]
-        return "\n".join(lines) + "\n"
+    def render(self) -> bytes:
+        """The page in Prometheus' text format."""
+        return generate_latest(self._registry)
 
-
-def _histogram(endpoint: str, latency: _Latency) -> list[str]:
-    """Cumulative buckets, sum and count of one endpoint."""
-    lines, total = [], 0
-    for bound, count in zip((*map(str, BUCKETS), "+Inf"), latency.counts, strict=True):
-        total += count
-        lines.append(f'kembar_request_seconds_bucket{{endpoint="{endpoint}",le="{bound}"}} {total}')
-    lines.append(f'kembar_request_seconds_sum{{endpoint="{endpoint}"}} {latency.seconds:.6f}')
-    lines.append(f'kembar_request_seconds_count{{endpoint="{endpoint}"}} {total}')
-    return lines
+    def collect(self) -> Iterable[Metric]:
+        """Called by Prometheus' registry."""
+        for value in self._values():
+            kind = CounterMetricFamily if value.counter else GaugeMetricFamily
+            yield kind(value.name, value.meaning, value.number)

@@ -162,6 +162,9 @@ class LoadedModel:
             ) from error
         try:
             results = self._functions[signature.name](**tensors)
+        except UnicodeDecodeError as error:
+            # TensorFlow quotes what it was sent in its message, and cannot raise one that is no UTF-8.
+            raise RequestError(_reason(bytes(error.object).decode("utf-8", "replace"))) from None
         except tf.errors.OpError as error:
             status = _STATUS.get(type(error).__name__)
             if status is None:

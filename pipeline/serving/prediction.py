@@ -5,7 +5,7 @@ PredictionService: Predict, Classify, Regress, MultiInference, GetModelMetadata.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -14,7 +14,7 @@ import numpy as np
 from pipeline.serving import examples
 from pipeline.serving.errors import RequestError
 from pipeline.serving.model import LoadedModel
-from pipeline.serving.service import Service
+from pipeline.serving.service import Service, aside
 from pipeline.serving.signatures import DEFAULT_SIGNATURE, Signature
 from pipeline.serving.tensors import read_tensor, write_tensor
 
@@ -37,15 +37,18 @@ class Api:
 
         model = self._find(request)
         signature = model.signature(request.model_spec.signature_name)
-        unknown = set(request.output_filter) - signature.outputs.keys()
-        if unknown:
-            raise RequestError(f"output tensor alias not found in signature: {min(unknown)}")
-        inputs = self._inputs(request.inputs, signature)
+        _check_filter(request.output_filter, signature)
+        inputs = await aside(request.ByteSize(), lambda: self._inputs(request.inputs, signature))
         outputs = await self._service.predict(model, signature, inputs)
         response = predict_pb2.PredictResponse()
         _name(response.model_spec, request, model, signature.name)
-        for name in request.output_filter or outputs:
-            write_tensor(response.outputs[name], outputs[name], signature.outputs[name].dtype)
+        chosen = list(request.output_filter or outputs)
+
+        def write() -> None:
+            for name in chosen:
+                write_tensor(response.outputs[name], outputs[name], signature.outputs[name].dtype)
+
+        await aside(sum(outputs[name].nbytes for name in chosen), write)
         return response
 
     async def classify(self, request: Any) -> Any:
@@ -177,6 +180,20 @@ class Api:
             name: read_tensor(tensors[name], signature.inputs[name], self._service.check_shape)
             for name in signature.inputs
         }
+
+
+def _check_filter(names: Sequence[str], signature: Signature) -> None:
+    """Refuses outputs that the signature has not, and those that are named twice."""
+    seen: set[str] = set()
+    for name in names:
+        if name not in signature.outputs:
+            raise RequestError(
+                f"output tensor alias not found in signature: {name} Outputs expected to be in the set "
+                f"{{{','.join(sorted(signature.outputs))}}}."
+            )
+        if name in seen:
+            raise RequestError(f"duplicate output tensor alias: {name}")
+        seen.add(name)
 
 
 def _which(request: Any) -> tuple[str, int | None, str | None]:

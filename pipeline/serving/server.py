@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
+import os
+import resource
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-import uvicorn
+import uvloop
 
-from pipeline.serving.app import create_app
+from pipeline.interrupt import not_ignored
+from pipeline.serving.app import App
 from pipeline.serving.errors import ServingError
 from pipeline.serving.limits import Limits
-from pipeline.serving.protocol import patient_protocol
+from pipeline.serving.listener import Listener
+from pipeline.serving.log import rotate
 from pipeline.serving.request_log import RequestLog
 from pipeline.serving.service import Service
 from pipeline.serving.versions import ModelStore, Watcher, discover
 
-if TYPE_CHECKING:
-    import grpc
-
 logger = logging.getLogger(__name__)
 
-# Clients with connection pools send on idle connections; closing those early makes their next request fail.
-_KEEP_ALIVE_SECONDS = 75
+# After the word to stop, requests are still answered for so long: those that were on their way.
+_QUIET_SECONDS = 0.5
+_TICK_SECONDS = 1.0
+# Threads give way to each other after this; Python's own 5 ms are long for an answer of 1 ms.
+_SWITCH_SECONDS = 0.001
+# Descriptors for what is not a connection: versions that are loaded, logs, the event loop.
+_SPARE_DESCRIPTORS = 128
+_MOST_DESCRIPTORS = 65_536
 
 
 def _print(line: str) -> None:
@@ -46,99 +56,173 @@ def serve(
     open_log: Callable[[], RequestLog | None] = lambda: None,
     poll_seconds: float = 1.0,
     announce: Callable[[str], None] = _print,
+    cors: bool = False,
+    log: Path | None = None,
 ) -> None:
-    """Serves the versions below `base_dir` as model `name` until SIGINT or SIGTERM, then returns.
+    """Serves the versions below `base_dir` as model `name` until SIGINT, SIGTERM or SIGHUP, then returns.
 
     Announces `serving NAME version V at http://HOST:PORT/v1/models/NAME` once requests are answered, and
     `, gRPC at HOST:PORT` behind it if `grpc_port` is given; port 0 takes a free one. New versions and pins
-    are followed. Requests in flight are answered before it returns. `open_log` opens the request log, if any.
+    are followed. Requests in flight are answered before it returns; a second signal ends it at once.
+    `open_log` opens the request log, if any. `log` is the file that stdout and stderr go to, if it is to be
+    kept short. A signal before anything is served ends it too.
 
     Raises:
         ServingError: no version can be loaded, or a port cannot be had.
     """
-    limits = limits or Limits()
+    limits, grpc_connections = _fitting(limits or Limits())
+    stop = _Stop()
     # First the ports, which are quick to fail; the model takes seconds.
-    listener = _bind(host, port)
-    with listener:
+    with stop.signals(), _bind(host, port) as listening:
         if grpc_port is not None:
             _bind(host, grpc_port, "--grpc-port").close()
-        if discover(base_dir):  # an empty folder is told at once
-            _set_imports_apart()
-        store = ModelStore(base_dir, name=name)
-        store.refresh()
-        if store.current is None:
-            failures = [f"version {status.version}: {status.error}" for status in store.statuses()]
-            reason = "; ".join(failures) or store.missing()
-            raise ServingError(f"{base_dir}: nothing to serve: {reason}")
+        try:
+            store = _load(base_dir, name)
+        except _Stopped:
+            logger.info("stopped before %s was served", name)
+            return
         service = Service(store, name, limits, open_log())
-        config = uvicorn.Config(
-            create_app(service),
-            http=patient_protocol(limits.header_timeout),
-            access_log=False,
-            log_config=None,  # the log belongs to the command line
-            server_header=False,
-            limit_concurrency=limits.max_connections,
-            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=int(limits.timeout) + 1,
-        )
-        url_host = f"[{host}]" if ":" in host else host
-        server = _Server(config, service, url_host, listener.getsockname()[1], grpc_port, announce)
         watcher = Watcher(store, poll_seconds)
         watcher.start()
+        switch = sys.getswitchinterval()
+        sys.setswitchinterval(_SWITCH_SECONDS)
         try:
-            with _quiet_signals():
-                server.run(sockets=[listener])
+            running = _Running(service, host, announce, cors, log)
+            uvloop.run(running.run(stop, listening, grpc_port, grpc_connections))
+        except _Stopped:
+            logger.info("stopped before %s was served", name)
         finally:
+            sys.setswitchinterval(switch)
             watcher.stop()
             service.close()
-        if server.failure is not None:
-            raise server.failure
     logger.info("stopped serving %s", name)
 
 
-class _Server(uvicorn.Server):
-    """uvicorn with gRPC beside it; says where both listen as soon as they do, in one line for scripts."""
+def _load(base_dir: str | Path, name: str) -> ModelStore:
+    if discover(base_dir):  # an empty folder is told at once
+        _set_imports_apart()
+        from components.atomic_pusher.pins import read_pins
+
+        read_pins(Path(base_dir), name)  # a file that cannot be followed is no reason to serve the newest
+    store = ModelStore(base_dir, name=name)
+    store.refresh()
+    if store.current is None:
+        failures = [f"version {status.version}: {status.error}" for status in store.statuses()]
+        reason = "; ".join(failures) or store.missing()
+        raise ServingError(f"{base_dir}: nothing to serve: {reason}")
+    return store
+
+
+class _Running:
+    """Both ports, from the announcement to the end."""
 
     def __init__(
         self,
-        config: uvicorn.Config,
         service: Service,
         host: str,
-        port: int,
-        grpc_port: int | None,
         announce: Callable[[str], None],
+        cors: bool,
+        log: Path | None,
     ) -> None:
-        super().__init__(config)
         self._service = service
-        self._host = host
-        self._port = port
-        self._grpc_port = grpc_port
+        self._host = f"[{host}]" if ":" in host else host
         self._announce = announce
-        self._grpc: grpc.aio.Server | None = None
-        self.failure: ServingError | None = None
+        self._cors = cors
+        self._log = log
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
-        model = self._service.store.current
-        if not self.started or model is None:
-            return
-        name = self._service.name
-        line = f"serving {name} version {model.version} at http://{self._host}:{self._port}/v1/models/{name}"
-        if self._grpc_port is not None:
-            from pipeline.serving.rpc import start_grpc
+    async def run(
+        self, stop: _Stop, listening: socket.socket, grpc_port: int | None, grpc_connections: int
+    ) -> None:
+        """Serves until a signal."""
+        from pipeline.serving.rpc import GrpcServer
 
-            try:
-                self._grpc, bound = await start_grpc(self._service, self._host, self._grpc_port)
-            except ServingError as error:
-                self.failure, self.should_exit = error, True
-                return
-            line += f", gRPC at {self._host}:{bound}"
+        service, name = self._service, self._service.name
+        model = service.find(name)
+        listener = Listener(
+            listening,
+            App(service, self._cors),
+            service.limits,
+            lambda status: service.metrics.observe("none", status, 0.0),
+        )
+        url = f"http://{self._host}:{listening.getsockname()[1]}/v1/models/{name}"
+        line = f"serving {name} version {model.version} at {url}"
+        rpc: GrpcServer | None = None
+        if grpc_port is not None:
+            rpc = await GrpcServer.start(service, self._host, grpc_port, grpc_connections)
+            line += f", gRPC at {self._host}:{rpc.port}"
+        stopped = stop.event()
         self._announce(line)
+        while not await _set_within(stopped, _TICK_SECONDS):
+            if self._log is not None:
+                rotate(self._log)
+        service.draining = True
+        stopped.clear()
+        longest = service.limits.timeout + 1
+        ends = [listener.drain(_QUIET_SECONDS, longest)]
+        if rpc is not None:
+            ends.append(rpc.drain(_QUIET_SECONDS, longest))
+        drained = asyncio.gather(*ends)
+        either: list[asyncio.Future[Any]] = [drained, asyncio.ensure_future(stopped.wait())]
+        done, _ = await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        for each in either:
+            each.cancel()
+        if drained in done:
+            drained.result()
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        if self._grpc is not None:  # takes no new calls, and waits for those in flight
-            await self._grpc.stop(self._service.limits.timeout)
-        await super().shutdown(sockets=sockets)
+
+async def _set_within(event: asyncio.Event, seconds: float) -> bool:
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except TimeoutError:
+        return False
+    return True
+
+
+class _Stopped(BaseException):
+    """A signal came before anything was served."""
+
+
+class _Stop:
+    """What the signals that end a server do: they end its start, or set an event once it serves."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._event = asyncio.Event()
+
+    def event(self) -> asyncio.Event:
+        """Set by each signal from now on; to be called in the event loop."""
+        self._loop = asyncio.get_running_loop()
+        return self._event
+
+    @contextmanager
+    def signals(self) -> Iterator[None]:
+        """Takes the signals while the block runs."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        previous = {number: signal.signal(number, self._take) for number in not_ignored()}
+        try:
+            yield
+        finally:
+            for number, before in previous.items():
+                signal.signal(number, before)
+
+    def _take(self, *_: Any) -> None:
+        if self._loop is None:
+            raise _Stopped
+        with suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(self._event.set)
+
+
+def _fitting(limits: Limits) -> tuple[Limits, int]:
+    """The limits with no more connections than there are descriptors, and the connections for gRPC."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    free = max(soft - len(os.listdir("/proc/self/fd")) - _SPARE_DESCRIPTORS, 32)
+    return replace(limits, max_connections=min(limits.max_connections, free * 2 // 3)), max(free // 3, 8)
 
 
 def _set_imports_apart() -> None:
@@ -150,31 +234,18 @@ def _set_imports_apart() -> None:
 
 
 def _bind(host: str, port: int, option: str = "--port") -> socket.socket:
-    """A listening socket; uvicorn's own way to make one ends the process where it fails."""
+    """A listening socket; `::` listens to both families of addresses."""
     if not 0 <= port <= 65_535:
         raise ServingError(f"cannot listen on port {port}: give {option} a number from 0 to 65535")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    both = host == "::" and socket.has_dualstack_ipv6()
     try:
-        listener = socket.create_server((host, port), family=family, backlog=2048)
+        listening = socket.create_server((host, port), family=family, backlog=2048, dualstack_ipv6=both)
     except OSError as error:
         raise ServingError(
             f"cannot listen on {host}:{port}: {error}; choose another with {option}"
         ) from error
-    # asyncio does this to sockets that name their protocol, and this one's connections do not. Head and body
-    # of an answer are two writes, and the second would wait 40 ms for the client to acknowledge the first.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listener
-
-
-@contextmanager
-def _quiet_signals() -> Iterator[None]:
-    """uvicorn raises SIGINT and SIGTERM again after its shutdown; that must not end the process here."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    # Its connections have this from it: head and body of an answer can be two writes, and the second would
+    # wait 40 ms for the client to acknowledge the first.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterator, Mapping
+import math
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from pipeline.serving.batching import Batcher
 from pipeline.serving.errors import RequestError
 from pipeline.serving.limits import Limits
-from pipeline.serving.metrics import RequestMetrics
+from pipeline.serving.metrics import RequestMetrics, Value
 from pipeline.serving.model import LoadedModel
 from pipeline.serving.request_log import RequestLog
 from pipeline.serving.signatures import Signature
 from pipeline.serving.versions import LARGEST_VERSION, ModelStore, VersionStatus
 
 Answer = TypeVar("Answer")
+# So many are read or written faster than they are handed to another thread.
+_FEW_BYTES = 32 * 1024
 # Inputs that have no batch, such as a seed, hold one value or a few.
 _MOST_VALUES_WITHOUT_BATCH = 1_000_000
+
+
+async def aside(size: int, work: Callable[[], Answer]) -> Answer:
+    """Does work on `size` bytes here if they are few, else in a thread."""
+    return work() if size < _FEW_BYTES else await asyncio.to_thread(work)
 
 
 class Service:
@@ -39,9 +47,11 @@ class Service:
         self.store = store
         self.name = name
         self.limits = limits or Limits()
-        self.metrics = RequestMetrics()
+        self.metrics = RequestMetrics(self._values)
+        self.draining = False
         self._batcher = Batcher(self.limits)
         self._admitted = 0
+        self._held = 0
         self._log = log
 
     def close(self) -> None:
@@ -56,6 +66,8 @@ class Service:
         Raises:
             RequestError: it is not in service, or the model is not ours.
         """
+        if not name:
+            raise RequestError("ModelSpec has no name specified.")
         if name != self.name:
             wanted = f"Specific({name}, {version})" if version else f"Latest({name})"
             raise RequestError(f"Servable not found for request: {wanted}", 404)
@@ -78,19 +90,22 @@ class Service:
         return found
 
     @contextmanager
-    def admitted(self) -> Iterator[None]:
-        """Counts a request while its body and its answer are in memory.
+    def admitted(self, size: int = 0) -> Iterator[None]:
+        """Counts a request of `size` bytes that has arrived until it is answered.
 
         Raises:
             RequestError: there are too many already.
         """
-        if self._admitted >= self.limits.workers + self.limits.max_waiting:
+        full = self._admitted >= self.limits.workers + self.limits.max_waiting
+        if full or self._held + size > self.limits.max_held_bytes:
             raise RequestError("too many requests are waiting; try again later", 503)
         self._admitted += 1
+        self._held += size
         try:
             yield
         finally:
             self._admitted -= 1
+            self._held -= size
 
     async def in_time(self, work: Awaitable[Answer]) -> Answer:
         """Awaits, for as long as a request may take.
@@ -123,10 +138,13 @@ class Service:
     def check_shape(self, name: str, shape: tuple[int, ...], batched: bool) -> None:
         """Refuses a tensor by its shape, before memory is taken for it."""
         if batched and shape and shape[0] > self.limits.max_batch:
-            most = self.limits.max_batch
-            raise RequestError(f"'{name}' holds {shape[0]} rows, but at most {most} are answered at once")
-        if not batched and int(np.prod(shape, dtype=object)) > _MOST_VALUES_WITHOUT_BATCH:
-            raise RequestError(f"'{name}' holds more than {_MOST_VALUES_WITHOUT_BATCH} values")
+            raise RequestError(
+                f"'{name}' holds {shape[0]} rows, but at most {self.limits.max_batch} are answered at once"
+            )
+        # A message can say once what all values of a shape are; its own size bounds the shape then.
+        most = self.limits.max_body_bytes if batched else _MOST_VALUES_WITHOUT_BATCH
+        if math.prod(shape) > most:
+            raise RequestError(f"'{name}' holds more than {most} values")
 
     def _check_size(self, name: str, array: np.ndarray, batched: bool) -> None:
         self.check_shape(name, array.shape, batched)
@@ -134,34 +152,33 @@ class Service:
         if array.dtype == object and any(len(text) > most for text in array.flat):
             raise RequestError(f"'{name}' holds a string of more than {most} bytes; shorten it")
 
-    def values(self) -> dict[str, tuple[str, str, int]]:
-        """What `/metrics` shows beside the requests: name to kind, meaning and value."""
+    def _values(self) -> Iterator[Value]:
+        """What `/metrics` shows beside the requests."""
         model = self.store.current
-        log = self._log
-        gauges: dict[str, tuple[str, str, Any]] = {
-            "kembar_served_version": (
-                "gauge",
-                "The version in service, 0 if none.",
-                model.version if model else 0,
-            ),
-            "kembar_requests_pending": ("gauge", "Requests at work or in the queue.", self._batcher.pending),
-            "kembar_batches_total": ("counter", "Calls of the graph.", self._batcher.batches),
-            "kembar_batched_requests_total": (
-                "counter",
-                "Requests answered by them; more than calls where requests were joined.",
-                self._batcher.joined,
-            ),
-            "kembar_load_failures_total": (
-                "counter",
-                "Versions that could not be served.",
-                self.store.load_failures,
-            ),
-        }
-        if log is not None:
-            gauges["kembar_request_log_rows_total"] = ("counter", "Rows written to the log.", log.written)
-            gauges["kembar_request_log_dropped_total"] = (
-                "counter",
-                "Sampled rows that were not written: the queue was full, or the disk.",
-                log.dropped,
+        yield Value(
+            "kembar_served_version", "The version in service, 0 if none.", model.version if model else 0
+        )
+        yield Value("kembar_requests_pending", "Requests at work or in the queue.", self._batcher.pending)
+        yield Value("kembar_batches", "Calls of the graph.", self._batcher.batches, counter=True)
+        yield Value(
+            "kembar_batched_requests",
+            "Requests answered by them; more than calls where requests were joined.",
+            self._batcher.joined,
+            counter=True,
+        )
+        yield Value(
+            "kembar_load_failures",
+            "Versions that could not be served.",
+            self.store.load_failures,
+            counter=True,
+        )
+        if self._log is not None:
+            yield Value(
+                "kembar_request_log_rows", "Rows written to the log.", self._log.written, counter=True
             )
-        return gauges
+            yield Value(
+                "kembar_request_log_dropped",
+                "Sampled rows that were not written: the queue was full, or the disk.",
+                self._log.dropped,
+                counter=True,
+            )

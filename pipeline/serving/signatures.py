@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ class TensorSpec:
             want is None or want == got for want, got in zip(self.shape, shape, strict=True)
         )
 
-    @property
+    @cached_property
     def batched(self) -> bool:
         """Whether the first dimension is free, which in all our signatures is the batch."""
         return bool(self.shape) and self.shape is not None and self.shape[0] is None
@@ -47,7 +48,7 @@ class Signature:
     inputs: Mapping[str, TensorSpec]
     outputs: Mapping[str, TensorSpec]
 
-    @property
+    @cached_property
     def batched(self) -> bool:
         """Whether all tensors have rows, so that the rows of several requests can be answered in one call."""
         return all(spec.batched for spec in (*self.inputs.values(), *self.outputs.values()))

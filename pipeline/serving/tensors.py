@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from functools import cache
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -22,6 +25,9 @@ _FIELDS = {
 }
 
 
+_VALUES_IN_A_PIECE = 16_384
+
+
 def read_tensor(
     tensor: Any, spec: TensorSpec, check_shape: Callable[[str, tuple[int, ...], bool], None]
 ) -> np.ndarray:
@@ -36,7 +42,7 @@ def read_tensor(
     import tensorflow as tf
 
     name = spec.name
-    if tensor.dtype != tf.as_dtype(spec.dtype).as_datatype_enum:
+    if tensor.dtype != _number(spec.dtype):
         raise RequestError(f"Input '{name}' must be {spec.dtype}, but got: {_type_name(tensor.dtype)}")
     shape = tuple(dim.size for dim in tensor.tensor_shape.dim)
     if tensor.tensor_shape.unknown_rank or any(size < 0 for size in shape):
@@ -45,25 +51,66 @@ def read_tensor(
         raise RequestError(f"Input '{name}' must have shape {spec.describe_shape()}, but got: {list(shape)}")
     check_shape(name, shape, spec.batched)
     try:
+        if spec.dtype == "string":
+            return _strings(tensor, math.prod(shape)).reshape(shape)
         return np.asarray(tf.make_ndarray(tensor)).reshape(shape)
     # numpy's and TensorFlow's ways to say that the values are not as many as the shape wants.
     except (TypeError, ValueError, IndexError, OverflowError) as error:
         raise RequestError(f"Input '{name}': not a valid TensorProto: {error}") from error
 
 
+def _strings(tensor: Any, count: int) -> np.ndarray:
+    """The strings of a message; what is missing is as the last one, as in TensorFlow."""
+    values = _split(tensor.tensor_content, count) if tensor.tensor_content else list(tensor.string_val)
+    if len(values) < count:
+        values += [values[-1] if values else b""] * (count - len(values))
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array
+
+
+def _split(content: bytes, count: int) -> list[bytes]:
+    """Strings as C++ packs them into `tensor_content`: the length of each as a varint, then all of them."""
+    lengths, at = [], 0
+    for _ in range(count):
+        length = shift = 0
+        while True:
+            if at >= len(content) or shift > 28:
+                raise ValueError("tensor_content ends within the lengths of its strings")
+            byte = content[at]
+            length |= (byte & 0x7F) << shift
+            at, shift = at + 1, shift + 7
+            if byte < 0x80:
+                break
+        lengths.append(length)
+    if at + sum(lengths) != len(content):
+        raise ValueError("tensor_content does not hold the strings whose lengths it begins with")
+    ends = list(accumulate(lengths, initial=at))
+    return [content[start:end] for start, end in pairwise(ends)]
+
+
 def write_tensor(tensor: Any, array: np.ndarray, dtype: str) -> None:
     """Fills a TensorProto by its typed fields, as TF Serving does; many clients read those themselves."""
     import tensorflow as tf
 
-    kind = tf.as_dtype(dtype)
     field = _FIELDS.get(dtype)
     if field is None:  # narrow floats, which such a field would hold as integers
-        tensor.CopyFrom(tf.make_tensor_proto(array, kind, array.shape))
+        tensor.CopyFrom(tf.make_tensor_proto(array, tf.as_dtype(dtype), array.shape))
         return
-    tensor.dtype = kind.as_datatype_enum
+    tensor.dtype = _number(dtype)
     for size in array.shape:
         tensor.tensor_shape.dim.add(size=size)
-    getattr(tensor, field).extend(array.ravel().tolist())
+    flat = array.ravel()
+    for start in range(0, len(flat), _VALUES_IN_A_PIECE):  # between two, other threads have their turn
+        getattr(tensor, field).extend(flat[start : start + _VALUES_IN_A_PIECE].tolist())
+
+
+@cache
+def _number(dtype: str) -> int:
+    """The DataType of a type's name."""
+    import tensorflow as tf
+
+    return int(tf.as_dtype(dtype).as_datatype_enum)
 
 
 def _type_name(number: int) -> str:

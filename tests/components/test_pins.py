@@ -145,6 +145,26 @@ def test_labels_without_a_pin_are_read(serving):
     assert read_pins(serving) == Pins((), {"old": 3})
 
 
+@pytest.mark.parametrize(
+    ("policy", "told"),
+    [
+        ("all { }", r"all \{\} is not followed here"),
+        ("latest { num_versions: 2 }", r"latest \{ num_versions: 2 \} is not followed here"),
+        ("latest { num_versions: 1 }", ""),
+        ("latest { }", ""),
+    ],
+)
+def test_a_policy_that_is_not_followed_is_refused(serving, policy, told):
+    config_file(serving).parent.mkdir()
+    entry = f'name: "twins" base_path: "{serving}" model_version_policy {{ {policy} }}'
+    config_file(serving).write_text(f"model_config_list {{ config {{ {entry} }} }}")
+    if told:
+        with pytest.raises(ServingError, match=told):
+            read_pins(serving)
+    else:
+        assert read_pins(serving) is None
+
+
 @pytest.mark.parametrize("content", [b"model_config_list { what: 1 }", b"\xff\xfe", b"{"])
 def test_a_broken_file_is_named(serving, content):
     serving.mkdir(parents=True)

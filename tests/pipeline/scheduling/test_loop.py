@@ -179,7 +179,7 @@ main()
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_the_loop_and_the_call_that_is_at_work(tmp_path, number):
     config = tmp_path / "twins.toml"
     config.write_text(CONFIG)

@@ -2,7 +2,9 @@
 
 import asyncio
 import shutil
+import socket
 import threading
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import grpc
@@ -10,11 +12,13 @@ import httpx
 import pytest
 import tensorflow as tf
 
-from pipeline.serving.app import create_app
+from pipeline.serving.app import App
 from pipeline.serving.limits import Limits
-from pipeline.serving.rpc import start_grpc
+from pipeline.serving.listener import Listener
+from pipeline.serving.rpc import GrpcServer
 from pipeline.serving.service import Service
 from pipeline.serving.versions import ModelStore
+from tests.pipeline.serving.answers import split_answers
 
 
 def _spec(name, dtype, *shape):
@@ -128,13 +132,23 @@ def push(base_dir, saved_models):
 
 
 class AppClient:
-    """Calls an ASGI application in this process, without sockets."""
+    """Calls an application over a socket of this process, as any client does."""
 
-    def __init__(self, app) -> None:
-        self._transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    def __init__(self, service: Service, cors: bool = False) -> None:
+        self._service = service
+        self._cors = cors
 
-    def session(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(transport=self._transport, base_url="http://test")
+    @asynccontextmanager
+    async def session(self):
+        """A client of a listener that lives as long."""
+        listening = socket.create_server(("127.0.0.1", 0))
+        listener = Listener(listening, App(self._service, self._cors), self._service.limits)
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        try:
+            async with httpx.AsyncClient(base_url=url, timeout=20) as client:
+                yield client
+        finally:
+            await listener.drain(0, 5)
 
     def request(self, method: str, path: str, **kwargs) -> httpx.Response:
         async def call():
@@ -142,6 +156,21 @@ class AppClient:
                 return await session.request(method, path, **kwargs)
 
         return asyncio.run(call())
+
+    def send(self, *requests: bytes) -> list[tuple[int, bytes]]:
+        """Sends bytes on one connection; the status and body of each answer until it is closed."""
+
+        async def call():
+            async with self.session() as session:
+                reader, writer = await asyncio.open_connection(session.base_url.host, session.base_url.port)
+                for request in requests:
+                    writer.write(request)
+                writer.write_eof()
+                answers = await reader.read()
+                writer.close()
+                return answers
+
+        return list(split_answers(asyncio.run(call())))
 
     def get(self, path: str) -> httpx.Response:
         return self.request("GET", path)
@@ -155,12 +184,12 @@ def make_client():
     """A client of an application over a store."""
 
     def make(store: ModelStore, **limits) -> AppClient:
-        return AppClient(create_app(Service(store, "twin", Limits(**limits))))
+        return AppClient(Service(store, "twin", Limits(**limits)))
 
     return make
 
 
-class GrpcServer:
+class GrpcService:
     """A gRPC server over a store in a thread of this process, and a channel to it."""
 
     def __init__(self, store: ModelStore, **limits) -> None:
@@ -168,15 +197,15 @@ class GrpcServer:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self.service = Service(store, "twin", Limits(**limits))
-        self._server, self.port = self._do(start_grpc(self.service, "127.0.0.1", 0))
-        self.channel = grpc.insecure_channel(f"127.0.0.1:{self.port}")
+        self._server = self._do(GrpcServer.start(self.service, "127.0.0.1", 0))
+        self.channel = grpc.insecure_channel(f"127.0.0.1:{self._server.port}")
 
     def _do(self, work):
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(20)
 
     def close(self) -> None:
         self.channel.close()
-        self._do(self._server.stop(5))
+        self._do(self._server.drain(0, 5))
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(20)
         self._loop.close()
@@ -186,10 +215,10 @@ class GrpcServer:
 @pytest.fixture
 def make_grpc():
     """Starts gRPC servers and ends them."""
-    servers: list[GrpcServer] = []
+    servers: list[GrpcService] = []
 
-    def make(store: ModelStore, **limits) -> GrpcServer:
-        servers.append(GrpcServer(store, **limits))
+    def make(store: ModelStore, **limits) -> GrpcService:
+        servers.append(GrpcService(store, **limits))
         return servers[-1]
 
     yield make

@@ -10,7 +10,6 @@ import pytest
 import tensorflow as tf
 
 from pipeline.serving import request_log
-from pipeline.serving.app import create_app
 from pipeline.serving.limits import Limits
 from pipeline.serving.request_log import RequestLog
 from pipeline.serving.service import Service
@@ -134,12 +133,12 @@ def test_a_full_queue_and_a_full_disk_only_count(tmp_path, monkeypatch):
 def test_the_server_logs_what_it_answered(tmp_path, shared_store):
     log = RequestLog(tmp_path, keep_texts=True)
     service = Service(shared_store, "twin", Limits(), log)
-    client = AppClient(create_app(service))
+    client = AppClient(service)
     assert client.predict({"instances": [{"text_a": "a", "text_b": "b"}] * 2}).status_code == 200
     assert client.predict({"instances": [{"text_a": "a"}]}).status_code == 400
     service.close()
     assert [row["inputs"] for row in lines(tmp_path)] == [{"text_a": "a", "text_b": "b"}] * 2
-    assert "kembar_request_log_rows_total 2\n" in client.get("/metrics").text
+    assert "kembar_request_log_rows_total 2.0\n" in client.get("/metrics").text
 
 
 def test_the_gate_is_not_told_what_only_the_server_reads(tmp_path):

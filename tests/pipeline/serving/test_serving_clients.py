@@ -100,7 +100,9 @@ def address(url: str) -> tuple[str, int]:
 def closed_within(connection: socket.socket, seconds: float) -> bool:
     connection.settimeout(seconds)
     try:
-        return connection.recv(1) == b""
+        while connection.recv(4096):  # why
+            pass
+        return True
     except ConnectionResetError:
         return True
     except TimeoutError:

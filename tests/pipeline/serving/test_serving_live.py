@@ -1,4 +1,4 @@
-"""The real server in a process of its own: uvicorn, a socket, signals."""
+"""The real server in a process of its own: sockets, signals."""
 
 import json
 import os
@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 
 import grpc
@@ -24,6 +25,7 @@ from pipeline.serving.server import serve
 from tests.pipeline.serving.test_serving_grpc import predict_request
 
 ROOT = Path(__file__).parents[3]
+PAIR = '{"instances": [{"text_a": "abcd", "text_b": "ab"}]}'
 PROGRAM = """
 import json, sys
 from pipeline.serving.limits import Limits
@@ -166,14 +168,99 @@ def test_swap_under_load_loses_no_request(server, push, base_dir):
         assert caller.scores == sorted(caller.scores)
     metrics = httpx.get(url.replace("/v1/models/twin", "/metrics")).text
     answered = sum(len(caller.scores) for caller in callers[:3])
-    assert f'kembar_requests_total{{endpoint="predict",code="200"}} {answered}\n' in metrics
+    assert f'kembar_requests_total{{code="200",endpoint="predict"}} {answered:.1f}\n' in metrics
     count = len(callers[3].scores)
-    assert f'kembar_requests_total{{endpoint="grpc_Predict",code="OK"}} {count}\n' in metrics
-    assert "kembar_served_version 2\n" in metrics
+    assert f'kembar_requests_total{{code="OK",endpoint="grpc_Predict"}} {count:.1f}\n' in metrics
+    assert "kembar_served_version 2.0\n" in metrics
 
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=20) == 0
     assert process.stdout.read() == ""
+
+
+# A server that is still loading when its signal comes.
+LOADING = """
+import signal, sys
+from pipeline.serving import server
+def load(base_dir):
+    print("loading", flush=True)
+    while True:
+        signal.pause()
+server._load = load
+server.serve(sys.argv[1], "twin", port=0, grpc_port=0)
+print("returned", flush=True)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_ends_a_server_that_is_still_loading(base_dir, number):
+    with subprocess.Popen(
+        [sys.executable, "-c", LOADING, str(base_dir)], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    ) as process:
+        assert process.stdout.readline() == "loading\n"
+        process.send_signal(number)
+        assert process.communicate(timeout=20)[0] == "returned\n"
+    assert process.returncode == 0
+
+
+def test_what_was_accepted_is_answered_when_the_server_stops(server):
+    process, url, rpc = server
+    callers = [*(Leaver(url) for _ in range(8)), *(GrpcLeaver(rpc) for _ in range(8))]
+    for caller in callers:
+        caller.start()
+    wait_until(lambda: all(caller.answers > 3 for caller in callers))
+    process.send_signal(signal.SIGTERM)
+    for caller in callers:
+        caller.join(30)
+    assert [caller.last for caller in callers] == ["refused"] * 8 + ["UNAVAILABLE"] * 8
+    assert process.wait(timeout=20) == 0
+
+
+class Leaver(threading.Thread):
+    """Asks on one connection after the other until it is refused one."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(daemon=True)
+        self._url = httpx.URL(url)
+        self.answers = 0
+        self.last = ""
+
+    def run(self) -> None:
+        try:
+            while True:
+                connection = HTTPConnection(self._url.host, self._url.port, timeout=20)
+                kept = True
+                while kept:
+                    connection.request("POST", f"{self._url.path}:predict", PAIR)
+                    answer = connection.getresponse()
+                    kept = answer.headers["Connection"] != "close"
+                    assert json.loads(answer.read()) == {"predictions": [1.2]}
+                    self.answers += 1
+                connection.close()
+        except ConnectionRefusedError:
+            self.last = "refused"
+        except Exception as error:  # noqa: BLE001 - the test shows it
+            self.last = repr(error)
+
+
+class GrpcLeaver(threading.Thread):
+    """Asks until it is not answered."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(daemon=True)
+        self._address = address
+        self.answers = 0
+        self.last = ""
+
+    def run(self) -> None:
+        request = predict_request(text_a=["abcd"], text_b=["ab"])
+        with grpc.insecure_channel(self._address) as channel:
+            try:
+                while True:
+                    PredictionServiceStub(channel).Predict(request, timeout=20)
+                    self.answers += 1
+            except grpc.RpcError as error:
+                self.last = error.code().name
 
 
 def test_tensorflow_is_imported_only_with_a_model():

@@ -121,7 +121,7 @@ def test_narrow_types(client):
 
 def test_not_finite_floats_are_the_words_of_tf_serving(client):
     answer = client.predict({"signature_name": "inverse", "instances": [0.0, -0.0, 3.0]})
-    assert answer.text == '{"predictions": [Infinity, -Infinity, 0.33333334]}'
+    assert answer.text == '{"predictions":[Infinity,-Infinity,0.33333334]}'
     answer = client.predict(content=b'{"signature_name": "inverse", "instances": [NaN, Infinity]}')
     nothing, zero = json.loads(answer.content)["predictions"]
     assert math.isnan(nothing)
@@ -153,13 +153,13 @@ def test_metrics_count_requests_and_time(client):
     answer = client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     lines = answer.text.splitlines()
-    assert 'kembar_requests_total{endpoint="predict",code="200"} 2' in lines
-    assert 'kembar_requests_total{endpoint="predict",code="400"} 1' in lines
-    assert 'kembar_requests_total{endpoint="none",code="404"} 1' in lines
-    assert 'kembar_request_seconds_bucket{endpoint="predict",le="+Inf"} 3' in lines
-    assert 'kembar_request_seconds_count{endpoint="predict"} 3' in lines
-    assert "kembar_served_version 7" in lines
-    assert "kembar_requests_pending 0" in lines
+    assert 'kembar_requests_total{code="200",endpoint="predict"} 2.0' in lines
+    assert 'kembar_requests_total{code="400",endpoint="predict"} 1.0' in lines
+    assert 'kembar_requests_total{code="404",endpoint="none"} 1.0' in lines
+    assert 'kembar_request_seconds_bucket{endpoint="predict",le="+Inf"} 3.0' in lines
+    assert 'kembar_request_seconds_count{endpoint="predict"} 3.0' in lines
+    assert "kembar_served_version 7.0" in lines
+    assert "kembar_requests_pending 0.0" in lines
     (total,) = (line for line in lines if line.startswith('kembar_request_seconds_sum{endpoint="predict"}'))
     assert 0 < float(total.split()[-1]) < 10
 
@@ -211,7 +211,7 @@ def test_timeout_is_504_and_the_server_goes_on(base_dir, make_client):
                 return (await session.post(PREDICT, json={"instances": ["b"]})).status_code == 200
 
             await until(answered)
-            assert "kembar_requests_pending 0" in (await session.get("/metrics")).text
+            assert "kembar_requests_pending 0.0" in (await session.get("/metrics")).text
 
     asyncio.run(scenario())
 
@@ -225,7 +225,7 @@ def test_full_queue_is_503(base_dir, make_client):
             asked = [asyncio.create_task(session.post(PREDICT, json={"instances": ["a"]})) for _ in range(2)]
 
             async def full():
-                return "kembar_requests_pending 2" in (await session.get("/metrics")).text
+                return "kembar_requests_pending 2.0" in (await session.get("/metrics")).text
 
             await until(full)
             refused = await session.post(PREDICT, json={"instances": ["a"]})
@@ -233,6 +233,7 @@ def test_full_queue_is_503(base_dir, make_client):
                 503,
                 {"error": "too many requests are waiting; try again later"},
             )
+            assert refused.headers["retry-after"] == "1"
             gate.opened.set()
             assert [(await each).status_code for each in asked] == [200, 200]
 
