@@ -29,7 +29,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
-from duplicates import corpus  # noqa: E402 - behind the path
+import numpy as np  # noqa: E402 - behind the path
+from duplicates import corpus  # noqa: E402
 
 KEMBAR = Path(sys.executable).with_name("kembar")
 CONFIG = """
@@ -153,7 +154,8 @@ class Scores:
     """What each version scores, asked of a fresh copy of it once it is there."""
 
     def __init__(self, project: Project) -> None:
-        self._project, self.of, self.ended = project, {}, threading.Event()
+        self._project, self.ended = project, threading.Event()
+        self.of: dict[int, float] = {}
         self.thread = threading.Thread(target=self._follow, daemon=True)
 
     def _follow(self) -> None:
@@ -165,7 +167,10 @@ class Scores:
                 if version not in self.of:
                     try:
                         model = LoadedModel.load(folder)
-                        inputs = {name: [text] for name, text in zip(("text_a", "text_b"), PAIR, strict=True)}
+                        inputs = {
+                            name: np.array([text.encode()], object)
+                            for name, text in zip(("text_a", "text_b"), PAIR, strict=True)
+                        }
                         self.of[version] = float(model.predict("", inputs)["score"].reshape(-1)[0])
                     except Exception as error:  # noqa: BLE001 - removed meanwhile
                         print(f"{version}: {error}", flush=True)

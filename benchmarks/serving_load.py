@@ -27,6 +27,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 ROOT = Path(__file__).parents[1]
@@ -83,8 +84,8 @@ def load_rest(address: str, clients: int) -> None:
     begin = time.perf_counter()
     while (now := time.perf_counter()) < begin + WARM_UP + SECONDS:
         for key, _ in selector.select(1):
-            connection = key.fileobj
-            answer, now = connection.recv(65_536), time.perf_counter()  # type: ignore[union-attr]
+            connection = cast(socket.socket, key.fileobj)
+            answer, now = connection.recv(65_536), time.perf_counter()
             if answer.startswith(b"HTTP/") and b" 200 " not in answer[:16]:
                 raise ValueError(answer)
             if not answer.endswith(b"}"):  # head and body may come apart
@@ -92,7 +93,7 @@ def load_rest(address: str, clients: int) -> None:
             if now > begin + WARM_UP:
                 seconds.append(now - sent[connection])
             sent[connection] = now
-            connection.sendall(request)  # type: ignore[union-attr]
+            connection.sendall(request)
     report("REST", clients, seconds, SECONDS)
 
 
@@ -100,7 +101,8 @@ def load_grpc(address: str, clients: int) -> None:
     """Asks by so many channels in one event loop."""
     import grpc
 
-    request, seconds = grpc_request(), []  # type: ignore[var-annotated]
+    request = grpc_request()
+    seconds: list[float] = []
 
     async def ask(number: int, begin: float) -> None:
         async with grpc.aio.insecure_channel(address, options=[("client", number)]) as channel:

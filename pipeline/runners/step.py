@@ -176,9 +176,9 @@ def _run_step(
     node: str, config: Config, run_id: str, force: bool, executor_input: str | None, gpus: int
 ) -> int:
     cluster = narrow(config.kubeflow, Kubeflow)
+    _check_volume(root_of(config))
     workdir = Workdir.of(config, root_of(config))
     records = Records.of(workdir.root, run_id)
-    _check_volume(workdir.root)
     if node != CONCLUDE and is_over(records):
         records.write_step(Step(node, SKIPPED))
         tell(f"{node}: left out: nothing is to be trained")

@@ -71,7 +71,7 @@ def test_a_schema_travels_inside(tmp_path):
         (
             '"data/pairs.csv"',
             '"gs://bucket/pairs.csv"',
-            "path = 'gs://bucket/pairs.csv': an address is no file",
+            r'\[data\] path = "gs://bucket/pairs.csv": a URL, and only files of this machine are read',
         ),
     ],
 )
