@@ -175,7 +175,7 @@ def _merged(
     """Columns of [rows, n] whose values float32 merges or, where all are whole numbers, changes."""
     low, high = exact.min(axis=0), exact.max(axis=0)
     largest = np.maximum(np.abs(low), np.abs(high))
-    step = np.spacing(largest.astype(np.float32)).astype(np.float64)
+    step = _step(largest)
     # Elsewhere steps and rows are too few for many values to fall together.
     dense = step * len(exact) > _DENSE * distance
     whole = (largest >= _FIRST_ROUNDED) & (largest < _NO_COUNT)
@@ -187,8 +187,15 @@ def _merged(
         changed = np.mean(rounded.astype(np.float64) != column)
         counted = whole[at] and changed > _MOST and (column == np.floor(column)).all()
         if values - kept > max(1.0, _MERGED * values) or (values > kept == 1) or counted:
-            about = np.spacing(np.float32(abs(middle[at]))) if largest[at] >= _TINY else 0.0
-            yield Merged(names[int(at)], values, kept, float(about), float(low[at]))
+            about = float(_step(abs(middle[at]))) if largest[at] >= _TINY else 0.0
+            yield Merged(names[int(at)], values, kept, about, float(low[at]))
+
+
+def _step(values: np.ndarray) -> np.ndarray:
+    """From each value, not negative, to the next one in float32; float64 of the same shape."""
+    # Behind the largest there is none: the step before it is as long.
+    below = np.nextafter(np.finfo(np.float32).max, np.float32(0))
+    return np.spacing(np.minimum(values, below).astype(np.float32)).astype(np.float64)
 
 
 def _middle(exact: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

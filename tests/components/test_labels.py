@@ -8,6 +8,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 from example_rows import Row, read_rows
+from examples import ingest_here
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -15,14 +16,10 @@ from tables import FORMATS, write_table
 
 from components.example_gen.batch import Reason
 from components.example_gen.config import Data
-from components.example_gen.counts import check_counts, merge
-from components.example_gen.doubts import source_facts
-from components.example_gen.executor import _write
+from components.example_gen.counts import check_counts
 from components.example_gen.labels import Seen, advice
-from components.example_gen.plan import decide, digest, plan
 from trainer.errors import DataRejected
 from trainer.features import MEANS_0, MEANS_1, Label
-from trainer.text_form import TextForm
 
 
 def data_of(file_format, path, **label):
@@ -182,14 +179,8 @@ def test_a_named_value_means_1(tmp_path, file_format):
 
 
 def taken(data, folder):
-    """The counts of a whole ingestion, each step as a worker does it."""
-    for name in ("Split-train", "Split-eval", "Split-test", "quarantine", ".unfinished"):
-        (folder / name).mkdir(parents=True)
-    items = plan(data, data.files())
-    orders = decide([digest(item, data, TextForm()) for item in items], data, TextForm())
-    parts = [_write(order, data, TextForm(), str(folder), len(items)) for order in orders]
-    counts = merge(parts, source_facts(data, items))
-    (folder / "counts.json").write_text(json.dumps(counts))
+    """The counts of a whole ingestion that the row gate lets through."""
+    counts = ingest_here(data, folder).counts
     check_counts(str(folder), data)
     return counts
 
