@@ -124,7 +124,8 @@ def test_a_file_of_only_bad_rows_is_rejected(small, only_bad_rows):
         "label out of range (2), bad label (1), empty text (1); for example "
         "bad.csv line 4: label out of range, column 'score': '9' is not within 0..5; "
         "bad.csv line 2: bad label, column 'score': '' is no number; "
-        "bad.csv line 3: empty text, column 'sentence1'"
+        "bad.csv line 3: empty text, column 'sentence1'; labels seen: no value 1 time, numbers from 8 to 9: "
+        'set label = { column = "score", kind = "score", range = [0, 9] }'
     )
     assert ran.out == f"twins: data_rejected: {summary['reason']} ({summary['seconds']:.0f} s)\n"
     assert "Traceback" not in ran.err
@@ -151,7 +152,8 @@ def test_more_labels_out_of_range_than_allowed_are_rejected(small, pairs):
     assert small.summary["reason"] == (
         f"{path}: 4 of 64 rows cannot be used, [data] max_quarantined = 0.05 allows 3: "
         "label out of range (4); for example strange.csv line 62: label out of range, "
-        "column 'score': '5.5' is not within 0..5"
+        "column 'score': '5.5' is not within 0..5; labels seen: numbers from 5.5 to 5.5: "
+        'set label = { column = "score", kind = "score", range = [0, 5.5] }'
     )
     check_whole(small.workdir)
 

@@ -97,7 +97,7 @@ def test_the_summary_accounts_for_every_row(pushed, pairs):
     assert set(summary) == {
         "status", "reason", "pipeline", "run_id", "started", "seconds", "peak_memory_mb",
         "components", "data", "metrics", "baselines", "interval", "slices", "model",
-        "retraining",
+        "retraining", "undefined",
     }  # fmt: skip
     reasons = Counter(reason for _, reason in BAD_ROWS)
     texts = {
@@ -224,7 +224,8 @@ def test_predict_scores_a_file_in_its_order(pushed, features, scores):
             [["text_a", "text_b", "id"], *((a, b, at) for at, (a, b, _) in enumerate(features))]
         )
     ran = project.kembar("predict", "--input", str(source), "--output", str(output))
-    assert ran == (0, "", "")
+    assert (ran.status, ran.out) == (0, "")
+    assert ran.err.startswith(f"{len(features)} rows read, {len(features)} answered, 0 with an error (")
     answers = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
     assert [answer["id"] for answer in answers] == [str(at) for at in range(len(features))]
     assert [(answer["text_a"], answer["text_b"]) for answer in answers] == [row[:2] for row in features]
