@@ -15,10 +15,11 @@ from components.example_gen.check import check
 from components.example_gen.config import Data
 from components.example_gen.delimited import read_delimited, without_nulls
 from components.example_gen.dialect import Dialect, dialect_of
+from components.example_gen.encodings import bad_bytes
 from components.example_gen.jsonl import check_objects, read_jsonl
 from components.example_gen.kinds import check_kind
 from components.example_gen.parquet import check_types, column_names, open_parquet, read_parquet
-from components.example_gen.records import Record
+from components.example_gen.records import BAD_QUOTES, Record, has_bad_bytes
 from components.example_gen.streams import compression_of, lines_of, open_lines
 from trainer.errors import ConfigError, DataRejected, KembarError
 
@@ -215,6 +216,8 @@ def check_columns(path: Path, data: Data) -> None:
     if data.format == "parquet":
         _check_names(path, column_names(path), data)
         check_types(path, data)
+        if not open_parquet(path).metadata.num_rows:
+            raise EmptyFile(f"{path}: the file holds no row: give [data] a file with rows")
     elif data.format == "tfrecord":
         from components.example_gen.tfrecord import feature_names
 
@@ -246,9 +249,7 @@ def check_files(paths: Sequence[Path], data: Data) -> list[Path]:
 
 
 def _check_objects(path: Path, data: Data) -> None:
-    dialect = dialect_of(path, data)
-    with open_lines(path, dialect.encoding, newline=dialect.newline, start=dialect.mark) as file:
-        first = next(read_jsonl(lines_of(file), data), None)
+    first = next(_objects(Piece(path, dialect=dialect_of(path, data)), data), None)
     if first is None:
         raise EmptyFile(f"{path}: the file holds no row: give [data] a file with rows")
     check_objects(path, first)
@@ -289,10 +290,16 @@ def _readable(path: Path, kind: type[KembarError], said: str) -> Iterator[None]:
     try:
         yield
     except (EOFError, OSError, UnicodeError, lzma.LZMAError, zlib.error) as error:
-        raise kind(f"{path}: {said}: {error}: write it again, or correct [data] encoding") from None
+        fix = "correct [data] encoding" if isinstance(error, UnicodeError) else "write it again"
+        raise kind(f"{path}: {said}: {error}: {fix}") from None
 
 
 def _check_names(path: Path, names: list[str], data: Data, dialect: Dialect | None = None) -> None:
+    if dialect is not None and not names:
+        raise ConfigError(
+            f"{path}: the header cannot be read: {BAD_QUOTES}: name by [data] delimiter what stands between "
+            "the fields, or set quoting = false"
+        )
     for key, column in data.wanted.items():
         if column not in names:
             known = ", ".join(map(printable, names[:_SHOWN_NAMES])) or "none"
@@ -313,6 +320,8 @@ def _check_names(path: Path, names: list[str], data: Data, dialect: Dialect | No
 
 def _way_out(path: Path, names: list[str], data: Data, dialect: Dialect) -> str:
     """What else can be wrong where a column is not in the header: how the file is written."""
+    if has_bad_bytes("".join(names)):
+        return f"; the header has {bad_bytes(' '.join(names), dialect.encoding)}"
     if data.delimiter is not None:
         other = dialect_of(path, data.model_copy(update={"delimiter": None}))
         if other.delimiter != dialect.delimiter:

@@ -34,6 +34,8 @@ PACK = {
 }
 TABLE = "a;b;score\nx;y, z;0,5\n„u“;v;5\n"
 X, V = Row("x", "y", 1.0), Row("v", "w", 0.0)
+ROW_NAMES = "row names before the columns"
+NAMED = {"column": "score", "kind": "binary", "positive": "1,5", "negative": "0,5"}
 ROWS = [Row("x", "y, z", 0.5), Row("„u“", "v", 5.0)]
 
 
@@ -90,6 +92,20 @@ def test_the_delimiter_is_the_one_that_the_named_columns_have(tmp_path, make_dat
         ("a,b,score\rx,y,1\rv,w,0\r", {}, 'comma, quote ", utf-8, CR line ends'),
         ('a,b,score\r"two\nlines\n",y,1\r', {}, 'comma, quote ", utf-8, CR line ends'),
         ('a,b,score\n"two\rlines\r\r",y,1\n', {}, 'comma, quote ", utf-8'),
+        ('"a" "b" "score"\n"1" "x" "y" 1\n"2" "v w" "w" 0\n', {}, f'space, quote ", utf-8, {ROW_NAMES}'),
+        (
+            '"a";"b";"score"\n"7";"x";"y";0,5\n"3";"v";"w";0\n',
+            {},
+            f'semicolon, quote ", utf-8, decimal comma, {ROW_NAMES}',
+        ),
+        ("a,b,score\n1,x,y,1\n1,v,w,0\n", {}, 'comma, quote ", utf-8'),
+        ("a,b,score\n1,2,3,x\n2,3,4,y\n", {"extra_fields": "ignore"}, 'comma, quote ", utf-8'),
+        ("a b score\nx y 1\n", {"header": False, "columns": ("a", "b", "score")}, 'space, quote ", utf-8'),
+        ("a b score\nx y z 1\n", {}, 'comma, quote ", utf-8'),
+        ('"a", "b", "score"\n"x", "y", 1\n', {}, 'comma, quote ", utf-8, spaces before quotes'),
+        ('a,b,score\nx, "y" z,1\n', {}, 'comma, quote ", utf-8'),
+        ('a,b,score\n"x, ""y""",z,1\n', {}, 'comma, quote ", utf-8'),
+        ("a;b;score\nx;y;0,5\nv;w;1,5\n", {"label": NAMED}, 'semicolon, quote ", utf-8'),
         ("a::b::score\nx::y::1\n", {"quoting": False, "delimiter": "::"}, "'::', no quotes, utf-8"),
         ("a,b,score\nx,y,1\n", {"delimiter": "comma", "quote": "'"}, "comma, quote ', utf-8"),
         ("a\tb\tscore\nx\ty\t1\n", {"delimiter": "\\t"}, 'tab, quote ", utf-8'),
@@ -106,6 +122,12 @@ def test_how_a_file_is_written_is_seen(tmp_path, make_data, content, changes, ex
         (TABLE.replace(";", "\t"), {}, ROWS),
         (f"sep=;\n{TABLE}", {}, ROWS),
         ("b;score;a\ny;1;x\n", {}, [X]),
+        ('"a" "b" "score"\n"1" "x" "y, z" 0.5\n"2" "„u“" "v" 5\n', {}, ROWS),
+        ('"a";"b";"score"\n"7";"x";"y, z";0,5\n"3";"„u“";"v";5\n', {}, ROWS),
+        ('"a", "b", "score"\n"x", "y, z", "0.5"\n„u“, v, 5\n', {}, ROWS),
+        ('a, b, score\nx, "y, z", 0.5\n„u“, "v", 5\n', {}, ROWS),
+        ('a, b, score\nx, "y, z", 0.5\n"""u"" said", "v", 5\n', {}, [ROWS[0], Row('"u" said', "v", 5.0)]),
+        ("a;b;score\nx;y;1,5\nv;w;0,5\n", {"decimal": ",", "label": NAMED}, [X, V]),
         (",a,b,score\n0,x,y,1\n1,v,w,0\n", {}, [X, V]),
         ("a,b,score,\nx,y,1,\nv,w,0,\n", {}, [X, V]),
         ("a,b,score,\nx,y,1\nv,w,0\n", {}, [X, V]),
@@ -223,6 +245,32 @@ def test_a_packed_file_that_is_cut_off_is_one_line(tmp_path, make_data, packed):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("content", "advice"),
+    [
+        (
+            "a;b;score\n12;Maß „a“;1\nx;groß;0\n".encode("cp1252"),
+            "; with encoding = \"cp1252\" they are 'Maß'",
+        ),
+        ("a;b;score\nテ、スト;ソ;1\n".encode("cp932"), "; with encoding = \"cp932\" they are 'テ、スト'"),
+        (b"a;b;score\nx;\x81 y;1\n", ""),
+        ("a;b;score\nü;y;1\n".encode() + b"x;caf\xe9;1\n", None),
+    ],
+)
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_bytes_of_another_encoding_are_told_with_the_key_that_reads_them(
+    tmp_path, make_data, content, advice, form
+):
+    if form == "jsonl":
+        _, *lines = content.splitlines()
+        content = b"".join(b'{"a":"%b","b":"%b","score":%b}\n' % tuple(line.split(b";")) for line in lines)
+    path = file_of(tmp_path, content)
+    bad = next(row for row in read_rows(path, make_data(format=form)) if isinstance(row, Quarantined))
+    assert bad.reason == Reason.BAD_ENCODING
+    fix = "set [data] encoding" if advice is not None else ", as other rows are: write the row in utf-8"
+    assert bad.detail == f"bytes that are not utf-8{': ' if advice is not None else ''}{fix}{advice or ''}"
+
+
 def test_json_lines_are_unpacked_and_decoded_too(tmp_path, make_data):
     lines = '{"a": "x", "b": "ü", "score": 1}\n{"a": "NA", "b": "w", "score": 0}\n'
     for content in (
@@ -264,8 +312,20 @@ def test_json_lines_are_unpacked_and_decoded_too(tmp_path, make_data):
         (
             "a,b,score\nx,y,1\n",
             {"encoding": "utf-16"},
-            "cannot be read: no utf-16, for there is no zero byte in it: write it again, or correct [data] "
-            "encoding",
+            "cannot be read: no utf-16, for there is no zero byte in it: correct [data] encoding",
+        ),
+        (
+            '"a"^"b"^"score"\n"x"^"y"^1\n',
+            {},
+            "the header cannot be read: a quote that is never closed, or text behind a closing quote: "
+            "name by [data] delimiter what stands between the fields, or set quoting = false",
+        ),
+        (
+            "Länge;b;score\nx;y;1\n".encode("cp1252"),
+            {"text_a": "Länge"},
+            "no column 'Länge': set [data] text_a to one of L\\udce4nge, b, score, or header = false with "
+            "columns; the header has bytes that are not utf-8: set [data] encoding; with encoding = "
+            "\"cp1252\" they are 'Länge'",
         ),
     ],
 )
