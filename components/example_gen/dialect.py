@@ -94,7 +94,7 @@ class Dialect:
 
     def names(self, header: Sequence[str]) -> list[str]:
         """The columns' names, as many as a row has fields."""
-        names = [""] * self.row_names + [str(name).strip() for name in header]
+        names = [""] * self.row_names + [str(name).strip().strip("\ufeff") for name in header]
         return names[:-1] if self.unnamed < 0 else [*names, *[""] * self.unnamed]
 
 

@@ -74,10 +74,10 @@ def bad_bytes(text: str, encoding: str, fits: bool = False) -> str:
         return wrong
     if fits:
         return f"{wrong}, as other rows are: write the row in {encoding}"
-    for name in _LIKELY:
+    word = next((part for part in _PARTS.split(text) if _BYTE.search(part)), "")
+    for name in _LIKELY if word else ():
         with suppress(UnicodeError):
             text.encode(encoding, "surrogateescape").decode(name)
-            word = next(part for part in _PARTS.split(text) if _BYTE.search(part))
             read = word.encode(encoding, "surrogateescape").decode(name)
             if read.isprintable():
                 return f'{wrong}: set [data] encoding; with encoding = "{name}" they are {read[:_SHOWN]!r}'

@@ -21,6 +21,8 @@ from trainer.features import LABEL, MEANS_0, MEANS_1, Label
 _COUNTED, _TOP = 100, 5
 # Classes that a message proposes, and characters of a value that are kept.
 _CLASSES, _LONGEST = 20, 200
+# Words that often stand for nothing. Of texts and classes they may be one all the same.
+MISSING = frozenset(["NULL", "null", "Null", "None", "NaN", "nan", "NA", "N/A", "n/a", "#N/A", "<NA>", "nil"])
 COMMA_NUMBER = re.compile(r"\s*[+-]?\d+,\d+(e[+-]?\d+)?\s*", re.ASCII | re.IGNORECASE)
 
 
@@ -169,7 +171,8 @@ def check_negative(seen: Seen, label: Label) -> None:
 
 def advice(seen: Seen, label: Label, has_decimal: bool = False) -> str:
     """The labels that were seen, and the key that takes them; `[data] decimal` where that `has_decimal`."""
-    names = [value for value in seen.counts if value]
+    missing = MISSING if label.classes is None else ()
+    names = [value for value in seen.counts if value and value not in missing]
     numbers = [values.number(name) for name in names]
     taken = [name for name, at in zip(names, _numbers(names, label), strict=True) if _is_good(at, label)]
     words = {name.casefold() for name in names} <= MEANS_1 | MEANS_0

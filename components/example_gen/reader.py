@@ -28,7 +28,7 @@ PIECE_BYTES = 16 * 2**20
 # In these a line end is one byte, and no part of another character.
 _CUTTABLE = {"utf-8", "utf8", "utf-8-sig", "ascii", "us-ascii", "latin-1", "iso-8859-1", "cp1252"}
 _TEXT_FORMATS = ("csv", "tsv", "jsonl")
-_SHOWN_NAMES = 40
+_SHOWN_NAMES, _LONGEST_NAME = 40, 80
 IsRow = Callable[[list[str], list[str]], bool]
 
 
@@ -302,7 +302,7 @@ def _check_names(path: Path, names: list[str], data: Data, dialect: Dialect | No
         )
     for key, column in data.wanted.items():
         if column not in names:
-            known = ", ".join(map(printable, names[:_SHOWN_NAMES])) or "none"
+            known = ", ".join(printable(name[:_LONGEST_NAME]) for name in names[:_SHOWN_NAMES]) or "none"
             more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
             raise ConfigError(
                 f"{path}: no column {column!r}: set [data] {key} to one of {known}{more}"

@@ -122,6 +122,7 @@ def test_how_a_file_is_written_is_seen(tmp_path, make_data, content, changes, ex
         (TABLE.replace(";", "\t"), {}, ROWS),
         (f"sep=;\n{TABLE}", {}, ROWS),
         ("b;score;a\ny;1;x\n", {}, [X]),
+        ("\ufeff\ufeffa,b,score\nx,y,1\n", {}, [X]),
         ('"a" "b" "score"\n"1" "x" "y, z" 0.5\n"2" "„u“" "v" 5\n', {}, ROWS),
         ('"a";"b";"score"\n"7";"x";"y, z";0,5\n"3";"„u“";"v";5\n', {}, ROWS),
         ('"a", "b", "score"\n"x", "y, z", "0.5"\n„u“, v, 5\n', {}, ROWS),
@@ -269,6 +270,15 @@ def test_bytes_of_another_encoding_are_told_with_the_key_that_reads_them(
     assert bad.reason == Reason.BAD_ENCODING
     fix = "set [data] encoding" if advice is not None else ", as other rows are: write the row in utf-8"
     assert bad.detail == f"bytes that are not utf-8{': ' if advice is not None else ''}{fix}{advice or ''}"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "cp932", "ascii", "cp1252"])
+def test_bytes_that_an_encoding_has_not_cost_their_row(tmp_path, make_data, encoding):
+    bad = b"\0\xdcx\0" if encoding == "utf-16-le" else b"\x81\xfd"
+    content = "a,b,score\nx,y,1\nx,?,1\n".encode(encoding).replace("?".encode(encoding), bad)
+    found = rows_of(tmp_path, content, make_data(encoding=encoding))
+    assert found[0] == X
+    assert [row.reason for row in found[1:]] == [Reason.BAD_ENCODING]
 
 
 def test_json_lines_are_unpacked_and_decoded_too(tmp_path, make_data):

@@ -275,6 +275,11 @@ def test_a_slip_of_the_pen_is_not_taken_for_0(tmp_path, values, words):
             "others: set label column to another column, or correct the values",
         ),
         (
+            ["NULL", "1", "0"] * 10,
+            {"kind": "binary"},
+            "'NULL' 10 times, '1' 10 times, '0' 10 times: fill them in, or set label column to another",
+        ),
+        (
             ["4,5", "3,25"] * 10,
             {"kind": "score", "range": [0, 5]},
             "'4,5' 10 times, '3,25' 10 times: set [data] decimal = \",\"",

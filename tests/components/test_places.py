@@ -88,6 +88,7 @@ def test_a_file_of_several_names_is_read_once_under_its_own(folder):
         ("gs://bucket/*.csv", "as by gcloud storage cp"),
         ("hdfs://name/x.csv", "as by hdfs dfs -get"),
         ("abfss://name/x.csv", "download it and name the file"),
+        ("file://localhost/data/x.csv", "a URL: write the path alone, /data/x.csv"),
         ("file:///data/x.csv", "a URL: write the path alone, /data/x.csv"),
         (
             "C:\\Users\\me\\x.csv",

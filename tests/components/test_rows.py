@@ -281,6 +281,8 @@ def test_rows_in_are_rows_out(tmp_path_factory, content):
         ({"header": False, "columns": ("a", "score")}, "text_b = 'b' is not among columns = ['a', 'score']"),
         ({"header": False, "columns": ("a", "b", "b", "score")}, "2 columns are named 'b'"),
         ({"encoding": "utf-99"}, "encoding = 'utf-99' is not known to Python"),
+        ({"encoding": ""}, "encoding = '' is not known to Python"),
+        ({"encoding": "punycode"}, "encoding = 'punycode' is not known to Python, try 'utf-8', or 'cp1252'"),
         ({"encoding": "base64"}, "encoding = 'base64' is not known to Python"),
         ({"text_b": "a"}, "text_a and text_b"),
         ({"max_quarantined": 1.5}, "less than or equal to 1"),
