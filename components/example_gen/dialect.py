@@ -139,11 +139,7 @@ def dialect_of(path: Path, data: Data) -> Dialect:
     best = _quoted(_spaced(_parted(lines, dialect, data, delimiters), lines, data), lines, data)
     dialect = best.dialect
     if best.rows:
-        unnamed = _unnamed(best)
-        row_names = not unnamed and _has_row_names(best, data)
-        best = replace(best, header=[""] * row_names + best.header)
-        decimal = data.decimal or _decimal(best, data)
-        dialect = replace(dialect, unnamed=unnamed, row_names=row_names, decimal=decimal)
+        dialect = replace(dialect, unnamed=_unnamed(best), decimal=data.decimal or _decimal(best, data))
     elif data.decimal:
         dialect = replace(dialect, decimal=data.decimal)
     return dialect
@@ -179,13 +175,16 @@ def _quoted_with(escape: str) -> re.Pattern[str]:
 
 def _try(lines: list[str], dialect: Dialect, data: Data) -> _Trial:
     # The first line has been taken from them.
+    dialect = replace(dialect, row_names=False)
     records = replace(dialect, first_line=1).records(iter(lines))
     rows = [record.fields for record in islice(records, _ROWS + 1)]
     if data.columns is not None:
         header = list(data.columns)
     else:
-        header = dialect.names(rows[0] or [] if rows else [])
-        rows = rows[1:]
+        first, rows = rows[0] or [] if rows else [], rows[1:]
+        if data.extra_fields == "quarantine":
+            dialect = replace(dialect, row_names=_has_row_names(rows, len(first)))
+        header = dialect.names(first)
     loose = data.extra_fields == "ignore"
     whole = sum(
         row is not None and (len(row) == len(header) or (loose and len(row) > len(header))) for row in rows
@@ -213,9 +212,9 @@ def _parted(lines: list[str], dialect: Dialect, data: Data, delimiters: Sequence
     if best is None:
         raise AssertionError("no delimiter is tried")
     if len(delimiters) > 1:  # a space is in most texts, so it has to fit altogether
-        trial = _try(lines, replace(plain, delimiter=" "), data)
-        fits = trial.whole == 1 or _has_row_names(trial, data)
-        if fits and trial.rows and (trial.named > best.named or best.whole == 0) and len(trial.header) > 1:
+        trial = _quoted(_try(lines, replace(plain, delimiter=" "), data), lines, data)
+        better = trial.named > best.named or (trial.named == best.named and best.whole == 0)
+        if trial.whole == 1 and better and trial.rows and len(trial.header) > 1:
             return trial
     return best
 
@@ -270,13 +269,11 @@ def _unnamed(best: _Trial) -> int:
     return -1 if shorter >= _MOST * len(rows) > 0 and best.header[-1] == "" else 0
 
 
-def _has_row_names(best: _Trial, data: Data) -> bool:
-    """Whether most rows begin with a number of their own and have one field more than the header."""
-    if data.columns is not None or data.extra_fields == "ignore":
-        return False
-    longer = [row for row in best.rows if row is not None and len(row) == len(best.header) + 1]
+def _has_row_names(rows: list[list[str] | None], width: int) -> bool:
+    """Whether most rows begin with a number of their own and have a field more than the header's `width`."""
+    longer = [row for row in rows if row is not None and len(row) == width + 1 > 2 and row[-1]]
     numbers = {row[0] for row in longer if row[0].isdecimal()}
-    return len(longer) >= _MOST * len(best.rows) > 0 and len(numbers) == len(longer)
+    return len(longer) >= _MOST * len(rows) > 0 and len(numbers) == len(longer)
 
 
 def _decimal(best: _Trial, data: Data) -> str:

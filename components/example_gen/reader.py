@@ -63,7 +63,8 @@ def pieces(path: Path, data: Data) -> list[Piece]:
     A quoted field may hold line ends, so a file with quotes is one piece; so are packed files.
     """
     if data.format == "parquet":
-        return _row_groups(path)
+        # Among others a file of no byte is passed over; see `check_files`.
+        return _row_groups(path) if path.stat().st_size else [Piece(path, 0, 0)]
     if data.format not in _TEXT_FORMATS:
         return [Piece(path)]
     dialect = look_up(path, data)
@@ -84,7 +85,9 @@ def pieces(path: Path, data: Data) -> list[Piece]:
 
 def whole(path: Path, data: Data) -> Piece:
     """All of a file: positions are those in it."""
-    return Piece(path, 0, open_parquet(path).metadata.num_row_groups if data.format == "parquet" else None)
+    if data.format != "parquet":
+        return Piece(path)
+    return Piece(path, 0, open_parquet(path).metadata.num_row_groups if path.stat().st_size else 0)
 
 
 def look_up(path: Path, data: Data) -> Dialect:
@@ -158,6 +161,8 @@ def read(piece: Piece, data: Data) -> Iterator[Batch]:
       DataRejected: when the file cannot be read to its end.
     """
     path = piece.path
+    if data.format == "parquet" and piece.end == 0:
+        return
     if data.format == "parquet":
         _check_names(path, column_names(path), data)
         batches = read_parquet(path, piece.start, piece.end or 0, data)
@@ -328,6 +333,8 @@ def _way_out(path: Path, names: list[str], data: Data, dialect: Dialect) -> str:
             return f"; or remove [data] delimiter: without it the file is read as: {other}"
     if dialect.delimiter != ("\t" if data.format == "tsv" else ","):
         return f" (read as: {dialect})"
+    if len(names) == 1 and dialect.delimiter in names[0]:
+        return "; each line as a whole is between quotes: remove these, or quote each field by itself"
     only = len(names) == 1 and data.delimiter is None
     return "; or name by [data] delimiter what stands between the fields" if only else ""
 

@@ -102,6 +102,8 @@ def test_the_delimiter_is_the_one_that_the_named_columns_have(tmp_path, make_dat
         ("a,b,score\n1,2,3,x\n2,3,4,y\n", {"extra_fields": "ignore"}, 'comma, quote ", utf-8'),
         ("a b score\nx y 1\n", {"header": False, "columns": ("a", "b", "score")}, 'space, quote ", utf-8'),
         ("a b score\nx y z 1\n", {}, 'comma, quote ", utf-8'),
+        ("a;b\n1,5;2\n2,5;3\n", {}, 'semicolon, quote ", utf-8'),
+        ("a a,a,b,score\nx x,y,1\n", {}, 'comma, quote ", utf-8'),
         ('"a", "b", "score"\n"x", "y", 1\n', {}, 'comma, quote ", utf-8, spaces before quotes'),
         ('a,b,score\nx, "y" z,1\n', {}, 'comma, quote ", utf-8'),
         ('a,b,score\n"x, ""y""",z,1\n', {}, 'comma, quote ", utf-8'),
@@ -122,6 +124,12 @@ def test_how_a_file_is_written_is_seen(tmp_path, make_data, content, changes, ex
         (TABLE.replace(";", "\t"), {}, ROWS),
         (f"sep=;\n{TABLE}", {}, ROWS),
         ("b;score;a\ny;1;x\n", {}, [X]),
+        ('"a" "b" "score"\n"1" "say \\"x\\"" "y" 1\n"2" "v" "w" 0\n', {}, [Row('say "x"', "y", 1.0), V]),
+        (
+            '"a"\t"b"\t"score"\n"1"\t"say \\"x\\""\t"y"\t1\n"2"\t"v"\t"w"\t0\n',
+            {},
+            [Row('say "x"', "y", 1.0), V],
+        ),
         ("\ufeff\ufeffa,b,score\nx,y,1\n", {}, [X]),
         ('"a" "b" "score"\n"1" "x" "y, z" 0.5\n"2" "„u“" "v" 5\n', {}, ROWS),
         ('"a";"b";"score"\n"7";"x";"y, z";0,5\n"3";"„u“";"v";5\n', {}, ROWS),
@@ -323,6 +331,12 @@ def test_json_lines_are_unpacked_and_decoded_too(tmp_path, make_data):
             "a,b,score\nx,y,1\n",
             {"encoding": "utf-16"},
             "cannot be read: no utf-16, for there is no zero byte in it: correct [data] encoding",
+        ),
+        (
+            '"a,b,score"\n"x,y,1"\n',
+            {},
+            "no column 'a': set [data] text_a to one of a,b,score, or header = false with columns; each "
+            "line as a whole is between quotes: remove these, or quote each field by itself",
         ),
         (
             '"a"^"b"^"score"\n"x"^"y"^1\n',
