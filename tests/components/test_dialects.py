@@ -524,6 +524,23 @@ def check_table(folder: Path, table: tuple[list[tuple[str, str, int]], bytes, di
             assert row.reason in (Reason.EMPTY_TEXT, Reason.BLANK_ROW)
 
 
+def joined(draw: st.DrawFn, rows: list[tuple[str, str, int]]) -> bytes:
+    """The rows as R's `write.table` writes them, or with a space behind each delimiter."""
+    has_names = draw(st.booleans())
+    delimiter = draw(st.sampled_from([" ", ",", ";", "\t"] if has_names else [", ", "; ", "| "]))
+    quoted = [[f'"{text}"' for text in ("a", "b", "score")]]
+    for number, (a, b, score) in enumerate(rows, 1):
+        texts_of = ['"' + text.replace('"', '""') + '"' for text in (a, b)]
+        quoted.append([f'"{number}"'] * has_names + [*texts_of, str(score)])
+    return "".join(delimiter.join(row) + "\n" for row in quoted).encode()
+
+
+@given(st.data())
+def test_any_table_of_r_or_with_spaces_comes_back(tmp_path_factory, data):
+    rows = [row for row in data.draw(tables())[0] if all(map(is_kept, row[:2]))] or [("x", "y", 1)]
+    check_table(tmp_path_factory.mktemp("any"), (rows, joined(data.draw, rows), {}))
+
+
 @given(tables())
 def test_any_table_in_any_dialect_comes_back(tmp_path_factory, table):
     check_table(tmp_path_factory.getbasetemp(), table)
