@@ -183,7 +183,7 @@ def _try(lines: list[str], dialect: Dialect, data: Data) -> _Trial:
     else:
         first, rows = rows[0] or [] if rows else [], rows[1:]
         if data.extra_fields == "quarantine":
-            dialect = replace(dialect, row_names=_has_row_names(rows, len(first)))
+            dialect = replace(dialect, row_names=_has_row_names(rows, len(first), data))
         header = dialect.names(first)
     loose = data.extra_fields == "ignore"
     whole = sum(
@@ -269,11 +269,15 @@ def _unnamed(best: _Trial) -> int:
     return -1 if shorter >= _MOST * len(rows) > 0 and best.header[-1] == "" else 0
 
 
-def _has_row_names(rows: list[list[str] | None], width: int) -> bool:
-    """Whether most rows begin with a number of their own and have a field more than the header's `width`."""
+def _has_row_names(rows: list[list[str] | None], width: int, data: Data) -> bool:
+    """Whether most rows have a field more than the header's `width`, and begin with a number of their own.
+
+    Among the numbers of a vector these have to count the rows.
+    """
     longer = [row for row in rows if row is not None and len(row) == width + 1 > 2 and row[-1]]
-    numbers = {row[0] for row in longer if row[0].isdecimal()}
-    return len(longer) >= _MOST * len(rows) > 0 and len(numbers) == len(longer)
+    names = [row[0] for row in longer if row[0].isdecimal()]
+    own = len(set(names)) if data.vector is None else sum(int(name) == at for at, name in enumerate(names, 1))
+    return len(longer) >= _MOST * len(rows) > 0 and own == len(longer)
 
 
 def _decimal(best: _Trial, data: Data) -> str:

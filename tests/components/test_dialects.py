@@ -187,6 +187,17 @@ def test_a_bad_row_of_a_dialect_costs_itself_alone(tmp_path, make_data, row, cha
     assert (found[1].line, found[1].reason, found[1].detail) == (3, reason, detail)
 
 
+@pytest.mark.parametrize(("first", "taken"), [("1", True), ("7", False)])
+def test_a_number_too_many_of_a_vector_is_a_row_name_where_it_counts(tmp_path, make_data, first, taken):
+    vector = {"columns": ["v0..v1"], "dimension": 2}
+    data = make_data(vector=vector, text_a=None, text_b=None, label=None)
+    rows = rows_of(tmp_path, f"v0,v1\n{first},3,4\n2,5,6\n", data)
+    if taken:
+        assert [row.vector.tolist() for row in rows] == [[3, 4], [5, 6]]
+    else:
+        assert [row.reason for row in rows] == [Reason.WRONG_COLUMN_COUNT] * 2
+
+
 def test_a_vector_has_decimal_commas_and_nulls_too(tmp_path, make_data):
     vector = {"columns": ["v0..v1"], "dimension": 2}
     data = make_data(text_a=None, text_b=None, label=None, vector=vector, null=["-999"])
