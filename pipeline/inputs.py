@@ -148,8 +148,9 @@ def _are_there(texts: Sequence[str], names: Sequence[str]) -> bool:
 def _lacks(path: Path, names: Sequence[str], choices: Sequence[tuple[str, ...]]) -> ConfigError:
     missing = [next((name for name in texts if name not in names), texts[0]) for texts in choices]
     said = f"no column {' nor '.join(map(repr, dict.fromkeys(missing)))}"
-    if all(name in names for name in missing):
-        said = f"{list(names).count(missing[0])} columns are named {missing[0]!r}"
+    twice = [name for texts in choices for name in texts if names.count(name) > 1]
+    if twice and all(name in names for name in missing):
+        said = f"{names.count(twice[0])} columns are named {twice[0]!r}"
     return ConfigError(f"--input {path}: {said}: there are {', '.join(names) or 'none'}")
 
 

@@ -117,6 +117,11 @@ class Label(BaseModel):
         return (0.0, 1.0) if self.range is None else self.range
 
     @property
+    def is_named(self) -> bool:
+        """Whether values are compared with names, not read as numbers."""
+        return self.classes is not None or self.positive is not None
+
+    @property
     def count(self) -> int:
         """How many classes there are; 0 where the label is a number."""
         return len(self.classes or ())

@@ -173,11 +173,16 @@ class Data(Section):
                     raise ValueError(
                         f"{self.columns.count(name)} columns are named {name!r}: rename all but one"
                     )
-        try:
-            "".encode(self.encoding or "utf-8")
-        except LookupError:
+        return self
+
+    @model_validator(mode="after")
+    def _encoding_is_known(self) -> Self:
+        encoding = "utf-8" if self.encoding is None else self.encoding
+        try:  # some are known and not for files, such as hex and idna
+            "a".encode(encoding).decode(encoding, "surrogateescape")
+        except (LookupError, ValueError):
             raise ValueError(
-                f"encoding = {self.encoding!r} is not known to Python, try 'utf-8' or 'latin-1'"
+                f"encoding = {encoding!r} is not known to Python, try 'utf-8', or 'cp1252' for Windows' ANSI"
             ) from None
         return self
 

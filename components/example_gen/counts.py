@@ -105,7 +105,8 @@ def _labels(merged: dict[str, Any], source: str, data: Data, aside: dict[str, in
     if data.label is None or not for_label or 2 * for_label < bad:
         return ""
     seen = merged.get("labels", {}).get(source)  # an older Kembar has not counted them
-    return "" if seen is None else f"; {advice(Seen.from_json(seen), data.label)}"
+    has_decimal = data.format in ("csv", "tsv") and data.decimal is None
+    return "" if seen is None else f"; {advice(Seen.from_json(seen), data.label, has_decimal)}"
 
 
 def _first_of_each(examples_uri: str, source: str, reasons: list[str]) -> str:

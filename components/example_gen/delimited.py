@@ -9,7 +9,8 @@ from typing import Any
 from components.example_gen.batch import BATCH_ROWS, Batch, Fault, Reason
 from components.example_gen.config import Data
 from components.example_gen.dialect import Dialect
-from components.example_gen.records import BAD_QUOTES, MANY_LINES, Record, with_bad_bytes
+from components.example_gen.encodings import encoding_faults
+from components.example_gen.records import BAD_QUOTES, MANY_LINES, Record
 from components.example_gen.streams import LONGEST_LINE, CutLine
 from trainer.features import LABEL, TEXT_A, TEXT_B, VECTOR
 
@@ -82,8 +83,7 @@ def _faults(
         for at, raw in enumerate(raws)
         if raw[:1] in blank and not raw.strip(blank)
     }
-    for at in with_bad_bytes(raws):
-        faults[at] = Fault(Reason.BAD_ENCODING, f"bytes that are not {dialect.encoding}")
+    faults |= encoding_faults(raws, dialect.encoding)
     for at in odd:
         row = fields[at]
         if row is None:
@@ -113,12 +113,12 @@ def _read_commas(columns: dict[str, list[str | None]], data: Data, faults: dict[
     """Numbers with a decimal comma with a point; one that has a point already is at fault."""
     for key, name in data.wanted.items():
         is_label = key.startswith(LABEL)
-        if key in (TEXT_A, TEXT_B) or (
-            is_label and data.label is not None and data.label.classes is not None
-        ):
+        if key in (TEXT_A, TEXT_B) or (is_label and data.label is not None and data.label.is_named):
             continue
         values = columns[key]
-        columns[key] = [value and value.replace(",", ".") for value in values]
+        columns[key] = [
+            value if value is None or "." in value else value.replace(",", ".") for value in values
+        ]
         for at, value in enumerate(values):
             if value is not None and "." in value:
                 detail = f"column {name!r}: {value.strip()[:40]!r} has a point where decimal = ','"

@@ -18,6 +18,7 @@ from typing import Any
 
 from components.example_gen.config import Data
 from components.example_gen.encodings import encoding_of
+from components.example_gen.labels import COMMA_NUMBER
 from components.example_gen.records import Record, read_records
 from components.example_gen.streams import open_bytes
 from trainer.features import LABEL, VECTOR
@@ -34,7 +35,6 @@ _ODD_QUOTES = 3
 _QUOTED = re.compile(r'"[^"]*"')
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _EXCEL = re.compile(r'"?sep=(.)"?\r?\n?')
-_COMMA_NUMBER = re.compile(r"\s*[+-]?\d+,\d+(e[+-]?\d+)?\s*", re.IGNORECASE)
 _POINT_NUMBER = re.compile(r"\s*[+-]?\d*\.\d+(e[+-]?\d+)?\s*", re.IGNORECASE)
 
 
@@ -49,11 +49,15 @@ class Dialect:
     delimiter: str = ","
     quote: str | None = '"'
     escape: str | None = None
+    spaced: bool = False
+    """spaces stand between a delimiter and the quote behind it"""
     decimal: str = "."
     first_line: int = 1
     """where the records begin: 2 behind Excel's `sep=;`"""
     unnamed: int = 0
     """fields of the rows behind those that the header names: 1 or -1 where a delimiter ends every row"""
+    row_names: bool = False
+    """a field in front of each row that the header does not name, as R writes it"""
     is_delimited: bool = True
 
     def __str__(self) -> str:
@@ -62,8 +66,10 @@ class Dialect:
             sign = _NAMES.get(self.delimiter, ascii(self.delimiter))
             parts = [sign, f"quote {self.quote}" if self.quote else "no quotes", *parts]
             parts += [f"escape {self.escape}"] if self.escape else []
+            parts += ["spaces before quotes"] if self.spaced else []
             parts += ["decimal comma"] if self.decimal == "," else []
             parts += ["a delimiter ends each row"] if self.unnamed > 0 else []
+            parts += ["row names before the columns"] if self.row_names else []
         parts += ["CR line ends"] if self.newline == "\r" else []
         return ", ".join(parts)
 
@@ -77,6 +83,7 @@ class Dialect:
             self.quote is not None,
             quote=self.quote or '"',
             escape=self.escape,
+            spaced=self.spaced,
             first_line=self.first_line,
             is_row=is_row,
         )
@@ -87,7 +94,7 @@ class Dialect:
 
     def names(self, header: Sequence[str]) -> list[str]:
         """The columns' names, as many as a row has fields."""
-        names = [str(name).strip() for name in header]
+        names = [""] * self.row_names + [str(name).strip().strip("\ufeff") for name in header]
         return names[:-1] if self.unnamed < 0 else [*names, *[""] * self.unnamed]
 
 
@@ -129,7 +136,7 @@ def dialect_of(path: Path, data: Data) -> Dialect:
         lines = lines[1:]
         dialect = replace(dialect, first_line=2)
     delimiters = [data.delimiter or (excel and excel[1]) or ""] if data.delimiter or excel else _DELIMITERS
-    best = _quoted(_parted(lines, dialect, data, delimiters), lines, data)
+    best = _quoted(_spaced(_parted(lines, dialect, data, delimiters), lines, data), lines, data)
     dialect = best.dialect
     if best.rows:
         dialect = replace(dialect, unnamed=_unnamed(best), decimal=data.decimal or _decimal(best, data))
@@ -168,13 +175,16 @@ def _quoted_with(escape: str) -> re.Pattern[str]:
 
 def _try(lines: list[str], dialect: Dialect, data: Data) -> _Trial:
     # The first line has been taken from them.
+    dialect = replace(dialect, row_names=False)
     records = replace(dialect, first_line=1).records(iter(lines))
     rows = [record.fields for record in islice(records, _ROWS + 1)]
     if data.columns is not None:
         header = list(data.columns)
     else:
-        header = dialect.names(rows[0] or [] if rows else [])
-        rows = rows[1:]
+        first, rows = rows[0] or [] if rows else [], rows[1:]
+        if data.extra_fields == "quarantine":
+            dialect = replace(dialect, row_names=_has_row_names(rows, len(first), data))
+        header = dialect.names(first)
     loose = data.extra_fields == "ignore"
     whole = sum(
         row is not None and (len(row) == len(header) or (loose and len(row) > len(header))) for row in rows
@@ -201,7 +211,27 @@ def _parted(lines: list[str], dialect: Dialect, data: Data, delimiters: Sequence
             best = trial
     if best is None:
         raise AssertionError("no delimiter is tried")
+    if len(delimiters) > 1:  # a space is in most texts, so it has to fit altogether
+        trial = _quoted(_try(lines, replace(plain, delimiter=" "), data), lines, data)
+        better = trial.named > best.named or (trial.named == best.named and best.whole == 0)
+        if trial.whole == 1 and better and trial.rows and len(trial.header) > 1:
+            return trial
     return best
+
+
+def _spaced(best: _Trial, lines: list[str], data: Data) -> _Trial:
+    """The best one, or the same with spaces before quotes, where they stand in the header or most rows."""
+    quote, rows = best.dialect.quote, best.rows
+    if quote is None or best.dialect.delimiter == " ":
+        return best
+    behind = sum(
+        row is not None and any(field[:1] == " " and field.lstrip(" ")[:1] == quote for field in row)
+        for row in rows
+    )
+    if 2 * behind < max(len(rows), 1) and not any(name[:1] == quote for name in best.header):
+        return best
+    other = _try(lines, replace(best.dialect, spaced=True), data)
+    return other if (other.named, other.whole) >= (best.named, best.whole) else best
 
 
 def _begin_with(lines: list[str], quote: str) -> bool:
@@ -239,14 +269,25 @@ def _unnamed(best: _Trial) -> int:
     return -1 if shorter >= _MOST * len(rows) > 0 and best.header[-1] == "" else 0
 
 
+def _has_row_names(rows: list[list[str] | None], width: int, data: Data) -> bool:
+    """Whether most rows have a field more than the header's `width`, and begin with a number of their own.
+
+    Among the numbers of a vector these have to count the rows.
+    """
+    longer = [row for row in rows if row is not None and len(row) == width + 1 > 2 and row[-1]]
+    names = [row[0] for row in longer if row[0].isdecimal()]
+    own = len(set(names)) if data.vector is None else sum(int(name) == at for at, name in enumerate(names, 1))
+    return len(longer) >= _MOST * len(rows) > 0 and own == len(longer)
+
+
 def _decimal(best: _Trial, data: Data) -> str:
     """A comma where every number with a fraction has one, in columns that hold numbers."""
     if best.dialect.delimiter == ",":
         return "."
     numbers = [name for key, name in data.wanted.items() if key.startswith(VECTOR)]
-    if data.label is not None and data.label.classes is None:
+    if data.label is not None and not data.label.is_named:
         numbers.append(data.wanted[f"{LABEL}.column"])
     places = [best.header.index(name) for name in numbers if name in best.header]
     values = [row[at] for row in best.rows if row is not None for at in places if at < len(row)]
-    commas = any(_COMMA_NUMBER.fullmatch(value) for value in values)
+    commas = any(COMMA_NUMBER.fullmatch(value) for value in values)
     return "," if commas and not any(_POINT_NUMBER.fullmatch(value) for value in values) else "."

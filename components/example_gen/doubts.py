@@ -10,15 +10,14 @@ from typing import Any
 from components.example_gen.batch import Batch
 from components.example_gen.check import Rows
 from components.example_gen.config import Data
+from components.example_gen.labels import MISSING
 from components.example_gen.plan import Item
 from components.example_gen.reader import EmptyFile, check_columns
 from components.example_gen.records import MANY_LINES
 from trainer.errors import KembarError
 
-# Texts that often stand for nothing, and are texts all the same unless [data] null has them.
-_NOTHINGS = frozenset(
-    [b"NULL", b"null", b"Null", b"None", b"NaN", b"nan", b"NA", b"N/A", b"n/a", b"#N/A", b"<NA>", b"nil"]
-)
+# As `Rows` has texts.
+_MISSING = frozenset(word.encode() for word in MISSING)
 
 
 class Doubts:
@@ -34,9 +33,9 @@ class Doubts:
         self._long += len(batch.many_lines)
         self._first += [(str(path), before + first, before + last) for first, last in batch.many_lines[:1]]
         for column, texts in ((data.text_a, rows.text_a), (data.text_b, rows.text_b)):
-            if texts is None or column is None or _NOTHINGS.isdisjoint(texts):
+            if texts is None or column is None or _MISSING.isdisjoint(texts):
                 continue
-            seen = Counter(text.decode() for text in texts if text in _NOTHINGS)
+            seen = Counter(text.decode() for text in texts if text in _MISSING)
             self._nothings.update({(column, text): count for text, count in seen.items()})
 
     def merge(self, other: dict[str, Any]) -> None:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Sequence
+from contextlib import suppress
 
+from components.example_gen.batch import Fault, Reason
 from components.example_gen.config import Data
+from components.example_gen.records import with_bad_bytes
 
 # UTF-32 first: its little-endian mark begins as that of UTF-16.
 _MARKS = (
@@ -16,6 +20,11 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _WIDE = {"utf-16": 2, "utf-16-le": 2, "utf-16-be": 2, "utf-32": 4, "utf-32-le": 4, "utf-32-be": 4}
+# What files that are not UTF-8 are in most of the time; nearly every file fits the last one.
+_LIKELY = ("cp1252", "cp932", "gb18030")
+_BYTE = re.compile("[\udc80-\udcff]")
+_PARTS = re.compile(r"[\s\"',;|:]+")
+_SHOWN = 20
 
 
 def encoding_of(content: bytes, data: Data) -> tuple[str, int]:
@@ -41,6 +50,38 @@ def encoding_of(content: bytes, data: Data) -> tuple[str, int]:
             seen = _wide(content, data) or ""
             return seen if seen.startswith(name) else f"{name}-le", 0
     return "utf-8" if name == "utf-8-sig" else data.encoding, 0
+
+
+def encoding_faults(texts: Sequence[str], encoding: str) -> dict[int, Fault]:
+    """The fault of each text that has lone surrogates in place of bytes that are not `encoding`."""
+    bad = with_bad_bytes(texts)
+    if not bad:
+        return {}
+    others = set(range(len(texts))).difference(bad)
+    # Where other rows have letters that fit, the file's encoding is right and another one would spoil those.
+    fits = not all(texts[at].isascii() for at in others)
+    return {at: Fault(Reason.BAD_ENCODING, bad_bytes(texts[at], encoding, fits)) for at in bad}
+
+
+def bad_bytes(text: str, encoding: str, fits: bool = False) -> str:
+    """What is wrong with a text that has bytes which are not `encoding`, and the fix.
+
+    One 8-bit encoding cannot be told from another: the first such word is shown as it would be read. Where
+    the rest of the file `fits`, it is the row that has to be corrected.
+    """
+    wrong = f"bytes that are not {encoding}"
+    if codecs.lookup(encoding).name in _WIDE:
+        return wrong
+    if fits:
+        return f"{wrong}, as other rows are: write the row in {encoding}"
+    word = next((part for part in _PARTS.split(text) if _BYTE.search(part)), "")
+    for name in _LIKELY if word else ():
+        with suppress(UnicodeError):
+            text.encode(encoding, "surrogateescape").decode(name)
+            read = word.encode(encoding, "surrogateescape").decode(name)
+            if read.isprintable():
+                return f'{wrong}: set [data] encoding; with encoding = "{name}" they are {read[:_SHOWN]!r}'
+    return f"{wrong}: set [data] encoding"
 
 
 def _wide(content: bytes, data: Data) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from components.example_gen.batch import BATCH_ROWS, Batch, Fault, Reason
 from components.example_gen.config import Data
-from components.example_gen.records import with_bad_bytes
+from components.example_gen.encodings import encoding_faults
 from trainer.errors import ConfigError
 
 # Of a whole number; no float holds one of more.
@@ -26,10 +26,7 @@ def read_jsonl(lines: Iterator[str], data: Data) -> Iterator[Batch]:
     numbered = ((at, line.rstrip("\r\n")) for at, line in enumerate(lines, 1) if line.strip())
     while chunk := list(islice(numbered, BATCH_ROWS)):
         texts = [text for _, text in chunk]
-        faults = {
-            at: Fault(Reason.BAD_ENCODING, f"bytes that are not {data.encoding}")
-            for at in with_bad_bytes(texts)
-        }
+        faults = encoding_faults(texts, data.encoding or "utf-8")
         objects = [_parse(at, text, names, faults) for at, text in enumerate(texts)]
         columns = {key: [found.get(name) for found in objects] for key, name in wanted.items()}
         yield Batch([line for line, _ in chunk], columns, texts.__getitem__, faults)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,9 @@ from trainer.features import LABEL, MEANS_0, MEANS_1, Label
 _COUNTED, _TOP = 100, 5
 # Classes that a message proposes, and characters of a value that are kept.
 _CLASSES, _LONGEST = 20, 200
+# Words that often stand for nothing. Of texts and classes they may be one all the same.
+MISSING = frozenset(["NULL", "null", "Null", "None", "NaN", "nan", "NA", "N/A", "n/a", "#N/A", "<NA>", "nil"])
+COMMA_NUMBER = re.compile(r"\s*[+-]?\d+,\d+(e[+-]?\d+)?\s*", re.ASCII | re.IGNORECASE)
 
 
 def check_labels(given: Sequence[Any], label: Label, faults: dict[int, Fault]) -> np.ndarray:
@@ -73,7 +77,8 @@ def _each(given: Sequence[Any], convert: Callable[[Any], float]) -> np.ndarray:
     """float64 [values]: what `convert` makes of each, worked out once for all that are alike."""
     if _alike(given):
         table = {value: convert(value) for value in set(given)}
-        return np.array([table[value] for value in given])
+        # A NaN of NumPy is equal to none, not even to itself.
+        return np.array([table.get(value, math.nan) for value in given], np.float64)
     return np.array([convert(value) for value in given], np.float64)
 
 
@@ -164,9 +169,10 @@ def check_negative(seen: Seen, label: Label) -> None:
         )
 
 
-def advice(seen: Seen, label: Label) -> str:
-    """The labels that were seen, and the key of the configuration that would take them."""
-    names = [value for value in seen.counts if value]
+def advice(seen: Seen, label: Label, has_decimal: bool = False) -> str:
+    """The labels that were seen, and the key that takes them; `[data] decimal` where that `has_decimal`."""
+    missing = MISSING if label.classes is None else ()
+    names = [value for value in seen.counts if value and value not in missing]
     numbers = [values.number(name) for name in names]
     taken = [name for name, at in zip(names, _numbers(names, label), strict=True) if _is_good(at, label)]
     words = {name.casefold() for name in names} <= MEANS_1 | MEANS_0
@@ -177,6 +183,8 @@ def advice(seen: Seen, label: Label) -> str:
         fix = "fill them in, or set label column to another column"
     elif words:
         fix = f"set {_table(label, kind='binary')}"
+    elif label.classes is None and label.positive is None and all(map(COMMA_NUMBER.fullmatch, names)):
+        fix = 'set [data] decimal = ","' if has_decimal else "write them with a decimal point"
     elif label.kind == "binary" and len(names) == 2:
         fix = f"set {_table(label, positive=names[0], negative=names[1])}, or the two the other way round"
     elif len(names) <= _CLASSES:

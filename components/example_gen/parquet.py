@@ -41,8 +41,10 @@ def read_parquet(path: Path, first: int, last: int, data: Data) -> Iterator[Batc
     columns = list(dict.fromkeys(data.wanted.values()))
     done = 0
     groups = range(first, last)
+    file = open_parquet(path)
+    schema = file.schema_arrow
     try:
-        for batch in open_parquet(path).iter_batches(BATCH_ROWS, row_groups=groups, columns=columns):
+        for batch in file.iter_batches(BATCH_ROWS, row_groups=groups, columns=columns):
             by_name = {name: plain(batch.column(batch.schema.get_field_index(name))) for name in columns}
             yield Batch(
                 range(done + 1, done + batch.num_rows + 1),
@@ -51,6 +53,12 @@ def read_parquet(path: Path, first: int, last: int, data: Data) -> Iterator[Batc
             )
             done += batch.num_rows
     except (pa.ArrowException, OSError) as error:
+        if "all lists to be of size" in str(error):  # Arrow writes them and does not read them
+            fixed = [name for name in columns if "fixed_size_list" in str(schema.field(name).type)]
+            raise DataRejected(
+                f"{path}: column {', '.join(map(repr, fixed))} is of lists of a fixed size, and some are "
+                "null, which Arrow cannot read: write the column as list, or leave such rows out"
+            ) from None
         raise DataRejected(f"{path}: {_damage('cannot be read to its end', error)}") from None
 
 

@@ -23,7 +23,8 @@ def local_path(written: str, base: Path | str = "") -> str:
     """
     url = _URL.match(written)
     if written.lower().startswith("file:/"):
-        raise ValueError(f"a URL: write the path alone, {re.sub('^file:/+', '/', written, flags=re.I)}")
+        path = re.sub("^file:(//localhost)?/+", "/", written, flags=re.IGNORECASE)
+        raise ValueError(f"a URL: write the path alone, {path}")
     if url is not None:
         scheme = url[1].lower()
         fetch = _FETCH.get({"https": "http", "s3a": "s3", "s3n": "s3"}.get(scheme, scheme), "")

@@ -15,10 +15,11 @@ from components.example_gen.check import check
 from components.example_gen.config import Data
 from components.example_gen.delimited import read_delimited, without_nulls
 from components.example_gen.dialect import Dialect, dialect_of
+from components.example_gen.encodings import bad_bytes
 from components.example_gen.jsonl import check_objects, read_jsonl
 from components.example_gen.kinds import check_kind
 from components.example_gen.parquet import check_types, column_names, open_parquet, read_parquet
-from components.example_gen.records import Record
+from components.example_gen.records import BAD_QUOTES, Record, has_bad_bytes
 from components.example_gen.streams import compression_of, lines_of, open_lines
 from trainer.errors import ConfigError, DataRejected, KembarError
 
@@ -27,7 +28,7 @@ PIECE_BYTES = 16 * 2**20
 # In these a line end is one byte, and no part of another character.
 _CUTTABLE = {"utf-8", "utf8", "utf-8-sig", "ascii", "us-ascii", "latin-1", "iso-8859-1", "cp1252"}
 _TEXT_FORMATS = ("csv", "tsv", "jsonl")
-_SHOWN_NAMES = 40
+_SHOWN_NAMES, _LONGEST_NAME = 40, 80
 IsRow = Callable[[list[str], list[str]], bool]
 
 
@@ -62,7 +63,8 @@ def pieces(path: Path, data: Data) -> list[Piece]:
     A quoted field may hold line ends, so a file with quotes is one piece; so are packed files.
     """
     if data.format == "parquet":
-        return _row_groups(path)
+        # Among others a file of no byte is passed over; see `check_files`.
+        return _row_groups(path) if path.stat().st_size else [Piece(path, 0, 0)]
     if data.format not in _TEXT_FORMATS:
         return [Piece(path)]
     dialect = look_up(path, data)
@@ -83,7 +85,9 @@ def pieces(path: Path, data: Data) -> list[Piece]:
 
 def whole(path: Path, data: Data) -> Piece:
     """All of a file: positions are those in it."""
-    return Piece(path, 0, open_parquet(path).metadata.num_row_groups if data.format == "parquet" else None)
+    if data.format != "parquet":
+        return Piece(path)
+    return Piece(path, 0, open_parquet(path).metadata.num_row_groups if path.stat().st_size else 0)
 
 
 def look_up(path: Path, data: Data) -> Dialect:
@@ -157,6 +161,8 @@ def read(piece: Piece, data: Data) -> Iterator[Batch]:
       DataRejected: when the file cannot be read to its end.
     """
     path = piece.path
+    if data.format == "parquet" and piece.end == 0:
+        return
     if data.format == "parquet":
         _check_names(path, column_names(path), data)
         batches = read_parquet(path, piece.start, piece.end or 0, data)
@@ -215,6 +221,8 @@ def check_columns(path: Path, data: Data) -> None:
     if data.format == "parquet":
         _check_names(path, column_names(path), data)
         check_types(path, data)
+        if not open_parquet(path).metadata.num_rows:
+            raise EmptyFile(f"{path}: the file holds no row: give [data] a file with rows")
     elif data.format == "tfrecord":
         from components.example_gen.tfrecord import feature_names
 
@@ -246,9 +254,7 @@ def check_files(paths: Sequence[Path], data: Data) -> list[Path]:
 
 
 def _check_objects(path: Path, data: Data) -> None:
-    dialect = dialect_of(path, data)
-    with open_lines(path, dialect.encoding, newline=dialect.newline, start=dialect.mark) as file:
-        first = next(read_jsonl(lines_of(file), data), None)
+    first = next(_objects(Piece(path, dialect=dialect_of(path, data)), data), None)
     if first is None:
         raise EmptyFile(f"{path}: the file holds no row: give [data] a file with rows")
     check_objects(path, first)
@@ -289,13 +295,19 @@ def _readable(path: Path, kind: type[KembarError], said: str) -> Iterator[None]:
     try:
         yield
     except (EOFError, OSError, UnicodeError, lzma.LZMAError, zlib.error) as error:
-        raise kind(f"{path}: {said}: {error}: write it again, or correct [data] encoding") from None
+        fix = "correct [data] encoding" if isinstance(error, UnicodeError) else "write it again"
+        raise kind(f"{path}: {said}: {error}: {fix}") from None
 
 
 def _check_names(path: Path, names: list[str], data: Data, dialect: Dialect | None = None) -> None:
+    if dialect is not None and not names:
+        raise ConfigError(
+            f"{path}: the header cannot be read: {BAD_QUOTES}: name by [data] delimiter what stands between "
+            "the fields, or set quoting = false"
+        )
     for key, column in data.wanted.items():
         if column not in names:
-            known = ", ".join(map(printable, names[:_SHOWN_NAMES])) or "none"
+            known = ", ".join(printable(name[:_LONGEST_NAME]) for name in names[:_SHOWN_NAMES]) or "none"
             more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
             raise ConfigError(
                 f"{path}: no column {column!r}: set [data] {key} to one of {known}{more}"
@@ -313,12 +325,16 @@ def _check_names(path: Path, names: list[str], data: Data, dialect: Dialect | No
 
 def _way_out(path: Path, names: list[str], data: Data, dialect: Dialect) -> str:
     """What else can be wrong where a column is not in the header: how the file is written."""
+    if has_bad_bytes("".join(names)):
+        return f"; the header has {bad_bytes(' '.join(names), dialect.encoding)}"
     if data.delimiter is not None:
         other = dialect_of(path, data.model_copy(update={"delimiter": None}))
         if other.delimiter != dialect.delimiter:
             return f"; or remove [data] delimiter: without it the file is read as: {other}"
     if dialect.delimiter != ("\t" if data.format == "tsv" else ","):
         return f" (read as: {dialect})"
+    if len(names) == 1 and dialect.delimiter in names[0]:
+        return "; each line as a whole is between quotes: remove these, or quote each field by itself"
     only = len(names) == 1 and data.delimiter is None
     return "; or name by [data] delimiter what stands between the fields" if only else ""
 

@@ -75,6 +75,7 @@ def read_records(
     *,
     quote: str = '"',
     escape: str | None = None,
+    spaced: bool = False,
     first_line: int = 1,
     is_row: Callable[[list[str]], bool] | None = None,
 ) -> Iterator[Record]:
@@ -86,6 +87,7 @@ def read_records(
       quoting: Whether quotes enclose fields; otherwise they are ordinary characters.
       quote: That character; doubled, or behind `escape`, it stands for itself.
       escape: The character that takes the meaning from the one behind it.
+      spaced: Whether spaces may stand between a delimiter and the field behind it, and its quote.
       first_line: The number of the first line.
       is_row: Whether fields can be a whole row. With it a record of several lines that are rows, each by
         itself, is taken for the work of a quote that nobody closed.
@@ -96,6 +98,7 @@ def read_records(
         "delimiter": delimiter,
         "quotechar": quote if quoting else None,
         "escapechar": escape,
+        "skipinitialspace": spaced,
         "quoting": csv.QUOTE_MINIMAL if quoting else csv.QUOTE_NONE,
     }
     return _parsed(_Lines(lines, first_line, escape == "\\"), form, is_row if quoting else None)

@@ -16,7 +16,7 @@ from tables import OF_LISTS, write_table
 from components.example_gen.arrow import check_type, plain
 from components.example_gen.batch import Reason
 from components.example_gen.config import Data
-from components.example_gen.reader import check_columns
+from components.example_gen.reader import EmptyFile, check_columns
 from trainer.errors import ConfigError, DataRejected
 
 TEXTS = ["é", "語 x", None]
@@ -175,6 +175,8 @@ VECTOR = {"column": "v", "dimension": 4}
 def test_a_list_is_the_same_vector_in_every_format(tmp_path, kind, value, expected):
     path = write_table(kind, tmp_path / "t", {"v": [value] * 2})
     for row in read_rows(path, Data(format=kind, path=path, vector=VECTOR)):
+        if kind == "tfrecord" and "too large" in str(expected):
+            expected = "column 'v[3]': not a finite number"  # there it was written as infinity
         assert (row.vector.tolist() if isinstance(row, Row) else row.detail) == expected
 
 
@@ -222,8 +224,18 @@ def test_columns_of_nothing_cost_their_rows_and_an_empty_file_costs_nothing(tmp_
     [row] = read_rows(path, pairs(path))
     assert row.detail == "column 'y': null is not a binary label"
     pq.write_table(pa.table({"a": pa.nulls(0), "b": pa.nulls(0), "y": pa.array([], pa.timestamp("s"))}), path)
-    check_columns(path, pairs(path))
+    with pytest.raises(EmptyFile, match="the file holds no row"):
+        check_columns(path, pairs(path))
     assert list(read_rows(path, pairs(path))) == []
+
+
+def test_a_null_in_lists_of_a_fixed_size_is_named(tmp_path):
+    """Arrow writes what it cannot read."""
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"v": pa.array([[1, 2], [3, 4], None], pa.list_(pa.float32(), 2))}), path)
+    data = Data(format="parquet", path=path, split={}, vector={"column": "v", "dimension": 2})
+    with pytest.raises(DataRejected, match=r"column 'v' is of lists .* write the column as list, or leave"):
+        list(read_rows(path, data))
 
 
 def test_bytes_that_are_not_utf8_in_a_column_of_strings_cost_their_row(tmp_path):
@@ -249,7 +261,6 @@ def test_columns_of_one_name_and_names_with_points(tmp_path):
 def damaged(content: bytes, how: str) -> bytes:
     middle = len(content) // 3
     return {
-        "nothing": b"",
         "zeros": bytes(500),
         "cut off": content[:-30],
         "half": content[:middle] + content[-900:],
@@ -260,7 +271,7 @@ def damaged(content: bytes, how: str) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "how", ["nothing", "zeros", "cut off", "half", "a byte of a page", "the beginning", "the footer"]
+    "how", ["zeros", "cut off", "half", "a byte of a page", "the beginning", "the footer"]
 )
 def test_damage_names_the_file_in_one_line(tmp_path, how):
     path = tmp_path / "t.parquet"

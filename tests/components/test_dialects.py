@@ -34,6 +34,8 @@ PACK = {
 }
 TABLE = "a;b;score\nx;y, z;0,5\n„u“;v;5\n"
 X, V = Row("x", "y", 1.0), Row("v", "w", 0.0)
+ROW_NAMES = "row names before the columns"
+NAMED = {"column": "score", "kind": "binary", "positive": "1,5", "negative": "0,5"}
 ROWS = [Row("x", "y, z", 0.5), Row("„u“", "v", 5.0)]
 
 
@@ -90,6 +92,22 @@ def test_the_delimiter_is_the_one_that_the_named_columns_have(tmp_path, make_dat
         ("a,b,score\rx,y,1\rv,w,0\r", {}, 'comma, quote ", utf-8, CR line ends'),
         ('a,b,score\r"two\nlines\n",y,1\r', {}, 'comma, quote ", utf-8, CR line ends'),
         ('a,b,score\n"two\rlines\r\r",y,1\n', {}, 'comma, quote ", utf-8'),
+        ('"a" "b" "score"\n"1" "x" "y" 1\n"2" "v w" "w" 0\n', {}, f'space, quote ", utf-8, {ROW_NAMES}'),
+        (
+            '"a";"b";"score"\n"7";"x";"y";0,5\n"3";"v";"w";0\n',
+            {},
+            f'semicolon, quote ", utf-8, decimal comma, {ROW_NAMES}',
+        ),
+        ("a,b,score\n1,x,y,1\n1,v,w,0\n", {}, 'comma, quote ", utf-8'),
+        ("a,b,score\n1,2,3,x\n2,3,4,y\n", {"extra_fields": "ignore"}, 'comma, quote ", utf-8'),
+        ("a b score\nx y 1\n", {"header": False, "columns": ("a", "b", "score")}, 'space, quote ", utf-8'),
+        ("a b score\nx y z 1\n", {}, 'comma, quote ", utf-8'),
+        ("a;b\n1,5;2\n2,5;3\n", {}, 'semicolon, quote ", utf-8'),
+        ("a a,a,b,score\nx x,y,1\n", {}, 'comma, quote ", utf-8'),
+        ('"a", "b", "score"\n"x", "y", 1\n', {}, 'comma, quote ", utf-8, spaces before quotes'),
+        ('a,b,score\nx, "y" z,1\n', {}, 'comma, quote ", utf-8'),
+        ('a,b,score\n"x, ""y""",z,1\n', {}, 'comma, quote ", utf-8'),
+        ("a;b;score\nx;y;0,5\nv;w;1,5\n", {"label": NAMED}, 'semicolon, quote ", utf-8'),
         ("a::b::score\nx::y::1\n", {"quoting": False, "delimiter": "::"}, "'::', no quotes, utf-8"),
         ("a,b,score\nx,y,1\n", {"delimiter": "comma", "quote": "'"}, "comma, quote ', utf-8"),
         ("a\tb\tscore\nx\ty\t1\n", {"delimiter": "\\t"}, 'tab, quote ", utf-8'),
@@ -106,6 +124,19 @@ def test_how_a_file_is_written_is_seen(tmp_path, make_data, content, changes, ex
         (TABLE.replace(";", "\t"), {}, ROWS),
         (f"sep=;\n{TABLE}", {}, ROWS),
         ("b;score;a\ny;1;x\n", {}, [X]),
+        ('"a" "b" "score"\n"1" "say \\"x\\"" "y" 1\n"2" "v" "w" 0\n', {}, [Row('say "x"', "y", 1.0), V]),
+        (
+            '"a"\t"b"\t"score"\n"1"\t"say \\"x\\""\t"y"\t1\n"2"\t"v"\t"w"\t0\n',
+            {},
+            [Row('say "x"', "y", 1.0), V],
+        ),
+        ("\ufeff\ufeffa,b,score\nx,y,1\n", {}, [X]),
+        ('"a" "b" "score"\n"1" "x" "y, z" 0.5\n"2" "„u“" "v" 5\n', {}, ROWS),
+        ('"a";"b";"score"\n"7";"x";"y, z";0,5\n"3";"„u“";"v";5\n', {}, ROWS),
+        ('"a", "b", "score"\n"x", "y, z", "0.5"\n„u“, v, 5\n', {}, ROWS),
+        ('a, b, score\nx, "y, z", 0.5\n„u“, "v", 5\n', {}, ROWS),
+        ('a, b, score\nx, "y, z", 0.5\n"""u"" said", "v", 5\n', {}, [ROWS[0], Row('"u" said', "v", 5.0)]),
+        ("a;b;score\nx;y;1,5\nv;w;0,5\n", {"decimal": ",", "label": NAMED}, [X, V]),
         (",a,b,score\n0,x,y,1\n1,v,w,0\n", {}, [X, V]),
         ("a,b,score,\nx,y,1,\nv,w,0,\n", {}, [X, V]),
         ("a,b,score,\nx,y,1\nv,w,0\n", {}, [X, V]),
@@ -154,6 +185,17 @@ def test_a_bad_row_of_a_dialect_costs_itself_alone(tmp_path, make_data, row, cha
     found = rows_of(tmp_path, f"a;b;score\nx;y;0,5\n{row}\nv;w;5\n", make_data(**changes))
     assert [found[0], found[2]] == [Row("x", "y", 0.5), Row("v", "w", 5.0)]
     assert (found[1].line, found[1].reason, found[1].detail) == (3, reason, detail)
+
+
+@pytest.mark.parametrize(("first", "taken"), [("1", True), ("7", False)])
+def test_a_number_too_many_of_a_vector_is_a_row_name_where_it_counts(tmp_path, make_data, first, taken):
+    vector = {"columns": ["v0..v1"], "dimension": 2}
+    data = make_data(vector=vector, text_a=None, text_b=None, label=None)
+    rows = rows_of(tmp_path, f"v0,v1\n{first},3,4\n2,5,6\n", data)
+    if taken:
+        assert [row.vector.tolist() for row in rows] == [[3, 4], [5, 6]]
+    else:
+        assert [row.reason for row in rows] == [Reason.WRONG_COLUMN_COUNT] * 2
 
 
 def test_a_vector_has_decimal_commas_and_nulls_too(tmp_path, make_data):
@@ -223,6 +265,41 @@ def test_a_packed_file_that_is_cut_off_is_one_line(tmp_path, make_data, packed):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("content", "advice"),
+    [
+        (
+            "a;b;score\n12;Maß „a“;1\nx;groß;0\n".encode("cp1252"),
+            "; with encoding = \"cp1252\" they are 'Maß'",
+        ),
+        ("a;b;score\nテ、スト;ソ;1\n".encode("cp932"), "; with encoding = \"cp932\" they are 'テ、スト'"),
+        (b"a;b;score\nx;\x81 y;1\n", ""),
+        ("a;b;score\nü;y;1\n".encode() + b"x;caf\xe9;1\n", None),
+    ],
+)
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_bytes_of_another_encoding_are_told_with_the_key_that_reads_them(
+    tmp_path, make_data, content, advice, form
+):
+    if form == "jsonl":
+        _, *lines = content.splitlines()
+        content = b"".join(b'{"a":"%b","b":"%b","score":%b}\n' % tuple(line.split(b";")) for line in lines)
+    path = file_of(tmp_path, content)
+    bad = next(row for row in read_rows(path, make_data(format=form)) if isinstance(row, Quarantined))
+    assert bad.reason == Reason.BAD_ENCODING
+    fix = "set [data] encoding" if advice is not None else ", as other rows are: write the row in utf-8"
+    assert bad.detail == f"bytes that are not utf-8{': ' if advice is not None else ''}{fix}{advice or ''}"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "cp932", "ascii", "cp1252"])
+def test_bytes_that_an_encoding_has_not_cost_their_row(tmp_path, make_data, encoding):
+    bad = b"\0\xdcx\0" if encoding == "utf-16-le" else b"\x81\xfd"
+    content = "a,b,score\nx,y,1\nx,?,1\n".encode(encoding).replace("?".encode(encoding), bad)
+    found = rows_of(tmp_path, content, make_data(encoding=encoding))
+    assert found[0] == X
+    assert [row.reason for row in found[1:]] == [Reason.BAD_ENCODING]
+
+
 def test_json_lines_are_unpacked_and_decoded_too(tmp_path, make_data):
     lines = '{"a": "x", "b": "ü", "score": 1}\n{"a": "NA", "b": "w", "score": 0}\n'
     for content in (
@@ -264,8 +341,26 @@ def test_json_lines_are_unpacked_and_decoded_too(tmp_path, make_data):
         (
             "a,b,score\nx,y,1\n",
             {"encoding": "utf-16"},
-            "cannot be read: no utf-16, for there is no zero byte in it: write it again, or correct [data] "
-            "encoding",
+            "cannot be read: no utf-16, for there is no zero byte in it: correct [data] encoding",
+        ),
+        (
+            '"a,b,score"\n"x,y,1"\n',
+            {},
+            "no column 'a': set [data] text_a to one of a,b,score, or header = false with columns; each "
+            "line as a whole is between quotes: remove these, or quote each field by itself",
+        ),
+        (
+            '"a"^"b"^"score"\n"x"^"y"^1\n',
+            {},
+            "the header cannot be read: a quote that is never closed, or text behind a closing quote: "
+            "name by [data] delimiter what stands between the fields, or set quoting = false",
+        ),
+        (
+            "Länge;b;score\nx;y;1\n".encode("cp1252"),
+            {"text_a": "Länge"},
+            "no column 'Länge': set [data] text_a to one of L\\udce4nge, b, score, or header = false with "
+            "columns; the header has bytes that are not utf-8: set [data] encoding; with encoding = "
+            "\"cp1252\" they are 'Länge'",
         ),
     ],
 )
@@ -438,6 +533,23 @@ def check_table(folder: Path, table: tuple[list[tuple[str, str, int]], bytes, di
             assert row == Row(a.strip(), b.strip(), float(score))
         else:
             assert row.reason in (Reason.EMPTY_TEXT, Reason.BLANK_ROW)
+
+
+def joined(draw: st.DrawFn, rows: list[tuple[str, str, int]]) -> bytes:
+    """The rows as R's `write.table` writes them, or with a space behind each delimiter."""
+    has_names = draw(st.booleans())
+    delimiter = draw(st.sampled_from([" ", ",", ";", "\t"] if has_names else [", ", "; ", "| "]))
+    quoted = [[f'"{text}"' for text in ("a", "b", "score")]]
+    for number, (a, b, score) in enumerate(rows, 1):
+        texts_of = ['"' + text.replace('"', '""') + '"' for text in (a, b)]
+        quoted.append([f'"{number}"'] * has_names + [*texts_of, str(score)])
+    return "".join(delimiter.join(row) + "\n" for row in quoted).encode()
+
+
+@given(st.data())
+def test_any_table_of_r_or_with_spaces_comes_back(tmp_path_factory, data):
+    rows = [row for row in data.draw(tables())[0] if all(map(is_kept, row[:2]))] or [("x", "y", 1)]
+    check_table(tmp_path_factory.mktemp("any"), (rows, joined(data.draw, rows), {}))
 
 
 @given(tables())

@@ -265,6 +265,16 @@ def test_a_slip_of_the_pen_is_not_taken_for_0(tmp_path, values, words):
             {"kind": "binary"},
             "others: set label column to another column, or correct the values",
         ),
+        (
+            ["NULL", "1", "0"] * 10,
+            {"kind": "binary"},
+            "'NULL' 10 times, '1' 10 times, '0' 10 times: fill them in, or set label column to another",
+        ),
+        (
+            ["4,5", "3,25"] * 10,
+            {"kind": "score", "range": [0, 5]},
+            "'4,5' 10 times, '3,25' 10 times: set [data] decimal = \",\"",
+        ),
         (["\x1b[2J", "x" * 999], {"kind": "binary"}, r'positive = "\u001b[2J"'),
     ],
 )
@@ -276,6 +286,16 @@ def test_labels_that_were_refused_are_told_with_the_key_that_takes_them(tmp_path
     assert words in message
     assert message.isprintable()
     assert len(message) < 1_200
+
+
+@pytest.mark.parametrize(
+    "label",
+    [{"kind": "binary"}, {"kind": "classes", "classes": ["0", "1"]}, {"kind": "score", "range": [0, 1]}],
+)
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_a_nan_is_a_missing_label(tmp_path, file_format, label):
+    """As pandas keeps whole numbers of which some are missing."""
+    assert labels(file_format, tmp_path, [1.0, np.nan, 0.0], **label) == [1, Reason.BAD_LABEL, 0]
 
 
 def test_labels_are_told_where_most_bad_rows_are_bad_for_theirs(tmp_path):

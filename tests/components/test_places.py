@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from examples import ingest
 
 from components.example_gen.config import Data
+from components.example_gen.doubts import source_facts
 from components.example_gen.places import for_pattern, local_path, matching, why_missing, without_aliases
-from components.example_gen.reader import EmptyFile, check_files
+from components.example_gen.plan import plan
+from components.example_gen.reader import EmptyFile, check_files, read, whole
 from components.example_gen.spans import Spans, find
 
 
@@ -88,6 +92,7 @@ def test_a_file_of_several_names_is_read_once_under_its_own(folder):
         ("gs://bucket/*.csv", "as by gcloud storage cp"),
         ("hdfs://name/x.csv", "as by hdfs dfs -get"),
         ("abfss://name/x.csv", "download it and name the file"),
+        ("file://localhost/data/x.csv", "a URL: write the path alone, /data/x.csv"),
         ("file:///data/x.csv", "a URL: write the path alone, /data/x.csv"),
         (
             "C:\\Users\\me\\x.csv",
@@ -136,6 +141,24 @@ def test_an_empty_file_is_passed_over_among_others_and_refused_alone(tmp_path, m
     assert check_files(paths, make_data()) == paths[1:]
     with pytest.raises(EmptyFile, match="2: the file is empty"):
         check_files(paths[1:], make_data())
+
+
+def test_an_empty_parquet_file_is_passed_over_among_others_too(tmp_path):
+    pq.write_table(pa.table({"a": ["x"], "b": ["y"], "l": [1.0]}), tmp_path / "p-1")
+    pq.write_table(pa.table({"a": pa.nulls(0), "b": pa.nulls(0), "l": pa.nulls(0)}), tmp_path / "p-2")
+    (tmp_path / "p-3").write_bytes(b"")
+    label = {"column": "l", "kind": "binary"}
+    data = Data(format="parquet", path=tmp_path / "p-*", text_a="a", text_b="b", label=label)
+    paths = data.files()["path"]
+    assert check_files(paths, data) == paths[1:]
+    items = plan(data, data.files())
+    assert source_facts(data, items)["remarks"] == [
+        f"{path} holds no row and is passed over" for path in paths[1:]
+    ]
+    pieces = [whole(path, data) for path in paths] + [piece for item in items for piece in item.pieces]
+    assert [len(batch.positions) for piece in pieces for batch in read(piece, data)] == [1, 1]
+    with pytest.raises(EmptyFile, match="p-2: the file holds no row"):
+        check_files(paths[1:], data)
 
 
 def test_what_was_seen_of_the_files_is_recorded(tmp_path):

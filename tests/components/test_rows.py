@@ -47,6 +47,9 @@ def test_extra_fields(tmp_path, make_data):
     assert read(tmp_path, content, make_data(extra_fields="ignore")) == [Row("x", "y", 1.0)]
 
 
+NOT_UTF8 = "bytes that are not utf-8: set [data] encoding; with encoding = \"cp1252\" they are 'café'"
+
+
 @pytest.mark.parametrize(
     ("line", "reason", "detail"),
     [
@@ -55,8 +58,8 @@ def test_extra_fields(tmp_path, make_data):
         ("x,y", Reason.WRONG_COLUMN_COUNT, "2 fields, 3 columns"),
         (", ,", Reason.BLANK_ROW, "nothing but delimiters"),
         ("x,y,1,2", Reason.WRONG_COLUMN_COUNT, "4 fields, 3 columns"),
-        ("x,caf\udce9,1", Reason.BAD_ENCODING, "bytes that are not utf-8"),
-        ('"x,caf\udce9,1', Reason.BAD_ENCODING, "bytes that are not utf-8"),
+        ("x,caf\udce9,1", Reason.BAD_ENCODING, NOT_UTF8),
+        ('"x,caf\udce9,1', Reason.BAD_ENCODING, NOT_UTF8),
         (",y,1", Reason.EMPTY_TEXT, "column 'a'"),
         ("x, \t ,1", Reason.EMPTY_TEXT, "column 'b'"),
         (f"{'x' * 11},y,1", Reason.TEXT_TOO_LONG, "column 'a': 11 characters, 10 allowed"),
@@ -201,7 +204,11 @@ def test_other_encodings(tmp_path, make_data):
             "no column 'a': set [data] text_a to one of x, y, 1, or header = false with columns "
             '(read as: tab, quote ", utf-8)',
         ),
-        ('"open\nx,y,1\n', "no column 'a': set [data] text_a to one of none, or header = false with columns"),
+        (
+            '"open\nx,y,1\n',
+            "the header cannot be read: a quote that is never closed, or text behind a closing quote: "
+            "name by [data] delimiter what stands between the fields, or set quoting = false",
+        ),
         ("a,b,score,b\nx,y,1,z\n", "2 columns are named 'b': rename all but one"),
     ],
 )
@@ -274,6 +281,8 @@ def test_rows_in_are_rows_out(tmp_path_factory, content):
         ({"header": False, "columns": ("a", "score")}, "text_b = 'b' is not among columns = ['a', 'score']"),
         ({"header": False, "columns": ("a", "b", "b", "score")}, "2 columns are named 'b'"),
         ({"encoding": "utf-99"}, "encoding = 'utf-99' is not known to Python"),
+        ({"encoding": ""}, "encoding = '' is not known to Python"),
+        ({"encoding": "punycode"}, "encoding = 'punycode' is not known to Python, try 'utf-8', or 'cp1252'"),
         ({"encoding": "base64"}, "encoding = 'base64' is not known to Python"),
         ({"text_b": "a"}, "text_a and text_b"),
         ({"max_quarantined": 1.5}, "less than or equal to 1"),

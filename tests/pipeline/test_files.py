@@ -237,6 +237,8 @@ def test_columns_of_one_name_get_others(read, tmp_path, make_data):
     assert table.columns().names == ["a", "b", "n", "n_3", "n_2", "", "_2"]
     with pytest.raises(ConfigError, match="2 columns are named 'a': there are a, a, b"):
         read("q.csv", b"a,a,b\n1,2,3\n", ("a", "b"))
+    with pytest.raises(ConfigError, match="2 columns are named 'b': there are a, b, b"):
+        read("q.csv", b"a,b,b\n1,2,3\n", ("a", "b"))
 
 
 @pytest.mark.parametrize("name", ["q.parquet", "q.csv", "q"])

@@ -347,7 +347,8 @@ def test_a_table_keeps_rows_that_are_not_utf8(table_of):
     assert table.schema.names == ["id", "caf?", "t", "embedding", "error"]
     assert [row["error"] for row in table.to_pylist()] == [
         None,
-        "line 3: bad encoding: bytes that are not utf-8",
+        'line 3: bad encoding: bytes that are not utf-8: set [data] encoding; with encoding = "cp1252" they '
+        "are 'café'",
     ]
     assert table["t"].to_pylist() == ["a", "caf?"]
     table = table_of("q.jsonl", '{"t": "a", "tags": ["\\ud800"], "of": {"\\ud800": "\\ud800"}}\n')
