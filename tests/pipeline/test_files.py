@@ -103,6 +103,23 @@ def test_values_of_parquet_are_written_as_text(tmp_path, suffix):
         assert json.loads(lines) == told
 
 
+@pytest.mark.parametrize(("suffix", "scalar"), [(".csv", "NaN"), (".jsonl", None), (".parquet", "null")])
+def test_json_has_no_number_that_is_none(tmp_path, suffix, scalar):
+    def refuse(constant):
+        pytest.fail(f"{constant} is no JSON")
+
+    deep = {"a": [float("nan"), float("-inf"), 1.5, {"NaN": "Infinity"}]}
+    own = {"n": float("nan"), "h": np.float16("inf"), "v": deep, "t": "NaN"}
+    content = written(tmp_path / f"o{suffix}", [own], pa.schema([(name, pa.string()) for name in own]))
+    (row,) = values(suffix, content)
+    assert (row["n"], row["t"]) == (scalar, "NaN")
+    if suffix == ".jsonl":
+        json.loads(content, parse_constant=refuse)
+        row["v"] = json.dumps(row["v"])
+    told = json.loads(row["v"], parse_constant=refuse)
+    assert told == {"a": [None, None, 1.5, {"NaN": "Infinity"}]}
+
+
 @given(
     st.lists(st.tuples(st.text(max_size=8), st.text(max_size=8)), min_size=1, max_size=4),
     st.sampled_from(",\t"),

@@ -79,6 +79,14 @@ def test_what_is_proposed_fits_the_file(tmp_path, monkeypatch, name, rows, label
     preflight("q.toml", configuration.load(tmp_path / "q.toml"))
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+def test_a_delimiter_is_seen_where_no_comma_is_in_the_file(tmp_path, delimiter):
+    rows = [{**row, "question2": f"What is {row['id']}"} for row in QUORA]
+    (tmp_path / "q.csv").write_bytes(csv_of(rows, delimiter).replace(b'"', b""))
+    told = tomllib.loads(propose(tmp_path / "q.csv"))["data"]
+    assert (told["text_a"], told["text_b"], told["label"]["column"]) == (*PAIR, "is_duplicate")
+
+
 def test_without_a_terminal_it_is_on_standard_output(tmp_path, monkeypatch, new_terminal, capfd):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "My data (2).csv"
