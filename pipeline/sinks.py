@@ -39,7 +39,7 @@ class Sink(Protocol):
 
 
 class JsonLines:
-    """A line a row; what JSON has no word for is text or, of numbers, null; control characters are escapes."""
+    """A line a row. Numbers that JSON has no word for are null, other such values text, controls escapes."""
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
