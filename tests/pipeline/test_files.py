@@ -271,6 +271,30 @@ def test_parquet_is_known_by_its_content(tmp_path, make_data, name):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("values", "kind", "text"),
+    [
+        ([10**13], pa.timestamp("s"), "<value out of range: 10000000000000000>"),
+        ([10**7], pa.date32(), "29349-01-26"),
+        ([0], pa.timestamp("us", tz="Mars/Phobos"), "1970-01-01 00:00:00.000000Z"),
+    ],
+)
+def test_a_date_that_python_has_not_is_text(tmp_path, make_data, values, kind, text):
+    columns = {"t": pa.array(["a"]), "when": pa.array(values, kind)}
+    pq.write_table(pa.table(columns), tmp_path / "in.parquet")
+    table = open_table(tmp_path / "in.parquet", make_data(), [("t",)])
+    assert list(table.rows()) == [reading.Row({"t": "a", "when": text})]
+
+
+def test_dates_in_lists_that_python_has_not_are_one_line(tmp_path, make_data):
+    kind = pa.struct([("x", pa.date32())])
+    columns = {"t": pa.array(["a"]), "w": pa.StructArray.from_arrays([pa.array([10**7], pa.date32())], ["x"])}
+    pq.write_table(pa.table(columns), tmp_path / "in.parquet")
+    table = open_table(tmp_path / "in.parquet", make_data(), [("t",)])
+    with pytest.raises(ConfigError, match=f"in.parquet, after row 0: column 'w' is {kind}, .*: leave it out"):
+        list(table.rows())
+
+
 def test_examples_of_tensorflow_are_read(tmp_path, make_data):
     import tensorflow as tf
 
