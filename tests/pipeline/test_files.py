@@ -290,7 +290,7 @@ def test_dates_in_lists_that_python_has_not_are_one_line(tmp_path, make_data):
     columns = {"t": pa.array(["a"]), "w": pa.StructArray.from_arrays([pa.array([10**7], pa.date32())], ["x"])}
     pq.write_table(pa.table(columns), tmp_path / "in.parquet")
     table = open_table(tmp_path / "in.parquet", make_data(), [("t",)])
-    with pytest.raises(ConfigError, match="in.parquet, after row 0: column 'w' is struct<.*: leave it out"):
+    with pytest.raises(ConfigError, match=r"in\.parquet, after row 0: column 'w' is struct<.*: leave it out"):
         list(table.rows())
 
 
