@@ -270,7 +270,6 @@ def test_parquet_is_known_by_its_content(tmp_path, make_data, name):
         ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("values", "kind", "text"),
     [
@@ -294,6 +293,7 @@ def test_dates_in_lists_that_python_has_not_are_one_line(tmp_path, make_data):
         list(table.rows())
 
 
+@pytest.mark.slow
 def test_examples_of_tensorflow_are_read(tmp_path, make_data):
     import tensorflow as tf
 
