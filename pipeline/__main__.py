@@ -14,6 +14,7 @@ from pipeline import config as configuration
 from pipeline.commands import kubeflow, schedule, serving
 from pipeline.commands.options import ConfigPath, Folder, Settings
 from pipeline.interrupt import Interrupted
+from pipeline.outputs import check_not_read
 from pipeline.terminal import Terminal, printable, progress_to_stdout
 from pipeline.workdir import Workdir
 from trainer.errors import KembarError
@@ -137,6 +138,7 @@ def report(
     """Write the last run's report.html again: one page that needs no network."""
     terminal = Terminal()
     loaded = configuration.load(config, settings or ())
+    check_not_read(output, config, loaded.data)
     folder = Workdir.of(loaded, workdir)
     with terminal.noise_to(folder.root / "report.log"):
         from pipeline.report import put_report
@@ -160,6 +162,7 @@ def infer_schema(
     """Propose a schema for the data, commented, as [data] schema_file takes it."""
     terminal = Terminal()
     loaded = configuration.load(config, settings or ())
+    check_not_read(output, config, loaded.data)
     with terminal.noise_to(Workdir.of(loaded, workdir).root / "schema.log"):
         from pipeline.schema import infer
 

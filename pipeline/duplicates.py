@@ -10,6 +10,7 @@ Memory: the texts, the index with embeddings in half precision, and the pairs th
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -86,6 +87,8 @@ def duplicates(
       ServingError: no version is served.
     """
     began = time.monotonic()
+    if threshold is not None and not math.isfinite(threshold):
+        raise ConfigError(f"--threshold {threshold}: is no finite number: give one in the label's range")
     least = threshold if threshold is not None else default_threshold(asked.data.label)
     said = f"score {least:g} and more" if least is not None else "label 1"
     table = asked.open(*((column,) for column in columns))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from components.example_gen.config import Data
 from trainer.errors import ConfigError
 from trainer.files import replace_file
 
@@ -21,6 +22,15 @@ def write_output(path: Path, content: str | bytes) -> None:
         raise ConfigError(
             f"--output {path}: cannot be written: {error.strerror}: name another file"
         ) from None
+
+
+def check_not_read(output: Path | None, config: Path, data: Data) -> None:
+    """Raises ConfigError where `output` is the configuration, or one of the files of its data."""
+    if output is None or not output.is_file():
+        return
+    for path in (config, *(path for files in data.files().values() for path in files)):
+        if path.exists() and output.samefile(path):
+            raise ConfigError(f"--output {output}: is a file that is read: name another")
 
 
 def is_special(path: Path) -> bool:

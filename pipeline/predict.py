@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -268,4 +267,4 @@ def _plain(value: Any) -> Any:
         return _text(value)
     if getattr(value, "ndim", 0):
         return [_plain(item) for item in value]
-    return json.loads(str(value)) if getattr(value, "dtype", None) == "float32" else value.tolist()
+    return float(str(value)) if getattr(value, "dtype", None) == "float32" else value.tolist()

@@ -20,11 +20,12 @@ from pipeline import config as configuration
 from pipeline.inputs import FORMATS, OTHERS, open_table, unzipped
 from pipeline.terminal import Terminal, printable
 from trainer.errors import ConfigError
+from trainer.features import MEANS_0, MEANS_1
 
 # Rows that are looked at, and most different values of a label that names classes.
 _ROWS = 1_000
 _CLASSES = 20
-_BINARY = {"0", "1", "0.0", "1.0", "true", "false", "t", "f", "yes", "no", "y", "n"}
+_BINARY = MEANS_0 | MEANS_1 | {"0.0", "1.0"}
 _LABELS = re.compile(r"label|score|target|class|dupl|simil|relat|match|entail|gold|judg|grade|^y$", re.I)
 _LETTERS = re.compile(r"[^\W\d_]{2}|\w \w")
 # What two columns of a pair differ in.
@@ -67,6 +68,11 @@ def propose(path: Path) -> str:
     Raises:
       ConfigError: the file cannot be read, or no two columns of text and no label are seen in it.
     """
+    if any(ord(sign) < 32 for sign in str(path)):
+        raise ConfigError(
+            f"{path}: is data, no configuration, and none can be proposed: there is a control character in "
+            "its path: rename it"
+        )
     try:
         kind: Any = FORMATS.get(unzipped(path).suffix.lower(), "csv")
         table = open_table(path, Data.model_construct(format=kind), [()])
@@ -116,10 +122,11 @@ def name_of(path: Path) -> str:
 
 def _texts(columns: dict[str, list[Any]]) -> tuple[str, str] | None:
     """Of the columns of words the two whose names are a pair's, or else the two with the longest texts."""
+    words = {name: [value for value in all_ if isinstance(value, str)] for name, all_ in columns.items()}
     lengths = {
         name: sum(map(len, values)) / len(values)
-        for name, values in columns.items()
-        if values and all(isinstance(value, str) for value in values) and _are_words(values)
+        for name, values in words.items()
+        if values and _are_most(values, columns[name]) and _are_words(values)
     }
     if len(lengths) < 2:
         return None
@@ -151,14 +158,22 @@ def _kind(values: list[str]) -> str | None:
     different = set(values)
     if len(different) < 2:
         return None
-    if {value.lower() for value in different} <= _BINARY:
+    binary = [value for value in values if value.lower() in _BINARY]
+    if _are_most(binary, values) and not any(
+        math.isfinite(_number(value)) for value in different - set(binary)
+    ):
         return 'kind = "binary"'
-    numbers = [_number(value) for value in different]
-    if all(math.isfinite(number) for number in numbers):
+    numbers = [number for value in values if math.isfinite(number := _number(value))]
+    if _are_most(numbers, values) and len(set(numbers)) > 1:
         return f'kind = "score", range = [{math.floor(min(numbers))}, {math.ceil(max(numbers))}]'
     if len(different) > _CLASSES:
         return None
     return f'kind = "classes", classes = [{", ".join(_toml(value) for value in sorted(different))}]'
+
+
+def _are_most(good: Sequence[Any], values: Sequence[Any]) -> bool:
+    """Whether the other ones of `values` are slips of the pen: so few that a run sets them aside."""
+    return len(values) - len(good) <= Data.model_fields["max_quarantined"].default * len(values)
 
 
 def _number(value: str) -> float:

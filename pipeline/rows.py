@@ -206,9 +206,26 @@ def _parquet(table: Table, data: Data) -> Iterator[Row]:
     texts = _places(table.path, data)
     with _open_parquet(table.path) as file:
         for part in file.iter_batches(BATCH):
-            for values, (batch, at) in zip(part.to_pylist(), texts, strict=False):
+            columns = [_values(*column) for column in zip(part.schema.names, part.columns, strict=True)]
+            for values, (batch, at) in zip(zip(*columns, strict=True), texts, strict=False):
                 own = {name: batch.columns[key][at] for key, name in data.wanted.items()}
-                yield Row({**values, **own}, _problem(batch, at))
+                yield Row({**dict(zip(part.schema.names, values, strict=True)), **own}, _problem(batch, at))
+
+
+def _values(name: str, column: pa.Array) -> list[Any]:
+    """What Python makes of a column; text, where it has no such dates or does not know the time zone."""
+    import pyarrow as pa
+
+    try:
+        return list(column.to_pylist())
+    except (ValueError, OverflowError, KeyError) as error:  # pytz's of a zone is a KeyError
+        try:
+            if pa.types.is_timestamp(column.type) and column.type.tz is not None:
+                column = column.cast(pa.timestamp(column.type.unit, "UTC"))
+            return list(column.cast(pa.string()).to_pylist())
+        except pa.ArrowException:
+            said = f"column {name!r} is {column.type}, and it has a value without words: {error}"
+            raise ValueError(f"{said}: leave it out") from None
 
 
 def _open_parquet(path: Path) -> pq.ParquetFile:

@@ -39,7 +39,7 @@ class Sink(Protocol):
 
 
 class JsonLines:
-    """A line a row; what JSON has no word for is written as text, control characters as escapes."""
+    """A line a row. Numbers that JSON has no word for are null, other such values text, controls escapes."""
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
@@ -144,7 +144,17 @@ class Parquet(_Columns):
 
 
 def _json(value: Any) -> str:
-    return str(as_utf8(json.dumps(value, ensure_ascii=False, default=_other)))
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=_other, allow_nan=False)
+    except ValueError:  # there is a number that JSON has no word for
+        text = json.dumps(_finite(value), ensure_ascii=False)
+    return str(as_utf8(text))
+
+
+def _finite(value: Any) -> Any:
+    """The value as JSON has it, with null for each number that is NaN or infinite."""
+    written = json.dumps(value, ensure_ascii=False, default=_other)
+    return json.loads(written, parse_constant=lambda constant: None)
 
 
 def _other(value: Any) -> Any:
@@ -157,7 +167,9 @@ def _other(value: Any) -> Any:
 def _field(value: Any) -> str:
     if value is None or isinstance(value, str):
         return value or ""
-    if isinstance(value, bool | int | float | list | tuple | Mapping):
+    if isinstance(value, bool | int | float):
+        return json.dumps(value)  # here NaN is a text like others
+    if isinstance(value, list | tuple | Mapping):
         return _json(value)
     return str(_other(value))
 

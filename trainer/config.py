@@ -18,9 +18,9 @@ from pydantic import (
 
 
 class Section(BaseModel):
-    """A frozen section of the configuration; unknown keys are errors."""
+    """A frozen section of the configuration; unknown keys are errors, and so are `nan` and `inf`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class PairModel(Section):

@@ -66,7 +66,7 @@ def _compare_label(
         [known] = reference.numbers[LABEL]
         value = abs(known.mean - values.mean()) / (high - low)
         chance = chance_of_mean((known.deviation, float(values.std())), rows) / (high - low)
-        told = f"mean {values.mean():.3g}, was {known.mean:.3g}"
+        told = shown_means(float(values.mean()), known.mean)
         yield Measured(LABEL, "label_balance", float(value), chance, told)
         yield _compare_numbers(LABEL, "label_distribution", reference.rows, [known], values[:, None])
     else:
@@ -112,7 +112,7 @@ def _compare_numbers(
     value, chance = found[worst]
     before = known[worst]
     column = f"column {before.name!r}: " if feature == VECTOR else ""
-    told = f"{column}mean {values[:, worst].mean():.3g}, was {before.mean:.3g}"
+    told = column + shown_means(float(values[:, worst].mean(dtype=np.float64)), before.mean)
     return Measured(feature, kind, value, chance, told)
 
 
@@ -152,6 +152,12 @@ def _compare_tokens(reference: Profile, sample: Derived, name: str) -> Measured:
     token = _token(reference, sample, int(common[worst]), at) if change else ""
     told = f"most of all {token!r}, {_share(q, worst):.1%} of the tokens, was {_share(p, worst):.1%}"
     return Measured(name, "token_distribution", divergence(p, q), chance_of_divergence(p, q, draws), told)
+
+
+def shown_means(now: float, before: float) -> str:
+    """Both means, with as many digits as tell them apart: of timestamps the first ones are the same."""
+    digits = next((digits for digits in range(3, 17) if f"{now:.{digits}g}" != f"{before:.{digits}g}"), 3)
+    return f"mean {now:.{digits}g}, was {before:.{digits}g}"
 
 
 def _share(counts: np.ndarray, place: int) -> float:

@@ -134,7 +134,7 @@ def _farthest(uri: str, split: str, score: np.ndarray, spec: Spec) -> str:
     row = load_predictions(uri, split)[SERIALIZED][int(bad[0])].as_py()
     [vector] = tables.vectors(decode([row]))
     at = int(np.abs(vector).argmax())
-    return f", such as the one whose column {spec.vector.name(at)!r} holds {vector[at]:.9g}"
+    return f", such as the one whose column {spec.vector.name(at)!r} holds {np.float32(vector[at])!s}"
 
 
 def write_slices(uri: str, examples: Any, spec: Spec) -> None:

@@ -205,7 +205,9 @@ def _parted(lines: list[str], dialect: Dialect, data: Data, delimiters: Sequence
         if data.quote is None and quote is not None and _begin_with(lines[data.columns is None :], "'"):
             other = _try(lines, replace(plain, delimiter=delimiter, quote="'"), data)
             trial = other if other.whole == 1 and other.rank >= trial.rank else trial
-        if trial.named == len(set(data.wanted.values())) and trial.whole == 1:
+        wanted = set(data.wanted.values())
+        # Of a single column every delimiter makes whole rows, so that its name has to be a wanted one.
+        if trial.named == len(wanted) and trial.whole == 1 and (wanted or len(trial.header) > 1):
             return trial
         if best is None or trial.rank > best.rank:
             best = trial

@@ -107,8 +107,10 @@ def _undefined(gates: Gates, metric: str, candidate: Metrics) -> list[str]:
     for reason, names in by_reason.items():
         used = ", ".join(dict.fromkeys(keys[name] for name in names))
         is_not = "is not" if len(names) == 1 else "are not"
-        way_out = "name" if reason == _NOT_MEASURED.reason else f"mend the split {gates.split}, or decide by"
-        advice = f": {way_out} {' or '.join(other)}" if other else ""
+        ways_out = [] if reason == _NOT_MEASURED.reason else [f"mend the split {gates.split}"]
+        if other:
+            ways_out.append(f"{'decide by' if ways_out else 'name'} {' or '.join(other)}")
+        advice = f": {', or '.join(ways_out)}" if ways_out else ""
         said.append(
             f"{', '.join(names)} {is_not} defined on {gates.split}: {reason}{advice} ([gates] {used})"
         )

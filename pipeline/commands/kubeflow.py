@@ -13,7 +13,7 @@ import typer
 from pipeline import config as configuration
 from pipeline.commands.options import ConfigPath, Folder, Host, Settings
 from pipeline.config import Config
-from pipeline.outputs import is_special
+from pipeline.outputs import check_not_read, is_special
 from pipeline.runners.config import Kubeflow
 from pipeline.scheduling.job import section_of
 from pipeline.terminal import Terminal
@@ -52,6 +52,8 @@ def compile_(
     terminal = Terminal()
     if output.is_dir() or not output.name:
         raise ConfigError(f"--output {output}: is a folder: name a file in it")
+    loaded = configuration.load(config, settings or ())
+    check_not_read(output, config, loaded.data)
     log = Path(os.devnull) if is_special(output) else output.absolute().with_suffix(".log")
     with terminal.noise_to(log):
         if target is Target.VERTEX:
@@ -60,7 +62,7 @@ def compile_(
             from pipeline.runners.kubeflow import compile_pipeline
 
         compile_pipeline(config, settings or (), output)
-    warn(configuration.load(config, settings or ()), terminal)
+    warn(loaded, terminal)
     if check:
         from pipeline.runners import check_ir
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.data_gate.compare import compare
+from components.data_gate.compare import compare, shown_means
 from components.data_gate.config import DRIFT, Validation
 from components.data_gate.derive import derive
 from components.data_gate.measures import (
@@ -65,6 +65,12 @@ def test_samples_of_one_source_stay_within_what_chance_gives_but_not_far_within(
         found.append(divergence(p, q) / chance_of_divergence(p, q, (n, m)))
     assert max(found) < 1
     assert max(found) > 0.5  # a bound that is never neared would let drift pass
+
+
+def test_means_that_differ_late_are_told_apart():
+    assert shown_means(0.25, 0.5) == "mean 0.25, was 0.5"
+    assert shown_means(1764209047.5, 1764201780.0) == "mean 1.76421e+09, was 1.7642e+09"
+    assert shown_means(1.0, 1.0) == "mean 1, was 1"
 
 
 def test_means_shares_and_correlations_of_one_source_stay_within_chance():

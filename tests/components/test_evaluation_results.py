@@ -96,7 +96,7 @@ def test_the_value_that_a_vector_fails_by_is_named(evaluation):
     assert reason.startswith(
         "the model gives no finite number for 1 of 2 rows, such as the one whose column 'p1'"
     )
-    assert float(reason.rsplit(" ", 1)[1]) == pytest.approx(9.96921e36)
+    assert reason.endswith(" holds 9.96921e+36")
 
 
 def test_the_serving_gate_asks_about_vectors_that_there_are():

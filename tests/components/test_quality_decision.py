@@ -173,6 +173,11 @@ def test_a_model_whose_deciding_metric_has_no_value_is_refused_though_nothing_is
     )
 
 
+def test_the_way_out_is_said_where_no_other_metric_is_defined():
+    decision = decide(Gates(beat_baselines=False), "nll", {"nll": NAN, "kl": NAN}, {}, None)
+    assert decision.reason == f"nll is not defined on test: {UNKNOWN}: mend the split test ([gates] metric)"
+
+
 def test_metrics_with_limits_have_to_be_defined_too_and_share_their_reason():
     gates = Gates(floors={"mcc": 0.1}, ceilings={"mse": 1}, split="eval")
     decision = decide(gates, "auc", {"auc": ONE_LABEL, "mcc": ONE_LABEL, "mse": 0.5}, {}, None)

@@ -128,6 +128,16 @@ def test_settings_are_toml_or_plain_strings(write, setting, key, value):
     assert getattr(load(write(VALID), [setting]).training, key) == value
 
 
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize(
+    "key", ["training.learning_rate", "gates.floors.spearman", "validation.limits.numbers"]
+)
+def test_a_number_is_finite(write, key, value):
+    said = message(write(VALID), f"{key}={value}")
+    assert said.startswith(f"[{key.split('.')[0]}] {key.split('.', 1)[1]} = ")
+    assert "finite" in said or "greater than" in said
+
+
 def test_settings_replace_values_of_the_file_and_the_last_one_wins(write):
     path = write(VALID + "[training]\nepochs = 5\nseed = 7\n")
     training = load(path, ["training.epochs=6", "training.epochs=8"]).training

@@ -81,6 +81,12 @@ def test_threshold_and_neighbours(find):
     assert find(texts, threshold=5.5) == []
 
 
+@pytest.mark.parametrize("threshold", [float("nan"), float("inf")])
+def test_a_threshold_is_a_number(find, threshold):
+    with pytest.raises(ConfigError, match=f"--threshold {threshold}: is no finite number"):
+        find(["a", "a"], threshold=threshold)
+
+
 def test_a_table_has_its_columns_with_and_without_pairs(find, tmp_path):
     names = ["group", "row_a", "row_b", "score", "text_a", "text_b"]
     for texts, rows in (

@@ -103,6 +103,23 @@ def test_values_of_parquet_are_written_as_text(tmp_path, suffix):
         assert json.loads(lines) == told
 
 
+@pytest.mark.parametrize(("suffix", "scalar"), [(".csv", "NaN"), (".jsonl", None), (".parquet", "null")])
+def test_json_has_no_number_that_is_none(tmp_path, suffix, scalar):
+    def refuse(constant):
+        pytest.fail(f"{constant} is no JSON")
+
+    deep = {"a": [float("nan"), float("-inf"), 1.5, {"NaN": "Infinity"}]}
+    own = {"n": float("nan"), "h": np.float16("inf"), "v": deep, "t": "NaN"}
+    content = written(tmp_path / f"o{suffix}", [own], pa.schema([(name, pa.string()) for name in own]))
+    (row,) = values(suffix, content)
+    assert (row["n"], row["t"]) == (scalar, "NaN")
+    if suffix == ".jsonl":
+        json.loads(content, parse_constant=refuse)
+        row["v"] = json.dumps(row["v"])
+    told = json.loads(row["v"], parse_constant=refuse)
+    assert told == {"a": [None, None, 1.5, {"NaN": "Infinity"}]}
+
+
 @given(
     st.lists(st.tuples(st.text(max_size=8), st.text(max_size=8)), min_size=1, max_size=4),
     st.sampled_from(",\t"),
@@ -253,6 +270,29 @@ def test_parquet_is_known_by_its_content(tmp_path, make_data, name):
             (None, None, "no text 'a'"),
             ("y", [], ""),
         ]
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "text"),
+    [
+        ([10**13], pa.timestamp("s"), "<value out of range: 10000000000000000>"),
+        ([10**7], pa.date32(), "29349-01-26"),
+        ([0], pa.timestamp("us", tz="Mars/Phobos"), "1970-01-01 00:00:00.000000Z"),
+    ],
+)
+def test_a_date_that_python_has_not_is_text(tmp_path, make_data, values, kind, text):
+    columns = {"t": pa.array(["a"]), "when": pa.array(values, kind)}
+    pq.write_table(pa.table(columns), tmp_path / "in.parquet")
+    table = open_table(tmp_path / "in.parquet", make_data(), [("t",)])
+    assert list(table.rows()) == [reading.Row({"t": "a", "when": text})]
+
+
+def test_dates_in_lists_that_python_has_not_are_one_line(tmp_path, make_data):
+    columns = {"t": pa.array(["a"]), "w": pa.StructArray.from_arrays([pa.array([10**7], pa.date32())], ["x"])}
+    pq.write_table(pa.table(columns), tmp_path / "in.parquet")
+    table = open_table(tmp_path / "in.parquet", make_data(), [("t",)])
+    with pytest.raises(ConfigError, match=r"in\.parquet, after row 0: column 'w' is struct<.*: leave it out"):
+        list(table.rows())
 
 
 @pytest.mark.slow

@@ -180,3 +180,12 @@ def test_a_disk_that_is_full_and_a_reader_that_has_gone_are_no_traceback():
     done = kembar("--help", stdout=writing)
     os.close(writing)
     assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.parametrize("name", ["c.toml", "data.csv", "hard.toml"])
+@pytest.mark.parametrize("command", [("report",), ("schema", "infer"), ("compile",)])
+def test_no_output_is_written_over_what_is_read(here, refused, command, name):
+    os.link(here / "c.toml", here / "hard.toml")
+    said = f"--output {name}: is a file that is read: name another"
+    assert refused(*command, "c.toml", "--output", name) == (2, said)
+    assert ((here / "c.toml").read_text(), (here / "data.csv").read_text()) == (CONFIG, ROWS)

@@ -79,6 +79,40 @@ def test_what_is_proposed_fits_the_file(tmp_path, monkeypatch, name, rows, label
     preflight("q.toml", configuration.load(tmp_path / "q.toml"))
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+def test_a_delimiter_is_seen_where_no_comma_is_in_the_file(tmp_path, delimiter):
+    rows = [{**row, "question2": f"What is {row['id']}"} for row in QUORA]
+    (tmp_path / "q.csv").write_bytes(csv_of(rows, delimiter).replace(b'"', b""))
+    told = tomllib.loads(propose(tmp_path / "q.csv"))["data"]
+    assert (told["text_a"], told["text_b"], told["label"]["column"]) == (*PAIR, "is_duplicate")
+
+
+@pytest.mark.parametrize(
+    ("label", "kind"),
+    [
+        (lambda n: "maybe" if n == 7 else ("Yes", "no", "YES", "On")[n % 4], {"kind": "binary"}),
+        (lambda n: "n/a" if n == 7 else n % 5 / 2, {"kind": "score", "range": [0, 2]}),
+        (lambda n: 5 if n == 7 else n % 2, {"kind": "score", "range": [0, 5]}),
+        (
+            lambda n: "maybe" if n % 8 == 7 else ("yes", "no")[n % 2],
+            {"kind": "classes", "classes": ["maybe", "no", "yes"]},
+        ),
+    ],
+)
+def test_slips_of_the_pen_do_not_decide(tmp_path, label, kind):
+    rows = renamed(gold=label)
+    rows[5]["question1"] = 5
+    (tmp_path / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    told = tomllib.loads(propose(tmp_path / "q.jsonl"))["data"]
+    assert (told["text_a"], told["text_b"], told["label"]) == (*PAIR, {"column": "gold", **kind})
+
+
+def test_what_no_configuration_can_name_is_not_proposed(tmp_path):
+    (tmp_path / "q\x1b.csv").write_bytes(csv_of(QUORA))
+    with pytest.raises(ConfigError, match="there is a control character in its path: rename it"):
+        propose(tmp_path / "q\x1b.csv")
+
+
 def test_without_a_terminal_it_is_on_standard_output(tmp_path, monkeypatch, new_terminal, capfd):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "My data (2).csv"
