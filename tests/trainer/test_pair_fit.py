@@ -46,7 +46,7 @@ def answers(model) -> np.ndarray:
 )
 def test_a_text_longer_than_ordinary_ones_bounds_the_ids_of_a_batch(longest, bound):
     spec = Spec(label=Label(column="l", kind="binary"), training=Training(batch_size=8))
-    survey = Survey([np.array([3, 7]), np.array([longest, 5])], np.zeros(2), np.zeros(0))
+    survey = Survey([np.array([3, 7]), np.array([longest, 5])], np.zeros(2), 0.0, 1.0, np.zeros(0))
     assert pair_fit.bound_of(spec, survey) == bound
 
 
@@ -60,7 +60,7 @@ def test_one_long_text_does_not_pad_all_others(tmp_path):
         model=PairModel(max_tokens=2),
         training=Training(batch_size=32),
     )
-    survey = Survey([np.array(list(map(len, rows)))], np.zeros(2), np.zeros(0))
+    survey = Survey([np.array(list(map(len, rows)))], np.zeros(2), 0.0, 1.0, np.zeros(0))
     batches = make_dataset(pools, 32, order=Order(draws(1, 1, 2)), tokens=pair_fit.bound_of(spec, survey))
     sizes = sorted(tuple(texts["ids_a"].shape) for texts, _ in batches)
     assert sizes == [(1, 1_500), (31, 2), (32, 2)]

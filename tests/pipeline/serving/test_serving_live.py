@@ -182,7 +182,7 @@ def test_swap_under_load_loses_no_request(server, push, base_dir):
 LOADING = """
 import signal, sys
 from pipeline.serving import server
-def load(base_dir):
+def load(base_dir, name):
     print("loading", flush=True)
     while True:
         signal.pause()
