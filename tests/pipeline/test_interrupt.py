@@ -50,7 +50,8 @@ def test_what_is_ignored_stays_so():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with interruptible():
-            signal.raise_signal(signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            signal.raise_signal(signal.SIGHUP)  # and raises nothing
     finally:
         signal.signal(signal.SIGHUP, before)
 
