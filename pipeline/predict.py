@@ -103,15 +103,16 @@ def predict(workdir: Workdir, asked: Files, terminal: Terminal) -> None:
       ServingError: when no version is served.
     """
     table = asked.open(_PAIR, (str(asked.data.text_a), str(asked.data.text_b)))
-
-    def answer(model: LoadedModel, batch: list[Row]) -> Iterator[dict[str, Any]]:
-        yield from _scores(model, batch, table.texts)
-
     with served(workdir, terminal, "predict") as model:
-        said = _answer_all(
-            table, asked.output, asked.prefix, _scored(model), lambda batch: answer(model, batch), terminal
+        ending = _answer_all(
+            table,
+            asked.output,
+            asked.prefix,
+            _scored(model),
+            lambda batch: _scores(model, batch, table.texts),
+            terminal,
         )
-    terminal.say(said)
+    terminal.say(ending)
 
 
 def embed(workdir: Workdir, asked: Files, columns: Sequence[str], terminal: Terminal) -> None:
@@ -131,7 +132,7 @@ def embed(workdir: Workdir, asked: Files, columns: Sequence[str], terminal: Term
 
     with served(workdir, terminal, "embed") as model:
         added = {EMBEDDING: pa.list_(pa.float32())}
-        said = _answer_all(
+        ending = _answer_all(
             table,
             asked.output,
             asked.prefix,
@@ -140,7 +141,7 @@ def embed(workdir: Workdir, asked: Files, columns: Sequence[str], terminal: Term
             terminal,
             always=True,
         )
-    terminal.say(said)
+    terminal.say(ending)
 
 
 @contextmanager

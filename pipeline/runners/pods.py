@@ -57,7 +57,7 @@ def size_of(documents: Sequence[dict[str, Any]]) -> Size:
     spec, platform = documents[0], _platform(documents)
     executors = spec["deploymentSpec"]["executors"]
     pods = pods_of(documents)
-    told = 0
+    bare = 0
     nodes: list[dict[str, Any]] = []
     for name, task, component in _tasks(spec):
         if name not in pods:
@@ -65,14 +65,14 @@ def size_of(documents: Sequence[dict[str, Any]]) -> Size:
         label = component["executorLabel"]
         known = [task, component, executors[label]["container"], platform.get(label, {})]
         inputs = [_compact(one) for one in known]
-        told += _ENTRIES + sum(map(len, inputs))
+        bare += _ENTRIES + sum(map(len, inputs))
         patch = _compact(pods[name]["spec"])
         nodes.append({**_STATUS, "name": f"{name}-driver", "inputs": inputs, "outputs": [patch]})
         # The task, its executor, and a try of it.
         nodes += [{**_STATUS, "name": f"{name}-{n}", "inputs": [patch], "outputs": []} for n in range(3)]
     statuses = base64.b64encode(gzip.compress(_compact(nodes).encode()))
     words = [word for pod in pods.values() for word in pod["spec"]["containers"][0]["args"]]
-    return Size(_TEMPLATES + told + len(statuses), max(map(len, words), default=0))
+    return Size(_TEMPLATES + bare + len(statuses), max(map(len, words), default=0))
 
 
 def problems(documents: Sequence[dict[str, Any]]) -> Iterator[str]:
@@ -228,18 +228,18 @@ def _pod(
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
 
 
-def _resources(told: dict[str, Any]) -> dict[str, Any]:
-    asked = _given(told, resourceCpuRequest="cpu", resourceMemoryRequest="memory")
-    limits = _given(told, resourceCpuLimit="cpu", resourceMemoryLimit="memory")
-    accelerator = told.get("accelerator", {})
+def _resources(declared: dict[str, Any]) -> dict[str, Any]:
+    requests = _given(declared, resourceCpuRequest="cpu", resourceMemoryRequest="memory")
+    limits = _given(declared, resourceCpuLimit="cpu", resourceMemoryLimit="memory")
+    accelerator = declared.get("accelerator", {})
     if accelerator:
         count = accelerator.get("resourceCount") or accelerator.get("count", 1)
         limits[accelerator.get("resourceType") or accelerator["type"]] = str(count)
-    return {"requests": asked, "limits": limits}
+    return {"requests": requests, "limits": limits}
 
 
-def _given(told: dict[str, Any], **names: str) -> dict[str, Any]:
-    return {name: told[key] for key, name in names.items() if key in told}
+def _given(message: dict[str, Any], **names: str) -> dict[str, Any]:
+    return {name: message[key] for key, name in names.items() if key in message}
 
 
 def _compact(value: Any) -> str:
