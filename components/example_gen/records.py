@@ -10,10 +10,9 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import IO, Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
-from components.example_gen.streams import LONGEST_LINE, CutLine, compression_of, open_lines
+from components.example_gen.streams import LONGEST_LINE, CutLine
 
 # A field that goes on for longer than this is taken for a quote that nobody closed.
 MAX_LINES_OF_A_RECORD = 1_000
@@ -38,18 +37,6 @@ class Record(NamedTuple):
     line: int
     raw: str
     fields: list[str] | None
-
-
-def is_gzip(path: Path) -> bool:
-    """Whether the file begins as gzip does, whatever it is called."""
-    return compression_of(path) == "gzip"
-
-
-def open_text(path: Path, encoding: str) -> IO[str]:
-    """Opens a plain or packed file as text, without translating line ends or losing bad bytes."""
-    known = encoding.lower().replace("_", "-")
-    # A byte order mark is no part of the first field.
-    return open_lines(path, "utf-8-sig" if known in ("utf-8", "utf8") else encoding)
 
 
 def has_bad_bytes(text: str) -> bool:

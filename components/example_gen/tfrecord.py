@@ -18,7 +18,7 @@ from components.example_gen.arrow import decoded, lists
 from components.example_gen.batch import BATCH_ROWS, Batch, Fault, Reason
 from components.example_gen.config import Data
 from components.example_gen.parquet import shown
-from components.example_gen.records import is_gzip
+from components.example_gen.streams import compression_of
 from trainer.errors import DataRejected
 from trainer.features import VECTOR
 
@@ -62,7 +62,9 @@ def feature_names(path: Path) -> list[str]:
 
 
 def _records(path: Path) -> Iterator[list[bytes]]:
-    dataset = tf.data.TFRecordDataset(str(path), compression_type="GZIP" if is_gzip(path) else "")
+    dataset = tf.data.TFRecordDataset(
+        str(path), compression_type="GZIP" if compression_of(path) == "gzip" else ""
+    )
     try:
         for batch in dataset.batch(BATCH_ROWS).as_numpy_iterator():
             yield list(batch)
