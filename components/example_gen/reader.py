@@ -15,11 +15,11 @@ from components.example_gen.check import check
 from components.example_gen.config import Data
 from components.example_gen.delimited import read_delimited, without_nulls
 from components.example_gen.dialect import Dialect, dialect_of
-from components.example_gen.encodings import bad_bytes
+from components.example_gen.header import check_names
 from components.example_gen.jsonl import check_objects, read_jsonl
 from components.example_gen.kinds import check_kind
 from components.example_gen.parquet import check_types, column_names, open_parquet, read_parquet
-from components.example_gen.records import BAD_QUOTES, Record, has_bad_bytes
+from components.example_gen.records import Record
 from components.example_gen.streams import compression_of, lines_of, open_lines
 from trainer.errors import ConfigError, DataRejected, KembarError
 
@@ -28,7 +28,6 @@ PIECE_BYTES = 16 * 2**20
 # In these a line end is one byte, and no part of another character.
 _CUTTABLE = {"utf-8", "utf8", "utf-8-sig", "ascii", "us-ascii", "latin-1", "iso-8859-1", "cp1252"}
 _TEXT_FORMATS = ("csv", "tsv", "jsonl")
-_SHOWN_NAMES, _LONGEST_NAME = 40, 80
 IsRow = Callable[[list[str], list[str]], bool]
 
 
@@ -164,7 +163,7 @@ def read(piece: Piece, data: Data) -> Iterator[Batch]:
     if data.format == "parquet" and piece.end == 0:
         return
     if data.format == "parquet":
-        _check_names(path, column_names(path), data)
+        check_names(path, column_names(path), data)
         batches = read_parquet(path, piece.start, piece.end or 0, data)
     elif data.format == "tfrecord":
         # Here and not above: a command that reads other formats need not wait for TensorFlow.
@@ -195,7 +194,7 @@ def _table_rows(piece: Piece, data: Data) -> Iterator[Batch]:
     with open_table(piece.path, data, piece, is_row) as table:
         if table.names is None:
             return
-        _check_names(piece.path, table.names, data, table.dialect)
+        check_names(piece.path, table.names, data, table.dialect)
         yield from read_delimited(table.records, table.names, data, table.dialect)
 
 
@@ -219,7 +218,7 @@ def check_columns(path: Path, data: Data) -> None:
             raise EmptyFile(f"{path}: the file is empty: give [data] a file with rows")
         check_kind(path, data.format)
     if data.format == "parquet":
-        _check_names(path, column_names(path), data)
+        check_names(path, column_names(path), data)
         check_types(path, data)
         if not open_parquet(path).metadata.num_rows:
             raise EmptyFile(f"{path}: the file holds no row: give [data] a file with rows")
@@ -229,7 +228,7 @@ def check_columns(path: Path, data: Data) -> None:
         names = feature_names(path)
         if not names:
             raise EmptyFile(f"{path}: the file holds no tf.Example: give [data] a file with rows")
-        _check_names(path, names, data)
+        check_names(path, names, data)
     else:
         with _readable(path, ConfigError, "cannot be read"):
             _check_objects(path, data) if data.format == "jsonl" else _check_table(path, data)
@@ -264,7 +263,7 @@ def _check_table(path: Path, data: Data) -> None:
     with open_table(path, data, Piece(path, dialect=dialect_of(path, data))) as table:
         if table.names is None:
             raise EmptyFile(f"{path}: the file is empty: give [data] a file with a header and rows")
-        _check_names(path, table.names, data, table.dialect)
+        check_names(path, table.names, data, table.dialect)
         if next(table.records, None) is None:
             raise EmptyFile(f"{path}: the file holds no row: give [data] a file with rows")
 
@@ -297,48 +296,3 @@ def _readable(path: Path, kind: type[KembarError], said: str) -> Iterator[None]:
     except (EOFError, OSError, UnicodeError, lzma.LZMAError, zlib.error) as error:
         fix = "correct [data] encoding" if isinstance(error, UnicodeError) else "write it again"
         raise kind(f"{path}: {said}: {error}: {fix}") from None
-
-
-def _check_names(path: Path, names: list[str], data: Data, dialect: Dialect | None = None) -> None:
-    if dialect is not None and not names:
-        raise ConfigError(
-            f"{path}: the header cannot be read: {BAD_QUOTES}: name by [data] delimiter what stands between "
-            "the fields, or set quoting = false"
-        )
-    for key, column in data.wanted.items():
-        if column not in names:
-            known = ", ".join(printable(name[:_LONGEST_NAME]) for name in names[:_SHOWN_NAMES]) or "none"
-            more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
-            raise ConfigError(
-                f"{path}: no column {column!r}: set [data] {key} to one of {known}{more}"
-                + (
-                    ""
-                    if dialect is None
-                    else ", or header = false with columns" + _way_out(path, names, data, dialect)
-                )
-            )
-        if names.count(column) > 1:
-            raise ConfigError(
-                f"{path}: {names.count(column)} columns are named {column!r}: rename all but one"
-            )
-
-
-def _way_out(path: Path, names: list[str], data: Data, dialect: Dialect) -> str:
-    """What else can be wrong where a column is not in the header: how the file is written."""
-    if has_bad_bytes("".join(names)):
-        return f"; the header has {bad_bytes(' '.join(names), dialect.encoding)}"
-    if data.delimiter is not None:
-        other = dialect_of(path, data.model_copy(update={"delimiter": None}))
-        if other.delimiter != dialect.delimiter:
-            return f"; or remove [data] delimiter: without it the file is read as: {other}"
-    if dialect.delimiter != ("\t" if data.format == "tsv" else ","):
-        return f" (read as: {dialect})"
-    if len(names) == 1 and dialect.delimiter in names[0]:
-        return "; each line as a whole is between quotes: remove these, or quote each field by itself"
-    only = len(names) == 1 and data.delimiter is None
-    return "; or name by [data] delimiter what stands between the fields" if only else ""
-
-
-def printable(text: str) -> str:
-    """A text in which nothing moves the cursor of a terminal."""
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
