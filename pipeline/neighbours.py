@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from components.example_gen.keys import distinct
 from pipeline import rows as files
 from pipeline.predict import as_bytes, embeddings
 
@@ -126,8 +127,8 @@ def candidate_pairs(vectors: Vectors, neighbours: int) -> tuple[np.ndarray, np.n
         first, second = _paired(own, near, order, starts, sizes, neighbours)
         apart = first != second
         low, high = np.minimum(first, second)[apart], np.maximum(first, second)[apart]
-        pairs.append(np.unique(low * texts + high))
-    once = np.unique(np.concatenate(pairs))
+        pairs.append(distinct(low * texts + high))
+    once = distinct(np.concatenate(pairs))
     return once // texts, once % texts
 
 

@@ -14,6 +14,14 @@ def hashes(contents: Iterable[bytes]) -> np.ndarray:
     return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)
 
 
+def distinct(keys: np.ndarray) -> np.ndarray:
+    """Each of the integers once, in order: [n] to [at most n].
+
+    Without counts `np.unique` hashes integers, and takes 50 times as long as it does to sort them.
+    """
+    return np.unique(keys, return_counts=True)[0]
+
+
 # The key of a text in which a model sees nothing.
 [NOTHING] = hashes([b""])
 

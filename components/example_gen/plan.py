@@ -16,7 +16,7 @@ import numpy as np
 from components.example_gen.batch import Reason
 from components.example_gen.check import Rows, check
 from components.example_gen.config import SPLITS, Data, Split
-from components.example_gen.keys import NOTHING, pair_keys
+from components.example_gen.keys import NOTHING, distinct, pair_keys
 from components.example_gen.labels import Seen, check_negative
 from components.example_gen.reader import PIECE_BYTES, Piece, pieces, read
 from components.example_gen.spans import Carry
@@ -145,7 +145,7 @@ def decide(
         places[seen] = wanted
         if source in SPLITS:
             kept = wanted < len(SPLITS)
-            texts[source], rows_of[source] = np.unique(known[kept]), np.unique(pairs[kept])
+            texts[source], rows_of[source] = distinct(known[kept]), distinct(pairs[kept])
         if carry is not None:
             earlier.with_span(keys, places, carry).save(uri, form)
         before: Counter[Path] = Counter()

@@ -230,3 +230,16 @@ def test_no_bytes_crash_and_none_are_lost(content, quoting):
         assert [record.line for record in found] == [
             at for at, line in enumerate(lines, 1) if line.strip("\r")
         ]
+
+
+@given(st.text(alphabet='",\n\r\\a', max_size=60), st.integers(1, 5), st.sampled_from([None, "\\"]))
+@example('a,b\n"a\nb",c\n"d,e\nf,g\n', 2, None)
+def test_records_do_not_depend_on_how_many_lines_are_parsed_at_once(content, at_once, escape):
+    def read_all() -> list[Record]:
+        lines = io.StringIO(content, newline="\n")
+        return list(read_records(iter(lines), ",", True, escape=escape))
+
+    expected = read_all()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(records, "_AT_ONCE", at_once)
+        assert read_all() == expected
