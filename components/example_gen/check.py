@@ -78,7 +78,7 @@ def check_texts(values: Sequence[Any], column: str, data: Data, faults: dict[int
     """Texts in UTF-8 without white space at their ends; whatever is not usable is in `faults`."""
     texts = [value.strip() if isinstance(value, str) else value for value in values]
     longest = data.max_text_length
-    for at, text in enumerate(texts):
+    for at, text in [] if _all_usable(texts, longest) else enumerate(texts):
         if isinstance(text, str) and 0 < len(text) <= longest:
             continue
         faults.setdefault(at, _text_fault(text, column, longest))
@@ -87,6 +87,13 @@ def check_texts(values: Sequence[Any], column: str, data: Data, faults: dict[int
         return [text.encode() for text in texts]
     except UnicodeEncodeError:
         return [_encode(at, text, column, faults) for at, text in enumerate(texts)]
+
+
+def _all_usable(texts: Sequence[Any], longest: int) -> bool:
+    if set(map(type, texts)) != {str}:
+        return False
+    lengths = list(map(len, texts))
+    return min(lengths) > 0 and max(lengths) <= longest
 
 
 def _text_fault(text: Any, column: str, longest: int) -> Fault:
