@@ -7,11 +7,13 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
+from forked import Forked, Ran
 
 ROOT = Path(__file__).parents[2]
 KEMBAR = Path(sys.executable).with_name("kembar")
@@ -46,19 +48,12 @@ champion_margin = -2.0
 """
 
 
-class Ran(NamedTuple):
-    """How a command ended."""
-
-    status: int
-    out: str
-    err: str
-
-
 class Project:
     """A folder with three CSV files and a configuration, and the working directory beside them."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, copies: Forked) -> None:
         self.root = root
+        self._copies = copies
         self.config = root / "twins.toml"
         self.workdir = root / "work"
         self.config.write_text(CONFIG)
@@ -68,6 +63,11 @@ class Project:
         return [str(KEMBAR), name, str(self.config), "--workdir", str(self.workdir), *arguments]
 
     def kembar(self, name: str, *arguments: str) -> Ran:
+        """Runs a command in a copy of a process that has imported TFX."""
+        return self._copies.run(self.command(name, *arguments), self.environment, self.root)
+
+    def kembar_alone(self, name: str, *arguments: str) -> Ran:
+        """Runs a command as users do, in a process of its own."""
         done = subprocess.run(
             self.command(name, *arguments),
             capture_output=True,
@@ -95,10 +95,18 @@ class Project:
         return sorted(path.name for path in folder.iterdir() if path.name.isdigit())
 
 
+@pytest.fixture(scope="session")
+def copies() -> Iterator[Forked]:
+    """The process that commands are copies of."""
+    process = Forked()
+    yield process
+    process.close()
+
+
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def project(tmp_path_factory: pytest.TempPathFactory, copies: Forked) -> Project:
     """The project of one test module."""
-    return Project(tmp_path_factory.mktemp("project"))
+    return Project(tmp_path_factory.mktemp("project"), copies)
 
 
 @pytest.fixture(scope="session")

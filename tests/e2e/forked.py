@@ -11,8 +11,10 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
 
 _IMPORTED = (
     "pipeline.graph", "pipeline.summary", "pipeline.report", "pipeline.run", "pipeline.gc",
@@ -21,6 +23,14 @@ _IMPORTED = (
     "tensorflow_data_validation", "tensorflow_model_analysis", "tfx.components", "kfp.local",
     "sklearn.linear_model",
 )  # fmt: skip
+
+
+class Ran(NamedTuple):
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
 
 
 class Forked:
@@ -32,13 +42,30 @@ class Forked:
         )
 
     def launch(self, command: list[str], environment: dict[str, str], log: Path) -> _Ended:
-        """Runs `kembar ...` to its end."""
+        """Runs `kembar ...` to its end, with both streams in `log`."""
+        return _Ended(self._run(command, environment, Path.cwd(), log, log))
+
+    def run(self, command: list[str], environment: Mapping[str, str], folder: Path) -> Ran:
+        """Runs `kembar ...` in a folder to its end."""
+        with TemporaryDirectory() as scratch:
+            out, err = Path(scratch, "out"), Path(scratch, "err")
+            status = self._run(command, environment, folder, out, err)
+            return Ran(status, out.read_text(), err.read_text())
+
+    def _run(
+        self, command: list[str], environment: Mapping[str, str], folder: Path, out: Path, err: Path
+    ) -> int:
         assert Path(command[0]).name == "kembar"
-        job = {"arguments": command[1:], "environment": environment, "log": str(log), "folder": os.getcwd()}
+        job = {
+            "arguments": command[1:],
+            "environment": dict(environment),
+            "folder": str(folder),
+            "streams": [str(out), str(err)],
+        }
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         print(json.dumps(job), file=self._process.stdin, flush=True)
-        return _Ended(int(self._process.stdout.readline()))
+        return int(self._process.stdout.readline())
 
     @staticmethod
     def ended(status: int) -> _Ended:
@@ -67,9 +94,8 @@ class _Ended:
 def _run(job: dict[str, Any]) -> None:
     from pipeline.__main__ import main
 
-    log = os.open(job["log"], os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o644)
-    for stream in (1, 2):
-        os.dup2(log, stream)
+    for stream, path in enumerate(job["streams"], 1):
+        os.dup2(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_TRUNC, 0o644), stream)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.environ.clear()
     os.environ.update(job["environment"])

@@ -43,7 +43,7 @@ def pushed(project, pairs):
         "a", newline="", encoding="utf-8", errors="surrogateescape"
     ) as file:
         file.writelines(row for row, _ in BAD_ROWS)
-    ran = project.kembar("run")
+    ran = project.kembar_alone("run")
     assert ran.status == 0, ran.err
     return project, ran, project.summary
 
@@ -223,7 +223,7 @@ def test_predict_scores_a_file_in_its_order(pushed, features, scores):
         csv.writer(file).writerows(
             [["text_a", "text_b", "id"], *((a, b, at) for at, (a, b, _) in enumerate(features))]
         )
-    ran = project.kembar("predict", "--input", str(source), "--output", str(output))
+    ran = project.kembar_alone("predict", "--input", str(source), "--output", str(output))
     assert (ran.status, ran.out) == (0, "")
     assert ran.err.startswith(f"{len(features)} rows read, {len(features)} answered, 0 with an error (")
     answers = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +14,15 @@ pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).parents[2]
 
 
-def kembar(*arguments):
-    command = [sys.executable, "-m", "pipeline", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-
-
-def run_preset(name, workdir, *settings):
+def run(copies, name, workdir, *settings):
     flags = [part for setting in settings for part in ("--set", setting)]
-    done = kembar("run", f"configs/{name}.toml", "--workdir", workdir, *flags)
-    assert done.returncode == 0, done.stderr + done.stdout
+    command = ["kembar", "run", f"configs/{name}.toml", "--workdir", str(workdir), *flags]
+    return copies.run(command, os.environ, ROOT)
+
+
+def run_preset(copies, name, workdir, *settings):
+    ran = run(copies, name, workdir, *settings)
+    assert ran.status == 0, ran.err + ran.out
     return json.loads((workdir / "summary.json").read_text())
 
 
@@ -34,10 +32,10 @@ def digits():
 
 
 @pytest.fixture(scope="module")
-def vae(tmp_path_factory):
+def vae(copies, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("digits_vae")
     settings = ("training.epochs=12", "gates.beat_baselines=false", "gates.ceilings={ negative_elbo = 40 }")
-    summary = run_preset("digits_vae", workdir, *settings)
+    summary = run_preset(copies, "digits_vae", workdir, *settings)
     return workdir, summary, load(summary)
 
 
@@ -166,12 +164,12 @@ def test_pictures_are_drawn(vae):
     assert (workdir / "pictures" / "samples.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_dense_classifier(tmp_path, digits):
+def test_the_dense_classifier(copies, tmp_path, digits):
     import tensorflow as tf
 
     unlabelled = "bulk.input=package:sklearn/datasets/data/digits.csv.gz"
     settings = ("training.epochs=12", "gates.beat_baselines=false", unlabelled)
-    summary = run_preset("digits_dense", tmp_path, *settings)
+    summary = run_preset(copies, "digits_dense", tmp_path, *settings)
     assert summary["status"] == "pushed"
     assert summary["metrics"]["test"]["accuracy"] > 0.9
     # 64 * 64 + 64, 64 * 32 + 32, 32 * 10 + 10
@@ -192,11 +190,8 @@ def test_the_dense_classifier(tmp_path, digits):
     assert bulk["label"].to_pylist() == [label.decode() for label in answer["label"]]
 
 
-def test_a_gaussian_names_the_constant_column(tmp_path):
-    done = kembar(
-        "run", "configs/digits_vae.toml", "--workdir", tmp_path, "--set", "model.likelihood=gaussian"
-    )
-    assert done.returncode == 3
+def test_a_gaussian_names_the_constant_column(copies, tmp_path):
+    assert run(copies, "digits_vae", tmp_path, "model.likelihood=gaussian").status == 3
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["status"] == "data_rejected"
     assert "column 'pixel0' has the same value in all" in summary["reason"]
