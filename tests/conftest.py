@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from components.example_gen.config import Data
 from pipeline.terminal import Terminal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# `nohup` ignores it, children inherit that, and tests send it.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # A shared machine is sometimes slow, and a failure on one machine must be one on all.
 settings.register_profile("kembar", deadline=None, derandomize=True, max_examples=60)

@@ -74,7 +74,9 @@ def assert_same(one, other, *, resumed_after):
     assert again_log.details == {**log.details, "resumed_after_epoch": resumed_after}
 
 
-@pytest.mark.parametrize("kind", ["pair", "vae", "dense", pytest.param("lstm", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "kind", ["pair", *(pytest.param(other, marks=pytest.mark.slow) for other in ("vae", "dense", "lstm"))]
+)
 def test_a_training_that_was_interrupted_ends_as_if_it_had_not_been(
     kind, tmp_path, undisturbed, killed, caplog
 ):
@@ -85,6 +87,7 @@ def test_a_training_that_was_interrupted_ends_as_if_it_had_not_been(
     assert "resumed after epoch 3" in caplog.messages
 
 
+@pytest.mark.slow
 def test_what_rmsprop_knows_of_rows_is_resumed_too(tmp_path, undisturbed, killed):
     data = data_of("pair", tmp_path, tmp_path / "saved")
     killed("pair", data, 2, optimizer="rmsprop")
@@ -92,6 +95,7 @@ def test_what_rmsprop_knows_of_rows_is_resumed_too(tmp_path, undisturbed, killed
     assert_same(undisturbed("pair", optimizer="rmsprop"), resumed, resumed_after=2)
 
 
+@pytest.mark.slow
 def test_batches_under_a_budget_of_tokens_are_resumed_too(tmp_path, undisturbed, killed):
     data = data_of("pair", tmp_path, tmp_path / "saved")
     killed("pair", data, 2, tokens_per_batch=20)
@@ -99,6 +103,7 @@ def test_batches_under_a_budget_of_tokens_are_resumed_too(tmp_path, undisturbed,
     assert_same(undisturbed("pair", tokens_per_batch=20), again, resumed_after=2)
 
 
+@pytest.mark.slow
 def test_a_training_may_be_interrupted_again_and_again(tmp_path, undisturbed, killed):
     data = data_of("dense", tmp_path, tmp_path / "saved")
     for epoch in (1, 2, 4):

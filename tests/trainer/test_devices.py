@@ -126,7 +126,7 @@ def test_the_log_names_the_gpus(gpus):
     assert devices.describe(model)["devices"] == ["GPU:0 Model 90", "GPU:1 Model 80"]
 
 
-@pytest.mark.parametrize("kind", ["pair", "dense", "vae"])
+@pytest.mark.parametrize("kind", ["pair", "dense", pytest.param("vae", marks=pytest.mark.slow)])
 def test_half_precision_learns_and_is_served_in_float32(kind, tmp_path):
     model, log = train(kind, data_of(kind, tmp_path), mixed_precision=True, epochs=3, learning_rate=0.01)
     assert log.details["precision"] == "mixed_bfloat16"

@@ -128,7 +128,9 @@ def test_classes_are_told_apart(tmp_path):
     assert max(log.history["eval_accuracy"]) > 0.8
 
 
-@pytest.mark.parametrize("kind", ["pair", "binary", "classes"])
+@pytest.mark.parametrize(
+    "kind", ["pair", *(pytest.param(other, marks=pytest.mark.slow) for other in ("binary", "classes"))]
+)
 def test_an_eval_split_of_one_row_and_so_of_one_label_still_gives_a_model(kind, tmp_path):
     data = only(data_of(kind, tmp_path), "eval", 1.0, tmp_path, rows=1)
     model, log = train(kind, data, epochs=2, patience=2)
@@ -169,7 +171,7 @@ def test_a_split_without_rows_is_one_line(split, tmp_path):
         train("pair", data)
 
 
-@pytest.mark.parametrize("label", [0.0, 1.0])
+@pytest.mark.parametrize("label", [0.0, pytest.param(1.0, marks=pytest.mark.slow)])
 def test_a_class_that_eval_does_not_have_is_borne(label, tmp_path):
     data = only(data_of("classes", tmp_path), "eval", label, tmp_path)
     model, log = train("classes", data, epochs=2)

@@ -224,7 +224,12 @@ def test_each_different_text_is_embedded_once(folder, monkeypatch):
 
 @pytest.mark.parametrize(
     ("frozen", "kind", "layers"),
-    [(True, "score", None), (False, "classes", None), (True, "score", [1, 2]), (False, "classes", [1, 2])],
+    [
+        (True, "score", None),
+        (False, "classes", [1, 2]),
+        pytest.param(False, "classes", None, marks=pytest.mark.slow),
+        pytest.param(True, "score", [1, 2], marks=pytest.mark.slow),
+    ],
 )
 def test_training_learns_and_the_loaded_model_answers_the_same(folder, data, tmp_path, frozen, kind, layers):
     label = Label(column="y", kind="classes", classes=("far", "near")) if kind == "classes" else None
@@ -298,7 +303,7 @@ def test_minilm_ranks_sentences_untrained():
     assert np.corrcoef(cosine, [float(row[4]) for row in rows])[0, 1] > 0.8
 
 
-@pytest.mark.parametrize("frozen", [True, False])
+@pytest.mark.parametrize("frozen", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_warm_start_carries_what_was_trained_and_leaves_the_rest_in_its_folder(
     frozen, folder, data, tmp_path
 ):

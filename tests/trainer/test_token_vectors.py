@@ -109,7 +109,7 @@ def test_a_pretrained_folder_gives_the_vectors_of_whole_words(tmp_path):
     np.testing.assert_allclose(found[1], half / np.linalg.norm(half) * length, rtol=1e-4)
 
 
-@pytest.mark.parametrize("encoder", ["average", "cnn"])
+@pytest.mark.parametrize("encoder", ["average", pytest.param("cnn", marks=pytest.mark.slow)])
 def test_training_starts_from_them(encoder, tmp_path, monkeypatch):
     path = tmp_path / "vectors.txt"
     path.write_text("w0 1 2 3 4\nw3 4 3 2 1\n")

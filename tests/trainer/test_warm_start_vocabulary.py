@@ -122,7 +122,7 @@ def test_what_is_exported_needs_neither_the_base_nor_the_transform(second, first
     assert tokens.read_bytes().splitlines() == vocabulary(second)
 
 
-@pytest.mark.parametrize(("size", "tokens"), [(5, [b"bird"]), (4, [])])
+@pytest.mark.parametrize(("size", "tokens"), [(5, [b"bird"]), pytest.param(4, [], marks=pytest.mark.slow)])
 def test_vocabulary_size_is_the_cap_of_the_whole(size, tokens, first, tmp_path):
     spec = spec_of(vocabulary_size=size)
     graph = analyze(SECOND, spec, tmp_path / "graph", first[1])

@@ -9,7 +9,7 @@ from trainer.vae.builder import VariationalAutoencoder
 from trainer.vae.config import Vae
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small() -> Callable[..., VariationalAutoencoder]:
     """An untrained model of 6 values, 3 hidden units and 2 latents."""
 
@@ -19,9 +19,11 @@ def small() -> Callable[..., VariationalAutoencoder]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def stripes() -> np.ndarray:
     """Vectors of 6 values in [0, 1] of two kinds, with a little noise: [64, 6]."""
     kinds = np.array([[0.9, 0.9, 0.9, 0.1, 0.1, 0.1], [0.1, 0.1, 0.1, 0.9, 0.9, 0.9]])
     noise = np.random.default_rng(1).uniform(-0.1, 0.1, (64, 6))
-    return (kinds[np.arange(64) % 2] + noise).astype(np.float32)
+    rows = (kinds[np.arange(64) % 2] + noise).astype(np.float32)
+    rows.flags.writeable = False
+    return rows

@@ -25,7 +25,9 @@ GAUSSIAN = Spec(
 )
 
 
-@pytest.mark.parametrize("binarization", ["none", "dynamic", "fixed"])
+@pytest.mark.parametrize(
+    "binarization", ["dynamic", *(pytest.param(other, marks=pytest.mark.slow) for other in ("none", "fixed"))]
+)
 def test_the_threshold_is_the_quantile_of_eval_vectors_as_they_are_scored(tmp_path, binarization):
     spec = spec_of("vae")
     changes = {"binarization": binarization, "anomaly_quantile": 0.8}

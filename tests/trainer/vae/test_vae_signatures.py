@@ -7,12 +7,13 @@ import tensorflow as tf
 from trainer.vae import evaluation, signatures
 
 
-@pytest.fixture
-def served(small, stripes, tmp_path):
+@pytest.fixture(scope="module")
+def served(small, stripes, tmp_path_factory):
     model = small(score_samples=4)
     module = signatures.Signatures(model, signatures.anomaly_threshold(model, stripes))
-    tf.saved_model.save(module, str(tmp_path), signatures=module.signatures())
-    return model, module, tf.saved_model.load(str(tmp_path)).signatures
+    path = str(tmp_path_factory.mktemp("vae"))
+    tf.saved_model.save(module, path, signatures=module.signatures())
+    return model, module, tf.saved_model.load(path).signatures
 
 
 def integer(value):
