@@ -127,7 +127,7 @@ def test_nothing_but_failed_trials_is_an_error(tmp_path):
 def test_an_objective_that_is_not_measured_is_said(tmp_path):
     told = tuning(objective="loss", trials=1)
     with pytest.raises(KembarError, match="loss is not measured on the eval split"):
-        searched("dense", tmp_path, told)
+        searched("pair", tmp_path, told)
 
 
 def test_a_killed_search_goes_on_behind_its_finished_trials(tmp_path, monkeypatch, lines):
