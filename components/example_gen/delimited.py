@@ -97,6 +97,8 @@ def _faults(
 def _unparsed(raw: str) -> Fault:
     if raw.__class__ is CutLine:
         return Fault(Reason.TEXT_TOO_LONG, f"a line of more than {LONGEST_LINE:,} characters")
+    if "\r" in raw and '"' not in raw:
+        return Fault(Reason.MALFORMED_QUOTES, "a carriage return within a field: enclose the field in quotes")
     return Fault(Reason.MALFORMED_QUOTES, BAD_QUOTES)
 
 

@@ -17,6 +17,7 @@ from components.example_gen.batch import BATCH_ROWS, Batch
 from components.example_gen.config import Data
 from trainer.errors import ConfigError, DataRejected
 
+_NO_PARQUET = "correct [data] format, or write it again"
 # Of a vector, so many numbers are kept in the quarantine.
 _SHOWN_NUMBERS = 16
 
@@ -79,7 +80,8 @@ def open_parquet(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path, page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
-        raise DataRejected(f"{path}: {_damage('not a Parquet file', error)}") from None
+        said = _damage("not a Parquet file", error).replace("write it again", _NO_PARQUET)
+        raise DataRejected(f"{path}: {said}") from None
 
 
 def _damage(what: str, error: Exception) -> str:
