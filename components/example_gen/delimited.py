@@ -16,7 +16,7 @@ from trainer.features import LABEL, TEXT_A, TEXT_B, VECTOR
 
 # Records that are taken at once, and characters from which on a batch takes no more: long texts must not fill
 # the memory.
-_TAKEN = 256
+_TAKEN = 32
 BATCH_CHARACTERS = 2**26
 
 

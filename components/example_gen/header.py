@@ -29,7 +29,7 @@ def check_names(path: Path, names: list[str], data: Data, dialect: Dialect | Non
         )
     for key, column in data.wanted.items():
         if column not in names:
-            line = None if dialect is None or not data.header else _line_of_names(path, data, dialect)
+            line = None if dialect is None or not data.header else line_of_names(path, data, dialect)
             if line is not None:
                 raise ConfigError(
                     f"{path}: no column {column!r} in the first line, and line {line} has the names: remove "
@@ -78,7 +78,7 @@ def _sign(dialect: Dialect, key: str) -> str:
     return dialect.delimiter if key == "delimiter" else codecs.lookup(dialect.encoding).name
 
 
-def _line_of_names(path: Path, data: Data, dialect: Dialect) -> int | None:
+def line_of_names(path: Path, data: Data, dialect: Dialect) -> int | None:
     """The line, not the first, of the beginning that has all columns: titles or remarks stand above it."""
     wanted = set(data.wanted.values())
     with open_lines(path, dialect.encoding, newline=dialect.newline, start=dialect.mark) as file:
