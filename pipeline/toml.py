@@ -90,6 +90,8 @@ def check_strings(values: dict[str, Any], source: str) -> None:
 
 
 def _read(path: Path) -> bytes:
+    if path.is_fifo() and not str(path).startswith("/dev/fd/"):  # what a shell opens has a writer
+        raise ConfigError(f"{path}: cannot be read: a pipe: write the configuration into a file")
     try:
         with path.open("rb") as file:
             content = file.read(_LARGEST + 1)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from components.example_gen.config import Data
-from components.example_gen.encodings import encoding_of
+from components.example_gen.encodings import encoding_of, is_utf8
 from components.example_gen.labels import COMMA_NUMBER, THOUSANDS
 from components.example_gen.records import Record, read_records
 from components.example_gen.streams import open_bytes
@@ -59,6 +59,8 @@ class Dialect:
     row_names: bool = False
     """a field in front of each row that the header does not name, as R writes it"""
     is_delimited: bool = True
+    is_utf8: bool = False
+    """its bytes are UTF-8, though `[data] encoding` says otherwise"""
 
     def __str__(self) -> str:
         parts = [self.encoding]
@@ -70,6 +72,7 @@ class Dialect:
             parts += ["decimal comma"] if self.decimal == "," else []
             parts += ["a delimiter ends each row"] if self.unnamed > 0 else []
             parts += ["row names before the columns"] if self.row_names else []
+        parts += ["though its bytes are utf-8: remove [data] encoding"] if self.is_utf8 else []
         parts += ["CR line ends"] if self.newline == "\r" else []
         return ", ".join(parts)
 
@@ -127,6 +130,8 @@ def dialect_of(path: Path, data: Data) -> Dialect:
     decoder = codecs.getincrementaldecoder(encoding)("replace")
     text = decoder.decode(content[mark:], final=is_all)
     dialect = Dialect(encoding, mark, _newline(text, data), is_delimited=data.format in ("csv", "tsv"))
+    if codecs.lookup(encoding).name != "utf-8" and is_utf8(content, is_all):
+        dialect = replace(dialect, is_utf8=True)
     if not dialect.is_delimited:
         return dialect
     lines = text.split(dialect.newline)

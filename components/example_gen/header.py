@@ -81,6 +81,8 @@ def _sign(dialect: Dialect, key: str) -> str:
 def line_of_names(path: Path, data: Data, dialect: Dialect) -> int | None:
     """The line, not the first, of the beginning that has all columns: titles or remarks stand above it."""
     wanted = set(data.wanted.values())
+    if all(name.isdecimal() for name in wanted):  # rows of numbers may hold them by chance
+        return None
     with open_lines(path, dialect.encoding, newline=dialect.newline, start=dialect.mark) as file:
         lines = list(islice(lines_of(file), _LINES_ABOVE))
     for delimiter in dict.fromkeys([dialect.delimiter, *DELIMITERS]):

@@ -82,6 +82,13 @@ def test_the_delimiter_is_the_one_that_the_named_columns_have(tmp_path, make_dat
         ("a,b,score\n'twas,'tis,1\nx,y,0\n", {}, 'comma, quote ", utf-8'),
         ("id,a,b,score\n1,'x, y','z','1'\n2,'v','w','0'\n", {}, "comma, quote ', utf-8"),
         ("a,b,score\nx,'twas,1\ny,'tis,0\n", {}, 'comma, quote ", utf-8'),
+        (
+            "a,b,score\né,y,1\n",
+            {"encoding": "cp1252"},
+            'comma, quote ", cp1252, though its bytes are utf-8: remove [data] encoding',
+        ),
+        ("a,b,score\né,y,1\n".encode("cp1252"), {"encoding": "cp1252"}, 'comma, quote ", cp1252'),
+        ("a,b,score\nx,y,1\n", {"encoding": "cp1252"}, 'comma, quote ", cp1252'),
         ("SEP=;\na;b;score\nx;y;1\n", {}, 'semicolon, quote ", utf-8'),
         # Commas that may part thousands.
         ("a;b;score\nx;y;1,250\nv;w;3\nt;u;1,234,567\n", {}, 'semicolon, quote ", utf-8'),

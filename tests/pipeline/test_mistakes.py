@@ -81,6 +81,7 @@ FILES = {
     "dotted": (configuration(b"data.path.x = 1\n" + CONFIG.encode()), "not valid TOML"),
     "control": (configuration(b'"\x1b[31m" = 1'), "not valid TOML"),
     "folder": (lambda here: ((here / "c.toml").unlink(), (here / "c.toml").mkdir()), "a folder"),
+    "pipe": (lambda here: ((here / "c.toml").unlink(), os.mkfifo(here / "c.toml")), "a pipe"),
     "missing": (lambda here: (here / "c.toml").unlink(), "no such file"),
     "dangling": (
         lambda here: ((here / "c.toml").unlink(), (here / "c.toml").symlink_to("no.toml")),
