@@ -10,7 +10,6 @@ from typing import Any
 
 from components.example_gen.config import Data
 from components.example_gen.header import line_of_names
-from components.example_gen.kinds import check_kind
 from components.example_gen.reader import look_up, names_of
 from pipeline.rows import DELIMITED, Table, first_rows, taken
 from trainer.errors import ConfigError, KembarError
@@ -54,7 +53,7 @@ def _other(path: Path, data: Data, kind: str, choices: Sequence[tuple[str, ...]]
     other = taken(data if kind == data.format else _plain(kind), format=kind, header=True, columns=None)
     known = True
     if kind == "jsonl":
-        check_kind(path, kind)
+        names_of(path, other)  # there are none, but it may be a file of another kind
         good, bad = first_rows(Table(path, other, (), ()).rows())
         names = tuple(dict.fromkeys(name for values in (*good, *bad) for name in values))
         known = bool(good)

@@ -214,6 +214,8 @@ def _answer_all(
     import pyarrow as pa
 
     began = time.monotonic()
+    if not prefix.isprintable():
+        raise ConfigError(f"--prefix {prefix!r}: has signs that no name has: give letters, such as kembar_")
     new = {name: f"{prefix}{name}" for name in (*added, ERROR)}
     _check_free(table.path, table.names, new.values(), prefix)
     columns = None
