@@ -130,7 +130,7 @@ def check_vectors(
         at = int(np.argmin(finite[row]))
         said = f"{exact[row, at]:g} is too large for float32"
         if not np.isfinite(exact[row, at]):
-            seen = columns[f"{VECTOR}.columns[{at}]"][row] if vector.column is None else None
+            seen = columns[f"{VECTOR}.columns[{at}]"][int(row)] if vector.column is None else None
             said = _not_finite(seen)
         faults.setdefault(int(row), Fault(Reason.BAD_NUMBER, f"column {names[at]!r}: {said}"))
     if vector.range is not None:

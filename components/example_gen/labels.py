@@ -201,8 +201,9 @@ def advice(seen: Seen, label: Label, has_decimal: bool = False) -> str:
     elif len(names) <= _CLASSES:
         known, again = (label.classes or () if taken else ()), _respelled(names)
         # A class in another case is the same one: the data's own spelling is what it has to be called.
-        known = [name for name in known if name in taken or name.casefold() not in map(str.casefold, names)]
-        fix = f"set {_table(label, kind='classes', classes=list(dict.fromkeys([*known, *sorted(names)])))}"
+        seen_so = set(map(str.casefold, names))
+        classes = [name for name in known if name in taken or name.casefold() not in seen_so]
+        fix = f"set {_table(label, kind='classes', classes=list(dict.fromkeys([*classes, *sorted(names)])))}"
         if again:
             fix = f"write {' and '.join(map(_toml, again))} alike, or {fix}"
     else:
