@@ -21,7 +21,7 @@ from components.retraining_gate.config import Retraining
 from pipeline.notify import Notify
 from pipeline.runners.config import Kubeflow, Schedule, Vertex
 from pipeline.serving.config import Serving
-from pipeline.toml import check_strings, parse_value, read_toml
+from pipeline.toml import check_strings, is_deep, parse_value, read_toml
 from trainer.config import PairModel, Section, Training
 from trainer.errors import ConfigError
 from trainer.spec import (
@@ -42,6 +42,8 @@ from trainer.tuning import Tuning, check_shape, check_space
 _HIDDEN = {"family"}
 # A path that begins so is a file inside an installed package.
 PACKAGE = "package:"
+# Names in the key of a setting, and characters of one that are shown.
+_DEEPEST, _SHOWN = 9, 80
 PATH_KEYS = (
     ("data", "train"),
     ("data", "eval"),
@@ -188,6 +190,8 @@ def _apply(override: dict[str, Any], setting: str) -> None:
             f"--set {setting}: write it as section.key=value, for example --set training.epochs=3"
         )
     value = parse_value(text)
+    if is_deep(value) or len(place) > _DEEPEST:
+        raise ConfigError(f"--set {setting[:_SHOWN]}: nested too deeply")
     for part in place:
         override = override.setdefault(part, {})
         if not isinstance(override, dict):

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from components.example_gen.config import Data
-from components.example_gen.reader import names_of
+from components.example_gen.header import line_of_names
+from components.example_gen.reader import look_up, names_of
 from pipeline.rows import DELIMITED, Table, first_rows, taken
 from trainer.errors import ConfigError, KembarError
 
@@ -52,6 +53,7 @@ def _other(path: Path, data: Data, kind: str, choices: Sequence[tuple[str, ...]]
     other = taken(data if kind == data.format else _plain(kind), format=kind, header=True, columns=None)
     known = True
     if kind == "jsonl":
+        names_of(path, other)  # there are none, but it may be a file of another kind
         good, bad = first_rows(Table(path, other, (), ()).rows())
         names = tuple(dict.fromkeys(name for values in (*good, *bad) for name in values))
         known = bool(good)
@@ -119,6 +121,10 @@ def _delimited(path: Path, data: Data, kind: str, choices: Sequence[tuple[str, .
         texts_of = [texts for texts in choices if columns and _are_there(texts, columns)]
         if columns and texts_of:
             return Table(path, taken(dialect, columns=columns), columns, texts_of[0])
+    for texts in choices:
+        titled = taken(_plain(kind), texts=texts)
+        if (line := line_of_names(path, titled, look_up(path, titled))) is not None:
+            raise ConfigError(f"--input {path}: line {line} has the names: remove the lines above it")
     raise _lacks(path, names, choices)
 
 

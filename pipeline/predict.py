@@ -14,6 +14,7 @@ from components.example_gen.records import has_bad_bytes
 from pipeline import rows as files
 from pipeline import sinks
 from pipeline.inputs import open_table
+from pipeline.outputs import check_not_read
 from pipeline.rows import ERROR, Row, Table
 from pipeline.serving.folder import latest, load_served
 from pipeline.serving.signatures import DEFAULT_SIGNATURE, TensorSpec
@@ -52,6 +53,7 @@ class Files:
         """
         table = open_table(self.source, self.data, choices)
         sinks.check_output(self.output, self.source)
+        check_not_read(self.output, self.source, self.data)
         return table
 
 
@@ -212,6 +214,8 @@ def _answer_all(
     import pyarrow as pa
 
     began = time.monotonic()
+    if not prefix.isprintable():
+        raise ConfigError(f"--prefix {prefix!r}: has signs that no name has: give letters, such as kembar_")
     new = {name: f"{prefix}{name}" for name in (*added, ERROR)}
     _check_free(table.path, table.names, new.values(), prefix)
     columns = None

@@ -76,9 +76,15 @@ def propose(path: Path) -> str:
     try:
         kind: Any = FORMATS.get(unzipped(path).suffix.lower(), "csv")
         table = open_table(path, Data.model_construct(format=kind), [()])
-        rows = [row.values for row in itertools.islice(table.rows(), _ROWS) if not row.problem]
+        read = list(itertools.islice(table.rows(), _ROWS))
     except ConfigError as error:
         raise ConfigError(str(error).removeprefix("--input ")) from None
+    rows = [row.values for row in read if not row.problem]
+    if read and not rows:
+        raise ConfigError(
+            f"{path}: is data, no configuration, and none can be proposed: no row can be read: "
+            f"{read[0].problem}: write one by hand, as docs/data.md shows"
+        )
     columns = {name: [value for row in rows if (value := row.get(name)) is not None] for name in table.names}
     texts = _texts(columns)
     label = None if texts is None else _label({n: v for n, v in columns.items() if n not in texts})

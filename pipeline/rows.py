@@ -13,6 +13,7 @@ from components.example_gen.batch import Batch, Fault, Reason
 from components.example_gen.config import Data
 from components.example_gen.reader import read, whole
 from components.example_gen.records import has_bad_bytes
+from pipeline.toml import is_deep
 from trainer.errors import ConfigError, KembarError
 from trainer.features import TEXT_A, TEXT_B
 
@@ -131,20 +132,13 @@ def first_rows(rows: Iterable[Row]) -> tuple[list[dict[str, Any]], list[dict[str
 
 
 def as_utf8(value: Any) -> Any:
-    """A value with a question mark for everything in its texts that UTF-8 has no bytes for.
-
-    Raises:
-      ConfigError: lists or objects are hundreds of levels deep in it.
-    """
-    try:
-        if isinstance(value, str):
-            return value.encode("utf-8", "replace").decode()
-        if isinstance(value, list):
-            return [as_utf8(item) for item in value]
-        if isinstance(value, dict):
-            return {as_utf8(name): as_utf8(item) for name, item in value.items()}
-    except RecursionError:
-        raise ConfigError("--output: a row is nested too deeply for a table: write .jsonl instead") from None
+    """A value with a question mark for everything in its texts that UTF-8 has no bytes for."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, list):
+        return [as_utf8(item) for item in value]
+    if isinstance(value, dict):
+        return {as_utf8(name): as_utf8(item) for name, item in value.items()}
     return value
 
 
@@ -193,8 +187,13 @@ def _problem(batch: Batch, at: int) -> str:
 
 def _object(batch: Batch, at: int) -> Row:
     problem = _problem(batch, at)
+    if problem:
+        return Row({}, problem)
     # What the reader takes may begin with a mark of the encoding, and hold numbers without end.
-    return Row({} if problem else json.loads(batch.raw(at).lstrip("\ufeff"), parse_int=_whole), problem)
+    values = json.loads(batch.raw(at).lstrip("\ufeff"), parse_int=_whole)
+    if is_deep(values):  # neither a table nor Python's own writer takes it
+        return Row({}, f"line {batch.positions[at]}: lists or objects are nested too deeply")
+    return Row(values, "")
 
 
 def _whole(digits: str) -> int | float:

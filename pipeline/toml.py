@@ -15,6 +15,7 @@ from trainer.errors import ConfigError
 _LARGEST = 4 * 2**20
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _LINE = re.compile(r"at line (\d+)")
+_DEEPEST = 50
 # Characters of a line that are shown.
 _SHOWN = 80
 _ESCAPE = "in double quotes \\ begins an escape: write / in its place, or single quotes around it"
@@ -38,7 +39,7 @@ def read_toml(path: Path) -> dict[str, Any]:
             f"{path}: cannot be read: no text: give the path of a configuration, such as configs/sts.toml"
         )
     try:
-        return tomllib.loads(text)
+        values = tomllib.loads(text)
     except RecursionError:
         raise ConfigError(f"{path}: not valid TOML: nested too deeply") from None
     except tomllib.TOMLDecodeError as error:
@@ -46,6 +47,9 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: not valid TOML: {error}{_shown(text, str(error))}{data}") from None
     except ValueError:  # Python's guard against numbers that take ages to read
         raise ConfigError(f"{path}: not valid TOML: a number of thousands of digits") from None
+    if is_deep(values):
+        raise ConfigError(f"{path}: not valid TOML: nested too deeply")
+    return values
 
 
 def parse_value(text: str) -> Any:
@@ -55,6 +59,22 @@ def parse_value(text: str) -> Any:
     except (ValueError, RecursionError):
         return text
     return values["value"] if len(values) == 1 else text
+
+
+def is_deep(value: Any) -> bool:
+    """Whether tables and lists are nested deeper than those of any configuration, as dotted keys can be."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [
+            inner
+            for outer in level
+            for inner in (
+                outer.values() if isinstance(outer, dict) else outer if isinstance(outer, list) else ()
+            )
+        ]
+        if not level:
+            return False
+    return True
 
 
 def check_strings(values: dict[str, Any], source: str) -> None:
@@ -70,6 +90,8 @@ def check_strings(values: dict[str, Any], source: str) -> None:
 
 
 def _read(path: Path) -> bytes:
+    if path.is_fifo() and not str(path).startswith("/dev/fd/"):  # what a shell opens has a writer
+        raise ConfigError(f"{path}: cannot be read: a pipe: write the configuration into a file")
     try:
         with path.open("rb") as file:
             content = file.read(_LARGEST + 1)

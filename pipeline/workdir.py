@@ -37,6 +37,10 @@ class Workdir:
           ConfigError: a file is where the folder belongs.
         """
         base = (root or Path("runs") / config.pipeline.name).absolute()
+        try:
+            str(base).encode()
+        except UnicodeEncodeError:
+            raise ConfigError(f"--workdir {base}: is not UTF-8: give it another name") from None
         there = next(part for part in (base, *base.parents) if os.path.lexists(part))
         if not there.is_dir():
             raise ConfigError(f"--workdir {base}: {there} is no folder: name another")

@@ -12,7 +12,7 @@ import numpy as np
 from components.example_gen.batch import Batch, Fault, Reason
 from components.example_gen.config import Data, Vector
 from components.example_gen.keys import hashes
-from components.example_gen.labels import check_labels, floats
+from components.example_gen.labels import COMMA_NUMBER, check_labels, floats
 from trainer.features import LABEL, TEXT_A, TEXT_B, VECTOR
 from trainer.text_form import TextForm
 from trainer.values import number_or_bool, show
@@ -135,8 +135,10 @@ def check_vectors(
     finite = np.isfinite(numbers)
     for row in np.flatnonzero(~finite.all(axis=1)):
         at = int(np.argmin(finite[row]))
-        large = np.isfinite(exact[row, at])
-        said = f"{exact[row, at]:g} is too large for float32" if large else "not a finite number"
+        said = f"{exact[row, at]:g} is too large for float32"
+        if not np.isfinite(exact[row, at]):
+            seen = columns[f"{VECTOR}.columns[{at}]"][int(row)] if vector.column is None else None
+            said = _not_finite(seen)
         faults.setdefault(int(row), Fault(Reason.BAD_NUMBER, f"column {names[at]!r}: {said}"))
     if vector.range is not None:
         low, high = vector.range
@@ -146,6 +148,14 @@ def check_vectors(
             said = f"column {names[at]!r}: {numbers[row, at]:g} is not within {low:g}..{high:g}"
             faults.setdefault(int(row), Fault(Reason.VALUE_OUT_OF_RANGE, said))
     return numbers, exact
+
+
+def _not_finite(value: Any) -> str:
+    """What is wrong with a value that is no finite number; those of lists are numbers already."""
+    if not isinstance(value, str):
+        return "not a finite number"
+    comma = COMMA_NUMBER.fullmatch(value) is not None
+    return f"not a finite number: {show(value)}" + (", unless [data] decimal = ','" if comma else "")
 
 
 def _stack(lists: Sequence[Any], vector: Vector, faults: dict[int, Fault]) -> np.ndarray:

@@ -51,7 +51,12 @@ class Vector(Section):
                 "a vector comes from one list column (column) or from columns: give one of the two"
             )
         if self.columns is not None and len(self.columns) != self.dimension:
-            raise ValueError(f"dimension = {self.dimension}, but {len(self.columns)} columns are named")
+            odd = next((name for name in self.columns if ".." in name), None)
+            run = "" if odd is None else f": {odd!r} is one name, and a run has it whole twice, as 'p0..p63'"
+            raise ValueError(f"dimension = {self.dimension}, but {len(self.columns)} columns are named{run}")
+        if self.columns is not None and len(set(self.columns)) < len(self.columns):
+            twice = next(name for name in self.columns if self.columns.count(name) > 1)
+            raise ValueError(f"column {twice!r} is named twice: name each once")
         if self.range is not None and not self.range[0] < self.range[1]:
             raise ValueError(f"range must rise, got {list(self.range)}")
         return self

@@ -16,7 +16,7 @@ from trainer.features import LABEL, TEXT_A, TEXT_B, VECTOR
 
 # Records that are taken at once, and characters from which on a batch takes no more: long texts must not fill
 # the memory.
-_TAKEN = 256
+_TAKEN = 32
 BATCH_CHARACTERS = 2**26
 
 
@@ -97,6 +97,8 @@ def _faults(
 def _unparsed(raw: str) -> Fault:
     if raw.__class__ is CutLine:
         return Fault(Reason.TEXT_TOO_LONG, f"a line of more than {LONGEST_LINE:,} characters")
+    if "\r" in raw and '"' not in raw:
+        return Fault(Reason.MALFORMED_QUOTES, "a carriage return within a field: enclose the field in quotes")
     return Fault(Reason.MALFORMED_QUOTES, BAD_QUOTES)
 
 

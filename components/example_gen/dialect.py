@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from components.example_gen.config import Data
-from components.example_gen.encodings import encoding_of
-from components.example_gen.labels import COMMA_NUMBER
+from components.example_gen.encodings import encoding_of, is_utf8
+from components.example_gen.labels import COMMA_NUMBER, THOUSANDS
 from components.example_gen.records import Record, read_records
 from components.example_gen.streams import open_bytes
 from trainer.features import LABEL, VECTOR
@@ -26,7 +26,7 @@ from trainer.features import LABEL, VECTOR
 # Bytes of a file that are looked at; more, up to the second number, where there is no whole row in them.
 _SAMPLE, _LONGEST_SAMPLE = 2**16, 2**22
 _ROWS = 2_000
-_DELIMITERS = (",", ";", "\t", "|")
+DELIMITERS = (",", ";", "\t", "|")
 _NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", " ": "space"}
 # A trait that so many of the rows share is the file's, not the row's.
 _MOST = 0.9
@@ -34,7 +34,7 @@ _MOST = 0.9
 _ODD_QUOTES = 3
 _QUOTED = re.compile(r'"[^"]*"')
 _LINE_END = re.compile(r"\r\n|\r|\n")
-_EXCEL = re.compile(r'"?sep=(.)"?\r?\n?')
+_EXCEL = re.compile(r'"?sep=(.)"?\r?\n?', re.IGNORECASE)
 _POINT_NUMBER = re.compile(r"\s*[+-]?\d*\.\d+(e[+-]?\d+)?\s*", re.IGNORECASE)
 
 
@@ -59,6 +59,8 @@ class Dialect:
     row_names: bool = False
     """a field in front of each row that the header does not name, as R writes it"""
     is_delimited: bool = True
+    is_utf8: bool = False
+    """its bytes are UTF-8, though `[data] encoding` says otherwise"""
 
     def __str__(self) -> str:
         parts = [self.encoding]
@@ -70,6 +72,7 @@ class Dialect:
             parts += ["decimal comma"] if self.decimal == "," else []
             parts += ["a delimiter ends each row"] if self.unnamed > 0 else []
             parts += ["row names before the columns"] if self.row_names else []
+        parts += ["though its bytes are utf-8: remove [data] encoding"] if self.is_utf8 else []
         parts += ["CR line ends"] if self.newline == "\r" else []
         return ", ".join(parts)
 
@@ -127,6 +130,8 @@ def dialect_of(path: Path, data: Data) -> Dialect:
     decoder = codecs.getincrementaldecoder(encoding)("replace")
     text = decoder.decode(content[mark:], final=is_all)
     dialect = Dialect(encoding, mark, _newline(text, data), is_delimited=data.format in ("csv", "tsv"))
+    if codecs.lookup(encoding).name != "utf-8" and is_utf8(content, is_all):
+        dialect = replace(dialect, is_utf8=True)
     if not dialect.is_delimited:
         return dialect
     lines = text.split(dialect.newline)
@@ -135,7 +140,7 @@ def dialect_of(path: Path, data: Data) -> Dialect:
     if excel is not None:
         lines = lines[1:]
         dialect = replace(dialect, first_line=2)
-    delimiters = [data.delimiter or (excel and excel[1]) or ""] if data.delimiter or excel else _DELIMITERS
+    delimiters = [data.delimiter or (excel and excel[1]) or ""] if data.delimiter or excel else DELIMITERS
     best = _quoted(_spaced(_parted(lines, dialect, data, delimiters), lines, data), lines, data)
     dialect = best.dialect
     if best.rows:
@@ -202,7 +207,11 @@ def _parted(lines: list[str], dialect: Dialect, data: Data, delimiters: Sequence
     best: _Trial | None = None
     for delimiter in sorted(delimiters, key=lambda sign: sign != expected):
         trial = _try(lines, replace(plain, delimiter=delimiter), data)
-        if data.quote is None and quote is not None and _begin_with(lines[data.columns is None :], "'"):
+        if (
+            data.quote is None
+            and quote is not None
+            and _begin_with(lines[data.columns is None :], "'", delimiter)
+        ):
             other = _try(lines, replace(plain, delimiter=delimiter, quote="'"), data)
             trial = other if other.whole == 1 and other.rank >= trial.rank else trial
         wanted = set(data.wanted.values())
@@ -236,10 +245,10 @@ def _spaced(best: _Trial, lines: list[str], data: Data) -> _Trial:
     return other if (other.named, other.whole) >= (best.named, best.whole) else best
 
 
-def _begin_with(lines: list[str], quote: str) -> bool:
-    """Whether a quote begins most rows, and the common one is not about."""
+def _begin_with(lines: list[str], quote: str, delimiter: str) -> bool:
+    """Whether a quote begins a field of most rows, and the common one is not about."""
     rows = [line for line in lines[:_ROWS] if line.strip()]
-    begun = sum(line[0] == quote for line in rows)
+    begun = sum(line[0] == quote or delimiter + quote in line for line in rows)
     return begun >= _MOST * len(rows) > 0 and not any('"' in line for line in rows)
 
 
@@ -291,5 +300,7 @@ def _decimal(best: _Trial, data: Data) -> str:
         numbers.append(data.wanted[f"{LABEL}.column"])
     places = [best.header.index(name) for name in numbers if name in best.header]
     values = [row[at] for row in best.rows if row is not None for at in places if at < len(row)]
-    commas = any(COMMA_NUMBER.fullmatch(value) for value in values)
+    fractions = [value for value in values if COMMA_NUMBER.fullmatch(value)]
+    # Where all may be thousands, nothing tells what the commas are.
+    commas = not all(map(THOUSANDS.fullmatch, fractions))
     return "," if commas and not any(_POINT_NUMBER.fullmatch(value) for value in values) else "."

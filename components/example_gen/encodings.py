@@ -52,6 +52,15 @@ def encoding_of(content: bytes, data: Data) -> tuple[str, int]:
     return "utf-8" if name == "utf-8-sig" else data.encoding, 0
 
 
+def is_utf8(content: bytes, is_all: bool) -> bool:
+    """Whether bytes, not all of ASCII, are UTF-8; by chance they hardly ever are."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(content, final=is_all)
+    except UnicodeDecodeError:
+        return False
+    return not content.isascii() and b"\0" not in content
+
+
 def encoding_faults(texts: Sequence[str], encoding: str) -> dict[int, Fault]:
     """The fault of each text that has lone surrogates in place of bytes that are not `encoding`."""
     bad = with_bad_bytes(texts)

@@ -41,6 +41,8 @@ def check_objects(path: Path, first: Batch) -> None:
     detail = fault.detail
     if fault.reason is Reason.MISSING_KEY:
         detail += f": set [data] to keys of these objects, such as {first.raw(0)[:80]}"
+    if not any(text.lstrip()[:1] in ("{", "[") for text in map(first.raw, range(len(first.positions)))):
+        detail += ': if these are fields, set [data] format = "csv"'
     rows = f"none of the first {len(first.positions)} rows can be read: " if none else ""
     raise ConfigError(f"{path}: {rows}line {first.positions[0]}: {detail}")
 

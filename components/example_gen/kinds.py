@@ -39,6 +39,12 @@ _KINDS: tuple[tuple[bytes, str, str], ...] = (
     (rb"\$FL[23]", "an SPSS file", _PANDAS),
     (rb"RD[AX][23]\n", "a file of R", "write it with write.csv"),
     (rb"MATLAB 5\.0", "a MATLAB file", "write it as CSV"),
+    (rb"(?i:@relation)[ \t]", "an ARFF file", "write it as CSV"),
+    (
+        rb"\0\x05\x16[\0\x07]",
+        "what macOS keeps beside a file, not the data",
+        "name the file without ._ in front",
+    ),
     (rb"%PDF-", "a PDF", "get the table that it was made of, as CSV"),
     (rb"\{\\rtf", "an RTF document", "save it as plain text"),
     (rb"\x89PNG\r\n|\xff\xd8\xff|GIF8[79]a", "a picture", "name a file of rows"),
@@ -47,8 +53,8 @@ _KINDS: tuple[tuple[bytes, str, str], ...] = (
     (rb"\0{64}", "a file of zero bytes, such as a copy leaves that was cut off", "copy it once more"),
 )
 _PATTERNS = tuple((re.compile(pattern, re.DOTALL), name, fix) for pattern, name, fix in _KINDS)
-_HTML = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype html|html)\b", re.IGNORECASE)
-_XML = re.compile(rb"(\xef\xbb\xbf)?\s*<\?xml\b")
+_HTML = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype html|html|head|body|script|table)\b", re.I)
+_XML = re.compile(rb"(\xef\xbb\xbf)?\s*<(\?xml\b|!--|[Ee]rror>)")
 _TEXT_FORMATS = ("csv", "tsv", "jsonl")
 _ZIPPED = (
     ("xl/", "an Excel workbook (xlsx)", _EXPORT),

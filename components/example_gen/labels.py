@@ -23,6 +23,8 @@ _COUNTED, _TOP = 100, 5
 _CLASSES, _LONGEST = 20, 200
 # Words that often stand for nothing. Of texts and classes they may be one all the same.
 MISSING = frozenset(["NULL", "null", "Null", "None", "NaN", "nan", "NA", "N/A", "n/a", "#N/A", "<NA>", "nil"])
+# Three digits behind each comma, and no zero in front: these commas may part thousands.
+THOUSANDS = re.compile(r"\s*[+-]?[1-9]\d{0,2}(,\d{3})+\s*", re.ASCII)
 COMMA_NUMBER = re.compile(r"\s*[+-]?\d+,\d+(e[+-]?\d+)?\s*", re.ASCII | re.IGNORECASE)
 
 
@@ -160,13 +162,18 @@ def check_negative(seen: Seen, label: Label) -> None:
     others = {value.casefold(): value for value in seen.counts if label.of_binary(value) == 0}
     positives = any(label.of_binary(value) == 1 for value in seen.counts)
     if len(others) > 1 or (others and not positives):
-        which = "several others were seen" if len(others) > 1 else "it was never seen"
-        positive = _toml(label.positive)
-        negative = _toml(max(others.values(), key=seen.counts.__getitem__))
-        raise DataRejected(
-            f"[data] label: column {label.column!r}: positive = {positive}, and {which}: {seen}: name both, "
-            f"such as positive = {positive}, negative = {negative}: rows with others are then quarantined"
+        which = "several others were seen" if positives else "it was never seen"
+        said = (
+            f"[data] label: column {label.column!r}: positive = {_toml(label.positive)}, and {which}: {seen}"
         )
+        common = sorted(others.values(), key=seen.counts.__getitem__, reverse=True)
+        if not positives and others.keys() <= MEANS_1 | MEANS_0:
+            raise DataRejected(f"{said}: remove positive: without it these mean 1 and 0")
+        if not positives and len(common) == 1:
+            raise DataRejected(f"{said}: correct positive, or give the data both labels")
+        positive, negative = (label.positive, common[0]) if positives else common[:2]
+        keys = f"positive = {_toml(positive)}, negative = {_toml(negative)}"
+        raise DataRejected(f"{said}: name both, such as {keys}: rows with others are then quarantined")
 
 
 def advice(seen: Seen, label: Label, has_decimal: bool = False) -> str:
@@ -185,16 +192,33 @@ def advice(seen: Seen, label: Label, has_decimal: bool = False) -> str:
         fix = f"set {_table(label, kind='binary')}"
     elif label.classes is None and label.positive is None and all(map(COMMA_NUMBER.fullmatch, names)):
         fix = 'set [data] decimal = ","' if has_decimal else "write them with a decimal point"
+        if all(map(THOUSANDS.fullmatch, names)):
+            fix = f"write them without commas, or if these are decimal signs, {fix}"
     elif label.kind == "binary" and len(names) == 2:
-        fix = f"set {_table(label, positive=names[0], negative=names[1])}, or the two the other way round"
+        # Of two numbers the greater one is most of the time what is looked for.
+        first, second = names if not np.isfinite(numbers).all() or numbers[0] > numbers[1] else names[::-1]
+        fix = f"set {_table(label, positive=first, negative=second)}, or the two the other way round"
     elif len(names) <= _CLASSES:
-        known = label.classes or () if taken else ()
-        fix = f"set {_table(label, kind='classes', classes=list(dict.fromkeys([*known, *sorted(names)])))}"
+        known, again = (label.classes or () if taken else ()), _respelled(names)
+        # A class in another case is the same one: the data's own spelling is what it has to be called.
+        seen_so = set(map(str.casefold, names))
+        classes = [name for name in known if name in taken or name.casefold() not in seen_so]
+        fix = f"set {_table(label, kind='classes', classes=list(dict.fromkeys([*classes, *sorted(names)])))}"
+        if again:
+            fix = f"write {' and '.join(map(_toml, again))} alike, or {fix}"
     else:
         fix = "set label column to another column, or correct the values"
     if label.kind != "score" and len(names) > 2 and np.isfinite(numbers).all():
         fix += f"; or {_table(label, kind='score', range=[min(numbers), max(numbers)])}"
     return f"labels seen: {seen}: {fix}"
+
+
+def _respelled(names: Sequence[str]) -> list[str]:
+    """The first names that only their case tells apart, if any."""
+    spelled: dict[str, list[str]] = {}
+    for name in names:
+        spelled.setdefault(name.casefold(), []).append(name)
+    return next((sorted(alike) for alike in spelled.values() if len(alike) > 1), [])
 
 
 def _table(label: Label, **keys: Any) -> str:

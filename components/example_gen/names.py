@@ -1,4 +1,4 @@
-"""Names of columns, and runs that stand for many of them: `p0..p63`, `0..11`, `px_001..px_012`."""
+"""Names of columns, and runs of them: `p0..p63`, `0..11`, `px_001..px_012`, `x[0]..x[7]`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pydantic import BeforeValidator, PlainSerializer
 
 # A run of names; with backslashes before its points it is one name, which has a backslash less.
 _RUN = re.compile(
-    r"(?P<name>(?:.*[^0-9])?)(?P<first>[0-9]{1,18})(?P<escape>\\*)\.\.(?P=name)(?P<last>[0-9]{1,18})",
+    r"(?P<name>(?:.*[^0-9])?)(?P<first>[0-9]{1,18})(?P<tail>[^0-9\\]*?)(?P<escape>\\*)\.\."
+    r"(?P=name)(?P<last>[0-9]{1,18})(?P=tail)",
     re.DOTALL,
 )
 _LITERAL = "a column that is called so is written with a backslash before its points"
@@ -20,6 +21,8 @@ _LONGEST_RUN = 100_000
 
 def _expand(names: object) -> object:
     """`["p0..p63", "label"]` for 65 names."""
+    if isinstance(names, str):
+        names = (names,)
     if not isinstance(names, list | tuple):
         return names
     return tuple(part for name in names for part in _parts(name))
@@ -47,7 +50,7 @@ def _parts(name: object) -> Iterable[object]:
             f"{name!r} stands for {last - first + 1:,} names, and {_LONGEST_RUN:,} are the most: keep so "
             f"many numbers in one column of lists; {_LITERAL}"
         )
-    return (f"{run['name']}{number:0{width}}" for number in range(first, last + 1))
+    return (f"{run['name']}{number:0{width}}{run['tail']}" for number in range(first, last + 1))
 
 
 def _escape(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -24,6 +24,8 @@ _DENSE = 0.02
 # Whole numbers from here on are not all float32's; from there on nobody counts any more. Where most of them
 # are rounded, they are no amounts, but times and numbers of things.
 _FIRST_ROUNDED, _NO_COUNT, _MOST = 2.0**24, 2.0**64, 0.5
+# From here on float64 has not all whole numbers either.
+_LAST_WHOLE = 2.0**53
 # The smallest number that TensorFlow does not take for 0.
 _TINY = float(np.finfo(np.float32).tiny)
 # How many times its usual distance from the middle a value has to be away, to be named: any one, and one that
@@ -31,8 +33,11 @@ _TINY = float(np.finfo(np.float32).tiny)
 _FAR, _FAR_FILL = 1e5, 10.0
 _HUGE_FILLS = (9.969209968386869e36, 3.4028234663852886e38, 1e36, 1e30, 1e20)
 _FILLS = np.array(
-    [*_HUGE_FILLS, 2**31, 2**31 - 1, 2**15 - 1, 999_999, 99_999, 9_999.9, 9_999, 999.99, 999.9, 999]
-)
+    [*_HUGE_FILLS, 2**31, 2**31 - 1, 2**16 - 1, 2**15, 2**15 - 1, 999_999, 99_999, 9_999.9, 9_999, 999.99,
+     999.9, 999]
+)  # fmt: skip
+# So much without a sign may be an amount.
+_FILL_BELOW = -99.0
 # A smaller one may be a measurement, unless it comes again.
 _NEVER_MEASURED = 1e19
 # Columns that are named.
@@ -58,6 +63,11 @@ class Merged:
         place = f"column {self.column!r}"
         if not self.step:
             return f"{place}: float32 has 0 for values as small as these: multiply them by a power of 10"
+        if self.values == 1:
+            return (
+                f"{place}: all values are {self.lowest:.15g}, and of whole numbers as large as that the last "
+                "digits are lost: divide it into two columns, or leave it out"
+            )
         made = f"{self.values:,} different values become {self.kept:,}"
         if self.kept == self.values:
             made = "whole numbers are rounded"
@@ -179,14 +189,16 @@ def _merged(
     # Elsewhere steps and rows are too few for many values to fall together.
     dense = step * len(exact) > _DENSE * distance
     whole = (largest >= _FIRST_ROUNDED) & (largest < _NO_COUNT)
-    for at in np.flatnonzero((dense | whole | (largest < _TINY)) & (low < high)):
+    # Whole numbers that not even float64 can tell apart have become one before anybody sees them.
+    alike = (low == high) & (largest > _LAST_WHOLE)
+    for at in np.flatnonzero(((dense | whole | (largest < _TINY)) & (low < high)) | alike):
         column = exact[:, at]
         rounded = column.astype(np.float32)
         rounded[np.abs(rounded) < _TINY] = 0.0
         values, kept = len(np.unique(column)), len(np.unique(rounded))
         changed = np.mean(rounded.astype(np.float64) != column)
         counted = whole[at] and changed > _MOST and (column == np.floor(column)).all()
-        if values - kept > max(1.0, _MERGED * values) or (values > kept == 1) or counted:
+        if values - kept > max(1.0, _MERGED * values) or (values > kept == 1) or counted or alike[at]:
             about = float(_step(abs(middle[at]))) if largest[at] >= _TINY else 0.0
             yield Merged(names[int(at)], values, kept, about, float(low[at]))
 
@@ -206,6 +218,13 @@ def _middle(exact: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     middle = np.median(sample, axis=0)
     distances = np.abs(sample - middle)
     distance = np.median(distances, axis=0)
+    # Half of a column may be missing: what stands for that says nothing of where the others are.
+    for at in np.flatnonzero(_is_fill(np.stack([sample.min(axis=0), sample.max(axis=0)])).any(axis=0)):
+        others = sample[~_is_fill(sample[:, at]), at]
+        if others.size > 1:
+            middle[at] = np.median(others)
+            distances[:, at] = np.abs(sample[:, at] - middle[at])
+            distance[at] = np.median(np.abs(others - middle[at]))
     for at in np.flatnonzero(distance == 0):
         apart = distances[:, at][distances[:, at] > 0]
         # One value alone says nothing of how far apart values usually are.
@@ -216,5 +235,10 @@ def _middle(exact: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _beyond(values: np.ndarray, middle: np.ndarray, distance: np.ndarray) -> np.ndarray:
     """Which of the values are far outside, or outside and such as stand for a missing one."""
     away = np.abs(values - middle) / distance
-    fill = np.isclose(np.abs(values)[..., np.newaxis], _FILLS, rtol=1e-5, atol=0.0).any(axis=-1)
-    return (away > _FAR) | ((away > _FAR_FILL) & fill)
+    return (away > _FAR) | ((away > _FAR_FILL) & _is_fill(values))
+
+
+def _is_fill(values: np.ndarray) -> np.ndarray:
+    """Which of the values are such as programs write for a missing one."""
+    known = np.isclose(np.abs(values)[..., np.newaxis], _FILLS, rtol=1e-5, atol=0.0).any(axis=-1)
+    return known | (values == _FILL_BELOW)

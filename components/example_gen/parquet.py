@@ -79,7 +79,16 @@ def open_parquet(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path, page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
-        raise DataRejected(f"{path}: {_damage('not a Parquet file', error)}") from None
+        said = _damage("not a Parquet file", error)
+        if not _is_damaged(path):
+            said = said.replace("write it again", "correct [data] format, or write it again")
+        raise DataRejected(f"{path}: {said}") from None
+
+
+def _is_damaged(path: Path) -> bool:
+    """Whether a file begins as Parquet, or with the zeros of a copy that was cut off."""
+    with path.open("rb") as file:
+        return file.read(4) in (b"PAR1", bytes(4))
 
 
 def _damage(what: str, error: Exception) -> str:

@@ -71,7 +71,7 @@ def why_missing(name: Path | str) -> str:
     """What is wrong with a name or pattern that matches no file, and the fix."""
     path = str(name)
     if os.path.isdir(path):
-        kinds = Counter(_suffix(entry.name) for entry in os.scandir(path) if entry.is_file())
+        kinds = Counter(_suffix(entry.name) for entry in os.scandir(path) if os.path.isfile(entry))
         common = kinds.most_common(1)[0][0] if kinds else ""
         holds = "" if kinds else ", and there is no file in it"
         return f"a folder{holds}: name its files by a pattern, such as {os.path.join(path, f'*{common}')!r}"

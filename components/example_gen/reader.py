@@ -269,11 +269,12 @@ def _check_table(path: Path, data: Data) -> None:
 
 
 def names_of(path: Path, data: Data) -> list[str]:
-    """The columns of a file, but for JSON lines, which have no common ones; none where it is empty.
+    """The columns of a file; none where it is empty, and of JSON lines, which have no common ones.
 
     That those which `data` names are among them is for the caller to check.
 
     Raises:
+      ConfigError: the file is of another kind.
       DataRejected: the file cannot be read.
     """
     if data.format == "parquet":
@@ -284,6 +285,8 @@ def names_of(path: Path, data: Data) -> list[str]:
         return feature_names(path)
     with _readable(path, DataRejected, "cannot be read"):
         check_kind(path, data.format)
+        if data.format == "jsonl":
+            return []
         with open_table(path, data) as table:
             return table.names or []
 

@@ -21,6 +21,8 @@ MAX_LINES_OF_A_RECORD = 1_000
 MANY_LINES = 10
 # Lines that the parser is given at once.
 _AT_ONCE = 256
+# Lines between two looks at how long they are.
+_LOOKED_AT = 32
 # Why a record has no fields.
 BAD_QUOTES = "a quote that is never closed, or text behind a closing quote"
 # What LOAD DATA of MySQL and COPY of PostgreSQL take a letter behind a backslash for.
@@ -121,7 +123,7 @@ class _Lines:
 
         The parser is called once for all of them, which takes a third of the time.
         """
-        lines = list(islice(self._lines, _AT_ONCE))
+        lines = self._next_lines()
         if not lines:
             return None
         rows = self._rows(lines, form)
@@ -132,6 +134,18 @@ class _Lines:
         numbered = zip(count(self._number), raws, rows, strict=False)
         self._number += len(lines)
         return [_record(Record, parts) for parts in numbered if parts[2]]
+
+    def _next_lines(self) -> list[str]:
+        """Up to `_AT_ONCE` lines; fewer where they are long, since all of them are in memory."""
+        lines: list[str] = []
+        size = 0
+        while len(lines) < _AT_ONCE and size < LONGEST_LINE:
+            part = list(islice(self._lines, min(_LOOKED_AT, _AT_ONCE)))
+            if not part:
+                break
+            lines += part
+            size += sum(map(len, part))
+        return lines
 
     def _rows(self, lines: list[str], form: dict[str, Any]) -> list[list[str]]:
         if set(map(type, lines)) != {str}:

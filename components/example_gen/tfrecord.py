@@ -70,7 +70,8 @@ def _records(path: Path) -> Iterator[list[bytes]]:
             yield list(batch)
     except tf.errors.OpError as error:
         said = _PLACE.sub("", error.message).strip()
-        raise DataRejected(f"{path}: not a whole TFRecord file: {said}: write it again") from None
+        fix = "correct [data] format, or write it again" if "record at 0 " in said else "write it again"
+        raise DataRejected(f"{path}: not a whole TFRecord file: {said}: {fix}") from None
 
 
 def _example(at: int, record: bytes, faults: dict[int, Fault]) -> tf.train.Example:

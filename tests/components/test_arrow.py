@@ -292,3 +292,12 @@ def test_an_encrypted_file_is_called_so(tmp_path):
     path.write_bytes(path.read_bytes()[:-4] + b"PARE")
     with pytest.raises(DataRejected, match=r"the file is encrypted .*: write it without encryption"):
         check_columns(path, pairs(path))
+
+
+def test_a_file_of_another_format_is_not_called_damaged(tmp_path):
+    path = tmp_path / "t.parquet"
+    path.write_text("a,b,y\n" * 9)
+    with pytest.raises(DataRejected) as caught:
+        list(read_rows(path, pairs(path)))
+    assert str(caught.value).startswith(f"{path}: not a Parquet file: ")
+    assert str(caught.value).endswith(": correct [data] format, or write it again")

@@ -80,6 +80,19 @@ def test_the_delimiter_is_the_one_that_the_named_columns_have(tmp_path, make_dat
         ("'a','b','score'\n'x, y','z',1\n", {}, "comma, quote ', utf-8"),
         ("a,b,score\n'x, y','z',1\n'v','w',0\n", {}, "comma, quote ', utf-8"),
         ("a,b,score\n'twas,'tis,1\nx,y,0\n", {}, 'comma, quote ", utf-8'),
+        ("id,a,b,score\n1,'x, y','z','1'\n2,'v','w','0'\n", {}, "comma, quote ', utf-8"),
+        ("a,b,score\nx,'twas,1\ny,'tis,0\n", {}, 'comma, quote ", utf-8'),
+        (
+            "a,b,score\né,y,1\n",
+            {"encoding": "cp1252"},
+            'comma, quote ", cp1252, though its bytes are utf-8: remove [data] encoding',
+        ),
+        ("a,b,score\né,y,1\n".encode("cp1252"), {"encoding": "cp1252"}, 'comma, quote ", cp1252'),
+        ("a,b,score\nx,y,1\n", {"encoding": "cp1252"}, 'comma, quote ", cp1252'),
+        ("SEP=;\na;b;score\nx;y;1\n", {}, 'semicolon, quote ", utf-8'),
+        # Commas that may part thousands.
+        ("a;b;score\nx;y;1,250\nv;w;3\nt;u;1,234,567\n", {}, 'semicolon, quote ", utf-8'),
+        ("a;b;score\nx;y;1,250\nv;w;0,125\n", {}, 'semicolon, quote ", utf-8, decimal comma'),
         ('a,b,score\n"say \\"hi\\"",y,1\n', {}, 'comma, quote ", utf-8, escape \\'),
         ('a,b,score\n"C:\\dir\\",y,1\n', {}, 'comma, quote ", utf-8'),
         ('a\tb\tscore\n"x\ty\t1\n"v\tw\t0\nu\t"t\t1\n', {}, "tab, no quotes, utf-8"),
@@ -353,7 +366,36 @@ def test_json_lines_are_unpacked_and_decoded_too(tmp_path, make_data):
             '"a"^"b"^"score"\n"x"^"y"^1\n',
             {},
             "the header cannot be read: a quote that is never closed, or text behind a closing quote: "
-            "name by [data] delimiter what stands between the fields, or set quoting = false",
+            "correct its first line, such as by no spaces between a quote and a delimiter; or name by [data] "
+            "delimiter what stands between the fields, or set quoting = false",
+        ),
+        (
+            "Export of May\n\na;b;score\nx;y;1\n",
+            {},
+            "no column 'a' in the first line, and line 3 has the names: remove the lines above it",
+        ),
+        (
+            ",,\na,b,score\nx,y,1\n",
+            {},
+            "no column 'a' in the first line, and line 2 has the names: remove the lines above it",
+        ),
+        (
+            "`a`,`b`,`score`\n`x`,`y`,1\n",
+            {},
+            "no column 'a': set [data] text_a to one of `a`, `b`, `score`, or header = false with columns; "
+            'or set [data] quote = "`"',
+        ),
+        (
+            "Länge,b,score\nx,y,1\n",
+            {"text_a": "Länge", "encoding": "cp1252"},
+            "no column 'Länge': set [data] text_a to one of LÃ¤nge, b, score, or header = false with "
+            'columns; or remove [data] encoding: without it the file is read as: comma, quote ", utf-8',
+        ),
+        (
+            b"\x7fELF\2\1\1\0\0\0\n",
+            {},
+            "no column 'a': set [data] text_a to one of \\x7fELF\\x02\\x01\\x01\\x00\\x00\\x00, or header = "
+            "false with columns; or give a file of text: there are zero bytes in this one",
         ),
         (
             "Länge;b;score\nx;y;1\n".encode("cp1252"),

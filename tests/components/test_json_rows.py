@@ -107,8 +107,18 @@ def test_a_vector_of_oddities(tmp_path):
         (json.dumps([json.loads(GOOD)], indent=2), "a JSON array: write one object a line"),
         (GOOD * 3, "more than one object: write one object a line"),
         ('{"q": "x"}', 'no key \'a\': set [data] to keys of these objects, such as {"q": "x"}'),
+        ("a,b,score\nx,y,1\n", ': if these are fields, set [data] format = "csv"'),
     ],
-    ids=["array", "array of lines", "array of two", "pretty", "pretty array", "in a row", "other keys"],
+    ids=[
+        "array",
+        "array of lines",
+        "array of two",
+        "pretty",
+        "pretty array",
+        "in a row",
+        "other keys",
+        "csv",
+    ],
 )
 def test_a_file_that_is_no_json_lines_is_named_with_the_way_out(tmp_path, content, words):
     path = tmp_path / "t.json"

@@ -207,7 +207,16 @@ def test_the_only_other_value_means_0(tmp_path):
             "'distinct' 8 times, 'distnict' 1 time: name both, such as positive = \"Duplicate\", "
             'negative = "distinct": rows with others are then quarantined',
         ),
-        (["duplikate"] * 9, "it was never seen: 'duplikate' 9 times: name both"),
+        (
+            ["duplikate"] * 9,
+            "it was never seen: 'duplikate' 9 times: correct positive, or give the data both",
+        ),
+        (
+            ["1", "0"] * 9,
+            "it was never seen: '1' 9 times, '0' 9 times: remove positive: without it these mean",
+        ),
+        (["no"] * 9, "it was never seen: 'no' 9 times: remove positive"),
+        (["dup"] * 9 + ["not"] * 8, 'name both, such as positive = "dup", negative = "not":'),
     ],
 )
 def test_a_slip_of_the_pen_is_not_taken_for_0(tmp_path, values, words):
@@ -226,7 +235,7 @@ def test_a_slip_of_the_pen_is_not_taken_for_0(tmp_path, values, words):
             "labels seen: 'dup' 18 times, 'not' 12 times: set label = { column = \"y\", kind = \"binary\", "
             'positive = "dup", negative = "not" }, or the two the other way round',
         ),
-        ([1] * 18 + [2] * 12, {"kind": "binary"}, 'positive = "1", negative = "2"'),
+        ([1] * 18 + [2] * 12, {"kind": "binary"}, 'positive = "2", negative = "1"'),
         (
             ["a", "b", "c"] * 10,
             {"kind": "binary"},
@@ -252,6 +261,17 @@ def test_a_slip_of_the_pen_is_not_taken_for_0(tmp_path, values, words):
             {"kind": "classes", "classes": ["a", "b"]},
             'classes = ["a", "b", "c"] }',
         ),
+        (
+            ["Entailment", "neutral", "CONTRADICTION"] * 10,
+            {"kind": "classes", "classes": ["neutral", "entailment", "contradiction"]},
+            'kind = "classes", classes = ["neutral", "CONTRADICTION", "Entailment"] }',
+        ),
+        (
+            ["Up", "up", "down", "level"] * 10,
+            {"kind": "classes", "classes": ["down", "level"]},
+            'write "Up" and "up" alike, or set label = ',
+        ),
+        (["1,234", "2,000"] * 10, {"kind": "score", "range": [0, 5]}, "write them without commas, or if"),
         (["true", "false"] * 10, {"kind": "score", "range": [0, 1]}, 'kind = "binary" }'),
         (["high", "low"] * 10, {"kind": "score", "range": [0, 1]}, 'classes = ["high", "low"] }'),
         (

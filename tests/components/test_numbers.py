@@ -40,6 +40,9 @@ def said_of(*batches: np.ndarray, **vector) -> list[str]:
         RANDOM.integers(0, 2, ROWS),
         RANDOM.integers(0, 100, ROWS) * (NOISE > 2),  # mostly 0
         np.full(ROWS, 0.1),
+        np.full(ROWS, 1.7e12),
+        np.full(ROWS, -999),
+        np.where(NOISE > 1, 99, np.abs(10 * NOISE)),
         np.arange(ROWS),
         np.where(NOISE > 1, 999, 10 + 400 * NOISE),  # a price that is no odd one out
     ],
@@ -65,6 +68,9 @@ def test_ordinary_columns_are_not_named(column):
         (1e8 + 10 * NOISE, "steps of 8 there)"),
         (1e-42 * NOISE, "float32 has 0 for values as small as these: multiply them by a power of 10"),
         (1e-60 * NOISE, "float32 has 0 for values as small as these"),
+        # What float64 makes of numbers that count up from 2**63 - 2_000.
+        (np.full(ROWS, 2.0**63), "all values are 9.22337203685478e+18, and of whole numbers as large"),
+        (np.full(ROWS, 1e20), "all values are 1e+20, and of whole numbers as large"),
     ],
 )
 def test_a_column_that_would_lose_its_digits_is_named(column, words):
@@ -84,13 +90,20 @@ def test_one_value_far_outside_is_named_with_its_line(value):
     assert said.endswith("if it stands for a missing value, remove such rows or fill them in")
 
 
-@pytest.mark.parametrize("value", [-9999, -999, 99999, -32767, 9999.9])
+@pytest.mark.parametrize("value", [-9999, -999, -99, 99999, -32767, -32768, 65535, 9999.9])
 def test_what_programs_write_for_a_missing_value_is_named_where_it_comes_again(value):
     table = RANDOM.normal(20, 5, size=(ROWS, 2))
     table[::4, 0] = value
     table[9, 1] = -999  # once, it may be a measurement
     [said] = said_of(table)
     assert said.startswith(f"x.csv line 2: column 'p0' holds {value:.9g} and 499 more, far outside")
+
+
+@pytest.mark.parametrize("share", [0.5, 0.75, 0.99])
+def test_a_fill_value_is_far_outside_though_most_rows_have_it(share):
+    column = np.where(RANDOM.uniform(size=ROWS) < share, -999.0, NOISE)
+    [said] = said_of(column[:, np.newaxis])
+    assert f"column 'p0' holds -999 and {np.sum(column == -999) - 1:,} more, far outside" in said
 
 
 def test_within_a_declared_range_every_value_is_meant():

@@ -120,6 +120,7 @@ def test_paths_are_relative_to_the_base_and_the_home_folder(monkeypatch):
 def test_a_name_that_leads_nowhere_is_explained(folder, monkeypatch):
     here = folder / "set[v1]"
     (here / "gone.csv").symlink_to("p-9.csv")
+    (here / "loop.csv").symlink_to("loop.csv")
     os.mkfifo(here / "pipe")
     monkeypatch.setenv("HERE", str(here))
     (folder / "empty").mkdir()

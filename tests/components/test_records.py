@@ -243,3 +243,11 @@ def test_records_do_not_depend_on_how_many_lines_are_parsed_at_once(content, at_
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(records, "_AT_ONCE", at_once)
         assert read_all() == expected
+
+
+def test_long_lines_are_not_taken_by_the_hundred(monkeypatch):
+    monkeypatch.setattr(records, "LONGEST_LINE", 1_000)
+    lines = iter(["x" * 500 + ",y\n"] * 1_000)
+    first = next(read_records(lines, ",", quoting=True))
+    assert first.fields == ["x" * 500, "y"]
+    assert len(list(lines)) >= 900

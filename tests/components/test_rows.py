@@ -86,9 +86,9 @@ def test_a_bad_row_is_kept_with_its_line_reason_and_raw_text(tmp_path, make_data
 @pytest.mark.parametrize(
     ("line", "reason", "detail"),
     [
-        ("0.5,high,1", Reason.BAD_NUMBER, "column 'v1': not a finite number"),
-        ("0.5,inf,1", Reason.BAD_NUMBER, "column 'v1': not a finite number"),
-        (",0.5,1", Reason.BAD_NUMBER, "column 'v0': not a finite number"),
+        ("0.5,high,1", Reason.BAD_NUMBER, "column 'v1': not a finite number: 'high'"),
+        ("0.5,inf,1", Reason.BAD_NUMBER, "column 'v1': not a finite number: 'inf'"),
+        (",0.5,1", Reason.BAD_NUMBER, "column 'v0': not a finite number: ''"),
         ("1.5,0.5,1", Reason.VALUE_OUT_OF_RANGE, "column 'v0': 1.5 is not within 0..1"),
         ("0.5,0.5", Reason.WRONG_COLUMN_COUNT, "2 fields, 3 columns"),
     ],
@@ -207,7 +207,8 @@ def test_other_encodings(tmp_path, make_data):
         (
             '"open\nx,y,1\n',
             "the header cannot be read: a quote that is never closed, or text behind a closing quote: "
-            "name by [data] delimiter what stands between the fields, or set quoting = false",
+            "correct its first line, such as by no spaces between a quote and a delimiter; or name by [data] "
+            "delimiter what stands between the fields, or set quoting = false",
         ),
         ("a,b,score,b\nx,y,1,z\n", "2 columns are named 'b': rename all but one"),
     ],

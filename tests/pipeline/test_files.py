@@ -324,6 +324,9 @@ def test_examples_of_tensorflow_are_read(tmp_path, make_data):
         ("q.xlsx", b"PK", "is a workbook: save its sheet as .csv"),
         ("q.zip", b"PK", "is an archive: unpack it"),
         ("q.csv", b"PAR1" * 9, "not a Parquet file"),
+        ("q.csv", b"Export\n\nscore;a;b\n1;x;y\n", "line 3 has the names: remove the lines above it"),
+        ("q.jsonl", b'[{"a": "x", "b": "y"}]', "the file is a JSON array: write one object a line"),
+        ("q.jsonl", b"<html>", "the file is an HTML page"),
         ("q.parquet.gz", gzip.compress(b"PAR1", mtime=0), "Parquet cannot be read through .gz: unpack it"),
     ],
 )

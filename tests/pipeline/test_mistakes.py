@@ -69,6 +69,7 @@ FILES = {
     "nul": (configuration(b"a = 1\0"), "no text"),
     "large": (configuration(b"# " + b"x" * 5_000_000), "has more than 4,194,304 bytes"),
     "deep": (configuration(b"x = " + b"[" * 100_000), "nested too deeply"),
+    "deep keys": (configuration(b".".join([b"a"] * 400) + b" = 1"), "nested too deeply"),
     "digits": (configuration(b"x = " + b"1" * 5_000), "a number of thousands of digits"),
     "windows": (
         configuration(rb'path = "C:\Users\me\x.csv"'),
@@ -80,6 +81,7 @@ FILES = {
     "dotted": (configuration(b"data.path.x = 1\n" + CONFIG.encode()), "not valid TOML"),
     "control": (configuration(b'"\x1b[31m" = 1'), "not valid TOML"),
     "folder": (lambda here: ((here / "c.toml").unlink(), (here / "c.toml").mkdir()), "a folder"),
+    "pipe": (lambda here: ((here / "c.toml").unlink(), os.mkfifo(here / "c.toml")), "a pipe"),
     "missing": (lambda here: (here / "c.toml").unlink(), "no such file"),
     "dangling": (
         lambda here: ((here / "c.toml").unlink(), (here / "c.toml").symlink_to("no.toml")),
@@ -112,6 +114,8 @@ def test_a_file_that_is_no_configuration_is_one_line_for_every_command(here, ref
         ("data.label=3", "input should be a valid dictionary"),
         ("model.family=[1]", "[model] family"),
         ("training.epochs=" + "[" * 5_000, "[training] epochs"),
+        ("training.epochs=" + "[" * 400 + "]" * 400, "nested too deeply"),
+        ("data" + ".a" * 400 + "=1", "nested too deeply"),
         ("training.epochs=" + "1" * 5_000, "[training] epochs"),
         ("training.epochs=" + NASTY, "is not UTF-8"),
         ("training.epochs=\x1b[31m\u202e", '[training] epochs = "\\u001b[31m\\u202e"'),
@@ -155,6 +159,8 @@ def test_a_work_folder_that_is_a_file_is_one_line(here, refused, command):
     for folder in ("w", "w/x/y"):
         status, line = refused(command, "c.toml", "--workdir", folder)
         assert (status, line) == (2, f"--workdir {here}/{folder}: {here}/w is no folder: name another")
+    status, line = refused(command, "c.toml", "--workdir", "\udcff")
+    assert (status, line) == (2, f"--workdir {here}/\\udcff: is not UTF-8: give it another name")
 
 
 def test_a_current_folder_that_is_gone_is_one_line(here, refused, tmp_path, monkeypatch):

@@ -382,9 +382,19 @@ def test_what_no_column_can_hold_is_text_or_said(table_of):
     lines = [{"t": "a", "n": 1}] * 2 + [{"t": "b", "n": large}]
     with pytest.raises(ConfigError, match=r"^--output: column 'n': .* large .*: write \.jsonl instead$"):
         table_of("q.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_a_row_that_is_nested_without_end_costs_itself_alone(table_of):
     deep = '{"t": "a", "x": ' + "[" * 800 + "]" * 800 + "}\n"
-    with pytest.raises(ConfigError, match="nested too deeply"):
-        table_of("q.jsonl", deep)
+    table = table_of("q.jsonl", '{"t": "a"}\n' + deep + '{"t": "b"}\n')
+    assert table["error"].to_pylist() == [None, "line 2: lists or objects are nested too deeply", None]
+    assert table["t"].to_pylist() == ["a", None, "b"]
+
+
+@pytest.mark.parametrize("prefix", ["\udcff", "a\nb", "\x1b[31m"])
+def test_a_prefix_that_no_name_has_is_refused(tmp_path, ask, model, prefix):
+    with pytest.raises(ConfigError, match=r"^--prefix '.*: has signs that no name has"):
+        ask(write(tmp_path, "q.csv", HEADER + "x,y\n"), prefix=prefix)
 
 
 def test_a_table_of_no_rows_has_its_columns(table_of, tmp_path):
@@ -495,6 +505,12 @@ def test_the_file_that_is_read_is_never_written(tmp_path, ask, add_vectors, mode
             with pytest.raises(ConfigError, match=r"^--output "):
                 call(source, output=output)
     assert source.read_text() == HEADER + "a,b\n"
+
+
+def test_no_file_of_the_data_is_written_over(tmp_path, ask, model, make_data):
+    write(tmp_path, "train.csv", "a,b,score\nx,y,1\n")
+    with pytest.raises(ConfigError, match=r"train\.csv: is a file that is read: name another"):
+        ask(write(tmp_path, "p.csv", HEADER + "a,b\n"), output=tmp_path / "train.csv", data=make_data())
 
 
 def test_vectors_are_added_to_the_column_that_the_data_names(tmp_path, add_vectors, model):

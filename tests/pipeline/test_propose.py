@@ -134,6 +134,7 @@ def test_without_a_terminal_it_is_on_standard_output(tmp_path, monkeypatch, new_
         (b"p0,p1,label\n1,2,3\n", "no column looks like two columns of text among p0, p1, label"),
         (b"a,b,label\n", "no column looks like two columns of text among a, b, label"),
         (b"", "no column looks like two columns of text among none"),
+        (b"a,b,label\n\xe9 x,y z,1\n", "no row can be read: line 2: bad encoding: bytes that are not utf-8"),
     ],
 )
 def test_where_nothing_fits_it_says_so(tmp_path, content, message):
