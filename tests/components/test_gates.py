@@ -174,14 +174,14 @@ def test_a_challenger_wins_by_its_own_numbers_against_the_champions(judge):
 
 def test_a_challenger_loses_to_a_better_champion_and_baseline(judge):
     """On `eval` the other model is the better one."""
-    said, _ = judge(split="eval")
+    said, _ = judge(split="eval", confidence=0.0)
     good, poor = measured("eval", "text_a"), measured("eval", "text_b")
     assert good < poor - 0.1
     assert said["failed"] == [
         f"spearman {good:.4f} does not beat the baseline length 0.9900 ([gates] beat_baselines)",
         f"spearman {good:.4f} loses to the champion {poor:.4f} ([gates] champion_margin = 0)",
     ]
-    assert judge(split="eval", champion=False, beat_baselines=False)[0]["blessed"]
+    assert judge(split="eval", champion=False, beat_baselines=False, confidence=0.0)[0]["blessed"]
 
 
 def test_what_chance_could_do_is_that_of_both_models_predictions(judge):
@@ -324,8 +324,8 @@ def push(world, judge, tmp_path):
 
 
 def test_what_both_gates_bless_is_pushed_with_what_it_was_judged_by(world, judge, push, tmp_path):
-    said, blessed = judge()
-    _, refused = judge(split="eval")
+    said, blessed = judge(confidence=0.0)
+    _, refused = judge(split="eval", confidence=0.0)
     unanswered = artifact(standard_artifacts.InfraBlessing, tmp_path / "unanswered")
     unanswered.set_int_custom_property("blessed", 0)
     for gates in ((refused,), (blessed, unanswered)):
@@ -354,5 +354,5 @@ def test_a_model_that_cannot_be_loaded_or_warmed_up_does_not_appear(world, judge
     shutil.copytree(world.good.uri, broken.uri, dirs_exist_ok=True)
     harm(Path(path_utils.serving_model_path(broken.uri)))
     with pytest.raises(ServingError, match=f"the copy cannot be served: .*{why}"):
-        push(broken, judge()[1])
+        push(broken, judge(confidence=0.0)[1])
     assert versions(tmp_path / "twins") == read_log(tmp_path / "twins") == []

@@ -142,11 +142,20 @@ def test_an_epoch_is_judged_on_what_the_model_is_evaluated_on(small, stripes, mo
     def stop(arrays, *_):
         raise Enough(*arrays)
 
+    seen, batches = [], training.batches
+
+    def watch(rows, *options):
+        seen.append(rows)
+        return batches(rows, *options)
+
+    monkeypatch.setattr(training, "batches", watch)
     monkeypatch.setattr(training, "even_batches", stop)
     with pytest.raises(Enough) as caught:
         training.fit(small(binarization=binarization), stripes, stripes, QUICK)
     expected = stripes if binarization == "none" else training.binarize(stripes)
     np.testing.assert_array_equal(*caught.value.args, expected)
+    # What is drawn once is drawn before, what is drawn anew in each epoch is drawn there.
+    np.testing.assert_array_equal(*seen, training.binarize(stripes) if binarization == "fixed" else stripes)
 
 
 @pytest.mark.parametrize(
