@@ -102,6 +102,8 @@ def test_batches_hold_every_row_once_in_an_order_of_their_own():
     third_alone, first_again = (found[:, 0] for found in epochs_of(rows, options, 2, 0))
     assert (third_alone == third).all()
     assert (first_again == first).all()
+    (other_seed,) = epochs_of(rows, options.model_copy(update={"seed": 6}), 0)
+    assert (other_seed[:, 0] != first).any()
 
 
 def test_dynamic_binarization_draws_values_as_probabilities_anew_each_epoch():
