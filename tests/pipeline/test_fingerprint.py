@@ -51,9 +51,10 @@ OTHERS = {
 
 @pytest.fixture
 def source(tmp_path, monkeypatch):
-    """A project of two packages and a module."""
+    """A project of two packages and a module, and somebody else's beside it."""
     monkeypatch.setattr(fingerprint, "ROOT", tmp_path)
-    for name in ("one/a.py", "one/deep/b.py", "two/a.py", "module.py"):
+    monkeypatch.setattr(fingerprint, "_OURS", ("one", "two", "module"))
+    for name in ("one/a.py", "one/deep/b.py", "two/a.py", "module.py", "others/a.py"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("x = 1\n")
     return tmp_path
@@ -110,6 +111,7 @@ def test_a_package_that_is_not_there_is_an_error(source):
         ("if TYPE_CHECKING:\n    pass\nelse:\n    import two.a", True),
         ("from one.deep.c import x", True),
         ("import tensorflow, two_a", False),
+        ("import others.a", False),
         ("# import two.a", False),
     ],
 )
@@ -119,6 +121,7 @@ def test_a_step_is_its_modules_and_all_that_they_import(source, statement, count
     before = step_fingerprint("one.deep.b", "module")
     (source / "two" / "b.py").write_text("x = 2\n")
     (source / "one" / "a.py").write_text("x = 2\n")
+    (source / "others" / "a.py").write_text("import two.a\n")
     assert step_fingerprint("one.deep.b", "module") == before
     (source / "two" / "a.py").write_text("x = 1  # changed\n")
     assert (step_fingerprint("one.deep.b", "module") != before) is counts
