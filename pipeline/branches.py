@@ -14,12 +14,13 @@ from components.live_metrics.component import LiveMetrics
 from components.retraining_gate.component import RetrainingGate
 from components.window.strategy import CacheStrategy, WindowStrategy
 from pipeline.config import Config
-from pipeline.fingerprint import READING, code_fingerprint
+from pipeline.fingerprint import step_fingerprint
 from pipeline.retraining.plan import Plan
+from trainer.families import MODULES
 
 
 def decision(
-    config: Config, plan: Plan, spec: str, learned: str, example_gen: BaseNode, data_gate: BaseNode
+    config: Config, plan: Plan, spec: str, example_gen: BaseNode, data_gate: BaseNode
 ) -> list[BaseNode]:
     """Where `[retraining]` asks for it: the model in service on the new data, and the decision to train."""
     if config.retraining is None:
@@ -35,7 +36,7 @@ def decision(
     live = LiveMetrics(
         examples=example_gen.outputs["examples"],
         spec=spec,
-        code=learned + code_fingerprint("components/live_metrics", *READING),
+        code=step_fingerprint("components.live_metrics.component", family=MODULES[config.model.family]),
         served=served.outputs["served"],
     )
     gate = RetrainingGate(
@@ -43,7 +44,7 @@ def decision(
         live=live.outputs["evaluation"],
         retraining=config.retraining.model_dump_json(),
         asked=plan.asked,
-        code=code_fingerprint("components/retraining_gate"),
+        code=step_fingerprint("components.retraining_gate.component"),
     )
     return [served, live, gate]
 

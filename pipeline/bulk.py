@@ -9,7 +9,8 @@ from tfx.dsl.components.base.base_node import BaseNode
 from components.bulk_inferrer.component import BulkExampleGen, BulkInferrer
 from components.example_gen.component import states
 from pipeline.config import Config
-from pipeline.fingerprint import INGESTION, READING, code_fingerprint
+from pipeline.fingerprint import step_fingerprint
+from trainer.families import MODULES
 
 
 def bulk_steps(config: Config, trainer: BaseNode, pusher: BaseNode) -> list[BaseNode]:
@@ -20,13 +21,13 @@ def bulk_steps(config: Config, trainer: BaseNode, pusher: BaseNode) -> list[Base
     rows = BulkExampleGen(
         data=data.model_dump_json(exclude={"schema_file", "schema_text"}),
         changed=json.dumps(states(data)),
-        code=code_fingerprint("components/bulk_inferrer", *INGESTION, *READING),
+        code=step_fingerprint("components.bulk_inferrer.component"),
     )
     rows.add_upstream_node(pusher)  # whatever is wrong with these rows, the model is in service by then
     inferrer = BulkInferrer(
         examples=rows.outputs["examples"],
         model=trainer.outputs["model"],
         pushed_model=pusher.outputs["pushed_model"],
-        code=code_fingerprint("trainer", "components/bulk_inferrer", *READING),
+        code=step_fingerprint("components.bulk_inferrer.component", family=MODULES[config.model.family]),
     )
     return [rows, inferrer]

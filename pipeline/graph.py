@@ -5,6 +5,7 @@ Nothing in here asks which model family is served: `trainer/families.py` is the 
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -33,10 +34,10 @@ from components.transform.component import Transform
 from pipeline import branches, tuning
 from pipeline.bulk import bulk_steps
 from pipeline.config import Config
-from pipeline.fingerprint import INGESTION, READING, TOKENS, code_fingerprint, files_fingerprint
+from pipeline.fingerprint import files_fingerprint, step_fingerprint
 from pipeline.retraining.plan import Plan
 from trainer.errors import ConfigError
-from trainer.families import family_of
+from trainer.families import MODULES, family_of
 from trainer.text_form import TextForm
 
 TRAIN, EVAL, TEST = "train", "eval", "test"
@@ -81,14 +82,15 @@ def components(
     spec = config.spec
     family = family_of(spec)
     check_metrics(config)
-    learned = code_fingerprint("trainer")
+    # Of a step that is told the spec, and may ask the family.
+    code_of = functools.partial(step_fingerprint, family=MODULES[spec.model.family])
     judged = spec.narrowed(family.EVALUATION)
 
     # Rows into tf.Examples, one split each; rows that cannot be used into quarantine.
     data = config.data if config.data.pattern is None else config.data.of_span(plan.files)
     example_gen = ExampleGen(
         data=data,
-        code=code_fingerprint(*INGESTION),
+        code=step_fingerprint("components.example_gen.component"),
         form=TextForm.of(spec, tuning.tried(config, "model.head")),
         carry=plan.carry,
     )
@@ -98,18 +100,20 @@ def components(
         examples=example_gen.outputs["examples"],
         data=data.model_dump_json(exclude={"schema_file", "schema_text"}),
         alone=int(config.data.pattern is None),
-        code=code_fingerprint("components/data_gate", *INGESTION),
+        code=step_fingerprint("components.data_gate.component"),
     )
 
     # What the data looks like.
     statistics_gen = StatisticsGen(
         examples=example_gen.outputs["examples"],
-        code=code_fingerprint("components/statistics_gen", *READING),
+        code=step_fingerprint("components.statistics_gen.component"),
     )
     statistics_gen.add_upstream_node(row_gate)
 
     # What it should look like.
-    schema_gen = ImportSchemaGen(text=schema_text(config))
+    schema_gen = ImportSchemaGen(
+        text=schema_text(config), code=step_fingerprint("components.schema_gen.component")
+    )
 
     # Whether the two agree ...
     example_validator = ExampleValidator(
@@ -135,12 +139,12 @@ def components(
         spec=spec.narrowed(()),
         validation=config.validation.model_dump_json(),
         log=log_state(config.validation.serving_log),
-        code=code_fingerprint("components/data_gate", "components/tables.py", *TOKENS),
+        code=code_of("components.data_gate.component"),
         **previous,
     )
 
     # How the model in service does on it, and whether that is a reason to train.
-    decision = branches.decision(config, plan, judged, learned, example_gen, data_gate)
+    decision = branches.decision(config, plan, judged, example_gen, data_gate)
 
     # From here on, all spans that are trained on together.
     window = branches.window(config, plan, example_gen, data_gate)
@@ -157,7 +161,7 @@ def components(
         custom_config={
             # A model that training cannot start from is refused here, not after hours.
             "spec": spec.narrowed({*family.PREPROCESSING, *(family.SHAPE if base else ())}),
-            "code": learned + code_fingerprint("components/transform", *READING),
+            "code": code_of("trainer.preprocessing", "components.transform.component"),
             "half_life": config.data.spans.half_life if config.data.spans is not None else None,
         },
         splits_config=transform_pb2.SplitsConfig(analyze=[TRAIN], transform=[TRAIN, EVAL]),
@@ -174,12 +178,13 @@ def components(
     baselines = Baselines(
         examples=examples,
         spec=judged,
-        code=learned + code_fingerprint("components/baselines", *READING),
+        code=code_of("components.baselines.component"),
     )
     baselines.add_upstream_node(decision[-1] if decision else data_gate)
 
     # Where [tuning] asks for it, the best values of some keys: found by trying, or kept from before.
-    tuners, best = tuning.nodes(config, transform, root, learned, find_earlier, cached)
+    search = code_of("trainer.tuner", "components.tuner.component")
+    tuners, best = tuning.nodes(config, transform, root, search, find_earlier, cached)
 
     # The model, exported with its signatures.
     trainer = Trainer(
@@ -190,7 +195,7 @@ def components(
         eval_args=trainer_pb2.EvalArgs(splits=[EVAL]),
         custom_config={
             "spec": spec.model_dump_json(),
-            "code": learned,
+            "code": code_of("trainer.run_fn"),
             # Weights and vectors that others trained.
             "reads": files_fingerprint(path for _, path in spec.model if isinstance(path, Path)),
             "checkpoints": str(root / "checkpoints"),
@@ -219,7 +224,7 @@ def components(
         schema=schema_gen.outputs["schema"],
         model=trainer.outputs["model"],
         spec=judged,
-        code=learned + code_fingerprint("components/evaluator", *READING),
+        code=code_of("components.evaluator.component"),
         **champion,
     )
 
@@ -230,7 +235,7 @@ def components(
         baselines=baselines.outputs["baselines"],
         spec=judged,
         gates=config.gates.model_dump_json(),
-        code=code_fingerprint("components/quality_gate"),
+        code=code_of("components.quality_gate.component"),
         **champion,
     )
 
@@ -240,7 +245,7 @@ def components(
         evaluation=evaluator.outputs["evaluation"],
         spec=judged,
         serving=config.serving.for_gate(),
-        code=learned + code_fingerprint("components/serving_gate"),
+        code=code_of("components.serving_gate.component", "components.serving_gate.probe"),
     )
 
     # Then it becomes the newest version, by one rename.
@@ -253,9 +258,7 @@ def components(
         directory=str(serving),
         keep_versions=config.serving.keep_versions or 0,
         mirror=config.serving.mirror or "",
-        code=code_fingerprint(
-            "components/atomic_pusher", "components/serving_gate/probe.py", "trainer/files.py"
-        ),
+        code=step_fingerprint("components.atomic_pusher.component"),
     )
 
     # Rows that nobody has labelled yet, answered by what was pushed.

@@ -14,7 +14,6 @@ from tfx.types import BaseChannel, Channel, standard_artifacts
 from components.tuner.component import Tuner, asked
 from components.tuner.strategy import KeptStrategy
 from pipeline.config import Config
-from pipeline.fingerprint import code_fingerprint
 from trainer.errors import ConfigError
 from trainer.families import family_of
 from trainer.tuning import Tuning
@@ -32,7 +31,7 @@ def nodes(
       config: The configuration.
       transform: Transform.
       root: Where checkpoints go.
-      code: Fingerprint of the trainer.
+      code: The fingerprint of what the search runs.
       find_earlier: Whether a resolver of ours can run.
       cached: Whether a step may reuse what it made before. Where not, values are kept all the same.
     """
@@ -47,7 +46,7 @@ def nodes(
         "spec": config.spec.model_dump_json(),
         "tuning": config.tuning.model_dump_json(exclude={"every_run"}),
         "purpose": purpose(config, config.tuning),
-        "code": code + code_fingerprint("components/tuner"),
+        "code": code,
         "checkpoints": str(root / "checkpoints"),
     }
     examples = transform.outputs["transformed_examples"]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock, Timeout
 from hypothesis import settings
 
 from components.example_gen.config import Data
 from pipeline.terminal import Terminal
+from trainer.files import LOCK
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # `nohup` ignores it, children inherit that, and tests send it.
@@ -70,6 +73,31 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
     monkeypatch.setattr(os, "rename", renaming(rename))
     monkeypatch.setattr(os, "unlink", remove)
     return found
+
+
+@pytest.fixture
+def watch_lock(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[bool]]:
+    """Wraps a function, named by its dotted path; gives whether a folder's lock was held at each call."""
+
+    def watch(name: str, folder: Path) -> list[bool]:
+        module, _, attribute = name.rpartition(".")
+        act, held = getattr(importlib.import_module(module), attribute), []
+
+        def call(*arguments: object, **more: object) -> object:
+            other = FileLock(folder / LOCK)
+            try:
+                other.acquire(blocking=False)
+            except Timeout:
+                held.append(True)
+            else:
+                other.release()
+                held.append(False)
+            return act(*arguments, **more)
+
+        monkeypatch.setattr(name, call)
+        return held
+
+    return watch
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ def pair_metrics(label: np.ndarray, score: np.ndarray, kind: Label) -> dict[str,
 
 
 def best_threshold(label: np.ndarray, score: np.ndarray) -> float:
-    """The score from which on to say 1, so that F1 is highest; 0.5 where no label is 1 or none is 0.
+    """The highest score from which on to say 1 so that F1 is highest; 0.5 where no label is 1 or none is 0.
 
     It lies half-way between two scores, so that the same scores rounded otherwise are decided alike. Scores
     are compared as float32, in which a model gives them, and the threshold is a float32 too: whoever compares

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 
 from trainer.clipping import Adam
-from trainer.config import Training
 from trainer.rmsprop import RowRMSprop
-from trainer.vae.config import VaeTraining
+
+if TYPE_CHECKING:
+    from trainer.config import Training
+    from trainer.vae.config import VaeTraining
 
 
 def learning_rate(

@@ -15,8 +15,11 @@ from tfx.types import standard_artifacts
 
 
 @component
-def ImportSchemaGen(schema: OutputArtifact[standard_artifacts.Schema], text: Parameter[str]) -> None:
+def ImportSchemaGen(
+    schema: OutputArtifact[standard_artifacts.Schema], text: Parameter[str], code: Parameter[str]
+) -> None:
     """Writes `text`, a tensorflow.metadata Schema in text format, where TFX looks for it."""
+    del code  # part of the cache key
     text_format.Parse(text, schema_pb2.Schema())
     with fileio.open(os.path.join(schema.uri, "schema.pbtxt"), "w") as file:
         file.write(text)

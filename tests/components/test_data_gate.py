@@ -21,6 +21,7 @@ from tfx_bsl.coders import example_coder
 from components.data_gate.accepted import EXAMPLES_ID, AcceptedStrategy, DataVerdict
 from components.data_gate.component import DataGate
 from components.data_gate.config import Validation
+from components.data_gate.measures import chance_of_correlation
 from components.data_gate.requests import log_state
 from components.schema_gen.default import default_schema
 from trainer.errors import DataRejected
@@ -230,6 +231,26 @@ def test_splits_are_compared_with_the_training_split(judge, halves):
     ]
     assert "against the training split" in verdict["warnings"][0]
     assert verdict["notes"] == ["drift: no data was accepted before, nothing to compare with"]
+
+
+def test_chance_is_that_of_the_rows_that_were_looked_at(judge, halves):
+    first = judge({"train": halves[0][:400]}, sample_rows=200)
+    found = told(judge({"train": halves[1][:400]}, previous=first, sample_rows=150))
+    [agreement] = [check for check in found["checks"] if check["kind"] == "label_agreement"]
+    assert agreement["chance"] == pytest.approx(chance_of_correlation((200, 150)))
+
+
+def test_each_split_is_compared_with_its_own_of_before_and_with_the_new_training_split(judge, halves):
+    old = {"train": halves[0][:300], "eval": doubled(halves[0][300:600])}
+    new = {"train": halves[1][:300], "eval": doubled(halves[1][300:600])}
+    alone = told(judge(new))["checks"]
+    found = told(judge(new, previous=judge(old)))["checks"]
+    drift = [check for check in found if check["subject"] == "drift"]
+    assert {check["split"] for check in drift} == {"train", "eval"}
+    assert [check for check in drift if check["found"]] == []
+    # Against the old training split the numbers would be others.
+    assert [check for check in found if check["subject"] == "splits"] == alone
+    assert [check["kind"] for check in alone if check["found"]] == ["characters", "tokens"] * 2
 
 
 def test_data_of_another_meaning_is_not_compared_with_what_was(judge, halves):

@@ -187,6 +187,29 @@ def test_a_text_column_without_a_token_can_be_written_down(dots):
     json.dumps(verdict.to_json(), allow_nan=False)
 
 
+@pytest.mark.parametrize("label", [BINARY, Label(column="y", kind="score", range=(0, 1))])
+def test_chance_is_that_of_both_sizes(label):
+    """Of 400 rows against 100, and against 400 that are the same four times."""
+
+    def rows(times: int) -> pa.Table:
+        return pa.concat_tables([TABLE.slice(0, 2)] * times)
+
+    reference = Profile.of(derive(rows(200), label, None), 400, label)
+    few, many = (
+        {
+            (one.feature, one.kind): one.chance
+            for one in compare(reference, derive(rows(n), label, None), label)
+        }
+        for n in (50, 200)
+    )
+    draws = (1 / 400 + 1 / 100) / (1 / 400 + 1 / 400)
+    found = {key: chance / many[key] for key, chance in few.items() if key[1] != "out_of_vocabulary"}
+    assert found.pop(("label", "label_balance")) == pytest.approx(draws**0.5)
+    assert found.pop(("label", "label_agreement")) == pytest.approx(((1 / 397 + 1 / 97) / (2 / 397)) ** 0.5)
+    assert len(found) == (6 if label is BINARY else 7)
+    assert found == pytest.approx(dict.fromkeys(found, draws))
+
+
 @pytest.mark.parametrize(
     ("rules", "expected"),
     [

@@ -105,6 +105,14 @@ def test_the_marker_comes_last(store, push_version):
     assert store.objects[f"{REMOTE}/1/assets/tokens"] == b"1 of assets/tokens"
 
 
+def test_nothing_is_pushed_or_pinned_while_it_is_copied(store, push_version, watch_lock):
+    base = push_version(1)
+    steps = ("_copy_versions", "_copy_pins", "_remote_versions")
+    held = [watch_lock(f"components.atomic_pusher.mirror.{step}", base) for step in steps]
+    mirror(base, REMOTE, "twins")
+    assert held == [[True]] * 3
+
+
 def test_only_what_is_missing_is_copied(store, push_version):
     mirror(push_version(1), REMOTE, "twins")
     base = push_version(2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from components.atomic_pusher.store import LOG, numbered, read_log
 from components.atomic_pusher.versions import PENDING, push, versions
 
 FILES = ("saved_model.pb", "variables/variables.index", "assets/tokens")
+NAMES = {Path(name).name for name in FILES}
 
 
 @pytest.fixture
@@ -51,6 +53,10 @@ def test_a_version_goes_by_one_rename_before_any_of_its_files(model, base, disk)
     touched = [(what, path) for what, path in disk.events if "7" in path.parts or ".removing-7-" in str(path)]
     assert touched[0][0].startswith("rename")
     assert touched[0][1].name.startswith(".removing-7-")
+    # Before its files go, its folder's entry has: a power loss brings no half of it back.
+    gone = disk.events.index(touched[0])
+    first = next(at for at, (what, path) in enumerate(disk.events) if what == "remove" and path.name in NAMES)
+    assert ("flush", base) in disk.events[gone:first]
     assert not (base / "7").exists()
     # A removal names its files by handle; none of them was reached by the version's own name.
     assert not [path for what, path in disk.events if what == "remove" and "7" in path.parts]
@@ -104,3 +110,22 @@ def test_a_reader_that_looks_at_every_moment_of_a_slow_copy_sees_no_half_version
     assert set(seen) == {7}
     assert versions(base) == [7, 8]
     assert [entry["version"] for entry in read_log(base)] == [7, 8]
+
+
+def test_a_reader_that_looks_at_every_moment_of_a_removal_sees_no_half_version(model, base, monkeypatch):
+    push(model, base, {}, now=7)
+    (model / "assets" / "tokens").write_text("others")
+    unlink, seen = os.unlink, []
+
+    def slowly(path, **more):
+        for at in range(2):
+            for version, folder in numbered(base).items():
+                seen.append(version)
+                assert [name for name in FILES if not (folder / name).is_file()] == []
+            if not at:
+                unlink(path, **more)
+
+    monkeypatch.setattr(os, "unlink", slowly)
+    push(model, base, {}, now=8, keep=1)
+    assert seen[-6:] == [8] * 6
+    assert versions(base) == [8]

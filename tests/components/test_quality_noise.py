@@ -41,6 +41,22 @@ def test_a_clear_gain_is_sure_and_a_slight_one_is_not(metric, measure):
     assert abs(bootstrap(metric, measure, LABEL, slightly, GOOD, 0.95).gain) < 0.02
 
 
+@pytest.mark.parametrize(("confidence", "deviations"), [(0.5, 0.0), (0.8, 0.8416), (0.95, 1.6449)])
+def test_the_gain_is_bounded_on_one_side(confidence, deviations):
+    """Of the mean of 400 differences, whose deviation is known."""
+
+    def mean(label: np.ndarray, score: np.ndarray) -> float:
+        return float(score.mean())
+
+    random = np.random.default_rng(4)
+    candidate, champion = random.normal(1, 1, (400, 1)), random.normal(0, 1, (400, 1))
+    gains = candidate - champion
+    found = bootstrap("x", mean, LABEL, candidate, champion, confidence)
+    below = (gains.mean() - found.gain) / (gains.std() / 20)
+    assert below == pytest.approx(deviations, abs=0.2)
+    assert bootstrap("mse", mean, LABEL, champion, candidate, confidence).gain == pytest.approx(found.gain)
+
+
 def test_more_rows_than_are_drawn_have_a_narrower_interval():
     label = np.tile(LABEL, (25, 1))
     few, many = (

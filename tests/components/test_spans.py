@@ -82,6 +82,16 @@ def test_a_span_waits_until_its_files_have_rested(tmp_path):
     assert find(pattern, spans, now=1_000 + 1_800)[0].waiting == ""
 
 
+@pytest.mark.parametrize("newest", ["a.csv", "b.csv", "c.csv"])
+def test_of_several_files_the_newest_has_to_have_rested(tmp_path, newest):
+    for one in ("a.csv", "b.csv", "c.csv"):
+        _make(tmp_path, f"1/{one}")
+        os.utime(tmp_path / "1" / one, (2_000, 2_000) if one == newest else (1_000, 1_000))
+    pattern, spans = str(tmp_path / "{SPAN}" / "*.csv"), Spans.model_validate({"min_age": "30m"})
+    assert find(pattern, spans, now=2_000 + 1_799)[0].waiting.endswith("complete at 1970-01-01 01:03 UTC")
+    assert find(pattern, spans, now=2_000 + 1_800)[0].waiting == ""
+
+
 def test_what_lacks_between_is_missing():
     assert missing([3, 7, 5]) == [4, 6]
     assert missing([]) == []

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from components.example_gen.check import Rows
 from components.example_gen.config import SPLITS, Data, Split
+from components.example_gen.plan import decide, digest, plan
 from components.example_gen.spans import Carry
 from components.example_gen.splits import JOINS, assign
 from components.example_gen.texts import Texts
@@ -56,6 +57,27 @@ def test_a_row_of_known_texts_follows_them():
 def test_a_row_between_two_splits_is_set_aside():
     known = Texts.none().with_span(keys([(1, 1), (2, 2)]), np.array([0, 2], np.uint8), carry(0))
     assert assign(keys([(1, 2)]), Split(), known).tolist() == [JOINS]
+
+
+def test_the_second_span_follows_the_first_and_a_third_both(tmp_path):
+    """By the artifacts alone: where one text goes, the other one of its row goes with it, span after span."""
+    label = {"column": "same", "kind": "binary"}
+    places, uri = {}, ""
+    for number, (a, b) in enumerate((("one", "two"), ("two", "three"), ("three", "four"))):
+        path = tmp_path / f"{number}.csv"
+        path.write_text("a,b,same\n" + "".join(f"{a} {row},{b} {row},1\n" for row in range(30)))
+        data = Data(format="csv", path=path, text_a="a", text_b="b", label=label)
+        folder = tmp_path / f"span-{number}"
+        folder.mkdir()
+        digests = [digest(item, data, TextForm()) for item in plan(data, data.files())]
+        [order] = decide(digests, data, TextForm(), Carry(number, "", max(0, number - 1), uri), str(folder))
+        places[number] = list(order.places)
+        uri = str(folder)
+    assert len(set(places[0])) == 3
+    assert places[0] == places[1] == places[2]
+    # Texts of the first span that did not come again are forgotten with the window.
+    kept = Texts.load(Carry(3, "", 0, uri), TextForm())
+    assert sorted(kept.spans.tolist()) == [1] * 30 + [2] * 60
 
 
 def test_hashes_of_another_form_are_made_anew_from_the_examples(tmp_path):

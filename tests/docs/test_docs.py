@@ -367,6 +367,21 @@ def test_every_check_of_the_doctor_is_shown_in_the_readme():
         assert f"ok   {check} " in shown
 
 
+def test_the_readme_shows_the_figures_of_the_benchmarks():
+    measured = text_of(README).split("\n## Measured\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (.+?) \| (0\.\d+) \| (0\.\d+) \| (0\.\d+) \|$", measured, re.MULTILINE)
+    assert [model.split(" (")[0] for model, *_ in rows] == [
+        "default", "TF-IDF cosine", "classic LSTM with concatenation", "with pretrained weights, frozen",
+    ]  # fmt: skip
+    benchmarks = text_of(ROOT / "docs" / "benchmarks.md")
+    for model, *figures in rows:
+        assert re.search(rf"^\|.*{'.*'.join(map(re.escape, figures))}", benchmarks, re.MULTILINE), model
+    # Of the first seed, which the session shows.
+    [session] = (block for block in blocks(README, "console") if "kembar run configs/sts.toml" in block)
+    shown = dict(re.findall(r"^  test (\w+) .* spearman (0\.\d+)$", session, re.MULTILINE))
+    assert (shown["model"], shown["tfidf_cosine"]) == (rows[0][1], rows[1][1])
+
+
 def test_documents_are_plain():
     for document in DOCUMENTS:
         text = text_of(document)

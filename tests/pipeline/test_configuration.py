@@ -210,6 +210,29 @@ def test_settings_have_a_section_and_a_key(write, setting):
             VECTOR.replace("= 2", "= 2, range = [1e9, 1000000001]") + '[model]\nfamily = "vae"\n',
             "[data.vector] range = [1000000000.0, 1000000001.0] is one number in float32",
         ),
+        (
+            VALID + '[model]\nencoder = "lstm"\nweights = "w"\n',
+            "the file: weights is for encoder = 'pretrained', not for 'lstm': remove it",
+        ),
+        (
+            VALID + '[training]\nloss = "in_batch"\n',
+            "the file: loss = 'in_batch' is for pairs that match: give a [data] label of kind binary",
+        ),
+        (
+            VALID.replace('"score", range = [0, 5]', '"binary"')
+            + '[model]\nhead = "interaction"\n[training]\nloss = "in_batch"\n',
+            "the file: loss = 'in_batch' trains the tower alone, and head = 'interaction' would stay",
+        ),
+        (
+            VALID + '[tuning]\nspace = { "model.head" = ["cosine", "sine"] }\n',
+            "[tuning] space 'model.head': \"sine\": input should be 'cosine'",
+        ),
+        (
+            VALID
+            + '[tuning]\nspace = { "model.embedding_dim" = [8, 16] }\n'
+            + "[retraining]\nwarm_start = true\n",
+            "[tuning] space 'model.embedding_dim'",
+        ),
         (VALID + "[model]\ndropout = 1\n", "[model] dropout = 1: input should be less than 1"),
         (VALID.replace('"a"', "3"), "[data] text_a = 3: input should be a valid string"),
         (VALID.replace('"twins"', '"Twins 2"'), "[pipeline] name = \"Twins 2\": string should match pattern"),

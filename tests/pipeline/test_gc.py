@@ -357,6 +357,20 @@ def test_a_run_at_work_is_left_alone(history, collect):
         collect(1)
 
 
+def test_what_goes_is_decided_and_set_aside_under_the_lock_of_the_versions(history, collect, watch_lock):
+    for _ in range(4):
+        history.train(history.run())
+    held = [
+        watch_lock(f"pipeline.gc.{step}", history.workdir.serving)
+        for step in ("make_plan", "set_aside", "clear_aside", "remove_folder")
+    ]
+    collect(0, keep_versions=2)
+    decided, aside, cleared, removed = held
+    assert (decided, aside) == ([True], [True])
+    # Which takes its time, and nothing refers to it any more.
+    assert (cleared, set(removed)) == ([False], {False})
+
+
 def test_without_metadata_there_is_nothing_to_clean(tmp_path, new_terminal):
     with pytest.raises(ConfigError, match=r"metadata\.sqlite: no such file: nothing was run in"):
         gc.collect(configure(), Workdir(tmp_path, tmp_path / "serving"), 1, False, new_terminal())

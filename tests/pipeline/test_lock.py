@@ -62,6 +62,15 @@ def test_the_lock_is_let_go_of_when_the_block_ends_or_fails(tmp_path):
         pytest.fail("two hold the lock")
 
 
+def test_nobody_is_named_where_nobody_runs(tmp_path):
+    with lock(tmp_path):
+        assert json.loads((tmp_path / "lock").read_text())["pid"] == os.getpid()
+    assert (tmp_path / "lock").read_text() == ""
+    with pytest.raises(KeyError), lock(tmp_path):
+        raise KeyError
+    assert (tmp_path / "lock").read_text() == ""
+
+
 @pytest.mark.parametrize("text", ["", "{", "7", '{"pid": 1}'])
 def test_a_holder_that_has_not_written_its_name(tmp_path, monkeypatch, text):
     monkeypatch.setattr(locking, "_NAME_SECONDS", 0.05)

@@ -123,6 +123,18 @@ def test_with_a_pause_versions_are_loaded_before_labels_move(workdir, new_termin
     assert read_pins(workdir.serving) is None
 
 
+@pytest.mark.parametrize("wait", [0, 5])
+def test_what_is_pinned_is_chosen_and_written_under_the_lock_of_the_versions(
+    workdir, new_terminal, watch_lock, monkeypatch, wait
+):
+    monkeypatch.setattr("pipeline.versions.time.sleep", lambda seconds: None)
+    chosen, written = (
+        watch_lock(f"pipeline.versions.{step}", workdir.serving) for step in ("_decide", "write_pins")
+    )
+    rollback(workdir, "twins", "1", None, new_terminal(), wait=wait)
+    assert chosen == written == [True] * (2 if wait else 1)
+
+
 def test_a_rollback_waits_for_who_changes_the_store_and_chooses_of_what_is_left(workdir, new_terminal):
     ended = []
 

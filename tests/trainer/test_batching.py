@@ -78,6 +78,30 @@ def test_seed_and_epoch_decide_the_order() -> None:
     assert first[0] != first[1] != first[2] != first[0]
 
 
+@pytest.mark.parametrize("tokens", [None, 60])
+def test_pools_batches_and_rows_of_a_batch_are_shuffled(tokens) -> None:
+    """Three pools whose rows have the same lengths, so that an order that they share would show."""
+    chosen = shuffled()
+    batches = make_dataset(pools(135, 45), SIZE, order=chosen, tokens=tokens)
+    pool_orders, together, rising = [], [], []
+    for epoch in range(3):
+        chosen.on_epoch_begin(epoch)
+        found = [[int(label) - 1 for label in labels] for _, labels in batches]
+        numbers = list(dict.fromkeys(rows[0] // 45 for rows in found))
+        pool_orders.append(numbers)
+        by_pool = [[[row % 45 for row in rows] for rows in found if rows[0] // 45 == n] for n in numbers]
+        for of_one in by_pool:
+            # The last one is what is left of the longest rows, and stays where it is.
+            widths = [max(1 + max((row + 1) % 5, (row + 1) % 3) for row in rows) for rows in of_one[:-1]]
+            rising.append(widths == sorted(widths))
+        assert by_pool[0] != by_pool[1] != by_pool[2] != by_pool[0]
+        together.append({frozenset(rows) for rows in found})
+    # From short to long, as they were cut, by chance alone.
+    assert sum(rising) < 3
+    assert len({*map(tuple, pool_orders)}) > 1
+    assert together[0] != together[1]
+
+
 def test_rows_that_devices_cannot_share_are_left_out() -> None:
     for parts, left in ((1, 60), (4, 60), (3, 54)):
         batches = make_dataset(pools(60, 20), 12, order=shuffled(), parts=parts)

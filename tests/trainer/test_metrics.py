@@ -74,6 +74,7 @@ def test_a_decision_beside_the_score_is_taken():
         ([0, 0, 1, 1], [0.1, 0.2, 0.7, 0.9], 0.45),
         ([1, 0, 1, 0], [0.5, 0.5, 0.5, 0.1], 0.3),  # equal scores are decided alike
         ([0, 1], [0.9, 0.2], 0.2),  # upside down: 1 to all
+        ([1, 0, 0, 1], [0.9, 0.8, 0.7, 0.6], 0.85),  # of cuts with the same F1 the highest
         ([1, 1], [0.9, 0.2], 0.5),
         ([], [], 0.5),
     ],

@@ -66,6 +66,19 @@ def test_one_long_text_does_not_pad_all_others(tmp_path):
     assert sizes == [(1, 1_500), (31, 2), (32, 2)]
 
 
+def test_the_seed_of_the_configuration_decides_the_order_of_rows(tmp_path, monkeypatch):
+    class Enough(Exception):
+        """Stands for a training."""
+
+    def stop(*arguments):
+        raise Enough(*arguments)
+
+    monkeypatch.setattr(pair_fit, "draws", stop)
+    with pytest.raises(Enough) as caught:
+        train("pair", data_of("pair", tmp_path), seed=7, epochs=3)
+    assert caught.value.args == (7, 3, 2)
+
+
 @pytest.mark.parametrize("kind", ["pair", "binary", "classes"])
 def test_training_lowers_the_loss_and_answers_are_probabilities(kind, tmp_path):
     model, log = train(kind, data_of(kind, tmp_path), dropout=0.0)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer import folders, pretrained
+from trainer import folders, pair_fit, pretrained
 from trainer.config import PairModel, Training
 from trainer.errors import ConfigError
 from trainer.features import Label
@@ -220,6 +220,20 @@ def test_each_different_text_is_embedded_once(folder, monkeypatch):
     for some, vectors in zip(texts, found, strict=True):
         alone = [trunk(piece(tf.constant([text])).to_tensor()).numpy()[0] for text in some]
         np.testing.assert_allclose(vectors, alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_the_seed_of_the_configuration_decides_the_order_of_rows(folder, data, monkeypatch, frozen):
+    class Enough(Exception):
+        """Stands for a training."""
+
+    def stop(*arguments):
+        raise Enough(*arguments)
+
+    monkeypatch.setattr(pair_fit, "draws", stop)
+    with pytest.raises(Enough) as caught:
+        fit(data, spec_of(folder, frozen=frozen, seed=7, epochs=3))
+    assert caught.value.args == (7, 3, 2)
 
 
 @pytest.mark.parametrize(

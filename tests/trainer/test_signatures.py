@@ -213,6 +213,18 @@ def test_odd_texts_have_sane_scores_alone_and_together(encoder):
     np.testing.assert_allclose(alone, together, atol=1e-6)
 
 
+def test_a_score_that_is_the_threshold_is_a_match():
+    texts = tf.constant(TEXTS_A), tf.constant(TEXTS_B)
+    usual = serving(Label(column="y", kind="binary"))
+    scores = usual.score_texts(*texts)["score"].numpy()
+    middle = float(np.sort(scores)[len(scores) // 2])
+    module = serving(Label(column="y", kind="binary"), threshold=middle)
+    found = module.score_texts(*texts)
+    np.testing.assert_array_equal(found["score"], scores)
+    assert found["label"].numpy().tolist() == (scores >= middle).astype(int).tolist()
+    assert (scores == middle).any()
+
+
 def test_the_stored_threshold_decides():
     module = serving(Label(column="y", kind="binary"), threshold=0.9)
     texts = {"text_a": tf.constant(["a man", "a man"]), "text_b": tf.constant(["a man", "guitar"])}

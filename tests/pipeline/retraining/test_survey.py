@@ -235,6 +235,17 @@ def test_a_plan_made_again_is_the_same(history):
     assert again == replace(first)
 
 
+def test_a_span_that_is_read_again_follows_none_that_came_behind_it(history):
+    history.arrive(1, 2, 3)
+    history.record(ACCEPTED, 1)
+    first = plan_for(history.look(), history.look().ready[2], [1], "", history.examples)
+    history.record(ACCEPTED, 2, 3)
+    again = plan_for(history.look(), history.look().ready[2], [1], "", history.examples)
+    assert again == first
+    assert again.carry is not None
+    assert (again.carry.earlier, again.carry.spans) == ("/examples/1", {"/examples/1": 1})
+
+
 def test_data_without_spans_is_one_that_changes(tmp_path):
     path = tmp_path / "pairs.csv"
     path.write_text("a\n")

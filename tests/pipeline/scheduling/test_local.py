@@ -16,7 +16,7 @@ import pytest
 from pipeline.__main__ import app
 from pipeline.scheduling import crontab
 from pipeline.scheduling import job as jobs
-from trainer.errors import ConfigError, KembarError
+from trainer.errors import ConfigError, KembarError, Locked
 
 USER = pwd.getpwuid(os.getuid()).pw_name
 SAID = "schedule kembar-twins: {}: {}, cron 30 3 * * mon-fri, Europe/Berlin\n"
@@ -223,6 +223,9 @@ def test_the_service_calls_retrain_with_what_it_was_given(machine):
     assert f"\nWorkingDirectory={folder}\n" in service
     assert f"\nEnvironmentFile=-{machine.root}/xdg/kembar/twins.env\n" in service
     assert "\nPersistent=true\n" in (machine.units / UNITS[1]).read_text()
+    # A run that finds another one at work (5) has not failed; all other codes of the contract are failures.
+    codes = [line.partition("=")[2] for line in service.splitlines() if "ExitStatus" in line]
+    assert codes == ["5"] == [str(Locked.exit_code)]
 
 
 # --- cron ---------------------------------------------------------------------------------------------------

@@ -14,8 +14,11 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from apscheduler.executors.debug import DebugExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
 
 from pipeline.__main__ import app
+from pipeline.scheduling import loop as loops
 from pipeline.scheduling.loop import Loop
 from trainer.errors import ConfigError
 
@@ -77,6 +80,27 @@ def test_it_calls_again_and_again_whatever_became_of_the_call_before(tmp_path, c
     assert capfd.readouterr().out.count("of the run\n") == len(running.calls)
 
 
+@pytest.mark.parametrize(
+    ("status", "meaning"),
+    [
+        (0, "pushed, or unchanged"),
+        (1, "failed"),
+        (2, "wrong configuration"),
+        (3, "data rejected"),
+        (4, "not served"),
+        (5, "another run is at work"),
+        (143, "interrupted by SIGTERM"),
+        (77, "not known"),
+    ],
+)
+def test_what_became_of_a_call_is_said_in_words(tmp_path, status, meaning):
+    said: list[str] = []
+    loop = Loop(("sh", "-c", f"exit {status}"), NEVER_SOON, "UTC", tmp_path / "schedule.json", said.append)
+    loop._call()
+    assert said[0].startswith(f"exit code {status} ({meaning}) after ")
+    assert "called" in json.loads((tmp_path / "schedule.json").read_text())
+
+
 def test_a_program_that_is_not_there_does_not_end_it(tmp_path):
     said: list[str] = []
     loop = Loop(("/no/such/program",), EVERY_SECOND, "UTC", tmp_path / "schedule.json", said.append)
@@ -117,6 +141,39 @@ def test_times_that_were_missed_are_made_up_for_once(tmp_path):
     with Running(tmp_path, NEVER_SOON) as running:
         time.sleep(0.5)
     assert len(running.calls) == 1
+
+
+def test_a_machine_that_slept_over_three_new_years_calls_once(tmp_path, monkeypatch):
+    """Late is better than never, and once is enough: the scheduler wakes up behind its times."""
+    workers, options, calls = [], {}, []
+
+    def in_line(count: int) -> DebugExecutor:
+        workers.append(count)
+        return DebugExecutor()
+
+    class Scheduler(BackgroundScheduler):
+        def add_job(self, *arguments, **told):
+            options.update(told)
+            return super().add_job(*arguments, **told)
+
+    monkeypatch.setattr(loops, "ThreadPoolExecutor", in_line)
+    monkeypatch.setattr(loops, "BackgroundScheduler", Scheduler)
+    loop = Loop(("true",), NEVER_SOON, "UTC", tmp_path / "schedule.json", lambda text: None)
+    monkeypatch.setattr(loop, "_first", lambda: datetime.now(UTC) - timedelta(days=3 * 366))
+
+    def call() -> None:
+        calls.append(1)
+        loop.stop()
+
+    monkeypatch.setattr(loop, "_call", call)
+    thread = threading.Thread(target=loop.run)
+    thread.start()
+    thread.join(20)
+    loop.stop()
+    thread.join(20)
+    assert calls == [1]
+    # Two calls are never at work together.
+    assert (workers, options["max_instances"]) == ([1], 1)
 
 
 def test_a_call_that_was_cut_short_is_made_up_for(tmp_path):

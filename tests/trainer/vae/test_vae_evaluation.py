@@ -80,6 +80,16 @@ def test_estimates_repeat_with_the_same_seed(small, stripes):
     assert (first != other).any()
 
 
+def test_every_row_and_every_draw_has_noise_of_its_own(small, stripes, monkeypatch):
+    model, alike = small(), np.tile(stripes[:1], (4, 1))
+    monkeypatch.setattr(evaluation, "DECODED_AT_ONCE", 200)
+    # Chunks of 100 draws, and two rows in a batch.
+    once = evaluation.negative_log_likelihood(model, alike, 100)
+    assert len(set(once)) == 4
+    # The same draws twice would leave the mean of their weights as it is.
+    assert (np.abs(evaluation.negative_log_likelihood(model, alike, 200) - once) > 1e-5).all()
+
+
 def test_no_rows_give_no_numbers_and_no_draws_are_refused(small, stripes):
     assert evaluation.negative_log_likelihood(small(), stripes[:0], 10).shape == (0,)
     with pytest.raises(ValueError, match="samples = 0"):

@@ -99,6 +99,11 @@ def test_free_bits_charge_the_floor_and_nothing_below():
     assert float(losses.free_bits_kl(kl, 0.0)) == pytest.approx(0.2 + 3.0)
 
 
+def test_free_bits_are_of_the_mean_over_the_batch_and_not_of_each_row():
+    # Means 1 and 2; by rows it would be (1 + 4) / 2 + (2 + 1) / 2.
+    assert float(losses.free_bits_kl(np.array([[0.0, 4.0], [2.0, 0.0]]), 1.0)) == pytest.approx(3.0)
+
+
 def test_draws_have_the_posteriors_mean_and_variance():
     mean, log_variance = np.array([[1.0, -2.0]], np.float32), np.array([[0.0, np.log(0.25)]], np.float32)
     draws = numbers(Sampling(samples=100_000, seed=3)(mean, log_variance, training=True))

@@ -102,6 +102,8 @@ def test_batches_hold_every_row_once_in_an_order_of_their_own():
     third_alone, first_again = (found[:, 0] for found in epochs_of(rows, options, 2, 0))
     assert (third_alone == third).all()
     assert (first_again == first).all()
+    (other_seed,) = epochs_of(rows, options.model_copy(update={"seed": 6}), 0)
+    assert (other_seed[:, 0] != first).any()
 
 
 def test_dynamic_binarization_draws_values_as_probabilities_anew_each_epoch():
@@ -132,6 +134,30 @@ def test_fixed_binarization_is_one_draw():
     assert drawn.mean() == pytest.approx(0.3, abs=0.03)
     assert (training.evaluation_vectors(Vae(binarization="fixed"), grey) == drawn).all()
     assert (training.evaluation_vectors(Vae(), grey) == grey).all()
+
+
+@pytest.mark.parametrize("binarization", ["none", "dynamic", "fixed"])
+def test_an_epoch_is_judged_on_what_the_model_is_evaluated_on(small, stripes, monkeypatch, binarization):
+    class Enough(Exception):
+        """Stands for a training."""
+
+    def stop(arrays, *_):
+        raise Enough(*arrays)
+
+    seen, batches = [], training.batches
+
+    def watch(rows, *options):
+        seen.append(rows)
+        return batches(rows, *options)
+
+    monkeypatch.setattr(training, "batches", watch)
+    monkeypatch.setattr(training, "even_batches", stop)
+    with pytest.raises(Enough) as caught:
+        training.fit(small(binarization=binarization), stripes, stripes, QUICK)
+    expected = stripes if binarization == "none" else training.binarize(stripes)
+    np.testing.assert_array_equal(*caught.value.args, expected)
+    # What is drawn once is drawn before, what is drawn anew in each epoch is drawn there.
+    np.testing.assert_array_equal(*seen, training.binarize(stripes) if binarization == "fixed" else stripes)
 
 
 @pytest.mark.parametrize(
