@@ -66,7 +66,10 @@ def find_problems(documents: Sequence[dict[str, Any]], size: int = 0) -> list[st
         problems.append(f"{size:,} bytes, but the workflow made of it has to stay below 1 MB")
     name = spec.get("pipelineInfo", {}).get("name", "")
     if not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
-        problems.append(f"pipelineInfo.name: {name!r}: lower case, digits and '-', at most {_LONGEST_NAME}")
+        problems.append(
+            f"pipelineInfo.name: {name!r}: lower-case letters, digits and '-', a letter or digit first and "
+            f"last, at most {_LONGEST_NAME}: change [pipeline] name"
+        )
     executors = spec.get("deploymentSpec", {}).get("executors", {})
     components = spec.get("components", {})
     problems = [

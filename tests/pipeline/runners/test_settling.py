@@ -135,6 +135,21 @@ def test_whoever_asks_gets_the_end_that_the_steps_had(cluster, webhook):
     )
 
 
+def test_a_step_that_was_killed_ends_its_run_when_the_run_has_had_its_time(cluster):
+    """Nobody has said so: its record has it at work, and the last task never ran."""
+    records = cluster.end("dead", ExampleGen=RAN)
+    records.write("Trainer", {"state": RUNNING})
+    settle_runs(cluster.config, cluster.workdir, cluster.ledger, make(cluster))
+    assert cluster.history == []
+    longest = cluster.config.kubeflow.run_timeout_seconds
+    for path in records.folder.iterdir():
+        os.utime(path, (time.time() - longest - 1,) * 2)
+    settle_runs(cluster.config, cluster.workdir, cluster.ledger, make(cluster))
+    [(run_id, status, reason)] = cluster.history
+    assert (run_id, status) == ("dead", "failed")
+    assert reason.startswith("Trainer: its container was ended while it worked")
+
+
 def test_the_next_run_tells_of_one_that_nobody_told_of(cluster, webhook):
     cluster.end("dead", ExampleGen=RAN, Trainer="no memory")
     settle_runs(cluster.config, cluster.workdir, cluster.ledger, make(cluster), but="dead", tell=True)
