@@ -20,6 +20,11 @@ KFP = "2.14 to 2.17"
 KUBERNETES = ("1.29", "1.37")
 # What Linux passes to a program in one argument (MAX_ARG_STRLEN, less the closing zero).
 LONGEST_ARGUMENT = 128 * 1024 - 1
+# The way out where something is too long.
+SHORTER = (
+    "put [serving] golden_file or [data] schema_file below mount_path, so that its path alone travels, and "
+    "long values of [kubeflow.environment] into files of the volume"
+)
 # What Argo keeps of a workflow with all its statuses, which it compresses first.
 MOST_BYTES = 1024 * 1024
 # Of templates that do not depend on the pipeline, of a task's entries in them, and of each node's status
@@ -93,19 +98,15 @@ def problems(documents: Sequence[dict[str, Any]]) -> Iterator[str]:
         for said in _objections(pod):
             yield f"pod of {name}: {said}"
     size = size_of(documents)
-    shorter = (
-        "put [serving] golden_file or [data] schema_file below mount_path, so that its path alone travels, "
-        "and long values of [kubeflow.environment] into files of the volume"
-    )
     if size.argument > LONGEST_ARGUMENT:
         yield (
             f"an argument or variable of {size.argument:,} bytes, but Linux passes {LONGEST_ARGUMENT:,}: "
-            f"{shorter}"
+            f"{SHORTER}"
         )
     if size.workflow > MOST_BYTES:
         yield (
             f"the workflow with its statuses gets about {size.workflow:,} bytes, but Argo keeps "
-            f"{MOST_BYTES:,}: {shorter}"
+            f"{MOST_BYTES:,}: {SHORTER}"
         )
 
 

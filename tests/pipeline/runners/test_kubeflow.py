@@ -66,6 +66,11 @@ def test_a_schema_travels_inside(tmp_path):
             "set serving_log in",
         ),
         ("[kubeflow]", '[kubeflow]\npipeline_root = "/srv/x"', "'/srv/x' is not below /mnt/kembar"),
+        (
+            "[kubeflow.overrides.data]",
+            '[kubeflow.overrides.kubeflow]\nmount_path = "/x"\n[kubeflow.overrides.data]',
+            r"\[kubeflow.overrides.kubeflow\]: write its keys into \[kubeflow\] itself",
+        ),
         ("[data]", '[data]\nschema_file = "none.pbtxt"', "schema_file: .*No such file"),
         ('"data/pairs.csv"', '"/home/me/pairs.csv"', "'/home/me/pairs.csv'"),
         (

@@ -109,6 +109,8 @@ def test_a_step_that_ends_a_run_after_its_last_task_sums_it_up_anew(cluster, web
     assert [heard["reason"] for heard in webhook.heard] == ["Trainer: no memory", "Evaluator: no disk"]
     report = (cluster.records("run-1").folder / "report.html").read_text()
     assert "no disk" in report
+    step._conclude_again(cluster.config, cluster.workdir, cluster.launcher("run-1"), records, cluster.ledger)
+    assert len(webhook.heard) == 2, "what ended as it was told is not told again"
 
 
 def test_a_step_before_the_last_task_sums_nothing_up(cluster, webhook):
