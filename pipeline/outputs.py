@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from components.example_gen.config import Data
@@ -24,8 +25,14 @@ def write_output(path: Path, content: str | bytes) -> None:
         ) from None
 
 
+# Where a command's own lines go; what libraries print there goes to a log.
+_STANDARD = re.compile(r"/dev/std(out|err)|(/dev|/proc/self)/fd/[12]")
+
+
 def check_not_read(output: Path | None, config: Path, data: Data) -> None:
-    """Raises ConfigError where `output` is the configuration, or one of the files of its data."""
+    """Raises ConfigError where `output` is the configuration, a file of its data, or a standard stream."""
+    if output is not None and _STANDARD.fullmatch(str(output)):
+        raise ConfigError(f"--output {output}: is no file to write: name a file")
     if output is None or not output.is_file():
         return
     for path in (config, *(path for files in data.files().values() for path in files)):

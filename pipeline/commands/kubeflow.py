@@ -61,14 +61,14 @@ def compile_(
         else:
             from pipeline.runners.kubeflow import compile_pipeline
 
-        compile_pipeline(config, settings or (), output)
+        text = compile_pipeline(config, settings or (), output)
     warn(loaded, terminal)
     if check:
         from pipeline.runners import check_ir
 
-        for line in check_ir.describe(output):
+        for line in check_ir.describe(text):
             terminal.result(line)
-    terminal.result(f"{output}: {output.stat().st_size:,} bytes")
+    terminal.result(f"{output}: {len(text.encode()):,} bytes")
 
 
 def warn(config: Config, terminal: Terminal) -> None:

@@ -41,9 +41,9 @@ def check(path: Path) -> None:
         raise ConfigError(f"{path.name}: the backend would not run it: {problems[0]}{more}")
 
 
-def describe(path: Path) -> list[str]:
+def describe(text: str) -> list[str]:
     """What `check` has checked of a compiled pipeline, a line for each kind."""
-    return pods.describe(list(yaml.safe_load_all(path.read_text(encoding="utf-8"))))
+    return pods.describe(list(yaml.safe_load_all(text)))
 
 
 def find_problems(documents: Sequence[dict[str, Any]], size: int = 0) -> list[str]:
@@ -63,10 +63,13 @@ def find_problems(documents: Sequence[dict[str, Any]], size: int = 0) -> list[st
     if spec.get("schemaVersion") != SCHEMA_VERSION:
         problems.append(f"schemaVersion: {spec.get('schemaVersion')!r}, the backend takes {SCHEMA_VERSION}")
     if size > MOST_BYTES:
-        problems.append(f"{size:,} bytes, but the workflow made of it has to stay below 1 MB")
+        problems.append(f"{size:,} bytes, but the workflow made of it has to stay below 1 MB: {pods.SHORTER}")
     name = spec.get("pipelineInfo", {}).get("name", "")
     if not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
-        problems.append(f"pipelineInfo.name: {name!r}: lower case, digits and '-', at most {_LONGEST_NAME}")
+        problems.append(
+            f"pipelineInfo.name: {name!r}: lower-case letters, digits and '-', a letter or digit first and "
+            f"last, at most {_LONGEST_NAME}: change [pipeline] name"
+        )
     executors = spec.get("deploymentSpec", {}).get("executors", {})
     components = spec.get("components", {})
     problems = [

@@ -48,7 +48,8 @@ def conclude(
       records: What its steps say of themselves.
       ledger: The pipeline's.
       executor_input: What KFP tells the exit task; None where the run is summed up by others than that.
-      tell: Whether webhook and command hear of it.
+      tell: Whether webhook and command hear of it; where others than the exit task sum up anew, only of
+        another end.
     """
     told = json.loads(executor_input) if executor_input else {}
     unchanged = unchanged_of(records)
@@ -65,6 +66,8 @@ def conclude(
         **(_end(steps, begun, workdir.name) if unchanged is None else outcome.unchanged(unchanged)),
         "retraining": work.to_json(),
     }
+    before = records.folder / outcome.FILE
+    earlier = json.loads(before.read_text()) if executor_input is None and before.is_file() else {}
     ledger.append(entry_of(found, config, work if begun and unchanged is None else None))
     records.folder.mkdir(parents=True, exist_ok=True)
     outcome.write(records.folder, found)
@@ -79,7 +82,7 @@ def conclude(
         shutil.copyfile(report, page)
     user_interface.write(told, {})
     print(printable(f"{found['pipeline']}: {found['status']}: {found['reason']}"), flush=True)  # noqa: T201
-    if tell:
+    if tell and any(earlier.get(key) != found[key] for key in ("status", "reason")):
         notify(config.notify, found, report if report.is_file() else None)
     return 0
 

@@ -2,105 +2,32 @@
 
 from __future__ import annotations
 
-import re
-from decimal import Decimal
-from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, model_validator
 
+from pipeline.runners.names import (
+    ContainerPath,
+    Count,
+    Cpu,
+    DnsLabel,
+    HostName,
+    Image,
+    LabelKey,
+    LabelValue,
+    Memory,
+    MountPath,
+    ObjectName,
+    OwnVariable,
+    ResourceName,
+    Seconds,
+    SecretKeyName,
+    bytes_of,
+    millicores_of,
+)
 from pipeline.scheduling.cron import Cron
 from trainer.config import Section
-
-# What both kfp and Kubernetes take: kfp knows no fractions of memory, Kubernetes no "K".
-_CPU = r"^([0-9]+m|[0-9]+(\.[0-9]{1,3})?)$"
-_MEMORY = r"^[0-9]+(Ki|[MGTPE]i?)?$"
-# What Kubernetes calls a DNS-1123 subdomain (secrets, accounts) and a label (namespaces; a claim is the name
-# of a volume too).
-_OBJECT = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
-_DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
-# Keys and values of labels, which taints have too.
-_KEY = r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?$"
-_VALUE = r"^([A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?)?$"
-# A resource of a device plugin: always with a domain.
-_RESOURCE = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/[A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?$"
-_IMAGE = (
-    r"^([A-Za-z0-9][-A-Za-z0-9.]*(:[0-9]+)?/)?[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
-    r"(:[A-Za-z0-9_][-A-Za-z0-9_.]{0,127})?(@sha256:[0-9a-f]{64})?$"
-)
-_VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
-# What KFP, Argo and Kubernetes replace wherever it stands; "$$" becomes "$".
-PLACEHOLDER = re.compile(r"\{\{|\$[($]")
-# Where KFP's own volumes are in every pod, and what a container cannot be without.
-_TAKEN = ("/", "/kfp-launcher", "/gcs", "/s3", "/minio", "/.local", "/.cache", "/.config", "/dev", "/dev/shm")  # noqa: S108
-
-
-def _like(pattern: str, longest: int, fix: str) -> AfterValidator:
-    """A text that Kubernetes takes; else `fix` says what it would take."""
-
-    def check(text: str) -> str:
-        if re.fullmatch(pattern, text) is None or len(text) > longest:
-            raise ValueError(f"is not what Kubernetes takes: write {fix}")
-        return text
-
-    return AfterValidator(check)
-
-
-def _within_32_bits(seconds: int) -> int:
-    if seconds >= 2**31:
-        raise ValueError("Kubernetes counts to 2147483647 seconds: take fewer")
-    return seconds
-
-
-_LETTERS = "letters, digits, '-', '_' and '.', a letter or digit first and last, at most 63"
-_NAMES = "lower-case letters, digits and '-', a letter or digit first and last, at most 63"
-Cpu = Annotated[str, _like(_CPU, 32, "cores such as '2' or '0.5', or thousandths such as '500m'")]
-Memory = Annotated[str, _like(_MEMORY, 32, "a whole number and Ki, M, Mi, G, Gi and so on, such as '4Gi'")]
-ObjectName = Annotated[str, _like(_OBJECT, 253, f"{_NAMES}, such parts with '.' between them")]
-DnsLabel = Annotated[str, _like(_DNS_LABEL, 63, _NAMES)]
-LabelKey = Annotated[str, _like(_KEY, 317, f"{_LETTERS}; before it a domain and '/' where wanted")]
-LabelValue = Annotated[str, _like(_VALUE, 63, _LETTERS)]
-ResourceName = Annotated[str, _like(_RESOURCE, 317, "a domain, '/' and a name, such as 'nvidia.com/gpu'")]
-Image = Annotated[str, _like(_IMAGE, 4096, "REGISTRY/NAME:TAG, the name in lower case")]
-SecretKeyName = Annotated[str, _like(r"[-._A-Za-z0-9]+", 253, "letters, digits, '-', '_' and '.'")]
-VariableName = Annotated[str, _like(_VARIABLE, 253, "letters, digits and '_', no digit first")]
-Seconds = Annotated[PositiveInt, AfterValidator(_within_32_bits)]
-
-
-def _absolute(path: str) -> str:
-    if "://" in path:
-        raise ValueError(
-            "an object store is no folder: records, versions and ML Metadata's artifacts are renamed into "
-            "their place, which it cannot do: write a path on the volume; [serving] mirror copies versions"
-        )
-    if not PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
-        raise ValueError("write an absolute path without '..', as the containers see it")
-    if PLACEHOLDER.search(path) or ":" in path:
-        raise ValueError("write a path without ':', '{{', '$(' and '$$', which Kubernetes reads as its own")
-    return str(PurePosixPath(path))
-
-
-def _free(path: str) -> str:
-    if path in _TAKEN:
-        raise ValueError("Kubernetes or KFP has that folder of the container for itself: take another")
-    return path
-
-
-def bytes_of(memory: str) -> int:
-    """How many bytes a quantity of memory is."""
-    number = memory.rstrip("KMGTPEi")
-    power = " KMGTPE".index(memory[len(number) : len(number) + 1] or " ")
-    return int(number) * (1024 if memory.endswith("i") else 1000) ** power
-
-
-def millicores_of(cpu: str) -> Decimal:
-    """How many thousandths of a core a quantity is."""
-    return Decimal(cpu.removesuffix("m")) * (1 if cpu.endswith("m") else 1000)
-
-
-ContainerPath = Annotated[str, AfterValidator(_absolute)]
-MountPath = Annotated[ContainerPath, AfterValidator(_free)]
 
 
 class SecretKey(Section):
@@ -113,12 +40,12 @@ class SecretKey(Section):
 class Database(Section):
     """The MySQL (or MariaDB) database that ML Metadata lives in."""
 
-    host: str = Field(min_length=1)
+    host: HostName
     port: int = Field(3306, ge=1, le=65_535)
     name: str = Field("kembar", min_length=1, description="the database; it has to exist")
     secret: ObjectName = Field(description="the secret with user name and password")
-    user_key: str = "username"
-    password_key: str = "password"  # noqa: S105 - the name of a key
+    user_key: SecretKeyName = "username"
+    password_key: SecretKeyName = "password"  # noqa: S105 - the name of a key
 
 
 class Toleration(Section):
@@ -153,11 +80,11 @@ class StepResources(Section):
     accelerator: ResourceName = Field(
         "nvidia.com/gpu", description="the resource that a GPU is to Kubernetes"
     )
-    accelerators: NonNegativeInt = Field(0, description="GPUs; a step that then sees fewer fails at once")
+    accelerators: Count = Field(0, description="GPUs; a step that then sees fewer fails at once")
     node_selector: dict[LabelKey, LabelValue] = Field({}, description="labels that the node must have")
     tolerations: tuple[Toleration, ...] = ()
-    retries: NonNegativeInt = Field(0, description="times that a failed step is started again")
-    retry_delay_seconds: NonNegativeInt = 30
+    retries: Count = Field(0, description="times that a failed step is started again")
+    retry_delay_seconds: Count = 30
     timeout_seconds: Seconds | None = Field(
         None, description="for one try, from when a node has taken the pod; not while it waits for one"
     )
@@ -180,7 +107,9 @@ class Kubeflow(Section):
     image_pull_secrets: tuple[ObjectName, ...] = ()
     host: str | None = Field(None, description="address of the KFP API, for submit and schedule")
     namespace: DnsLabel | None = Field(None, description="the user's namespace; none in single-user KFP")
-    experiment: str = Field("kembar", description="the experiment that runs are listed under")
+    experiment: str = Field(
+        "kembar", min_length=1, max_length=128, description="the experiment that runs are listed under"
+    )
     service_account: ObjectName | None = None
     run_timeout_seconds: Seconds = Field(
         86_400,
@@ -195,7 +124,7 @@ class Kubeflow(Section):
     database: Database | None = Field(
         None, description="without one, SQLite in pipeline_root, and one step after the other"
     )
-    environment: dict[VariableName, SecretKey | str] = Field(
+    environment: dict[OwnVariable, SecretKey | str] = Field(
         {}, description="variables of all steps: a text, or a secret's key"
     )
     webhook: SecretKey | None = Field(None, description="where the URL is that hears how a run has ended")
@@ -228,12 +157,14 @@ class Kubeflow(Section):
         return self
 
     @model_validator(mode="after")
-    def _holds_no_placeholders(self) -> Self:
+    def _environment_can_be_set(self) -> Self:
         for name, value in self.environment.items():
             if isinstance(value, str) and "{{" in value:
                 raise ValueError(
                     f"environment.{name} = {value!r}: KFP and Argo replace '{{{{': write it without"
                 )
+            if isinstance(value, str) and "\0" in value:
+                raise ValueError(f"environment.{name} = {value!r}: Linux ends a variable at \\0: remove it")
         return self
 
 

@@ -45,9 +45,11 @@ def end(step: Step, config: Config, launcher: Launcher, records: Records, execut
         if says_no(step):
             decline(records)
         return _verdict(launcher, records) if step.id == launcher.node_ids[-1] else 0
-    except Exception as error:
-        records.write_step(Step(step.id, FAILED, step.seconds, step.peak_memory_mb, error=error))
-        raise
+    except Exception as error:  # noqa: BLE001 - as above
+        traceback.print_exc()
+        step.state, step.error = FAILED, error
+        records.write_step(step)
+        return _failed(step)
 
 
 def _show(step: Step, config: Config, executor_input: str | None) -> None:

@@ -41,8 +41,8 @@ _RETRY_DAYS = 30
 _TYPES: dict[str, type] = {"data_path": str, "epochs": int, "settings": list, "force": bool}
 
 
-def compile_pipeline(path: Path, settings: Sequence[str], output: Path) -> None:
-    """Writes IR 2.1 and the platform document, checked, and all at once.
+def compile_pipeline(path: Path, settings: Sequence[str], output: Path) -> str:
+    """Writes IR 2.1 and the platform document, checked, and all at once; the text.
 
     Args:
       path: The configuration file.
@@ -63,7 +63,9 @@ def compile_pipeline(path: Path, settings: Sequence[str], output: Path) -> None:
         fresh = Path(folder, "pipeline.yaml")
         compiler.Compiler().compile(pipeline, str(fresh))
         check_ir.check(fresh)
-        write_output(output, fresh.read_bytes())
+        text = fresh.read_text(encoding="utf-8")
+    write_output(output, text)
+    return text
 
 
 def cluster_values(path: Path, values: dict[str, Any]) -> dict[str, Any]:
@@ -94,6 +96,8 @@ def move_inside(
     Raises:
       ConfigError: a path that only this machine has.
     """
+    if section in overrides:
+        raise ConfigError(f"{path}: [{section}.overrides.{section}]: write its keys into [{section}] itself")
     try:
         configuration.make_absolute(overrides, mount)
     except ConfigError as error:

@@ -20,13 +20,28 @@ KFP = "2.14 to 2.17"
 KUBERNETES = ("1.29", "1.37")
 # What Linux passes to a program in one argument (MAX_ARG_STRLEN, less the closing zero).
 LONGEST_ARGUMENT = 128 * 1024 - 1
+# The way out where something is too long.
+SHORTER = (
+    "put [serving] golden_file or [data] schema_file below mount_path, so that its path alone travels, and "
+    "long values of [kubeflow.environment] into files of the volume"
+)
 # What Argo keeps of a workflow with all its statuses, which it compresses first.
 MOST_BYTES = 1024 * 1024
 # Of templates that do not depend on the pipeline, of a task's entries in them, and of each node's status
 # besides its parameters. Within 5 % of what KFP 2.16.1's own compiler made of a pipeline of 23 steps.
 _TEMPLATES, _ENTRIES = 16_000, 2_000
 _STATUS = {"phase": "Succeeded", "startedAt": "2026-11-27T18:00:00Z", "templateName": "executor"}
-_SCRATCH = ("/gcs", "/s3", "/minio", "/.local", "/.cache", "/.config", "/kfp-launcher")
+# Volumes that KFP and Argo give every pod, by name.
+_SCRATCH = {
+    "kfp-launcher": "/kfp-launcher",
+    "gcs-scratch": "/gcs",
+    "s3-scratch": "/s3",
+    "minio-scratch": "/minio",
+    "dot-local-scratch": "/.local",
+    "dot-cache-scratch": "/.cache",
+    "dot-config-scratch": "/.config",
+    "var-run-argo": "/var/run/argo",
+}
 
 
 @dataclass(frozen=True)
@@ -36,7 +51,7 @@ class Size:
     workflow: int
     """with the statuses of all steps, as Argo compresses it"""
     argument: int
-    """the longest of a command"""
+    """the longest of a command, or of a variable with its value"""
 
 
 def pods_of(documents: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -71,8 +86,10 @@ def size_of(documents: Sequence[dict[str, Any]]) -> Size:
         # The task, its executor, and a try of it.
         nodes += [{**_STATUS, "name": f"{name}-{n}", "inputs": [patch], "outputs": []} for n in range(3)]
     statuses = base64.b64encode(gzip.compress(_compact(nodes).encode()))
-    words = [word for pod in pods.values() for word in pod["spec"]["containers"][0]["args"]]
-    return Size(_TEMPLATES + bare + len(statuses), max(map(len, words), default=0))
+    main = [pod["spec"]["containers"][0] for pod in pods.values()]
+    words = [word for container in main for word in container["args"]]
+    words += [f"{one['name']}={one.get('value', '')}" for container in main for one in container["env"]]
+    return Size(_TEMPLATES + bare + len(statuses), max((len(word.encode()) for word in words), default=0))
 
 
 def problems(documents: Sequence[dict[str, Any]]) -> Iterator[str]:
@@ -81,13 +98,15 @@ def problems(documents: Sequence[dict[str, Any]]) -> Iterator[str]:
         for said in _objections(pod):
             yield f"pod of {name}: {said}"
     size = size_of(documents)
-    shorter = "put [serving] golden_file or [data] schema_file below mount_path: then its path alone travels"
     if size.argument > LONGEST_ARGUMENT:
-        yield f"an argument of {size.argument:,} bytes, but Linux passes {LONGEST_ARGUMENT:,}: {shorter}"
+        yield (
+            f"an argument or variable of {size.argument:,} bytes, but Linux passes {LONGEST_ARGUMENT:,}: "
+            f"{SHORTER}"
+        )
     if size.workflow > MOST_BYTES:
         yield (
             f"the workflow with its statuses gets about {size.workflow:,} bytes, but Argo keeps "
-            f"{MOST_BYTES:,}: {shorter}"
+            f"{MOST_BYTES:,}: {SHORTER}"
         )
 
 
@@ -122,7 +141,7 @@ def describe(documents: Sequence[dict[str, Any]]) -> list[str]:
         f"pods: {len(made)}, names, requests and limits, {schemas}",
         *(f"{kind}: {', '.join(sorted(found)) or 'none'}" for kind, found in names.items()),
         f"sizes: the workflow with all statuses about {size.workflow:,} of {MOST_BYTES:,} bytes, the longest "
-        f"argument {size.argument:,} of {LONGEST_ARGUMENT:,}",
+        f"argument or variable {size.argument:,} of {LONGEST_ARGUMENT:,}",
     ]
 
 
@@ -133,13 +152,25 @@ def has_schemas() -> bool:
 
 def _objections(pod: dict[str, Any]) -> Iterator[str]:
     container = pod["spec"]["containers"][0]
-    for key, names in (
-        ("env", [one["name"] for one in container["env"]]),
-        ("mountPath", [one["mountPath"] for one in container["volumeMounts"]]),
-        ("volume", [one["name"] for one in pod["spec"]["volumes"]]),
+    for key, names, fix in (
+        (
+            "env",
+            [one["name"] for one in container["env"]],
+            "[kubeflow] environment, database and webhook set variables: leave it to one of them",
+        ),
+        (
+            "mountPath",
+            [one["mountPath"] for one in container["volumeMounts"]],
+            "KFP has that folder for itself: set another [kubeflow] mount_path",
+        ),
+        (
+            "volume",
+            [one["name"] for one in pod["spec"]["volumes"]],
+            "KFP or a step's shared memory has such a volume: call [kubeflow] volume_claim otherwise",
+        ),
     ):
         for twice in sorted({name for name in names if names.count(name) > 1}):
-            yield f"{key} {twice!r} stands there twice"
+            yield f"{key} {twice!r} stands there twice: {fix}"
     if not has_schemas():
         return
     from kubernetes_validate import ValidationError, validate
@@ -180,8 +211,8 @@ def _pod(
         _compact(component),
         "--",
     ]
-    volumes: list[dict[str, Any]] = [{"name": f"scratch-{n}", "emptyDir": {}} for n in range(len(_SCRATCH))]
-    mounts = [{"name": f"scratch-{n}", "mountPath": path} for n, path in enumerate(_SCRATCH)]
+    volumes: list[dict[str, Any]] = [{"name": volume, "emptyDir": {}} for volume in _SCRATCH]
+    mounts = [{"name": volume, "mountPath": path} for volume, path in _SCRATCH.items()]
     for mount in extras.get("pvcMount", []):
         claim = mount.get("constant") or "claim"
         volumes.append({"name": claim, "persistentVolumeClaim": {"claimName": claim}})

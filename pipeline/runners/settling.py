@@ -43,9 +43,10 @@ def settle_runs(
       but: A run that is at work.
       tell: Whether webhook and command hear of them.
     """
+    longest = config.kubeflow.run_timeout_seconds if config.kubeflow is not None else _FRESH_SECONDS
     for path in sorted(workdir.root.glob(f"runs/*/{RUN}.json")):
         records = Records(path.parent)
-        if path.parent.name == but or not _is_fresh(path) or not _is_unsettled(records):
+        if path.parent.name == but or not _is_fresh(path) or not _is_unsettled(records, longest):
             continue
         from pipeline.runners.conclude import conclude
 
@@ -71,14 +72,21 @@ def _is_fresh(path: Path) -> bool:
     return time.time() - path.stat().st_mtime < _FRESH_SECONDS
 
 
-def _is_unsettled(records: Records) -> bool:
-    """Whether the run has ended, by a step that failed or the last one, since it was summed up."""
+def _is_unsettled(records: Records, longest: float) -> bool:
+    """Whether the run has ended since it was summed up.
+
+    A step that failed ends it, or the last one, and a step that has been at work for `longest` seconds: its
+    container was ended, or `kembar schedule watch` has ended the run.
+    """
     summary = records.folder / outcome.FILE
-    before = summary.stat().st_mtime_ns if summary.is_file() else 0
-    newer = [path.stem for path in records.folder.glob("*.json") if path.stat().st_mtime_ns > before]
+    before = summary.stat().st_mtime if summary.is_file() else 0.0
+    written = {path.stem: path.stat().st_mtime for path in records.folder.glob("*.json")}
+    newer = {name: at for name, at in written.items() if at > before}
     states = {name: (records.read(name) or {}).get("state") for name in newer}
-    ended = FAILED in states.values() or (records.read(RUN) or {}).get(LAST) in states
-    return ended and RUNNING not in states.values()
+    working = [newer[name] for name, state in states.items() if state == RUNNING]
+    if working:
+        return time.time() - max(working) > longest
+    return FAILED in states.values() or (records.read(RUN) or {}).get(LAST) in states
 
 
 def _launcher_of(config: Config, workdir: Workdir) -> Callable[[Plan, str], Launcher]:

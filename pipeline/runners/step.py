@@ -11,6 +11,7 @@ import errno
 import json
 import os
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -23,8 +24,6 @@ from pipeline.pushes import settle
 from pipeline.runners import carried
 from pipeline.runners.beginning import begin, is_over, plan_of
 from pipeline.runners.config import Kubeflow
-from pipeline.runners.database import PASSWORD as PASSWORD
-from pipeline.runners.database import USER as USER
 from pipeline.runners.database import connection
 from pipeline.runners.ending import end, say_why, tell
 from pipeline.runners.records import RUNNING, Records
@@ -160,14 +159,21 @@ def run_step(
         config = configure(values, parameters)
         return _run_step(node, config, run_id, parameters.force, executor_input, gpus)
     except KembarError as error:
+        failure: Exception = error
         reason, status = str(error), error.exit_code
     except Exception as error:  # noqa: BLE001 - whatever it is, a person reads one line
         traceback.print_exc()
+        failure = error
         reason, status = f"{node}: {type(error).__name__}: {' '.join(str(error).split())}", 1
+    root = root_in(values)
     if node == CONCLUDE:
         from pipeline.runners.conclude import tell_failure
 
-        tell_failure(values, root_in(values), run_id, reason)
+        tell_failure(values, root, run_id, reason)
+    else:
+        # A step without a record is one whose container never started. The volume may be what is wrong.
+        with suppress(OSError, ConfigError):
+            Records.of(root, run_id).write_step(Step(node, FAILED, error=failure))
     say_why(reason)
     return status
 
@@ -224,11 +230,18 @@ def _run_step(
 def _conclude_again(
     config: Config, workdir: Workdir, launcher: Launcher, records: Records, ledger: Ledger
 ) -> None:
-    """Sums up anew a run that was summed up before: KFP's Retry keeps an exit task that has succeeded."""
+    """Sums up anew a run that was summed up before: KFP's Retry keeps an exit task that has succeeded.
+
+    What goes wrong here is not the step's failure: whoever asks later sums the run up.
+    """
     from pipeline.runners.conclude import conclude, is_concluded
 
     if is_concluded(records):
-        conclude(config, workdir, launcher, records, ledger, None)
+        try:
+            conclude(config, workdir, launcher, records, ledger, None)
+        except Exception as error:  # noqa: BLE001 - the step has ended as it did
+            traceback.print_exc()
+            tell(f"the run cannot be summed up: {' '.join(str(error).split())}")
 
 
 def _launch(node: str, launcher: Launcher, records: Records, gpus: int) -> Step:

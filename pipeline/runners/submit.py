@@ -19,8 +19,9 @@ import pydantic
 from pipeline import config as configuration
 from pipeline.config import Config
 from pipeline.runners.client import Kfp, KubeflowError
-from pipeline.runners.config import PLACEHOLDER, Kubeflow
+from pipeline.runners.config import Kubeflow
 from pipeline.runners.kubeflow import cluster_values, compile_pipeline
+from pipeline.runners.names import PLACEHOLDER
 from pipeline.runners.step import Parameters, configure
 from trainer.errors import ConfigError
 from trainer.spec import narrow

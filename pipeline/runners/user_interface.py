@@ -10,14 +10,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from kfp import dsl
 
 from components.evaluator.config import CONFUSION
 from pipeline.config import Config
 from pipeline.runners.steps import Step
-from trainer.confusion import confusion, shown_classes
-from trainer.features import Label
+from trainer.confusion import shown_classes
 from trainer.undefined import number
 
 METRICS, CLASSIFICATION, REPORT = "metrics", "classification", "report"
@@ -51,16 +49,12 @@ def of_step(step: Step, config: Config) -> dict[str, dict[str, Any]]:
         return {METRICS: {"version": float(version)} if version else {"pushed": 0.0}}
     if CLASSIFICATION in outputs_of(step.id, config):
         tables = json.loads(Path(step.outputs["evaluation"].uri, CONFUSION).read_text())
-        return {CLASSIFICATION: _as_kfp_has_it(tables[config.gates.split])}
+        return {CLASSIFICATION: classification(tables[config.gates.split])}
     return {}
 
 
-def classification(label: np.ndarray, score: np.ndarray, kind: Label) -> dict[str, Any]:
-    """`trainer.confusion.confusion` of these arrays as KFP's user interface wants it."""
-    return _as_kfp_has_it(confusion(label, score, kind))
-
-
-def _as_kfp_has_it(table: dict[str, Any]) -> dict[str, Any]:
+def classification(table: dict[str, Any]) -> dict[str, Any]:
+    """A table of `trainer.confusion.confusion` as KFP's user interface wants it."""
     shown = dsl.ClassificationMetrics()
     shown.log_confusion_matrix(table["classes"], table["matrix"])
     if (roc := table.get("roc")) is not None:

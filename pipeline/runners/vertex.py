@@ -31,8 +31,8 @@ from trainer.spec import narrow
 _Resources = PipelineDeploymentConfig.PipelineContainerSpec.ResourceSpec
 
 
-def compile_pipeline(path: Path, settings: Sequence[str], output: Path) -> None:
-    """Writes IR 2.1 as TFX's runner has it, all at once.
+def compile_pipeline(path: Path, settings: Sequence[str], output: Path) -> str:
+    """Writes IR 2.1 as TFX's runner has it, all at once; the text.
 
     Args:
       path: The configuration file.
@@ -82,4 +82,6 @@ def compile_pipeline(path: Path, settings: Sequence[str], output: Path) -> None:
         document = yaml.safe_load(fresh.read_text(encoding="utf-8"))
         # TFX keeps it for its JSON only.
         document["defaultPipelineRoot"] = vertex.pipeline_root
-    write_output(output, yaml.safe_dump(document))
+    text = yaml.safe_dump(document)
+    write_output(output, text)
+    return text

@@ -22,6 +22,7 @@ from components.example_gen.config import Data
 from pipeline import rows as reading
 from pipeline import sinks
 from pipeline.inputs import open_table
+from pipeline.outputs import check_not_read
 from trainer.errors import ConfigError, KembarError
 
 SUFFIXES = [".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"]
@@ -350,3 +351,9 @@ def test_what_is_no_file_is_one_line(tmp_path, make_data, make, message):
     with pytest.raises(ConfigError) as caught:
         open_table(tmp_path / "q.csv", make_data(), [("a", "b")])
     assert str(caught.value) == f"--input {tmp_path}/q.csv: {message}"
+
+
+@pytest.mark.parametrize("output", ["/dev/stdout", "/dev/stderr", "/dev/fd/1", "/proc/self/fd/2"])
+def test_a_stream_that_libraries_print_to_is_no_file_to_write(make_data, output):
+    with pytest.raises(ConfigError, match=f"--output {output}: is no file to write: name a file"):
+        check_not_read(Path(output), Path("twins.toml"), make_data())

@@ -66,6 +66,11 @@ def test_a_schema_travels_inside(tmp_path):
             "set serving_log in",
         ),
         ("[kubeflow]", '[kubeflow]\npipeline_root = "/srv/x"', "'/srv/x' is not below /mnt/kembar"),
+        (
+            "[kubeflow.overrides.data]",
+            '[kubeflow.overrides.kubeflow]\nmount_path = "/x"\n[kubeflow.overrides.data]',
+            r"\[kubeflow.overrides.kubeflow\]: write its keys into \[kubeflow\] itself",
+        ),
         ("[data]", '[data]\nschema_file = "none.pbtxt"', "schema_file: .*No such file"),
         ('"data/pairs.csv"', '"/home/me/pairs.csv"', "'/home/me/pairs.csv'"),
         (
@@ -344,6 +349,19 @@ REFUSED = [
     ("timeout_seconds = 0", "", "default.timeout_seconds"),
     ("timeout_seconds = 2147483648", "", "default.timeout_seconds"),
     ('image = "Upper/Case:1"', "", "default.image"),
+    ('image = "a..b/kembar:1"', "", "default.image"),
+    ('image = "r/kembar@sha256:abc"', "", "default.image"),
+    ('node_selector = { "a..b/c" = "x" }', "", "default.node_selector"),
+    (f'node_selector = {{ "{"a." * 127}b/c" = "x" }}', "", "default.node_selector"),
+    ("node_selector = { gpu = true }", "", "default.node_selector.gpu = true: is not what"),
+    ('tolerations = [{ key = "a.-b/c", operator = "Exists" }]', "", "default.tolerations.0.key"),
+    ('accelerator = "nvidia..com/gpu"', "", "default.accelerator"),
+    ('accelerator = "requests.nvidia.com/gpu"', "", "default.accelerator"),
+    ('accelerator = "a.kubernetes.io/gpu"', "", "default.accelerator"),
+    ("accelerators = 2147483648", "", "default.accelerators"),
+    ("retries = 2147483648", "", "default.retries"),
+    ("retry_delay_seconds = 2147483648", "", "default.retry_delay_seconds"),
+    ("cpu = 2", "", "default.cpu = 2: is not what KFP and Kubernetes take: write cores such as '2'"),
 ]  # fmt: skip
 
 
@@ -366,6 +384,17 @@ def test_what_kubernetes_would_refuse_of_a_step_is_refused_after_the_defaults(tm
         ("webhook", '{ secret = "a", key = "b c" }', "is not what Kubernetes takes"),
         ("environment.A", '"{{workflow.name}}"', "KFP and Argo replace"),
         ("environment.A", "5", r"environment.A = 5"),
+        ("environment.A", r'"a\u0000b"', "Linux ends a variable at"),
+        ("environment.KFP_POD_NAME", '"x"', "is a variable that KFP or Argo sets"),
+        ("environment.ARGO_TEMPLATE", '"x"', "is a variable that KFP or Argo sets"),
+        ("database", '{ host = "db:3306", secret = "a" }', "the port has a key of its own"),
+        ("database", '{ host = "db", secret = "a", user_key = "user name" }', "user_key"),
+        ("database", '{ host = "db", secret = "a", password_key = "" }', "password_key"),
+        ("mount_path", '"/proc/x"', "take another, such as /mnt/kembar"),
+        ("mount_path", '"/opt/kembar/data"', "take another"),
+        ("mount_path", '"/var/run/argo"', "take another"),
+        ("experiment", '""', "experiment"),
+        ("webhook", '{ secret = "a", key = ".." }', "is not what Kubernetes takes"),
         ("environment.A", '{ secrets = "a", key = "b" }', "environment.A.secret is missing"),
     ],
 )
@@ -385,4 +414,7 @@ memory_limit = "1073741824"
 node_selector = { "cloud.google.com/gke-nodepool" = "", "a.b/C_d" = "X.y-z_1" }
 tolerations = [{ operator = "Exists" }]
 """ % ("0" * 64)
-    assert values_of(tmp_path, f"{CONFIG}\n[kubeflow.default]\n{default}")
+    database = 'database = { host = "fd00::1", secret = "a" }\nmount_path = "//srv/opt"\n'
+    text = CONFIG.replace("[kubeflow]", f"[kubeflow]\n{database}")
+    values = values_of(tmp_path, f"{text}\n[kubeflow.default]\n{default}")
+    assert configure(values, Parameters()).kubeflow.mount_path == "/srv/opt"

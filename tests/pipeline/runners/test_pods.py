@@ -112,19 +112,46 @@ def test_kubernetes_schemas_are_asked(large):
     assert "efect" in found[0]
 
 
-def test_what_stands_in_a_pod_twice_is_found(large):
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("mountPath", "/gcs", "mountPath '/gcs' stands there twice: KFP has that folder for itself"),
+        ("mountPath", "/var/run/argo", "mountPath '/var/run/argo' stands there twice"),
+        ("constant", "gcs-scratch", "volume 'gcs-scratch' stands there twice: KFP or a step's shared memory"),
+        ("constant", "shared-memory", "volume 'shared-memory' stands there twice"),
+    ],
+)
+def test_what_stands_in_a_pod_twice_is_found(large, monkeypatch, key, value, said):
+    monkeypatch.setattr(pods, "has_schemas", lambda: False)
     wrong = copy.deepcopy(large)
     executors = wrong[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-    executors["exec-trainer"]["pvcMount"][0]["mountPath"] = "/gcs"
-    assert check_ir.find_problems(wrong) == ["pod of trainer: mountPath '/gcs' stands there twice"]
+    executors["exec-trainer"]["pvcMount"][0][key] = value
+    [found] = check_ir.find_problems(wrong)
+    assert found.startswith(f"pod of trainer: {said}")
 
 
-def test_more_than_linux_passes_in_one_argument_is_refused_with_the_way_out(large):
+def test_a_variable_that_two_keys_set_is_found(large, monkeypatch):
+    monkeypatch.setattr(pods, "has_schemas", lambda: False)
     wrong = copy.deepcopy(large)
-    wrong[0]["deploymentSpec"]["executors"]["exec-trainer"]["container"]["args"].append("x" * 131_072)
-    [said] = check_ir.find_problems(wrong)
-    assert said.startswith(
-        "an argument of 131,072 bytes, but Linux passes 131,071: put [serving] golden_file"
+    wrong[0]["deploymentSpec"]["executors"]["exec-trainer"]["container"]["env"].append(
+        {"name": "SHARED", "value": "y"}
+    )
+    [found] = check_ir.find_problems(wrong)
+    assert found.startswith(
+        "pod of trainer: env 'SHARED' stands there twice: [kubeflow] environment, database"
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "added"),
+    [("args", "x" * 131_072), ("env", {"name": "A", "value": "\N{GREEK SMALL LETTER ALPHA}" * 65_535})],
+)
+def test_more_than_linux_passes_at_once_is_refused_with_the_way_out(large, monkeypatch, kind, added):
+    monkeypatch.setattr(pods, "has_schemas", lambda: False)
+    wrong = copy.deepcopy(large)
+    wrong[0]["deploymentSpec"]["executors"]["exec-trainer"]["container"][kind].append(added)
+    assert next(pods.problems(wrong)).startswith(
+        "an argument or variable of 131,072 bytes, but Linux passes 131,071: put [serving] golden_file"
     )
 
 

@@ -109,6 +109,8 @@ def test_a_step_that_ends_a_run_after_its_last_task_sums_it_up_anew(cluster, web
     assert [heard["reason"] for heard in webhook.heard] == ["Trainer: no memory", "Evaluator: no disk"]
     report = (cluster.records("run-1").folder / "report.html").read_text()
     assert "no disk" in report
+    step._conclude_again(cluster.config, cluster.workdir, cluster.launcher("run-1"), records, cluster.ledger)
+    assert len(webhook.heard) == 2, "what ended as it was told is not told again"
 
 
 def test_a_step_before_the_last_task_sums_nothing_up(cluster, webhook):
@@ -133,6 +135,21 @@ def test_whoever_asks_gets_the_end_that_the_steps_had(cluster, webhook):
     settle_runs(
         cluster.config, cluster.workdir, cluster.ledger, lambda *_: pytest.fail("there is nothing new")
     )
+
+
+def test_a_step_that_was_killed_ends_its_run_when_the_run_has_had_its_time(cluster):
+    """Nobody has said so: its record has it at work, and the last task never ran."""
+    records = cluster.end("dead", ExampleGen=RAN)
+    records.write("Trainer", {"state": RUNNING})
+    settle_runs(cluster.config, cluster.workdir, cluster.ledger, make(cluster))
+    assert cluster.history == []
+    longest = cluster.config.kubeflow.run_timeout_seconds
+    for path in records.folder.iterdir():
+        os.utime(path, (time.time() - longest - 1,) * 2)
+    settle_runs(cluster.config, cluster.workdir, cluster.ledger, make(cluster))
+    [(run_id, status, reason)] = cluster.history
+    assert (run_id, status) == ("dead", "failed")
+    assert reason.startswith("Trainer: its container was ended while it worked")
 
 
 def test_the_next_run_tells_of_one_that_nobody_told_of(cluster, webhook):

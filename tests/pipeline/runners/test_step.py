@@ -9,10 +9,11 @@ import pytest
 
 from pipeline import config as configuration
 from pipeline.notify import WEBHOOK
-from pipeline.runners import ending
+from pipeline.runners import ending, step
+from pipeline.runners.database import PASSWORD, USER
 from pipeline.runners.kubeflow import cluster_values
 from pipeline.runners.records import Records
-from pipeline.runners.step import CONCLUDE, PASSWORD, USER, Parameters, configure, run_step
+from pipeline.runners.step import CONCLUDE, Parameters, configure, run_step
 from pipeline.runners.steps import FAILED, RAN, Step
 from trainer.errors import ConfigError
 
@@ -151,3 +152,22 @@ def test_a_data_path_is_not_for_spans(tmp_path):
         configure(values, Parameters(data_path="elsewhere"))
     moved = configure(values, Parameters(settings=("data.pattern={SPAN}.csv",)))
     assert str(moved.data.pattern).endswith("{SPAN}.csv")
+
+
+def test_what_fails_before_there_is_a_record_is_the_step_s_failure_too(run, tmp_path):
+    """The database may answer again when the run is summed up: a step without a record never started."""
+    assert run("Trainer")[0] == 1
+    [read] = Records.of(tmp_path / "mnt" / "twins", "run-1").steps(SimpleNamespace(node_ids=["Trainer"]))
+    assert read.state == FAILED
+    assert str(read.error).startswith("cannot open the metadata database kembar at 127.0.0.1:")
+
+
+def test_a_run_that_cannot_be_summed_up_again_does_not_fail_its_last_step(tmp_path, monkeypatch, capfd):
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("no idea")
+
+    monkeypatch.setattr("pipeline.runners.conclude.conclude", fail)
+    records = Records(tmp_path)
+    (tmp_path / "summary.json").write_text("{}")
+    step._conclude_again(None, None, None, records, None)
+    assert capfd.readouterr().out == "the run cannot be summed up: no idea\n"

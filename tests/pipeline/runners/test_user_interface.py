@@ -60,10 +60,14 @@ def matrix(metadata):
     return names, [row["row"] for row in shown["rows"]]
 
 
+def classification(label, score, kind):
+    return user_interface.classification(confusion(label, score, kind))
+
+
 def test_binary_labels_have_a_confusion_matrix_and_a_roc_curve():
     label = np.array([0, 0, 1, 1])
     score = np.array([[0.1], [0.6], [0.4], [0.9]])
-    metadata = user_interface.classification(label, score, BINARY)
+    metadata = classification(label, score, BINARY)
     assert matrix(metadata) == (["0", "1"], [[1, 1], [1, 1]])
     points = metadata["confidenceMetrics"]
     assert points[0] == {"confidenceThreshold": 1.0, "falsePositiveRate": 0.0, "recall": 0.0}
@@ -75,13 +79,13 @@ def test_binary_labels_have_a_confusion_matrix_and_a_roc_curve():
 def test_a_long_roc_curve_is_thinned_out():
     random = np.random.default_rng(1)
     label = random.integers(0, 2, 5_000)
-    points = user_interface.classification(label, random.random((5_000, 1)), BINARY)["confidenceMetrics"]
+    points = classification(label, random.random((5_000, 1)), BINARY)["confidenceMetrics"]
     assert 190 <= len(points) <= 200
     assert [points[0]["recall"], points[-1]["recall"]] == [0.0, 1.0]
 
 
 def test_labels_that_are_all_the_same_have_no_roc_curve():
-    metadata = user_interface.classification(np.ones(3), np.full((3, 1), 0.7), BINARY)
+    metadata = classification(np.ones(3), np.full((3, 1), 0.7), BINARY)
     assert "confidenceMetrics" not in metadata
     assert matrix(metadata)[1] == [[0, 0], [0, 3]]
 
@@ -89,7 +93,7 @@ def test_labels_that_are_all_the_same_have_no_roc_curve():
 def test_classes_have_their_names_and_no_roc_curve():
     label = np.array([0, 1, 2, 2])
     score = np.array([[0.8, 0.1, 0.1], [0.8, 0.1, 0.1], [0.1, 0.1, 0.8], [0.1, 0.8, 0.1]])
-    metadata = user_interface.classification(label, score, CLASSES)
+    metadata = classification(label, score, CLASSES)
     assert matrix(metadata) == (["no", "perhaps", "yes"], [[1, 0, 0], [1, 0, 0], [0, 1, 1]])
     assert "confidenceMetrics" not in metadata
 
@@ -126,7 +130,7 @@ def test_a_metric_without_a_value_is_left_out(make_config, tmp_path, word):
 
 def test_of_the_two_numbers_of_a_binary_label_the_second_decides_and_the_first_ranks():
     label, score = np.array([[0.0], [1.0], [1.0], [0.0]]), np.array([[0.1, 0], [0.4, 1], [0.3, 0], [0.35, 1]])
-    metadata = user_interface.classification(label, score, BINARY)
+    metadata = classification(label, score, BINARY)
     assert matrix(metadata)[1] == [[1, 1], [1, 1]]
     assert {"confidenceThreshold": 0.35, "falsePositiveRate": 0.5, "recall": 0.5} in metadata[
         "confidenceMetrics"
