@@ -36,6 +36,9 @@ _QUIET_SECONDS = 0.5
 _TICK_SECONDS = 1.0
 # Threads give way to each other after this; Python's own 5 ms are long for an answer of 1 ms.
 _SWITCH_SECONDS = 0.001
+# Python's own 700 would have the garbage collector pass over a body of millions of lists again and again, for
+# seconds in which nobody else is answered.
+_COLLECTION_THRESHOLDS = 30_000, 20, 100
 # Descriptors for what is not a connection: versions that are loaded, logs, the event loop.
 _SPARE_DESCRIPTORS = 128
 _MOST_DESCRIPTORS = 65_536
@@ -84,8 +87,9 @@ def serve(
         service = Service(store, name, limits, open_log())
         watcher = Watcher(store, poll_seconds)
         watcher.start()
-        switch = sys.getswitchinterval()
+        switch, thresholds = sys.getswitchinterval(), gc.get_threshold()
         sys.setswitchinterval(_SWITCH_SECONDS)
+        gc.set_threshold(*_COLLECTION_THRESHOLDS)
         try:
             running = _Running(service, host, announce, cors, log)
             uvloop.run(running.run(stop, listening, grpc_port, grpc_connections))
@@ -93,6 +97,7 @@ def serve(
             logger.info("stopped before %s was served", name)
         finally:
             sys.setswitchinterval(switch)
+            gc.set_threshold(*thresholds)
             watcher.stop()
             service.close()
     logger.info("stopped serving %s", name)
