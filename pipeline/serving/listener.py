@@ -187,7 +187,9 @@ class Listener:
             for other in self._connections
             if other is not connection and now - other.touched >= _patience(other)
         ]
-        oldest = min(waiting, key=lambda other: (min(other.answered, _OFTEN), other.touched), default=None)
+        waiting.sort(key=lambda other: (min(other.answered, _OFTEN), other.touched))
+        # Where this process was held up, it is not the client that is waited for.
+        oldest = next((other for other in waiting if not other.has_unread()), None)
         if oldest is None:
             return False
         self._connections.discard(oldest)
