@@ -236,6 +236,12 @@ def test_bytes_that_are_no_message(server):
     for unknown in ("PredictionService/Explain", "ModelService/HandleReloadConfigRequest"):
         call = server.channel.unary_unary(f"/tensorflow.serving.{unknown}")
         refused(call, b"", CODES.UNIMPLEMENTED, "")
+    for method in ("Check", "Watch"):
+        call = server.channel.unary_stream(f"/grpc.health.v1.Health/{method}")
+        refused(lambda *given, call=call, **more: list(call(*given, **more)), b"\xff", INVALID, "not a grpc.")
+    watched = server.channel.unary_stream("/grpc.health.v1.Health/Watch")(b"", timeout=20)
+    assert next(watched) == b"\x08\x01"  # SERVING
+    watched.cancel()
     page = server.service.metrics.render()
     assert b'kembar_requests_total{code="INVALID_ARGUMENT",endpoint="grpc_Predict"} 1.0\n' in page
 
