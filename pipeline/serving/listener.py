@@ -22,7 +22,7 @@ _EXTRA_SECONDS = 5.0
 _RETRY_SECONDS = 0.05
 _ACCEPTED_AT_ONCE = 64
 # A connection that has said nothing for so long may have to go for another: between requests, and within one.
-_IDLE_SECONDS = 0.25
+_IDLE_SECONDS = 1.0
 _STALLED_SECONDS = 0.5
 # Bodies up to this size do not count: one that is small gets in, however full it is.
 _SMALL_BODY = 64 * 1024

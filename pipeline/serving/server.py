@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import logging
 import os
@@ -247,8 +248,9 @@ def _bind(host: str, port: int, option: str = "--port") -> socket.socket:
     try:
         listening = socket.create_server((host, port), family=family, backlog=2048, dualstack_ipv6=both)
     except OSError as error:
+        nowhere = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
         raise ServingError(
-            f"cannot listen on {host}:{port}: {error}; choose another with {option}"
+            f"cannot listen on {host}:{port}: {error}; choose another with {'--host' if nowhere else option}"
         ) from error
     # Its connections have this from it: head and body of an answer can be two writes, and the second would
     # wait 40 ms for the client to acknowledge the first.
