@@ -64,7 +64,9 @@ def page_of(config: Config, workdir: Workdir, ledger: Ledger | None = None) -> s
     """
     path = workdir.root / SUMMARY
     if not path.is_file():
-        raise ServingError(f"{path}: no run to report on: kembar run CONFIG first")
+        raise ServingError(
+            f"{path}: no run to report on: kembar run CONFIG first, or wait for the one at work"
+        )
     if ledger is not None:
         entries = ledger.entries()
     else:

@@ -144,8 +144,8 @@ def _check_policy(message: Any, path: Path) -> None:
     """Refuses what TF Serving would follow and this does not: to be silent would serve other versions."""
     policy = message.model_version_policy
     kind = policy.WhichOneof("policy_choice")
-    if kind == "all":
-        written = "all {}"
+    if kind == "all" or (kind == "specific" and not policy.specific.versions):
+        written = f"{kind} {{}}"
     elif kind == "latest" and policy.latest.num_versions > 1:
         written = f"latest {{ num_versions: {policy.latest.num_versions} }}"
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -143,6 +144,8 @@ def read_log(base: Path) -> list[dict[str, Any]]:
 def open_file(path: str) -> Any:
     """A file to read, in bytes, of any file system that TFX knows."""
     if "://" not in path:
+        if not Path(path).is_file():  # to open a pipe would wait for whoever writes it
+            raise OSError(errno.EINVAL, "is no file", path)
         return Path(path).open("rb")
     from tfx.dsl.io import fileio
 

@@ -144,7 +144,10 @@ class App:
         return await aside(size, lambda: encode_response(outputs, wanted.row_format))
 
     async def _infer(self, model: LoadedModel, body: bytes, method: str) -> bytes:
-        name, rows = await aside(len(body), lambda: examples.decode_examples(body, self._limits.max_batch))
+        limits = self._limits
+        name, rows = await aside(
+            len(body), lambda: examples.decode_examples(body, limits.max_batch, limits.max_body_bytes)
+        )
         signature = model.signature(name)
         examples.check_signature(signature, method)
         outputs = await self._service.predict(model, signature, {examples.INPUTS: rows})

@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import fcntl
 import logging
+import termios
 from collections import deque
 from typing import TYPE_CHECKING, cast
 
@@ -94,8 +96,10 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Lets a client that has said all still read its answers."""
         self._ended = True
-        if self._lingering or self.state in (State.IDLE, State.HEAD, State.BODY):
+        if self._lingering or self.state is State.IDLE:
             self._transport.close()
+        elif self._reader.part is not Part.NOTHING:
+            self._turn_deaf(error_response(400, "the connection ended in the middle of a request"))
         return True
 
     def data_received(self, data: bytes) -> None:
@@ -175,6 +179,13 @@ class Connection(asyncio.Protocol):
         """Ends a connection that waits for a next request: what the client still sends finds nobody."""
         if self.state is State.IDLE:
             self._linger()
+
+    def has_unread(self) -> bool:
+        """Whether more of a request has come than was read yet."""
+        if self.state not in _ARRIVING.values():
+            return False
+        unread = fcntl.ioctl(self._transport.get_extra_info("socket").fileno(), termios.FIONREAD, b"\0" * 4)
+        return any(unread)
 
     def abort(self) -> None:
         """Ends it at once."""

@@ -44,6 +44,7 @@ class RequestError(ServingError):
 def one_line(text: str) -> str:
     """`text` without line breaks or control characters, shortened to what fits a log line."""
     # A lone surrogate cannot be written as UTF-8, so it becomes a question mark here.
+    text = text[: 8 * _LONGEST_MESSAGE]  # of megabytes each letter would be looked at
     words = " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
     printable = "".join(char if char.isprintable() else "?" for char in words)
     if len(printable) > _LONGEST_MESSAGE:

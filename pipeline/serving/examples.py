@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -47,8 +47,8 @@ def check_signature(signature: Signature, method: str) -> None:
         )
 
 
-def decode_examples(body: bytes, max_batch: int) -> tuple[str, np.ndarray]:
-    """The JSON body of a classify or regress call.
+def decode_examples(body: bytes, max_batch: int, most: int) -> tuple[str, np.ndarray]:
+    """The JSON body of a classify or regress call, of up to `max_batch` rows and `most` bytes in examples.
 
     Returns:
         The signature's name, empty for the default, and serialized examples, bytes [batch].
@@ -72,13 +72,25 @@ def decode_examples(body: bytes, max_batch: int) -> tuple[str, np.ndarray]:
         if not isinstance(row, dict):
             which = f"element {position - 1} of 'examples'" if position else "'context'"
             raise RequestError(f"Expecting {which} to be an object")
-    return name, as_array([_serialize({**context, **row}) for row in rows])
+    return name, as_array((_serialize({**context, **row}) for row in rows), most)
 
 
-def as_array(examples: Sequence[bytes]) -> np.ndarray:
-    """Serialized examples as the array that a signature takes, [batch]."""
-    array = np.empty(len(examples), dtype=object)
-    array[:] = examples
+def as_array(examples: Iterable[bytes], most: float = math.inf) -> np.ndarray:
+    """Serialized examples as the array that a signature takes, [batch].
+
+    Raises:
+        RequestError: they are more than `most` bytes, as what is common to all is in each of them.
+    """
+    rows, size = [], 0
+    for example in examples:
+        rows.append(example)
+        size += len(example)
+        if size > most:
+            raise RequestError(
+                f"the examples are more than {most} bytes, each with the context; send fewer rows a request"
+            )
+    array = np.empty(len(rows), dtype=object)
+    array[:] = rows
     return array
 
 
@@ -118,7 +130,7 @@ def _as_float(value: int) -> float:
     try:
         return float(value)
     except OverflowError:
-        return math.copysign(1e308, value)  # refused as too large
+        return 1e308 if value > 0 else -1e308  # refused as too large
 
 
 def classes_of(outputs: Mapping[str, np.ndarray]) -> list[list[tuple[str, float]]]:

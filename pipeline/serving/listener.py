@@ -22,7 +22,7 @@ _EXTRA_SECONDS = 5.0
 _RETRY_SECONDS = 0.05
 _ACCEPTED_AT_ONCE = 64
 # A connection that has said nothing for so long may have to go for another: between requests, and within one.
-_IDLE_SECONDS = 0.25
+_IDLE_SECONDS = 1.0
 _STALLED_SECONDS = 0.5
 # Bodies up to this size do not count: one that is small gets in, however full it is.
 _SMALL_BODY = 64 * 1024
@@ -187,7 +187,9 @@ class Listener:
             for other in self._connections
             if other is not connection and now - other.touched >= _patience(other)
         ]
-        oldest = min(waiting, key=lambda other: (min(other.answered, _OFTEN), other.touched), default=None)
+        waiting.sort(key=lambda other: (min(other.answered, _OFTEN), other.touched))
+        # Where this process was held up, it is not the client that is waited for.
+        oldest = next((other for other in waiting if not other.has_unread()), None)
         if oldest is None:
             return False
         self._connections.discard(oldest)

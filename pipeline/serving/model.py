@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,8 @@ _STATUS = {
 }
 
 _ROWS_IN_A_CALL = 256
+# Where in the graph something went wrong.
+_POSITION = re.compile(r"\{\{function_node \S+\}\} ?| ?\[Op:\w+\]")
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,6 +214,7 @@ def _to_numpy(tensor: Any) -> np.ndarray:
 
 def _reason(text: str) -> str:
     """The sentence in a TensorFlow error that tells the client what was wrong, without graph positions."""
+    text = _POSITION.sub("", text)
     noise = ("Graph execution error", "Detected at node", "<stack traces", "[[{{", "(most recent call last)")
     lines = [line for line in text.splitlines() if line.strip() and not line.strip().startswith(noise)]
     return one_line(" ".join(lines) or text)

@@ -56,7 +56,7 @@ class Api:
         from tensorflow_serving.apis import classification_pb2
 
         response = classification_pb2.ClassificationResponse()
-        rows = self._examples(request.input)
+        rows = await self._examples(request.input)
         await self._classify(self._find(request), request, rows, response.result, response.model_spec)
         return response
 
@@ -65,7 +65,7 @@ class Api:
         from tensorflow_serving.apis import regression_pb2
 
         response = regression_pb2.RegressionResponse()
-        rows = self._examples(request.input)
+        rows = await self._examples(request.input)
         await self._regress(self._find(request), request, rows, response.result, response.model_spec)
         return response
 
@@ -80,7 +80,7 @@ class Api:
             raise RequestError("All ModelSpecs in a MultiInferenceRequest must access the same model name")
         if len({spec.signature_name for spec in specs}) < len(specs):
             raise RequestError("Duplicate evaluation of signature in a MultiInferenceRequest")
-        rows = self._examples(request.input)
+        rows = await self._examples(request.input)
         model = self._find(request.tasks[0])
         response = inference_pb2.MultiInferenceResponse()
         for task in request.tasks:
@@ -153,18 +153,18 @@ class Api:
         for value in examples.values_of(await self._infer(model, asked, rows, examples.REGRESS, spec)):
             result.regressions.add(value=value)
 
-    def _examples(self, given: Any) -> np.ndarray:
+    async def _examples(self, given: Any) -> np.ndarray:
         """The serialized tf.Examples of an Input message; what is common to all is merged into each."""
         kind = given.WhichOneof("kind")
         rows = getattr(given, kind).examples if kind else ()
         if not rows:
             raise RequestError("Input is empty")
         self._service.check_shape("examples", (len(rows),), batched=True)
-        if kind == "example_list_with_context":
-            # Fields of a serialized message add up, and of two values of a key the last one counts.
-            context = given.example_list_with_context.context.SerializeToString()
-            return examples.as_array([context + row.SerializeToString() for row in rows])
-        return examples.as_array([row.SerializeToString() for row in rows])
+        # Fields of a serialized message add up, and of two values of a key the last one counts.
+        context = given.example_list_with_context.context.SerializeToString()
+        serialized = (context + row.SerializeToString() for row in rows)
+        most = self._service.limits.max_body_bytes
+        return await aside(given.ByteSize(), lambda: examples.as_array(serialized, most))
 
     def _inputs(self, tensors: Any, signature: Signature) -> dict[str, np.ndarray]:
         """TensorProtos to arrays; shapes first, because a small message can claim a large one."""

@@ -110,6 +110,8 @@ class RequestReader:
 
     def on_headers_complete(self) -> None:
         """Refuses what is too long before it comes."""
+        if self._headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+            self._refuse(400, "Malformed request: a Transfer-Encoding that is not read; send it as it is")
         length = self._headers.get(b"content-length", b"")
         if length.isdigit() and (len(length) > 18 or int(length) > self._most):
             self._refuse_long()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import logging
 import os
@@ -36,6 +37,9 @@ _QUIET_SECONDS = 0.5
 _TICK_SECONDS = 1.0
 # Threads give way to each other after this; Python's own 5 ms are long for an answer of 1 ms.
 _SWITCH_SECONDS = 0.001
+# Python's own 700 would have the garbage collector pass over a body of millions of lists again and again, for
+# seconds in which nobody else is answered.
+_COLLECTION_THRESHOLDS = 30_000, 20, 100
 # Descriptors for what is not a connection: versions that are loaded, logs, the event loop.
 _SPARE_DESCRIPTORS = 128
 _MOST_DESCRIPTORS = 65_536
@@ -84,8 +88,9 @@ def serve(
         service = Service(store, name, limits, open_log())
         watcher = Watcher(store, poll_seconds)
         watcher.start()
-        switch = sys.getswitchinterval()
+        switch, thresholds = sys.getswitchinterval(), gc.get_threshold()
         sys.setswitchinterval(_SWITCH_SECONDS)
+        gc.set_threshold(*_COLLECTION_THRESHOLDS)
         try:
             running = _Running(service, host, announce, cors, log)
             uvloop.run(running.run(stop, listening, grpc_port, grpc_connections))
@@ -93,6 +98,7 @@ def serve(
             logger.info("stopped before %s was served", name)
         finally:
             sys.setswitchinterval(switch)
+            gc.set_threshold(*thresholds)
             watcher.stop()
             service.close()
     logger.info("stopped serving %s", name)
@@ -242,8 +248,9 @@ def _bind(host: str, port: int, option: str = "--port") -> socket.socket:
     try:
         listening = socket.create_server((host, port), family=family, backlog=2048, dualstack_ipv6=both)
     except OSError as error:
+        nowhere = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
         raise ServingError(
-            f"cannot listen on {host}:{port}: {error}; choose another with {option}"
+            f"cannot listen on {host}:{port}: {error}; choose another with {'--host' if nowhere else option}"
         ) from error
     # Its connections have this from it: head and body of an answer can be two writes, and the second would
     # wait 40 ms for the client to acknowledge the first.

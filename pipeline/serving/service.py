@@ -148,9 +148,17 @@ class Service:
 
     def _check_size(self, name: str, array: np.ndarray, batched: bool) -> None:
         self.check_shape(name, array.shape, batched)
-        most = self.limits.max_text_bytes
-        if array.dtype == object and any(len(text) > most for text in array.flat):
+        if array.dtype != object or not array.size:
+            return
+        sizes, most = list(map(len, array.flat)), self.limits.max_text_bytes
+        if max(sizes) > most:
             raise RequestError(f"'{name}' holds a string of more than {most} bytes; shorten it")
+        # A message can say once what all rows of a shape hold.
+        if sum(sizes) > self.limits.max_body_bytes:
+            raise RequestError(
+                f"'{name}' holds strings of more than {self.limits.max_body_bytes} bytes together; "
+                "send fewer rows a request"
+            )
 
     def _values(self) -> Iterator[Value]:
         """What `/metrics` shows beside the requests."""

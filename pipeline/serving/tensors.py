@@ -61,6 +61,8 @@ def read_tensor(
 
 def _strings(tensor: Any, count: int) -> np.ndarray:
     """The strings of a message; what is missing is as the last one, as in TensorFlow."""
+    if not tensor.tensor_content and len(tensor.string_val) > count:
+        raise ValueError(f"{len(tensor.string_val)} values are more than its shape has room for")
     values = _split(tensor.tensor_content, count) if tensor.tensor_content else list(tensor.string_val)
     if len(values) < count:
         values += [values[-1] if values else b""] * (count - len(values))

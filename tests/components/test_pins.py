@@ -149,6 +149,7 @@ def test_labels_without_a_pin_are_read(serving):
     ("policy", "told"),
     [
         ("all { }", r"all \{\} is not followed here"),
+        ("specific { }", r"specific \{\} is not followed here"),
         ("latest { num_versions: 2 }", r"latest \{ num_versions: 2 \} is not followed here"),
         ("latest { num_versions: 1 }", ""),
         ("latest { }", ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 
 import pytest
@@ -43,7 +44,12 @@ def push_again(base, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "harm", [lambda f: (f / "assets" / "tokens").unlink(), lambda f: (f / "new").touch()]
+    "harm",
+    [
+        lambda f: (f / "assets" / "tokens").unlink(),
+        lambda f: (f / "new").touch(),
+        lambda f: os.mkfifo(f / "pipe"),  # to open it would last until somebody writes
+    ],
 )
 def test_a_file_too_few_or_too_many_is_damage(base, harm):
     harm(base / "3")

@@ -37,6 +37,8 @@ def check_error(answer, status, message=""):
         (b"[" * 100_000, "JSON Parse error: nested too deeply"),
         (b'{"instances": ' + b"[" * 500 + b"]" * 500 + b"}", "instances is a plain list"),
         (b'{"instances": ' + b"9" * 5000 + b"}", "JSON Parse error"),
+        # Hours, where each quotation mark begins a search of its own for the end of the string.
+        (b'{"Inf": "' + b'\\"' * 1_000_000, "JSON Parse error: Unterminated string"),
     ],
 )
 def test_malformed_bodies(client, body, message):
@@ -72,6 +74,7 @@ def test_malformed_bodies(client, body, message):
         ({"instances": [PAIR], "signature_name": 7}, "'signature_name' key must be a string value."),
         ({"instances": ["a", {"text": "b"}], "signature_name": "embed"}, "Expecting value/list but got"),
         ({"instances": ["!"], "signature_name": "serve_examples"}, "Could not parse example input"),
+        ({"instances": [{"b64": "gICA"}], "signature_name": "serve_examples"}, "Could not parse example"),
         ({"instances": [[1, 2]], "signature_name": "score_vector"}, "shape [?, 3], but got: [1, 2]"),
         ({"instances": [[1, 2, 3], [1, 2]], "signature_name": "score_vector"}, "differ in length"),
         ({"instances": [[1, "2", 3]], "signature_name": "score_vector"}, 'JSON Value: "2" Type: String'),

@@ -158,6 +158,20 @@ def test_a_byte_now_and_then_keeps_no_place(monkeypatch):
     run(scenario, max_connections=4)
 
 
+def test_a_request_that_this_process_has_not_read_yet_keeps_its_connection(monkeypatch):
+    monkeypatch.setitem(listener_module._PATIENCE, State.IDLE, 0)
+
+    async def scenario(world):
+        unread, idle = await world.connect(), await world.connect()
+        await world.until(lambda: len(world.listener._connections) == 2)
+        unread.writer.write(ASK)
+        assert world.listener._make_room(None)  # before the loop has had a turn
+        assert (await unread.answer())[0] == 200
+        assert await idle.rest() == b""
+
+    run(scenario, max_connections=2)
+
+
 def test_beyond_the_limit_a_client_is_told_and_watchers_are_answered():
     async def scenario(world):
         busy = [await world.connect(b"GET /wait HTTP/1.1\r\n\r\n") for _ in range(4)]
@@ -295,6 +309,9 @@ UPGRADE = b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
         (b"POST / HTTP/1.1\r\nContent-Length: 1e3\r\n\r\n", [400]),
         (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", [400]),
         (b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n", [400]),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", [400]),
+        (ASK + b"GET / HT", [200, 400]),
+        (ASK + b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n{", [200, 400]),
         (b"POST / HTTP/1.1\r\nContent-Length: 1001\r\n\r\n", [413]),
         (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n7d1\r\n" + b"a" * 2001 + b"\r\n", [413]),
         (b"GET /fail HTTP/1.1\r\n\r\n" + ASK, [500, 200]),

@@ -41,6 +41,7 @@ def regress(*rows, **more):
         ({"signature_name": "regress"}, "'examples' value to be a non-empty list"),
         (regress(), "non-empty"),
         (regress("a"), "Expecting element 0 of 'examples' to be an object"),
+        (regress(*[{}] * 4096, context={"text_a": "a" * 3000}), "examples are more than 8388608 bytes"),
         (regress({}, context=1), "Expecting 'context' to be an object"),
         (regress({"text_a": "a"}), "text_b"),
         (regress({**ROW, "text_a": 1}), "Data types don't match"),
@@ -49,6 +50,8 @@ def regress(*rows, **more):
         (regress({**ROW, "text_a": {"b64": "*"}}), "nor base64"),
         (regress({**ROW, "more": 2**63}), "feature 'more' must hold"),
         (regress({**ROW, "more": 1e300}), "feature 'more' must hold"),
+        (regress({**ROW, "more": 10**400}), "feature 'more' must hold"),
+        (regress({**ROW, "more": -(10**400)}), "feature 'more' must hold"),
         ({"instances": []}, "Unknown key 'instances'"),
         ([], "Is not object"),
     ],
@@ -64,7 +67,7 @@ def test_features_have_the_kinds_that_tf_serving_gives_them():
 
     row = '{"i": 1, "f": [1.0, 2.5], "t": "é", "b": {"b64": "/w=="}, "n": true, "e": []}'
     body = ('{"examples": [' + row + "]}").encode()
-    _, [serialized] = examples.decode_examples(body, 10)
+    _, [serialized] = examples.decode_examples(body, 10, 1_000)
     feature = tf.train.Example.FromString(serialized).features.feature
     assert feature["i"].int64_list.value == [1]
     assert feature["n"].int64_list.value == [1]
@@ -73,7 +76,7 @@ def test_features_have_the_kinds_that_tf_serving_gives_them():
     assert feature["b"].bytes_list.value == [base64.b64decode("/w==")]
     assert "e" in feature
     with pytest.raises(RequestError, match="holds 2 rows, but at most 1"):
-        examples.decode_examples(b'{"examples": [{}, {}]}', 1)
+        examples.decode_examples(b'{"examples": [{}, {}]}', 1, 1_000)
 
 
 def test_outputs_of_other_shapes_are_refused():

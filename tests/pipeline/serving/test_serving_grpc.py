@@ -201,6 +201,11 @@ HUGE = "dim { size: 4611686018427387904 }"
             INVALID,
             "not a valid TensorProto",
         ),
+        (
+            tensor(f'dtype: DT_STRING tensor_shape {{ dim {{ size: 4096 }} }} string_val: "{"a" * 3000}"'),
+            INVALID,
+            "'text' holds strings of more than 8388608 bytes together",
+        ),
     ],
 )  # fmt: skip
 def test_refused_predictions(stub, request_, code, message):
@@ -218,6 +223,8 @@ def test_refused_examples(stub):
     asked.model_spec.signature_name = "regress"
     asked.input.CopyFrom(given(example("a")))
     refused(stub.Regress, asked, INVALID, "text_b")
+    asked.input.CopyFrom(given(*[example("a")] * 4096, context=example("a" * 3000)))
+    refused(stub.Regress, asked, INVALID, "the examples are more than 8388608 bytes")
     asked = classification_pb2.ClassificationRequest(input=given(example("a", "b")))
     asked.model_spec.name, asked.model_spec.signature_name = "twin", "regress"
     refused(stub.Classify, asked, INVALID, "Expected classification signature outputs")
@@ -229,6 +236,12 @@ def test_bytes_that_are_no_message(server):
     for unknown in ("PredictionService/Explain", "ModelService/HandleReloadConfigRequest"):
         call = server.channel.unary_unary(f"/tensorflow.serving.{unknown}")
         refused(call, b"", CODES.UNIMPLEMENTED, "")
+    for method in ("Check", "Watch"):
+        call = server.channel.unary_stream(f"/grpc.health.v1.Health/{method}")
+        refused(lambda *given, call=call, **more: list(call(*given, **more)), b"\xff", INVALID, "not a grpc.")
+    watched = server.channel.unary_stream("/grpc.health.v1.Health/Watch")(b"", timeout=20)
+    assert next(watched) == b"\x08\x01"  # SERVING
+    watched.cancel()
     page = server.service.metrics.render()
     assert b'kembar_requests_total{code="INVALID_ARGUMENT",endpoint="grpc_Predict"} 1.0\n' in page
 

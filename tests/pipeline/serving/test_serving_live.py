@@ -277,6 +277,8 @@ def test_serve_says_what_is_missing(base_dir, push):
         serve(base_dir, "twin", port=0)
     with pytest.raises(ServingError, match="give --port a number from 0 to 65535"):
         serve(base_dir, "twin", port=70_000)
+    with pytest.raises(ServingError, match="choose another with --host"):
+        serve(base_dir, "twin", host="192.0.2.1", port=0)  # of nobody
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,
         pytest.raises(ServingError, match="choose another with --grpc-port"),
