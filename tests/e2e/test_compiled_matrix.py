@@ -80,13 +80,6 @@ ROWS, BULK_ROWS = 240, 20
 RANKED = ("spearman", "average_precision", "auc", "best_threshold")
 
 
-@pytest.fixture(scope="module")
-def forked() -> Iterator[Forked]:
-    process = Forked()
-    yield process
-    process.close()
-
-
 def write(path: Path, kind: str, rows: int, seed: int) -> None:
     """Rows whose label hangs on what they hold."""
     random = np.random.default_rng(seed)
@@ -104,10 +97,10 @@ def write(path: Path, kind: str, rows: int, seed: int) -> None:
         csv.writer(file).writerows([[*head, "label"], *lines])
 
 
-def kembar(forked: Forked, folder: Path, *arguments: str) -> str:
+def kembar(copies: Forked, folder: Path, *arguments: str) -> str:
     """Runs a command; what it printed."""
     log = folder / f"{arguments[0]}.log"
-    ended = forked.launch(["kembar", *arguments], {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}, log)
+    ended = copies.launch(["kembar", *arguments], {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}, log)
     assert ended.returncode == 0, log.read_text()[-3_000:]
     return log.read_text()
 
@@ -132,16 +125,16 @@ def weights(root: Path, summary: dict[str, Any]) -> bytes:
 
 
 @pytest.mark.parametrize(("kind", "mode"), list(product(KINDS, MODES)))
-def test_the_cluster_does_what_the_laptop_does(forked, tmp_path, kind, mode):
+def test_the_cluster_does_what_the_laptop_does(copies, tmp_path, kind, mode):
     mount = project(tmp_path, kind, mode)
     config = str(tmp_path / "twins.toml")
-    kembar(forked, tmp_path, "compile", config, "--output", str(tmp_path / "pipeline.yaml"))
-    pipeline = CompiledPipeline(tmp_path / "pipeline.yaml", tmp_path / "kfp", launch=forked.launch)
+    kembar(copies, tmp_path, "compile", config, "--output", str(tmp_path / "pipeline.yaml"))
+    pipeline = CompiledPipeline(tmp_path / "pipeline.yaml", tmp_path / "kfp", launch=copies.launch)
     runs = pipeline.run("first")
     failed = {name: run.log[-3_000:] for name, run in runs.items() if run.statuses != [0]}
     assert not failed, "\n".join(f"{name}:\n{log}" for name, log in failed.items())
     here = tmp_path / "here"
-    kembar(forked, tmp_path, "retrain" if mode == "spans" else "run", config, "--workdir", str(here))
+    kembar(copies, tmp_path, "retrain" if mode == "spans" else "run", config, "--workdir", str(here))
     cluster, local = (
         json.loads((root / "summary.json").read_text()) for root in (mount / "twins" / "runs" / "first", here)
     )
@@ -183,21 +176,21 @@ def hook() -> Iterator[Webhook]:
         yield server
 
 
-def test_a_run_that_kfp_retries_is_told_as_it_ended(forked, tmp_path, hook):
+def test_a_run_that_kfp_retries_is_told_as_it_ended(copies, tmp_path, hook):
     """One step's pod does not come up; after KFP's Retry all is well, and the exit task never runs again."""
     mount = project(tmp_path, "dense", "plain")
     config = tmp_path / "twins.toml"
     with config.open("a") as file:
         file.write('webhook = { secret = "hook", key = "url" }\n')
-    kembar(forked, tmp_path, "compile", str(config), "--output", str(tmp_path / "pipeline.yaml"))
+    kembar(copies, tmp_path, "compile", str(config), "--output", str(tmp_path / "pipeline.yaml"))
     broken = ["ServingGate"]
 
     def launch(command: list[str], environment: dict[str, str], log: Path) -> Any:
         if broken and broken[0] in command:
             broken.clear()
             log.touch()
-            return forked.ended(1)
-        return forked.launch(command, environment, log)
+            return copies.ended(1)
+        return copies.launch(command, environment, log)
 
     secrets = {"hook": {"url": hook.url}}
     pipeline = CompiledPipeline(tmp_path / "pipeline.yaml", tmp_path / "kfp", secrets, launch)
@@ -212,5 +205,5 @@ def test_a_run_that_kfp_retries_is_told_as_it_ended(forked, tmp_path, hook):
         ("first", "failed"),
         ("first", "pushed"),
     ]
-    history = kembar(forked, tmp_path, "history", str(config), "--workdir", str(root)).splitlines()
+    history = kembar(copies, tmp_path, "history", str(config), "--workdir", str(root)).splitlines()
     assert [line.split()[2] for line in history if line.startswith("20")] == ["pushed"]

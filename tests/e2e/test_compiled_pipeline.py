@@ -18,7 +18,6 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from compiled import CompiledPipeline, TaskRun, Webhook, start
-from forked import Forked
 
 from pipeline.runners import carried
 
@@ -92,14 +91,7 @@ def packed_in(pipeline: CompiledPipeline) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def forked() -> Iterator[Forked]:
-    process = Forked()
-    yield process
-    process.close()
-
-
-@pytest.fixture(scope="module")
-def pipeline(project, mount, webhook, forked, tmp_path_factory) -> CompiledPipeline:
+def pipeline(project, mount, webhook, copies, tmp_path_factory) -> CompiledPipeline:
     output = project.root / "pipeline.yaml"
     compiled = subprocess.run(
         [project.command("compile")[0], "compile", str(project.config), "--output", str(output)],
@@ -108,7 +100,7 @@ def pipeline(project, mount, webhook, forked, tmp_path_factory) -> CompiledPipel
     assert compiled.returncode == 0, compiled.stderr
 
     def launch(command: list[str], environment: dict[str, str], log: Path) -> Any:
-        return (start if "Trainer" in command else forked.launch)(command, environment, log)
+        return (start if "Trainer" in command else copies.launch)(command, environment, log)
 
     secrets = {"kembar-webhook": {"url": webhook.url}}
     made = CompiledPipeline(output, tmp_path_factory.mktemp("kfp"), secrets, launch)
@@ -167,12 +159,11 @@ def test_killed_step_goes_on_behind_its_last_epoch(pipeline, first):
     assert not list(pipeline_root(pipeline).glob("artifacts/checkpoints/*"))
 
 
-def test_metrics_are_those_of_a_local_run(project, forked, pipeline, first):
+def test_metrics_are_those_of_a_local_run(project, pipeline, first):
     mount = pipeline_root(pipeline).parent
     paths = [f"--set=data.{split}={mount}/data/{split}.csv" for split in ROWS]
-    command = project.command("run", *paths, f"--set=bulk.input={mount}/data/bulk.csv")
-    log = project.root / "run.log"
-    assert forked.launch(command, project.environment, log).returncode == 0, log.read_text()
+    ran = project.kembar("run", *paths, f"--set=bulk.input={mount}/data/bulk.csv")
+    assert ran.status == 0, ran.err
     cluster, local = summary_of(pipeline, "first"), project.summary
     for split in ("eval", "test"):
         assert cluster["metrics"][split] == pytest.approx(local["metrics"][split], abs=1e-6)
