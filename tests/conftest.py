@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from filelock import FileLock, Timeout
@@ -23,6 +25,14 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # A shared machine is sometimes slow, and a failure on one machine must be one on all.
 settings.register_profile("kembar", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("kembar")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Takes what each module leaves out of garbage collection, which would walk it again and again."""
+    if nextitem is None or nextitem.path != item.path:
+        gc.collect()
+        gc.freeze()
 
 
 class Disk:
@@ -98,6 +108,13 @@ def watch_lock(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[bool]]:
         return held
 
     return watch
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder whose path is short wherever temporary files go: a line of cron and a socket's path are."""
+    with TemporaryDirectory(prefix="kembar-", dir="/tmp") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

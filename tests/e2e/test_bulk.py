@@ -30,21 +30,27 @@ def questions(pairs):
 
 
 @pytest.fixture(scope="module")
-def pushed(project, pairs, questions):
+def configured(project, pairs, questions):
     for split, rows in KEPT.items():
         project.write(split, pairs[split][:rows])
     write_questions(project, questions)
     with project.config.open("a") as file:
         file.write('\n[bulk]\ninput = "questions.csv"\n')
-    ran = project.kembar("run")
+    return project
+
+
+@pytest.fixture(scope="module")
+def pushed(configured):
+    ran = configured.kembar("run")
     assert ran.status == 0, ran.err
-    return project, ran, project.summary
+    return configured, ran, configured.summary
 
 
 def states(project):
     return {step["id"]: step["state"] for step in project.summary["components"]}
 
 
+@pytest.mark.slow
 def test_each_usable_row_is_answered_as_the_served_version_answers_it(pushed, questions):
     project, ran, summary = pushed
     table = pq.read_table(project.workdir / "bulk.parquet")
@@ -63,6 +69,7 @@ def test_each_usable_row_is_answered_as_the_served_version_answers_it(pushed, qu
     assert "  bulk: 298 of 300 rows scored: work/bulk.parquet\n" in ran.err
 
 
+@pytest.mark.slow
 def test_the_summary_and_the_quarantine_account_for_every_row(pushed):
     project, _, summary = pushed
     path = summary["bulk"].pop("path")
@@ -78,6 +85,7 @@ def test_the_summary_and_the_quarantine_account_for_every_row(pushed):
     assert summary["data"]["rows_quarantined"] == 0
 
 
+@pytest.mark.slow
 def test_other_rows_are_answered_by_the_same_version_and_nothing_else_runs(pushed, questions):
     project, _, first = pushed
     write_questions(project, questions[:5])
@@ -107,8 +115,8 @@ def test_a_model_that_is_not_pushed_answers_nothing(pushed):
     assert not (project.workdir / "bulk.parquet").exists()
 
 
-def test_a_file_that_lacks_a_column_ends_the_run_before_it_begins(pushed):
-    project, _, _ = pushed
+def test_a_file_that_lacks_a_column_ends_the_run_before_it_begins(configured):
+    project = configured
     (project.root / "other.csv").write_text("sentence1,text\na,b\n")
     ran = project.kembar("run", "--set", "bulk.input=other.csv")
     assert ran.status == 2

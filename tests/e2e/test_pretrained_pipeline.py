@@ -22,7 +22,7 @@ CLASSES = '{ column = "kind", kind = "classes", classes = ["far", "near", "same"
 
 
 @pytest.fixture(scope="module")
-def pushed(project, pairs):
+def configured(project, pairs):
     for split, rows in (("train", 90), ("eval", 45), ("test", 46)):
         kinds = [("far", "near", "same")[min(2, int(float(score)) // 2)] for score, *_ in pairs[split][:rows]]
         named = [[kind, *row[1:]] for kind, row in zip(kinds, pairs[split], strict=False)]
@@ -30,11 +30,17 @@ def pushed(project, pairs):
     data = project.config.read_text().split("[model]")[0].split("label =")[0] + f"label = {CLASSES}\n"
     sections = "".join(f"\n[{section}]\n{keys}\n" for section, keys in CHANGES.items())
     project.config.write_text(data + sections)
-    ran = project.kembar("run")
-    assert ran.status == 0, ran.err
     return project
 
 
+@pytest.fixture(scope="module")
+def pushed(configured):
+    ran = configured.kembar("run")
+    assert ran.status == 0, ran.err
+    return configured
+
+
+@pytest.mark.slow
 def test_it_is_evaluated_probed_and_pushed(pushed):
     summary = pushed.summary
     assert summary["status"] == "pushed"
@@ -48,6 +54,7 @@ def test_it_is_evaluated_probed_and_pushed(pushed):
     assert summary["model"]["parameters"] > 22e6
 
 
+@pytest.mark.slow
 def test_predict_names_the_class(pushed):
     ran = pushed.kembar("predict", "A man is playing a guitar.", "A man is playing a guitar.")
     assert ran.status == 0, ran.err
@@ -59,8 +66,8 @@ def test_predict_names_the_class(pushed):
 @pytest.mark.parametrize(
     "setting", ["model.layers=[2, 7]", 'tuning.space={ "model.layers" = [[2, 6], [2, 7]] }']
 )
-def test_layers_that_the_folder_does_not_have_are_told_before_anything_starts(pushed, setting):
-    ran = pushed.kembar("run", "--set", setting)
+def test_layers_that_the_folder_does_not_have_are_told_before_anything_starts(configured, setting):
+    ran = configured.kembar("run", "--set", setting)
     assert ran.status == 2
     assert "[model] layers = [2, 7]: the BERT in weights = " in ran.err
     assert ran.err.strip().endswith("has 6 layers")

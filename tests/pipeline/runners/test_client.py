@@ -384,12 +384,12 @@ def invoke(*arguments: object) -> int:
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch, new_terminal):
-    monkeypatch.chdir(tmp_path)
+def project(short_path: Path, monkeypatch, new_terminal):
+    monkeypatch.chdir(short_path)
     for module in (commands, schedule_commands):
         monkeypatch.setattr(module, "Terminal", new_terminal)
     monkeypatch.setattr(submit, "POLL_SECONDS", 0)
-    path = tmp_path / "twins.toml"
+    path = short_path / "twins.toml"
     path.write_text(CONFIG)
     return path
 
@@ -416,15 +416,15 @@ def test_the_commands_from_submit_to_delete(kfp, project, capfd):
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch) -> dict[str, Path]:
+def here(short_path: Path, monkeypatch) -> dict[str, Path]:
     """Where the files of this machine's schedulers are. No systemd answers."""
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
-    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
-    monkeypatch.setattr(crontab, "FOLDER", tmp_path / "cron.d")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(short_path / "xdg"))
+    monkeypatch.setenv("PATH", str(short_path / "nothing"))
+    monkeypatch.setattr(crontab, "FOLDER", short_path / "cron.d")
     name = "kembar-twin_questions"
     return {
-        "cron": tmp_path / "cron.d" / name,
-        "systemd": tmp_path / "xdg" / "systemd" / "user" / f"{name}.timer",
+        "cron": short_path / "cron.d" / name,
+        "systemd": short_path / "xdg" / "systemd" / "user" / f"{name}.timer",
     }
 
 

@@ -72,18 +72,18 @@ class Machine:
 
 
 @pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, new_terminal) -> Machine:
-    found = Machine(tmp_path)
-    for folder in (found.config.parent, found.state, found.cron, tmp_path / "bin"):
+def machine(short_path: Path, monkeypatch: pytest.MonkeyPatch, new_terminal) -> Machine:
+    found = Machine(short_path)
+    for folder in (found.config.parent, found.state, found.cron, short_path / "bin"):
         folder.mkdir()
     found.config.write_text(CONFIG)
     (found.state / "reachable").touch()
-    (tmp_path / "bin" / "systemctl").write_text(SYSTEMCTL)
-    (tmp_path / "bin" / "systemctl").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    (short_path / "bin" / "systemctl").write_text(SYSTEMCTL)
+    (short_path / "bin" / "systemctl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{short_path / 'bin'}:/usr/bin:/bin")
     monkeypatch.setenv("STATE", str(found.state))
     monkeypatch.setenv("UNITS", str(found.units))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(short_path / "xdg"))
     monkeypatch.setattr(crontab, "FOLDER", found.cron)
     monkeypatch.setattr(commands, "Terminal", new_terminal)
     monkeypatch.chdir(found.config.parent)
