@@ -161,6 +161,13 @@ def check_negative(seen: Seen, label: Label) -> None:
         return
     others = {value.casefold(): value for value in seen.counts if label.of_binary(value) == 0}
     positives = any(label.of_binary(value) == 1 for value in seen.counts)
+    if positives and len(others) == 1 and not MISSING.isdisjoint(others.values()):
+        [only] = others.values()
+        raise DataRejected(
+            f"[data] label: column {label.column!r}: the only value beside positive = "
+            f"{_toml(label.positive)} often stands for nothing: {seen}: if it means 0, say so with "
+            f"negative = {_toml(only)}; else give the data both labels"
+        )
     if len(others) > 1 or (others and not positives):
         which = "several others were seen" if positives else "it was never seen"
         said = (

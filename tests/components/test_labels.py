@@ -216,6 +216,11 @@ def test_the_only_other_value_means_0(tmp_path):
             "it was never seen: '1' 9 times, '0' 9 times: remove positive: without it these mean",
         ),
         (["no"] * 9, "it was never seen: 'no' 9 times: remove positive"),
+        (
+            ["duplicate"] * 9 + ["NULL"] * 8,
+            "the only value beside positive = \"Duplicate\" often stands for nothing: 'duplicate' 9 times, "
+            "'NULL' 8 times: if it means 0, say so with negative = \"NULL\"; else",
+        ),
         (["dup"] * 9 + ["not"] * 8, 'name both, such as positive = "dup", negative = "not":'),
     ],
 )
