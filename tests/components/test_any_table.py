@@ -113,6 +113,7 @@ def test_any_table_gives_the_same_examples_and_splits(tmp_path_factory, table, d
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(2 * 3600)
 @given(pairs() | vectors(), dialects())
 @settings(max_examples=3_000, deadline=None)
 def test_thousands_of_tables_give_the_same_examples_and_splits(tmp_path_factory, table, dialect):
