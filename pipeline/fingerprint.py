@@ -44,9 +44,9 @@ def imported(*modules: str, family: str | None = None) -> list[Path]:
                 raise FileNotFoundError(f"{name}: no module below {ROOT}")
             continue  # another's, or no module but a name in one
         known[name] = file
-        for found in _imports(file.read_bytes(), name if file.name == "__init__.py" else _parent(name)):
-            if not (name == _SETTINGS and _of_other_family(found, family)):
-                names.append(found)
+        for module in _imports(file.read_bytes(), name if file.name == "__init__.py" else _parent(name)):
+            if not (name == _SETTINGS and _of_other_family(module, family)):
+                names.append(module)
         names.append(_parent(name))
         if name == _SEAM and family:
             names.append(family)

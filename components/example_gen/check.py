@@ -78,11 +78,11 @@ def check_texts(values: Sequence[Any], column: str, data: Data, faults: dict[int
     """Texts in UTF-8 without white space at their ends; whatever is not usable is in `faults`."""
     texts = [value.strip() if isinstance(value, str) else value for value in values]
     longest = data.max_text_length
-    for at, text in [] if _all_usable(texts, longest) else enumerate(texts):
-        if isinstance(text, str) and 0 < len(text) <= longest:
-            continue
-        faults.setdefault(at, _text_fault(text, column, longest))
-        texts[at] = ""
+    if not _all_usable(texts, longest):
+        for at, text in enumerate(texts):
+            if not isinstance(text, str) or not 0 < len(text) <= longest:
+                faults.setdefault(at, _text_fault(text, column, longest))
+                texts[at] = ""
     try:
         return [text.encode() for text in texts]
     except UnicodeEncodeError:
@@ -135,11 +135,11 @@ def check_vectors(
     finite = np.isfinite(numbers)
     for row in np.flatnonzero(~finite.all(axis=1)):
         at = int(np.argmin(finite[row]))
-        said = f"{exact[row, at]:g} is too large for float32"
+        detail = f"{exact[row, at]:g} is too large for float32"
         if not np.isfinite(exact[row, at]):
-            seen = columns[f"{VECTOR}.columns[{at}]"][int(row)] if vector.column is None else None
-            said = _not_finite(seen)
-        faults.setdefault(int(row), Fault(Reason.BAD_NUMBER, f"column {names[at]!r}: {said}"))
+            value = columns[f"{VECTOR}.columns[{at}]"][int(row)] if vector.column is None else None
+            detail = _not_finite(value)
+        faults.setdefault(int(row), Fault(Reason.BAD_NUMBER, f"column {names[at]!r}: {detail}"))
     if vector.range is not None:
         low, high = vector.range
         inside = (numbers >= low) & (numbers <= high)

@@ -248,8 +248,8 @@ def _spaced(best: _Trial, lines: list[str], data: Data) -> _Trial:
 def _begin_with(lines: list[str], quote: str, delimiter: str) -> bool:
     """Whether a quote begins a field of most rows, and the common one is not about."""
     rows = [line for line in lines[:_ROWS] if line.strip()]
-    begun = sum(line[0] == quote or delimiter + quote in line for line in rows)
-    return begun >= _MOST * len(rows) > 0 and not any('"' in line for line in rows)
+    quoted = sum(line[0] == quote or delimiter + quote in line for line in rows)
+    return quoted >= _MOST * len(rows) > 0 and not any('"' in line for line in rows)
 
 
 def _quoted(best: _Trial, lines: list[str], data: Data) -> _Trial:

@@ -170,17 +170,17 @@ def check_negative(seen: Seen, label: Label) -> None:
         )
     if len(others) > 1 or (others and not positives):
         which = "several others were seen" if positives else "it was never seen"
-        said = (
+        problem = (
             f"[data] label: column {label.column!r}: positive = {_toml(label.positive)}, and {which}: {seen}"
         )
-        common = sorted(others.values(), key=seen.counts.__getitem__, reverse=True)
+        by_count = sorted(others.values(), key=seen.counts.__getitem__, reverse=True)
         if not positives and others.keys() <= MEANS_1 | MEANS_0:
-            raise DataRejected(f"{said}: remove positive: without it these mean 1 and 0")
-        if not positives and len(common) == 1:
-            raise DataRejected(f"{said}: correct positive, or give the data both labels")
-        positive, negative = (label.positive, common[0]) if positives else common[:2]
+            raise DataRejected(f"{problem}: remove positive: without it these mean 1 and 0")
+        if not positives and len(by_count) == 1:
+            raise DataRejected(f"{problem}: correct positive, or give the data both labels")
+        positive, negative = (label.positive, by_count[0]) if positives else by_count[:2]
         keys = f"positive = {_toml(positive)}, negative = {_toml(negative)}"
-        raise DataRejected(f"{said}: name both, such as {keys}: rows with others are then quarantined")
+        raise DataRejected(f"{problem}: name both, such as {keys}: rows with others are then quarantined")
 
 
 def advice(seen: Seen, label: Label, has_decimal: bool = False) -> str:

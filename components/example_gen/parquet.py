@@ -79,23 +79,21 @@ def open_parquet(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path, page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
-        said = _damage("not a Parquet file", error)
-        if not _is_damaged(path):
-            said = said.replace("write it again", "correct [data] format, or write it again")
-        raise DataRejected(f"{path}: {said}") from None
+        fix = "write it again" if _begins_as_parquet(path) else "correct [data] format, or write it again"
+        raise DataRejected(f"{path}: {_damage('not a Parquet file', error, fix)}") from None
 
 
-def _is_damaged(path: Path) -> bool:
+def _begins_as_parquet(path: Path) -> bool:
     """Whether a file begins as Parquet, or with the zeros of a copy that was cut off."""
     with path.open("rb") as file:
         return file.read(4) in (b"PAR1", bytes(4))
 
 
-def _damage(what: str, error: Exception) -> str:
+def _damage(what: str, error: Exception, fix: str = "write it again") -> str:
     detail = " ".join(str(error).split()).strip(" .")
     if "crypt" in detail:
         return f"the file is encrypted ({detail}): write it without encryption"
-    return f"{what}: {detail}: write it again"
+    return f"{what}: {detail}: {fix}"
 
 
 def shown(columns: Sequence[Sequence[Any]], at: int) -> str:

@@ -11,7 +11,7 @@ import csv
 import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count, islice
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from components.example_gen.streams import LONGEST_LINE, CutLine
 
@@ -181,10 +181,8 @@ class _Lines:
         self._size = 0
         return line, raw.rstrip("\r\n")
 
-    def cut(self) -> tuple[int, str] | None:
-        """Ends a record behind its first line and gives the others back; None where nothing was taken."""
-        if not self.taken:
-            return None
+    def cut(self) -> tuple[int, str]:
+        """Ends a record behind its first line and gives the others back."""
         self.waiting.extend(reversed(self.taken[1:]))
         del self.taken[1:]
         kind = self.taken[0].__class__
@@ -214,7 +212,7 @@ def _record_by_record(
     try:
         for fields in csv.reader(source, strict=True, **form):
             if is_row is not None and len(source.taken) > 1 and _are_rows(source.taken, form, is_row):
-                yield Record(*cast(tuple[int, str], source.cut()), None)
+                yield Record(*source.cut(), None)
                 continue
             line, raw = source.end()
             if fields:
@@ -222,7 +220,7 @@ def _record_by_record(
             if not source.waiting:
                 return
     except csv.Error:
-        yield Record(*cast(tuple[int, str], source.cut()), None)
+        yield Record(*source.cut(), None)
 
 
 def _are_rows(lines: list[str], form: dict[str, Any], is_row: Callable[[list[str]], bool]) -> bool:
