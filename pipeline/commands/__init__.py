@@ -1,1 +1,1 @@
-"""The commands of `kembar`, a module for each group of them; `pipeline.__main__` puts them together."""
+"""The commands of `kembar`, a module for each group of them; `pipeline.cli` puts them together."""

@@ -15,7 +15,7 @@ import yaml
 from kubernetes_validate import ValidationError
 
 from pipeline import config as configuration
-from pipeline.__main__ import app
+from pipeline.cli import app
 from pipeline.runners import kubeflow
 from pipeline.runners.step import Parameters, configure, root_of
 from pipeline.workdir import Workdir

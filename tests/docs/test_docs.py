@@ -27,7 +27,7 @@ from pydantic.fields import FieldInfo
 
 from components.example_gen.batch import Reason
 from pipeline import config as configuration
-from pipeline.__main__ import app
+from pipeline.cli import app
 from pipeline.config import Config
 from pipeline.doctor import CHECKS
 from trainer import errors

@@ -11,9 +11,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from pipeline import __main__ as commands
+from pipeline import cli as commands
 from pipeline import predict as predicting
-from pipeline.__main__ import app
+from pipeline.cli import app
 from pipeline.commands import serving as serving_commands
 from pipeline.config import load
 from trainer.errors import ConfigError, DataRejected, KembarError, Locked, ServingError

@@ -17,7 +17,7 @@ MAIN = """
 import os, signal, sys, types
 from contextlib import nullcontext
 from pathlib import Path
-from pipeline import __main__, run
+from pipeline import cli, run
 from pipeline.terminal import Terminal
 number, folder = int(sys.argv[1]), Path(sys.argv[2])
 def work(*_):
@@ -30,8 +30,8 @@ config = types.SimpleNamespace(
 workdir = types.SimpleNamespace(root=folder, log=folder / "run.log", serving=folder, name="twins")
 def app(**_):
     run.run(Path("twins.toml"), config, workdir, Terminal())
-__main__.app = app
-__main__.main()
+cli.app = app
+cli.main()
 """
 
 
@@ -69,3 +69,22 @@ def test_a_run_that_a_signal_ends_says_so(tmp_path):
     assert (summary["status"], summary["pipeline"]) == ("interrupted", "twins")
     assert summary["reason"] == "SIGTERM: the next run goes on from what is done"
     assert summary["data"]["rows_read"] == 0
+
+
+AT_IMPORT = """
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "pydantic":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+from pipeline.__main__ import main
+main()
+"""
+
+
+def test_ctrl_c_while_the_command_is_imported_leaves_no_traceback():
+    done = subprocess.run(
+        [sys.executable, "-c", AT_IMPORT], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import __main__ as commands
+from pipeline import cli as commands
 from pipeline.commands import kubeflow, schedule, serving
 from pipeline.terminal import _CONTROLS
 

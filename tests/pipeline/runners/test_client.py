@@ -12,7 +12,7 @@ from pathlib import Path
 import kfp_stub
 import pytest
 
-from pipeline.__main__ import app
+from pipeline.cli import app
 from pipeline.commands import kubeflow as commands
 from pipeline.commands import schedule as schedule_commands
 from pipeline.runners import schedules, submit, watch

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from pipeline.__main__ import app
+from pipeline.cli import app
 from pipeline.scheduling import crontab
 from pipeline.scheduling import job as jobs
 from trainer.errors import ConfigError, KembarError, Locked

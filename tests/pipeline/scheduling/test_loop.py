@@ -17,7 +17,7 @@ import pytest
 from apscheduler.executors.debug import DebugExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from pipeline.__main__ import app
+from pipeline.cli import app
 from pipeline.scheduling import loop as loops
 from pipeline.scheduling.loop import Loop
 from trainer.errors import ConfigError
