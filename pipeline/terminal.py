@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -109,8 +110,9 @@ class Terminal:
         except OSError as error:
             self.say(f"warning: {log}: {error.strerror}: no log is kept")
             return os.open(os.devnull, os.O_WRONLY)
-        with suppress(OSError):  # one of an older Kembar, which others could read
-            os.fchmod(file, 0o600)
+        if stat.S_ISREG(os.fstat(file).st_mode):  # /dev/null stays everybody's
+            with suppress(OSError):  # one of an older Kembar, which others could read
+                os.fchmod(file, 0o600)
         return file
 
 

@@ -90,6 +90,7 @@ class Connection(asyncio.Protocol):
         if self._task is not None:
             self._task.cancel()
         self._waiting.clear()
+        self._reader.close()
         self._hold(-self.held)
         self._listener.closed(self)
 

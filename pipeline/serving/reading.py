@@ -86,6 +86,11 @@ class RequestReader:
         """Drops what has come of a request."""
         self.part, self._body = Part.NOTHING, []
 
+    def close(self) -> None:
+        """Drops all that came, and those who know this reader: no cycle keeps a body in memory."""
+        self.forget()
+        del self._parser, self._receiver
+
     # What llhttp calls.
 
     def on_message_begin(self) -> None:

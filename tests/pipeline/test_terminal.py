@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 import unicodedata
 from pathlib import Path
 
@@ -86,3 +88,17 @@ def test_the_history_shows_a_reason_that_names_a_section(new_terminal, capfd):
     entry = Entry(at="2026-11-25T04:10:00", status="skipped", reason=reason, seconds=1.0)
     new_terminal().table(table([entry], load(STS)))
     assert reason in capfd.readouterr().out
+
+
+def test_a_device_in_place_of_a_log_keeps_its_permissions(new_terminal):
+    """As /dev/null does, the log of `compile --output /dev/stdout`: the whole machine writes to it."""
+    master, device = os.openpty()
+    path = Path(os.ttyname(device))
+    try:
+        path.chmod(0o622)
+        with new_terminal().noise_to(path):
+            pass
+        assert stat.S_IMODE(path.stat().st_mode) == 0o622
+    finally:
+        os.close(master)
+        os.close(device)

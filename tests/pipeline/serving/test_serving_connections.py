@@ -1,10 +1,12 @@
 """Clients that are slow, many or wrong, against the REST port alone: what answers needs no model here."""
 
 import asyncio
+import gc
 import json
 import random
 import socket
 import struct
+import weakref
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -252,6 +254,25 @@ def test_memory_is_for_bodies_that_go_on(monkeypatch):
         assert (await honest.ask())[0] == 200
 
     run(scenario)
+
+
+def test_what_came_of_a_body_goes_with_its_connection():
+    """At once: in a process with TensorFlow the collector of cycles may not look at it for minutes."""
+
+    async def scenario(world):
+        client = await world.connect(PART)
+        await world.until(lambda: [one.state for one in world.listener._connections] == [State.BODY])
+        connection = weakref.ref(next(iter(world.listener._connections)))
+        client.writer.transport.abort()
+        await world.until(lambda: not world.listener._connections)
+        await world.until(lambda: connection() is None)
+
+    gc.collect()
+    gc.disable()
+    try:
+        run(scenario)
+    finally:
+        gc.enable()
 
 
 def test_a_client_that_is_gone_costs_nothing():
