@@ -140,7 +140,8 @@ def kill_runs(project: Project, kills: int, dice: random.Random) -> bool:
         moments[names[min(names.index(last) + 1, len(names) - 1)] if last in names else "?"] += 1
         status, said = project.do("run", "--set", seed)
         left = project.left_behind()
-        good &= status == 0 and not left
+        ends = (0, -signal.SIGKILL, 128 + signal.SIGTERM)  # 0: it had ended before
+        good &= run.returncode in ends and status == 0 and not left
         print(
             f"{number + 1:>3} ended with {run.returncode} behind {last}; the next run {status}; "
             f"left: {left or 'nothing'}" + ("" if status == 0 else f"\n{said[-800:]}"),

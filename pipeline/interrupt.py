@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_raised: Interrupted | None = None
 
 
 class Interrupted(BaseException):
@@ -31,20 +32,34 @@ def not_ignored() -> list[signal.Signals]:
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Raises `Interrupted` where the block is when a signal comes; a second one ends the process at once."""
+    global _raised
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     previous = {number: signal.getsignal(number) for number in not_ignored()}
 
     def interrupt(number: int, _: object) -> NoReturn:
+        global _raised
         for each in previous:
             signal.signal(each, signal.SIG_DFL)
-        raise Interrupted(number)
+        _raised = Interrupted(number)
+        raise _raised
 
     for number in previous:
         signal.signal(number, interrupt)
     try:
         yield
     finally:
+        _raised = None
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def raise_again() -> None:
+    """Raises what a library has taken for an error of its own since, as Beam's workers do with all they meet.
+
+    Raises:
+      Interrupted: a signal has come in `interruptible`.
+    """
+    if _raised is not None:
+        raise _raised

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from tfx.orchestration.pipeline import Pipeline
 
+from pipeline.interrupt import raise_again
 from pipeline.runners.launch import Launcher
 from pipeline.runners.steps import FAILED, SKIPPED, Step
 
@@ -42,6 +43,9 @@ class LocalRunner:
 
         Returns:
           One step a node. The exception of a failed node is in its step, not raised.
+
+        Raises:
+          Interrupted: a signal came while a node was at work.
         """
         steps: list[Step] = []
         ended = False
@@ -51,6 +55,7 @@ class LocalRunner:
             else:
                 on_start(node_id)
                 step = self._launcher.launch(node_id)
+                raise_again()
                 ended = step.state == FAILED or stop_after(step)
             on_end(step)
             steps.append(step)

@@ -7,9 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import apache_beam as beam
 import pytest
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
+from pipeline import interrupt
 from pipeline.interrupt import Interrupted, interruptible
+from pipeline.runners import local
+from pipeline.runners.steps import FAILED, Step
 
 ROOT = Path(__file__).parents[2]
 # `kembar run` whose work is to be sent a signal; what is asked of the configuration is its name alone.
@@ -69,6 +74,32 @@ def test_a_run_that_a_signal_ends_says_so(tmp_path):
     assert (summary["status"], summary["pipeline"]) == ("interrupted", "twins")
     assert summary["reason"] == "SIGTERM: the next run goes on from what is done"
     assert summary["data"]["rows_read"] == 0
+
+
+def test_a_signal_that_beam_takes_for_an_error_of_its_own_ends_the_run_all_the_same(monkeypatch):
+    """Its workers catch whatever is raised in them, and hand on words."""
+
+    class InBeam:
+        node_ids = ("Evaluator", "Pusher")
+
+        def launch(self, node_id):
+            try:
+                with beam.Pipeline(runner=FnApiRunner()) as pipeline:
+                    _ = (
+                        pipeline
+                        | beam.Create([signal.SIGTERM, signal.SIGTERM])
+                        | beam.Map(signal.raise_signal)
+                    )
+            except Exception as error:  # noqa: BLE001 - what Beam makes of it
+                return Step(node_id, FAILED, error=error)
+            raise AssertionError
+
+    monkeypatch.setattr(local, "Launcher", lambda pipeline, run_id: InBeam())
+    ended = []
+    with pytest.raises(Interrupted) as stop, interruptible():
+        local.LocalRunner(None, "run").run(on_end=ended.append)
+    assert (stop.value.exit_code, ended) == (143, [])
+    interrupt.raise_again()  # and nothing is left of it
 
 
 AT_IMPORT = """
