@@ -6,6 +6,9 @@ VARIANT := cpu
 IMAGE := kembar:$(VARIANT)
 LOCK := $(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes \
   --python-platform x86_64-manylinux_2_39 --custom-compile-command 'make lock'
+# A temporary folder that goes at the end, with whatever tools and libraries leave in it.
+SCRATCH := trap 'exit 1' HUP INT TERM; t=$$(mktemp -d -t k.XXXXXX) || exit 1; \
+  trap 'chmod -R u+w "$$t"; rm -rf "$$t"' EXIT; TMPDIR=$$t
 SET_UP := requirements.lock requirements-data.lock setup.py pyproject.toml scripts/bootstrap.py scripts/native_libs.py
 
 .PHONY: setup run test test-all check mnist lock image clean bench-quality bench-training
@@ -13,7 +16,7 @@ SET_UP := requirements.lock requirements-data.lock setup.py pyproject.toml scrip
 setup: $(READY)
 
 $(READY): $(SET_UP)
-	@$(PYTHON) scripts/bootstrap.py && touch $(READY)
+	@$(SCRATCH) $(PYTHON) scripts/bootstrap.py && touch $(READY)
 
 run: $(READY)
 	@$(BIN)/kembar run configs/sts.toml
@@ -21,10 +24,10 @@ run: $(READY)
 # Two processes: most of an end-to-end test is imports, on one core. In the order of folders, because xdist's
 # own puts the files with few and long tests last, where one process has nothing left to do.
 test: check
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@$(SCRATCH) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-all: check
-	@$(BIN)/python -m pytest -m ''
+	@$(SCRATCH) $(BIN)/python -m pytest -m ''
 
 # Data that some presets want and no package ships as a table.
 mnist: data/mnist/test.parquet
