@@ -21,6 +21,7 @@ RUNTIME = [
     "rich>=15,<16",
     "scikit-learn>=1.5,<2",
     "scipy",
+    "tenacity>=9,<10",
     "tensorboard>=2.20,<3",
     "tensorflow-serving-api>=2.19,<3",
     "typer>=0.29,<1",

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
 from trainer.config import Section
 from trainer.errors import DataRejected, KembarError
@@ -96,25 +96,38 @@ def post(url: str, body: dict[str, Any], variable: str = WEBHOOK) -> bool:
         _LOG.error("webhook: the URL in %s begins neither with https:// nor with http://", variable)
         return False
     data = json.dumps(body, allow_nan=False).encode()
-    for left in reversed(range(_TRIES)):
-        try:
-            request = urllib.request.Request(  # noqa: S310 - the scheme is checked above
-                url, data, {"Content-Type": "application/json"}, method="POST"
-            )
-            with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS):  # noqa: S310
-                return True
-        except urllib.error.HTTPError as error:
-            error.close()
-            why = f"answered {error.code}"
-            if error.code < 500:  # it will not like it better the next time
-                left = 0
-        except Exception as error:  # noqa: BLE001 - OSError, ValueError, HTTPException; none with its text
-            why = type(error).__name__
-        if not left:
-            break
-        time.sleep(2.0 ** (_TRIES - left))
-    _LOG.error("webhook: not delivered: %s", why)
-    return False
+    tries = Retrying(
+        stop=stop_after_attempt(_TRIES),
+        wait=wait_exponential(multiplier=2),
+        retry=retry_if_exception(_may_pass),
+        reraise=True,
+    )
+    try:
+        tries(_send, url, data)
+    except urllib.error.HTTPError as error:
+        _LOG.error("webhook: not delivered: answered %s", error.code)
+        return False
+    except Exception as error:  # noqa: BLE001 - OSError, ValueError, HTTPException; none with its text
+        _LOG.error("webhook: not delivered: %s", type(error).__name__)
+        return False
+    return True
+
+
+def _send(url: str, data: bytes) -> None:
+    request = urllib.request.Request(  # noqa: S310 - `post` has checked the scheme
+        url, data, {"Content-Type": "application/json"}, method="POST"
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS):  # noqa: S310
+            return
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether a server may like it better the next time."""
+    return not isinstance(error, urllib.error.HTTPError) or error.code >= 500
 
 
 def run_command(command: tuple[str, ...], body: dict[str, Any]) -> bool:

@@ -9,8 +9,6 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from pipeline import notify
-
 
 class Listener(HTTPServer):
     """A webhook that answers with the statuses it is given, the last one for ever."""
@@ -42,7 +40,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def listen(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Listener]]:
-    monkeypatch.setattr(notify.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr("tenacity.nap.time.sleep", lambda seconds: None)
     servers = []
 
     def start(*statuses: int) -> Listener:

@@ -119,13 +119,22 @@ def test_a_run_that_ended_before_it_had_a_summary_is_told_too(webhook, error, st
 # --- the webhook --------------------------------------------------------------------------------------------
 
 
-def test_a_server_that_stumbles_is_asked_again(listen):
+@pytest.fixture
+def pauses(monkeypatch):
+    """Seconds between the tries, which nobody waits for."""
+    seconds: list[float] = []
+    monkeypatch.setattr("tenacity.nap.time.sleep", seconds.append)
+    return seconds
+
+
+def test_a_server_that_stumbles_is_asked_again(listen, pauses):
     server = listen(503, 500, 200)
     assert post(server.url, {"text": "twins: pushed"})
+    assert pauses == [2, 4]
     assert server.heard == [{"text": "twins: pushed"}] * 3
 
 
-def test_a_server_that_stays_down_costs_three_tries_and_no_error(listen, caplog):
+def test_a_server_that_stays_down_costs_three_tries_and_no_error(listen, pauses, caplog):
     server = listen(503)
     assert not post(server.url, {})
     assert len(server.heard) == 3
@@ -150,8 +159,7 @@ def test_other_schemes_are_not_opened(url, caplog):
 @pytest.mark.parametrize(
     "url", ["http://[secret-path", "http://127.0.0.1:1/secret-path", "http://a b/secret-path"]
 )
-def test_a_url_that_leads_nowhere_is_no_error_and_never_shown(url, monkeypatch, caplog):
-    monkeypatch.setattr(notifying.time, "sleep", lambda seconds: None)
+def test_a_url_that_leads_nowhere_is_no_error_and_never_shown(url, pauses, monkeypatch, caplog):
     monkeypatch.setenv(WEBHOOK, url)
     notify(Notify(), FOUND)
     assert "webhook: not delivered: " in caplog.text
