@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainer.order import Order
+from trainer.spec import narrow
 
 # Rows to parse at once: `records.batch(POOL_ROWS).map(parse)`. Shuffling reaches as far as a pool, and 16,384
 # pairs of 20 ids are 5 MB.
@@ -136,7 +137,8 @@ def _sizes(length: Any, size: Size) -> tf.Tensor:
     The rows that several devices cannot share are left out, as elsewhere; of each batch every one of them
     gets as many.
     """
-    batch_size, tokens, parts, multiple = size
+    batch_size, _, parts, multiple = size
+    tokens = narrow(size[1], int)
     length = tf.cast(length, tf.int64)
     padded = -(-tf.maximum(length, 1) // multiple) * multiple
     count = tf.size(length, tf.int64) // parts * parts

@@ -16,7 +16,7 @@ from trainer.export import hold_variables
 from trainer.families import family_of
 from trainer.fitting import Data, file_names
 from trainer.inference import with_inference
-from trainer.spec import Spec
+from trainer.spec import Spec, narrow
 from trainer.survey import vocabulary
 from trainer.tuning import found_values, laid_over
 from trainer.undefined import strict
@@ -63,8 +63,8 @@ def run_fn(fn_args: Any) -> None:
     if tuned:
         log.details["tuned"] = tuned
     # Never model.save: the file would hold Keras' own format and no signatures.
-    module = family.export(model, transform, spec)
-    signatures = with_inference(module.served())
+    served = family.export(model, transform, spec)
+    module, signatures = narrow(served, tf.Module), with_inference(served.served())
     warm_start.leave(warm_start.folder_beside(fn_args.serving_model_dir), model, spec, vocabulary(transform))
     hold_variables(module, model)
     tf.saved_model.save(module, fn_args.serving_model_dir, signatures=signatures)

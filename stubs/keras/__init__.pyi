@@ -1,4 +1,4 @@
-"""What this project uses of Keras 3.15 on TensorFlow, which ships no types; a test holds it to the library."""
+"""What this project uses of Keras 3.15 on TensorFlow, which ships no types; a test holds it to that."""
 
 from collections.abc import Callable, Sequence
 from types import EllipsisType

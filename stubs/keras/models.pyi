@@ -3,6 +3,7 @@ from os import PathLike
 from typing import Any, Literal, Self, overload
 
 from keras import KerasTensor
+from keras.config import DTypePolicy
 from keras.callbacks import Callback, History
 from keras.layers import Layer
 from keras.metrics import Metric
@@ -16,6 +17,7 @@ class Model(Layer):
     stop_training: bool
     steps_per_execution: int
     jit_compile: bool
+    dtype_policy: DTypePolicy
     def __init__(
         self, inputs: object = ..., outputs: object = ..., *, name: str | None = None, **kwargs: Any
     ) -> None: ...

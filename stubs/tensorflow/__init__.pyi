@@ -267,6 +267,7 @@ class Graph:
 
 class Module:
     def __init__(self, name: str | None = None) -> None: ...
+    def __setattr__(self, name: str, value: object) -> None: ...
     @property
     def name(self) -> str: ...
     @property
@@ -330,11 +331,11 @@ def boolean_mask(
     tensor: TensorLike, mask: TensorLike, axis: int | None = None, name: str = "boolean_mask"
 ) -> Tensor: ...
 @overload
+def cast(x: TensorLike, dtype: DTypeLike, name: str | None = None) -> Tensor: ...
+@overload
 def cast(x: RaggedTensor, dtype: DTypeLike, name: str | None = None) -> RaggedTensor: ...
 @overload
 def cast(x: SparseTensor, dtype: DTypeLike, name: str | None = None) -> SparseTensor: ...
-@overload
-def cast(x: TensorLike, dtype: DTypeLike, name: str | None = None) -> Tensor: ...
 def clip_by_global_norm(
     t_list: Sequence[Tensor | IndexedSlices | None],
     clip_norm: TensorLike,
@@ -345,11 +346,13 @@ def clip_by_value(
     t: TensorLike, clip_value_min: TensorLike, clip_value_max: TensorLike, name: str | None = None
 ) -> Tensor: ...
 @overload
+def concat(  # type: ignore[overload-overlap]
+    values: Sequence[TensorLike], axis: int, name: str = "concat"
+) -> Tensor: ...
+@overload
 def concat(
     values: Sequence[RaggedTensor] | Sequence[RaggedTensor | Tensor], axis: int, name: str = "concat"
 ) -> RaggedTensor: ...
-@overload
-def concat(values: Sequence[TensorLike], axis: int, name: str = "concat") -> Tensor: ...
 def cond(
     pred: TensorLike,
     true_fn: Callable[[], _R] | None = None,
@@ -371,15 +374,6 @@ def ensure_shape(x: TensorLike, shape: ShapeLike, name: str | None = None) -> Te
 def fill(dims: TensorLike, value: TensorLike, name: str | None = None) -> Tensor: ...
 @overload
 def gather(
-    params: RaggedTensor,
-    indices: TensorLike,
-    validate_indices: None = None,
-    axis: int | None = None,
-    batch_dims: int = 0,
-    name: str | None = None,
-) -> RaggedTensor: ...
-@overload
-def gather(
     params: TensorLike,
     indices: TensorLike,
     validate_indices: None = None,
@@ -387,6 +381,15 @@ def gather(
     batch_dims: int = 0,
     name: str | None = None,
 ) -> Tensor: ...
+@overload
+def gather(
+    params: RaggedTensor,
+    indices: TensorLike,
+    validate_indices: None = None,
+    axis: int | None = None,
+    batch_dims: int = 0,
+    name: str | None = None,
+) -> RaggedTensor: ...
 def gather_nd(
     params: TensorLike, indices: TensorLike, batch_dims: int = 0, name: str | None = None
 ) -> Tensor: ...

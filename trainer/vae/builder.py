@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from trainer.spec import narrow
 from trainer.vae import losses
 from trainer.vae.config import Vae
 from trainer.vae.layers import PACKAGE, LearnedVariance, Sampling
@@ -76,6 +77,9 @@ class VariationalAutoencoder(keras.Model):
     what is minimized (beta, free bits and importance samples change only this one).
     """
 
+    anomaly_threshold: float
+    """In nats, where one was found."""
+
     def __init__(self, config: Vae | dict[str, Any], dimension: int, seed: int = 1, **options: Any) -> None:
         config = config if isinstance(config, Vae) else Vae(**config)
         encoder = build_encoder(config, dimension, seed)
@@ -142,8 +146,10 @@ class VariationalAutoencoder(keras.Model):
             lit = np.clip(mean, SMALLEST_MEAN, 1 - SMALLEST_MEAN)
             mean = np.log(lit) - np.log1p(-lit)
         else:
-            self.decoder.get_layer("output_variance").start_from(vectors.var(axis=0, dtype=np.float64))
-        self.decoder.get_layer("output").bias.assign(mean)
+            narrow(self.decoder.get_layer("output_variance"), LearnedVariance).start_from(
+                vectors.var(axis=0, dtype=np.float64)
+            )
+        narrow(self.decoder.get_layer("output"), keras.layers.Dense).bias.assign(mean)
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments, as plain values."""

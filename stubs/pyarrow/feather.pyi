@@ -1,0 +1,5 @@
+from typing import Any
+
+from pyarrow import Table
+
+def write_feather(df: Table, dest: Any, compression: str | None = None) -> None: ...
