@@ -26,7 +26,7 @@ from trainer.errors import KembarError
 from trainer.families import family_of
 from trainer.features import LOWER_IS_BETTER
 from trainer.files import remove_tree
-from trainer.fitting import Data, TrainingLog, file_names
+from trainer.fitting import Data, FnArgs, TrainingLog, file_names
 from trainer.progress import PROGRESS
 from trainer.spec import Spec
 from trainer.tuning import Tuning, decoded, encoded, is_whole, laid_over
@@ -35,7 +35,7 @@ _PROJECT = "search"
 _SECONDS, _EPOCHS = "seconds", "epochs"
 
 
-def tuner_fn(fn_args: Any) -> TunerFnResult:
+def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     """The search that the configuration asks for.
 
     One whose process was killed goes on behind its last finished trial, if it is started again on the same

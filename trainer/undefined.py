@@ -50,7 +50,7 @@ def number(value: Any) -> float | None:
     return found if math.isfinite(found) else None
 
 
-def defined(value: Any, reason: str = UNKNOWN) -> float:
+def defined(value: object, reason: str = UNKNOWN) -> float:
     """A value as a metric: itself where it is finite, else undefined for its own reason or the one given."""
     if isinstance(value, Undefined):
         return value
@@ -77,7 +77,7 @@ def dump(metrics: Mapping[str, float]) -> dict[str, Any]:
 
 def load(stored: Mapping[str, Any]) -> dict[str, float]:
     """What `dump` has made, or an older version of this program without reasons."""
-    reasons = stored.get(REASONS, {})
+    reasons: Mapping[str, str] = stored.get(REASONS, {})
     return {
         name: defined(value, reasons.get(name, UNKNOWN)) for name, value in stored.items() if name != REASONS
     }

@@ -27,6 +27,7 @@ from tensorflow import (
     strings as strings,
     test as test,
     train as train,
+    types as types,
 )
 from tensorflow._aliases import DTypeLike, ShapeLike, TensorLike
 from tensorflow._messages import TensorProto
@@ -47,6 +48,7 @@ from tensorflow.math import (
     sqrt as sqrt,
     square as square,
 )
+from tensorflow.types.experimental import ConcreteFunction
 
 _P = ParamSpec("_P")
 _Q = ParamSpec("_Q")
@@ -281,16 +283,6 @@ class GradientTape:
     def __exit__(self, typ: object, value: object, traceback: object) -> None: ...
     def watch(self, tensor: object) -> None: ...
     def gradient(self, target: object, sources: object) -> Any: ...
-
-# A tf.function for one signature.
-class ConcreteFunction:
-    @property
-    def graph(self) -> Graph: ...
-    @property
-    def structured_input_signature(self) -> tuple[tuple[Any, ...], dict[str, Any]]: ...
-    @property
-    def structured_outputs(self) -> Any: ...
-    def __call__(self, *args: object, **kwargs: object) -> Any: ...
 
 class _Function(Generic[_P, _R]):
     def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _R: ...
