@@ -13,3 +13,6 @@ class InvalidArgumentError(OpError):
 
 class NotFoundError(OpError):
     def __init__(self, node_def: object, op: object, message: str, *args: object) -> None: ...
+
+class PermissionDeniedError(OpError):
+    def __init__(self, node_def: object, op: object, message: str, *args: object) -> None: ...

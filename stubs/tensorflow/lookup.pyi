@@ -1,4 +1,6 @@
-from tensorflow import Tensor
+from typing import overload
+
+from tensorflow import RaggedTensor, Tensor
 from tensorflow._aliases import DTypeLike, TensorLike
 
 class KeyValueTensorInitializer:
@@ -19,7 +21,10 @@ class StaticHashTable:
         name: str | None = None,
         experimental_is_anonymous: bool = False,
     ) -> None: ...
+    @overload
     def lookup(self, keys: TensorLike, name: str | None = None) -> Tensor: ...
+    @overload
+    def lookup(self, keys: RaggedTensor, name: str | None = None) -> RaggedTensor: ...
 
 class StaticVocabularyTable:
     def __init__(
@@ -30,4 +35,7 @@ class StaticVocabularyTable:
         name: str | None = None,
         experimental_is_anonymous: bool = False,
     ) -> None: ...
+    @overload
     def lookup(self, keys: TensorLike, name: str | None = None) -> Tensor: ...
+    @overload
+    def lookup(self, keys: RaggedTensor, name: str | None = None) -> RaggedTensor: ...

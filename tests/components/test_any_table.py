@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from examples import Written, ingest_here
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tables import FORMATS, write_table
 from test_dialects import PACK
 
 from components.example_gen.config import SPLITS, Data
+from tests.components.examples import Written, ingest_here
+from tests.components.tables import FORMATS, write_table
 
 PAIR = {"text_a": "a", "text_b": "b"}
 LABELS = {

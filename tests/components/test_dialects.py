@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from example_rows import Quarantined, Row, read_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -22,6 +21,7 @@ from components.example_gen.batch import Reason
 from components.example_gen.config import Data
 from components.example_gen.dialect import Dialect
 from components.example_gen.reader import check_columns, look_up, open_table, pieces, read
+from tests.components.example_rows import Quarantined, Row, read_rows
 from trainer.errors import ConfigError, DataRejected
 
 PACK = {

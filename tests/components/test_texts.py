@@ -6,7 +6,6 @@ from collections import defaultdict
 
 import numpy as np
 import pyarrow.parquet as pq
-from examples import ingest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +15,7 @@ from components.example_gen.plan import decide, digest, plan
 from components.example_gen.spans import Carry
 from components.example_gen.splits import JOINS, assign
 from components.example_gen.texts import Texts
+from tests.components.examples import ingest
 from trainer.text_form import TextForm
 
 SPANS = st.lists(

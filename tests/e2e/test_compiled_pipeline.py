@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from compiled import CompiledPipeline, TaskRun, Webhook, start
 
 from pipeline.runners import carried
+from tests.e2e.compiled import CompiledPipeline, TaskRun, Webhook, start
 
 pytestmark = pytest.mark.e2e
 

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from small_trainings import data_of, spec_of, train
 
+from tests.trainer.small_trainings import data_of, spec_of, train
 from trainer import devices
 from trainer.config import PairModel
 from trainer.dense.builders import build

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from small_trainings import data_of, spec_of, train
 
+from tests.trainer.small_trainings import data_of, spec_of, train
 from trainer import pair_fit
 from trainer.batching import make_dataset
 from trainer.config import PairModel, Training

@@ -23,7 +23,7 @@ import numpy as np
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from small_trainings import after_epoch, data_of, train
+from tests.trainer.small_trainings import after_epoch, data_of, train
 from trainer import checkpoint, devices
 checkpoint.PAUSE = 0.0
 folder = Path(sys.argv[1])

@@ -6,8 +6,8 @@ import re
 
 import numpy as np
 import pytest
-from small_trainings import OOV, WORDS, Transform, data_of, spec_of
 
+from tests.trainer.small_trainings import OOV, WORDS, Transform, data_of, spec_of
 from trainer import pretrained, vectors
 from trainer.config import PairModel
 from trainer.encoders import TOKEN_TABLE

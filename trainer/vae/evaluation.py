@@ -7,6 +7,7 @@ learned from binary ones, `training.evaluation_vectors` makes them.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 

@@ -5,6 +5,7 @@ from keras_tuner.engine.trial import Trial
 
 class Oracle:
     objective: Objective
+    max_trials: int
     verbose: int
     trials: dict[str, Trial]
     start_order: list[str]

@@ -9,7 +9,6 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import kfp_stub
 import pytest
 
 from pipeline.cli import app
@@ -19,6 +18,7 @@ from pipeline.runners import schedules, submit, watch
 from pipeline.runners.client import Kfp, KubeflowError
 from pipeline.runners.config import Kubeflow, Schedule
 from pipeline.scheduling import crontab
+from tests.pipeline.runners import kfp_stub
 from trainer.errors import ConfigError
 
 ROOT = Path(__file__).parents[3]
