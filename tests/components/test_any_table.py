@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_dialects import PACK
 
 from components.example_gen.config import SPLITS, Data
 from tests.components.examples import Written, ingest_here
+from tests.components.packing import PACK
 from tests.components.tables import FORMATS, write_table
 
 PAIR = {"text_a": "a", "text_b": "b"}

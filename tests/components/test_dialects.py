@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bz2
 import csv
 import gzip
 import io
@@ -10,7 +9,6 @@ import lzma
 import sys
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,16 +20,9 @@ from components.example_gen.config import Data
 from components.example_gen.dialect import Dialect
 from components.example_gen.reader import check_columns, look_up, open_table, pieces, read
 from tests.components.example_rows import Quarantined, Row, read_rows
+from tests.components.packing import PACK
 from trainer.errors import ConfigError, DataRejected
 
-PACK = {
-    "plain": bytes,
-    "gzip": gzip.compress,
-    "bzip2": bz2.compress,
-    "xz": lzma.compress,
-    "lzma": lambda content: lzma.compress(content, lzma.FORMAT_ALONE),
-    "zstd": lambda content: pa.compress(content, "zstd", asbytes=True),
-}
 TABLE = "a;b;score\nx;y, z;0,5\n„u“;v;5\n"
 X, V = Row("x", "y", 1.0), Row("v", "w", 0.0)
 ROW_NAMES = "row names before the columns"

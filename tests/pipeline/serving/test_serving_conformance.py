@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tests.pipeline.serving.test_serving_grpc import predict_request
+from tests.pipeline.serving.messages import predict_request
 
 MODEL = "/v1/models/twin"
 PAIR = '{"text_a": "abcd", "text_b": "ab"}'
