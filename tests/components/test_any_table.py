@@ -37,9 +37,9 @@ def pairs(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, list[Any]]]:
     """What `[data]` says, and the columns: texts that come again, and labels of which some are none."""
     label, values = LABELS[draw(st.sampled_from(list(LABELS)))]
     known = draw(st.lists(texts, min_size=1, max_size=6))
-    rows = draw(st.lists(st.tuples(st.sampled_from(known), texts, st.sampled_from(values)), min_size=1))
+    rows = draw(st.lists(st.tuples(st.sampled_from(known), texts, st.sampled_from(values)), min_size=1))  # type: ignore[call-overload]
     spelled = [
-        draw(st.sampled_from(SPELLINGS[value])) if label["kind"] != "score" and value in SPELLINGS else value
+        draw(st.sampled_from(SPELLINGS[value])) if label["kind"] != "score" and value in SPELLINGS else value  # type: ignore[index]
         for _, _, value in rows
     ]
     columns = {"a": [row[0] for row in rows], "b": [row[1] for row in rows], "y": [str(v) for v in spelled]}

@@ -565,7 +565,7 @@ def check_table(folder: Path, table: tuple[list[tuple[str, str, int]], bytes, di
         if is_kept(a) and is_kept(b):
             assert row == Row(a.strip(), b.strip(), float(score))
         else:
-            assert row.reason in (Reason.EMPTY_TEXT, Reason.BLANK_ROW)
+            assert row.reason in (Reason.EMPTY_TEXT, Reason.BLANK_ROW)  # type: ignore[operator]
 
 
 def joined(draw: st.DrawFn, rows: list[tuple[str, str, int]]) -> bytes:

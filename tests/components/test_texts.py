@@ -100,7 +100,7 @@ def test_hashes_of_another_form_are_made_anew_from_the_examples(tmp_path):
             table = pq.read_table(f"{uri}/texts.parquet")
             pq.write_table(table.replace_schema_metadata(None), f"{uri}/texts.parquet")
         spans[uri] = number
-        for split, rows in written[number].splits.items():
+        for split, rows in written[number].splits.items():  # type: ignore[assignment]
             for row in rows:
                 splits.setdefault(row[1].rstrip("! ?"), set()).add(split)
     assert len(splits) == 40

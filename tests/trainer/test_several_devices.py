@@ -145,7 +145,7 @@ def test_a_training_on_two_devices_is_resumed(others):
     resumed = others["resumed"]
     assert resumed["after"] == 2
     assert resumed["gap"] < 1e-6
-    np.testing.assert_allclose(*resumed["history"], rtol=1e-6)
+    np.testing.assert_allclose(*resumed["history"], rtol=1e-6)  # type: ignore[call-overload]
 
 
 def test_a_batch_is_shared_evenly_or_refused():

@@ -75,7 +75,7 @@ def cluster(kfp: kfp_stub.Kfp, **changes: object) -> Kubeflow:
 
 def start(kfp: kfp_stub.Kfp, package, told=None) -> tuple[str, list[str]]:
     said: list[str] = []
-    _, run_id = submit.submit(connect(kfp), *package, told or {}, said.append)
+    _, run_id = submit.submit(connect(kfp), *package, told or {}, said.append)  # type: ignore[call-arg]
     return run_id, said
 
 

@@ -168,7 +168,7 @@ def ask(make_grpc, shared_store):
         except grpc.RpcError as error:
             return error.code().name, error.details()
 
-    predict.server = server
+    predict.server = server  # type: ignore[attr-defined]
     return predict
 
 
@@ -240,7 +240,7 @@ def test_messages_that_are_no_utf8_are_the_clients_mistake(ask, client):
     assert text.isprintable()
     body = {"signature_name": "serve_examples", "instances": [{"b64": "gICA"}]}
     assert client.predict(body).status_code == 400
-    body = b'{"signature_name": "regress", "examples": [{"\\ud800": "x"}]}'
+    body = b'{"signature_name": "regress", "examples": [{"\\ud800": "x"}]}'  # type: ignore[assignment]
     assert client.request("POST", f"{MODEL}:regress", content=body).status_code == 400
 
 

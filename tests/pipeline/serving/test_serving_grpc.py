@@ -81,7 +81,7 @@ def test_regress_and_classify(stub):
     assert [r.value for r in answer.result.regressions] == pytest.approx([1.2, 1.0])
     assert (answer.model_spec.version.value, answer.model_spec.signature_name) == (7, "regress")
 
-    asked = classification_pb2.ClassificationRequest(
+    asked = classification_pb2.ClassificationRequest(  # type: ignore[assignment]
         input=given(example("abcd"), example("a"), context=example("context", "ab"))
     )
     asked.model_spec.name, asked.model_spec.signature_name = "twin", "classify"
@@ -200,7 +200,7 @@ def test_refused_examples(stub):
     refused(stub.Regress, asked, INVALID, "text_b")
     asked.input.CopyFrom(given(*[example("a")] * 4096, context=example("a" * 3000)))
     refused(stub.Regress, asked, INVALID, "the examples are more than 8388608 bytes")
-    asked = classification_pb2.ClassificationRequest(input=given(example("a", "b")))
+    asked = classification_pb2.ClassificationRequest(input=given(example("a", "b")))  # type: ignore[assignment]
     asked.model_spec.name, asked.model_spec.signature_name = "twin", "regress"
     refused(stub.Classify, asked, INVALID, "Expected classification signature outputs")
 

@@ -102,7 +102,7 @@ def test_swap_under_load_loses_no_request(server, push, base_dir):
     assert oversized.json() == {"error": "the body is larger than 8388608 bytes; send fewer rows a request"}
 
     ended = threading.Event()
-    callers = [*(Caller(url, ended) for _ in range(3)), GrpcCaller(rpc, ended)]
+    callers: list[Caller | GrpcCaller] = [*(Caller(url, ended) for _ in range(3)), GrpcCaller(rpc, ended)]
     for caller in callers:
         caller.start()
     try:
@@ -169,7 +169,10 @@ def test_a_signal_ends_a_server_that_is_still_loading(base_dir, number):
 
 def test_what_was_accepted_is_answered_when_the_server_stops(server):
     process, url, rpc = server
-    callers = [*(Leaver(url) for _ in range(8)), *(GrpcLeaver(rpc) for _ in range(8))]
+    callers: list[Leaver | GrpcLeaver] = [
+        *(Leaver(url) for _ in range(8)),
+        *(GrpcLeaver(rpc) for _ in range(8)),
+    ]
     for caller in callers:
         caller.start()
     wait_until(lambda: all(caller.answers > 3 for caller in callers))
