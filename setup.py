@@ -46,6 +46,7 @@ DEVELOPMENT = [
     "pytest-timeout",
     "pytest-xdist",
     "ruff",
+    "scipy-stubs",
     "setuptools",
     "uv",
 ]

@@ -83,7 +83,7 @@ def load(stored: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def values(stored: Any) -> Any:
+def values(stored: object) -> Any:
     """Dicts of what `dump` has made, however deep, without their reasons: numbers, and null."""
     if isinstance(stored, Mapping):
         return {name: values(value) for name, value in stored.items() if name != REASONS}
@@ -101,7 +101,7 @@ def reasons(stored: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in inner.items() if value}
 
 
-def strict(value: Any) -> Any:
+def strict(value: object) -> Any:
     """Whatever JSON is made of, with null in place of numbers that JSON does not know."""
     if isinstance(value, Mapping):
         return {name: strict(item) for name, item in value.items()}

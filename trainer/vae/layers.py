@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from trainer.encoders import Shape
-
 PACKAGE = "kembar"
 # exp(-10) is a standard deviation of 0.007: a constant column must not drive the likelihood to infinity.
 LOG_VARIANCE_FLOOR = -10.0
+
+Shape: TypeAlias = tuple[int | None, ...]
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
