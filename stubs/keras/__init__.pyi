@@ -50,6 +50,10 @@ class KerasTensor:
     def __truediv__(self, other: _Operand) -> KerasTensor: ...
     def __rtruediv__(self, other: _Operand) -> KerasTensor: ...
 
+class DTypePolicy:
+    @property
+    def name(self) -> str: ...
+
 class Variable:
     def __init__(
         self,

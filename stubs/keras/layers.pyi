@@ -47,6 +47,7 @@ class Layer:
     def non_trainable_variables(self) -> list[Variable]: ...
     def add_weight(
         self,
+        *args: Any,
         shape: tuple[int | None, ...] | None = None,
         initializer: _Start = None,
         dtype: str | None = None,

@@ -2,8 +2,7 @@ from collections.abc import Callable, Sequence
 from os import PathLike
 from typing import Any, Literal, Self, overload
 
-from keras import KerasTensor
-from keras.config import DTypePolicy
+from keras import DTypePolicy, KerasTensor
 from keras.callbacks import Callback, History
 from keras.layers import Layer
 from keras.metrics import Metric

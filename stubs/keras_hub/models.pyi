@@ -5,6 +5,7 @@ from tensorflow import RaggedTensor, Tensor
 
 class BertBackbone(Model):
     num_layers: int
+    def __init__(self, vocabulary_size: int, num_layers: int, **kwargs: Any) -> None: ...
     @classmethod
     def from_preset(cls, preset: str, load_weights: bool = True, **kwargs: Any) -> Self: ...
 

@@ -154,9 +154,15 @@ class Variable(Tensor):
         self,
         initial_value: TensorLike | None = None,
         trainable: _bool | None = None,
-        *,
+        validate_shape: _bool = True,
+        caching_device: None = None,
         name: str | None = None,
+        variable_def: None = None,
         dtype: DTypeLike | None = None,
+        import_scope: None = None,
+        constraint: object = None,
+        synchronization: Any = ...,
+        aggregation: Any = ...,
         shape: ShapeLike = None,
     ) -> None: ...
     def value(self) -> Tensor: ...
@@ -322,7 +328,15 @@ def argsort(
     stable: _bool = False,
     name: str | None = None,
 ) -> Tensor: ...
-def as_string(input: TensorLike, precision: int = -1, name: str | None = None) -> Tensor: ...
+def as_string(
+    input: TensorLike,
+    precision: int = -1,
+    scientific: _bool = False,
+    shortest: _bool = False,
+    width: int = -1,
+    fill: str = "",
+    name: str | None = None,
+) -> Tensor: ...
 def boolean_mask(
     tensor: TensorLike, mask: TensorLike, axis: int | None = None, name: str = "boolean_mask"
 ) -> Tensor: ...

@@ -1,14 +1,10 @@
-from typing import Any
-
 from keras_tuner import HyperParameters
+from keras_tuner.engine.metrics_tracking import MetricsTracker
 
 class TrialStatus:
     COMPLETED: str
     FAILED: str
     RUNNING: str
-
-class MetricsTracker:
-    def get_last_value(self, name: str) -> Any: ...
 
 class Trial:
     hyperparameters: HyperParameters
