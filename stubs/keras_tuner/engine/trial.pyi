@@ -1,15 +1,17 @@
 from keras_tuner import HyperParameters
-from keras_tuner.engine.metrics_tracking import MetricsTracker
 
 class TrialStatus:
     COMPLETED: str
     FAILED: str
     RUNNING: str
 
+class _Metrics:
+    def get_last_value(self, name: str) -> Any: ...
+
 class Trial:
     hyperparameters: HyperParameters
     message: str | None
-    metrics: MetricsTracker
+    metrics: _Metrics
     score: float | None
     status: str
     trial_id: str
