@@ -47,6 +47,7 @@ DEVELOPMENT = [
     "pytest-timeout",
     "pytest-xdist",
     "ruff",
+    "scipy-stubs",
     "setuptools",
     "uv",
 ]

@@ -108,7 +108,7 @@ def prepared(
     if model.encoder == "pretrained":
         for split, table in splits.items():
             columns[split] |= {name: tf.constant(table[name].tolist()) for name in (TEXT_A, TEXT_B)}
-        return Rows({}, Vocabulary([]), folder, saved, base=base, columns=columns)
+        return Rows({}, Vocabulary([]), folder, saved, base=base, columns=columns)  # type: ignore[arg-type]
     strings = {
         (split, ids): text_features(tf.constant(splits[split][text].tolist()), model.max_tokens, model.ngrams)
         for split in splits
@@ -117,12 +117,12 @@ def prepared(
     known = vocabulary(
         tf.concat([strings["train", ids] for ids in (IDS_A, IDS_B)], 0), model, base.tokens if base else ()
     )
-    table = tf.lookup.StaticVocabularyTable(
+    numbers = tf.lookup.StaticVocabularyTable(
         tf.lookup.KeyValueTensorInitializer(known, np.arange(len(known), dtype=np.int64)), model.oov_buckets
     )
     for (split, ids), found in strings.items():
-        columns[split][ids] = table.lookup(found) + FIRST_ID
-    return Rows({}, Vocabulary(known), folder, saved, base=base, columns=columns)
+        columns[split][ids] = numbers.lookup(found) + FIRST_ID
+    return Rows({}, Vocabulary(known), folder, saved, base=base, columns=columns)  # type: ignore[arg-type]
 
 
 def vocabulary(tokens: tf.RaggedTensor, model: PairModel, first: tuple[bytes, ...] = ()) -> list[bytes]:

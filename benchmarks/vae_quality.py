@@ -77,7 +77,7 @@ def main() -> None:
 def read(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Vectors [rows, n] from 0 to 1 and labels [rows]."""
     table = pq.read_table(folder / f"{split}.parquet")
-    pixels = np.stack(table["pixels"].to_numpy())
+    pixels = np.stack(list(table["pixels"].to_numpy()))
     scale = 1.0 if pixels.dtype == np.float32 else LEVELS
     return (pixels / np.float32(scale)).astype(np.float32), table["label"].to_numpy()
 

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from trainer.encoders import TOKEN_TABLE, WEIGHT_TABLE
+from trainer.spec import narrow
 
 # Ids whose vectors are in memory together: with 256 dimensions half a GB, and as much once more.
 AT_ONCE = 2**19
@@ -23,8 +24,8 @@ class Bags:
 
     def __init__(self, tower: keras.Model) -> None:
         # The variables of TensorFlow: a gather from one reads the rows that it takes, and no others.
-        self._vectors = tower.get_layer(TOKEN_TABLE).embeddings.value
-        self._weights = tower.get_layer(WEIGHT_TABLE).embeddings.value
+        self._vectors = narrow(tower.get_layer(TOKEN_TABLE), keras.layers.Embedding).embeddings.value
+        self._weights = narrow(tower.get_layer(WEIGHT_TABLE), keras.layers.Embedding).embeddings.value
 
     def __call__(self, ids: tf.SparseTensor) -> tf.Tensor:
         """Ids, int64 [batch, (tokens)], row after row, to embeddings, float32 [batch, dim].

@@ -7,7 +7,6 @@ class probabilities. Columns are `text_a`, `text_b` (str [rows]) and `label` (fl
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -73,7 +72,7 @@ def tfidf_logistic(train: Columns, label: Label) -> Predict:
     if vectorizer is None or len(np.unique(known[LABEL])) < 2:
         return average_label(train, label)
 
-    def features(columns: Columns) -> Any:
+    def features(columns: Columns) -> sparse.csr_array:
         a, b = _vectors(vectorizer, columns)
         product = a.multiply(b).tocsr()
         return sparse.hstack([a, b, abs(a - b), product, product.sum(axis=1).reshape(-1, 1)]).tocsr()
@@ -120,7 +119,7 @@ def _vectorizer(train: Columns) -> TfidfVectorizer | None:
         return None
 
 
-def _vectors(vectorizer: TfidfVectorizer, columns: Columns) -> tuple[Any, Any]:
+def _vectors(vectorizer: TfidfVectorizer, columns: Columns) -> tuple[sparse.csr_array, sparse.csr_array]:
     """TF-IDF vectors of both texts, sparse [rows, words], each of length 1 or empty."""
     a, b = (sparse.csr_array(vectorizer.transform(columns[text])) for text in (TEXT_A, TEXT_B))
     return a, b
@@ -135,7 +134,7 @@ def _some(train: Columns) -> Columns:
     return {name: values[kept] for name, values in train.items()}
 
 
-def _stretched(a: Any, b: Any, label: Label) -> np.ndarray:
+def _stretched(a: sparse.csr_array, b: sparse.csr_array, label: Label) -> np.ndarray:
     low, high = label.bounds
     cosine = np.asarray(a.multiply(b).sum(axis=1)).ravel()
     return low + (high - low) * np.clip(cosine, 0.0, 1.0)

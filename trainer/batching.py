@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
 
 from trainer.order import Order
+from trainer.spec import narrow
 
 # Rows to parse at once: `records.batch(POOL_ROWS).map(parse)`. Shuffling reaches as far as a pool, and 16,384
 # pairs of 20 ids are 5 MB.
@@ -25,6 +26,8 @@ _POOL_BUFFER = 8
 _BATCHES = "batches"
 
 Features = Mapping[str, Any]
+# Padded ids by name, and labels.
+Batches: TypeAlias = "tf.data.Dataset[tuple[dict[str, tf.Tensor], tf.Tensor]]"
 # Pairs in a batch at most, tokens at most, devices that share it, and what lengths are multiples of.
 Size = tuple[int, int | None, int, int]
 
@@ -39,7 +42,7 @@ def make_dataset(
     multiple: int = 1,
     tokens: int | None = None,
     all_epochs: bool = False,
-) -> tf.data.Dataset:
+) -> Batches:
     """Batches for `keras.Model.fit`, `evaluate` and `predict`.
 
     Args:
@@ -136,7 +139,8 @@ def _sizes(length: Any, size: Size) -> tf.Tensor:
     The rows that several devices cannot share are left out, as elsewhere; of each batch every one of them
     gets as many.
     """
-    batch_size, tokens, parts, multiple = size
+    batch_size, _, parts, multiple = size
+    tokens = narrow(size[1], int)
     length = tf.cast(length, tf.int64)
     padded = -(-tf.maximum(length, 1) // multiple) * multiple
     count = tf.size(length, tf.int64) // parts * parts
@@ -153,7 +157,7 @@ def _sizes(length: Any, size: Size) -> tf.Tensor:
     return sizes.stack()
 
 
-def _cut(pool: Features, batch_size: int, parts: int, multiple: int) -> tf.data.Dataset:
+def _cut(pool: Features, batch_size: int, parts: int, multiple: int) -> Batches:
     pool = dict(pool)
     batches = pool.pop(_BATCHES, None)
     if batches is None:

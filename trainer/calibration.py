@@ -40,9 +40,11 @@ def finish(model: keras.Model, labels: np.ndarray, scores: np.ndarray, spec: Spe
     """
     label = narrow(spec.label, Label)
     if narrow(spec.training, Training).calibrated:
-        scores = calibrate(model.get_layer("head").get_layer("score"), labels, scores, label)
-    model.threshold = best_threshold(labels, scores) if label.kind == "binary" else DEFAULT_THRESHOLD
-    return {"threshold": model.threshold} if label.kind == "binary" else {}
+        head = narrow(model.get_layer("head"), keras.Model)
+        scores = calibrate(narrow(head.get_layer("score"), keras.layers.Dense), labels, scores, label)
+    threshold = best_threshold(labels, scores) if label.kind == "binary" else DEFAULT_THRESHOLD
+    model.threshold = threshold
+    return {"threshold": threshold} if label.kind == "binary" else {}
 
 
 def calibrate(layer: keras.layers.Dense, labels: np.ndarray, scores: np.ndarray, label: Label) -> np.ndarray:

@@ -189,7 +189,7 @@ def _written(folder: str) -> float:
         return time.time()
 
 
-def _variables(model: keras.Model) -> list[Any]:
+def _variables(model: keras.Model) -> list[keras.Variable]:
     """Weights, random generators and optimizer, in an order that the same code gives again."""
     return [*model.variables, *model.optimizer.variables]
 
@@ -198,7 +198,7 @@ def _read(path: str) -> tuple[dict[str, Any], list[np.ndarray], list[np.ndarray]
     with tf.io.gfile.GFile(path, "rb") as file:
         content = io.BytesIO(file.read())
     with np.load(content, allow_pickle=False) as arrays:
-        state = json.loads(arrays[_STATE].tobytes())
+        state: dict[str, Any] = json.loads(arrays[_STATE].tobytes())
         values, best = (
             [arrays[f"{prefix}{at}"] for at in range(sum(name.startswith(prefix) for name in arrays.files))]
             for prefix in (_VARIABLE, _BEST)
@@ -206,7 +206,7 @@ def _read(path: str) -> tuple[dict[str, Any], list[np.ndarray], list[np.ndarray]
     return state, values, best if state["has_best"] else None
 
 
-def _check_fit(values: list[np.ndarray], variables: list[Any]) -> None:
+def _check_fit(values: list[np.ndarray], variables: list[keras.Variable]) -> None:
     found = [(value.shape, value.dtype.name) for value in values]
     needed = [(tuple(v.shape), keras.backend.standardize_dtype(v.dtype)) for v in variables]
     if found != needed:

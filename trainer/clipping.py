@@ -8,10 +8,13 @@ Keras 3.15 takes the norm of the summands.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TypeAlias
 
 import keras
 import tensorflow as tf
+
+# Of rows, for a table; none for a weight that has no part in the loss.
+Gradient: TypeAlias = tf.Tensor | tf.IndexedSlices | None
 
 
 def row_sums(gradient: tf.IndexedSlices) -> tf.IndexedSlices:
@@ -21,7 +24,7 @@ def row_sums(gradient: tf.IndexedSlices) -> tf.IndexedSlices:
     return tf.IndexedSlices(values, rows, gradient.dense_shape)
 
 
-def clipped(gradients: Sequence[Any], norm: float) -> list[Any]:
+def clipped(gradients: Sequence[Gradient], norm: float) -> list[Gradient]:
     """Gradients scaled down to `norm` together where they are longer; those of rows stay so, in summands.
 
     Not a number where a gradient is not finite, so that the loss tells it.
@@ -34,7 +37,9 @@ def clipped(gradients: Sequence[Any], norm: float) -> list[Any]:
 class Adam(keras.optimizers.Adam):
     """Kingma and Ba 2015, "Adam: A Method for Stochastic Optimization"; `global_clipnorm` is of the sums."""
 
-    def apply(self, grads: Sequence[Any], trainable_variables: Any = None) -> None:
+    def apply(
+        self, grads: Sequence[Gradient], trainable_variables: Sequence[keras.Variable] | None = None
+    ) -> None:
         """As Keras' own; gradients may be of rows."""
         if self.global_clipnorm:
             # Absent rows move too under Adam, so nothing is lost by what has all of them.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeAlias
 
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import ops
+from keras import KerasTensor, ops
 
 from trainer.config import PairModel
 
@@ -20,6 +20,8 @@ _HEADS = 4
 # Below any state of an LSTM and any activation, and within bfloat16.
 _LOWEST = -1e9
 
+Shape: TypeAlias = tuple[int | None, ...]
+
 
 @keras.saving.register_keras_serializable("kembar")
 class WeightedSum(keras.layers.Layer):
@@ -28,14 +30,14 @@ class WeightedSum(keras.layers.Layer):
     Counting once is the binary term frequency of text retrieval.
     """
 
-    def call(self, ids: Any, vectors: Any, weights: Any) -> Any:
+    def call(self, ids: tf.Tensor, vectors: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         """Ids [batch, length], vectors [batch, length, dim], weights [batch, length, 1] to [batch, dim]."""
         repeats = ops.cast(_repeats(ids), vectors.dtype)[:, :, None]
         present = ops.cast(ids[:, :, None] != PADDING, vectors.dtype)
         # A product of matrices, so that no second tensor of the size of `vectors` is made.
         return ops.squeeze(ops.matmul(ops.transpose(weights * present / repeats, (0, 2, 1)), vectors), axis=1)
 
-    def compute_output_shape(self, ids_shape: Any, vectors_shape: Any, weights_shape: Any) -> Any:
+    def compute_output_shape(self, ids_shape: Shape, vectors_shape: Shape, weights_shape: Shape) -> Shape:
         """[batch, dim]."""
         return (vectors_shape[0], vectors_shape[-1])
 
@@ -78,7 +80,7 @@ def inverse_document_frequency(frequencies: np.ndarray, documents: int) -> np.nd
     return (np.log((1 + documents) / (1 + frequencies)) + 1).astype(np.float32)
 
 
-def _average(ids: Any, model: PairModel, rows: int) -> Any:
+def _average(ids: KerasTensor, model: PairModel, rows: int) -> KerasTensor:
     # Random vectors of variance 1 / dim are nearly orthogonal: before any training the cosine of two sums is
     # nearly the TF-IDF cosine of the texts (Johnson and Lindenstrauss 1984), and words never seen in training
     # still match themselves.
@@ -90,13 +92,13 @@ def _average(ids: Any, model: PairModel, rows: int) -> Any:
     return WeightedSum(name="weighted_sum")(ids, vectors, weights)
 
 
-def _lstm(ids: Any, model: PairModel, rows: int) -> Any:
+def _lstm(ids: KerasTensor, model: PairModel, rows: int) -> KerasTensor:
     """The last state of an LSTM (Hochreiter and Schmidhuber 1997)."""
     state = keras.layers.LSTM(model.units, name="lstm")(_vectors(ids, model, rows), mask=_cudnn_mask(ids))
     return state * ops.cast(ops.any(_present(ids), axis=1, keepdims=True), state.dtype)
 
 
-def _bilstm(ids: Any, model: PairModel, rows: int) -> Any:
+def _bilstm(ids: KerasTensor, model: PairModel, rows: int) -> KerasTensor:
     """The maximum over all states of an LSTM in each direction.
 
     Conneau et al. 2017, "Supervised Learning of Universal Sentence Representations", section 3.2.2.
@@ -106,7 +108,7 @@ def _bilstm(ids: Any, model: PairModel, rows: int) -> Any:
     return _max_over_time(ids, both(_vectors(ids, model, rows), mask=_cudnn_mask(ids)))
 
 
-def _cnn(ids: Any, model: PairModel, rows: int) -> Any:
+def _cnn(ids: KerasTensor, model: PairModel, rows: int) -> KerasTensor:
     """Filters over runs of tokens, and each one's maximum over the text (Kim 2014)."""
     vectors = _vectors(ids, model, rows)
     # Behind the last token stands what stands behind the batch's longest text: zeros.
@@ -120,7 +122,7 @@ def _cnn(ids: Any, model: PairModel, rows: int) -> Any:
     return _max_over_time(ids, keras.layers.Concatenate(name="filters")(found))
 
 
-def _attention(ids: Any, model: PairModel, rows: int) -> Any:
+def _attention(ids: KerasTensor, model: PairModel, rows: int) -> KerasTensor:
     """One block of self-attention over tokens and their positions, and the mean of what it makes of them.
 
     Vaswani et al. 2017, "Attention Is All You Need", sections 3.1 to 3.5; normalized before each part, which
@@ -140,45 +142,45 @@ def _attention(ids: Any, model: PairModel, rows: int) -> Any:
 _ENCODERS = {"average": _average, "lstm": _lstm, "bilstm": _bilstm, "cnn": _cnn, "attention": _attention}
 
 
-def mean_over_tokens(ids: Any, vectors: Any) -> Any:
+def mean_over_tokens(ids: KerasTensor, vectors: KerasTensor) -> KerasTensor:
     """Vectors [batch, length, dim] to the mean of those that are no padding, [batch, dim]; none: zeros."""
     present = ops.cast(_present(ids)[:, :, None], vectors.dtype)
     return ops.sum(vectors * present, axis=1) / ops.maximum(ops.sum(present, axis=1), 1)
 
 
-def _repeats(ids: Any) -> Any:
+def _repeats(ids: tf.Tensor) -> tf.Tensor:
     """How often each id of a text is in that text, int32 [batch, length]."""
     # To compare a text's ids with each other takes length ** 2 numbers.
     in_order = tf.sort(ids, axis=1)
     return tf.searchsorted(in_order, ids, side="right") - tf.searchsorted(in_order, ids, side="left")
 
 
-def _vectors(ids: Any, model: PairModel, rows: int) -> Any:
+def _vectors(ids: KerasTensor, model: PairModel, rows: int) -> KerasTensor:
     """Token vectors [batch, length, dim], for encoders that read them in order; whole tokens are dropped."""
     vectors = keras.layers.Embedding(rows, model.embedding_dim, name=TOKEN_TABLE)(ids)
     drop = keras.layers.Dropout(model.dropout, noise_shape=(None, None, 1), name="token_dropout")
     return drop(vectors)
 
 
-def _present(ids: Any) -> Any:
+def _present(ids: KerasTensor) -> KerasTensor:
     return ops.not_equal(ids, PADDING)
 
 
-def _cudnn_mask(ids: Any) -> Any:
+def _cudnn_mask(ids: KerasTensor) -> KerasTensor:
     # cuDNN refuses a batch in which a text has no token at all: such a text keeps its first place of padding
     # and is set to zero afterwards.
     present = _present(ids)
     return ops.concatenate([ops.ones_like(present[:, :1]), present[:, 1:]], axis=1)
 
 
-def _max_over_time(ids: Any, states: Any) -> Any:
+def _max_over_time(ids: KerasTensor, states: KerasTensor) -> KerasTensor:
     """States [batch, length, dim] to the maximum of those that are no padding; none: zeros."""
     present = _present(ids)[:, :, None]
     most = ops.max(ops.where(present, states, ops.cast(_LOWEST, states.dtype)), axis=1)
     return ops.where(ops.any(present, axis=1), most, ops.zeros_like(most))
 
 
-def _positions(ids: Any, dim: int) -> Any:
+def _positions(ids: KerasTensor, dim: int) -> KerasTensor:
     """Sines and cosines of each place in the text, [batch, length, dim]: any length, nothing learned."""
     places = ops.cast(ops.cumsum(ops.ones_like(ids), axis=1) - 1, "float32")
     pairs = np.arange(dim) // 2 * 2

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import keras
 import tensorflow as tf
@@ -22,6 +22,20 @@ if TYPE_CHECKING:
 _SLOWER = "lower [training] learning_rate"
 # What Keras' EarlyStopping knows, besides the best weights.
 EARLY_STOPPING = ("wait", "stopped_epoch", "best", "best_epoch")
+
+
+class FnArgs(Protocol):
+    """What TFX hands to `run_fn` and `tuner_fn`, as far as it is read here."""
+
+    custom_config: dict[str, Any]
+    train_files: list[str]
+    eval_files: list[str]
+    transform_graph_path: str
+    model_run_dir: str
+    serving_model_dir: str
+    working_dir: str
+    base_model: str | None
+    hyperparameters: Any
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
-from keras import ops
+import tensorflow as tf
+from keras import KerasTensor, ops
 
 from trainer.config import PairModel
+from trainer.encoders import Shape
 
 # A start near the labels of STS-like data: cosine 0 scores 0.12, cosine 1 scores 0.88.
 _FIRST_SCALE, _FIRST_BIAS = 4.0, -2.0
@@ -15,21 +17,24 @@ _FIRST_SCALE, _FIRST_BIAS = 4.0, -2.0
 EXACT = "float32"
 _TINY = 1e-12
 
+# While a model is built, and while it runs.
+Vectors = TypeVar("Vectors", KerasTensor, tf.Tensor)
+
 
 @keras.saving.register_keras_serializable("kembar")
 class Cosine(keras.layers.Layer):
     """Cosine of two vectors; 0 where one of them is zero, so that an empty text is like no other."""
 
-    def call(self, u: Any, v: Any) -> Any:
+    def call(self, u: tf.Tensor, v: tf.Tensor) -> tf.Tensor:
         """[batch, dim] and [batch, dim] to [batch, 1], in [-1, 1]."""
         return ops.sum(unit(u) * unit(v), axis=-1, keepdims=True)
 
-    def compute_output_shape(self, u_shape: Any, v_shape: Any) -> Any:
+    def compute_output_shape(self, u_shape: Shape, v_shape: Shape) -> Shape:
         """[batch, 1]."""
         return (u_shape[0], 1)
 
 
-def cosine_head(u: Any, v: Any, model: PairModel, classes: int) -> Any:
+def cosine_head(u: KerasTensor, v: KerasTensor, model: PairModel, classes: int) -> KerasTensor:
     """sigmoid(a cos(u, v) + b) with learned a and b; symmetric."""
     if classes:
         raise ValueError("one cosine does not tell classes apart")
@@ -38,12 +43,12 @@ def cosine_head(u: Any, v: Any, model: PairModel, classes: int) -> Any:
     return _score(Cosine(name="cosine", dtype=EXACT)(u, v), 0, **start)
 
 
-def concatenation_head(u: Any, v: Any, model: PairModel, classes: int) -> Any:
+def concatenation_head(u: KerasTensor, v: KerasTensor, model: PairModel, classes: int) -> KerasTensor:
     """w [u; v] + b: the classic baseline, not symmetric and blind to how u and v go together."""
     return _score(keras.layers.Concatenate(name="pair")([u, v]), classes)
 
 
-def interaction_head(u: Any, v: Any, model: PairModel, classes: int) -> Any:
+def interaction_head(u: KerasTensor, v: KerasTensor, model: PairModel, classes: int) -> KerasTensor:
     """A small network over what two vectors have to do with each other.
 
     For a score [u + v; |u - v|; u * v; cos(u, v)], which is symmetric; Tai, Socher, Manning 2015, "Improved
@@ -82,7 +87,7 @@ def build_pair(model: PairModel, tower: keras.Model, classes: int = 0) -> keras.
     return keras.Model(ids, head(_embedded(model, tower, *ids.values())), name="pair")
 
 
-def _embedded(model: PairModel, tower: keras.Model, a: Any, b: Any) -> list[Any]:
+def _embedded(model: PairModel, tower: keras.Model, a: KerasTensor, b: KerasTensor) -> list[KerasTensor]:
     """Both texts through the tower: in one pass, but where it compares all tokens at little cost for each."""
     if model.encoder == "average":
         return [tower(a), tower(b)]
@@ -94,17 +99,17 @@ def _embedded(model: PairModel, tower: keras.Model, a: Any, b: Any) -> list[Any]
 class Stacked(keras.layers.Layer):
     """Two batches of ids as one of twice the rows, padded on the right to the longer one."""
 
-    def call(self, a: Any, b: Any) -> Any:
+    def call(self, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
         """[batch, length_a] and [batch, length_b] to [2 batch, length]."""
         length = ops.maximum(ops.shape(a)[1], ops.shape(b)[1])
 
-        def padded(ids: Any) -> Any:
+        def padded(ids: tf.Tensor) -> tf.Tensor:
             rows, found = ops.shape(ids)
             return ops.concatenate([ids, ops.zeros((rows, length - found), ids.dtype)], axis=1)
 
         return ops.concatenate([padded(a), padded(b)], axis=0)
 
-    def compute_output_shape(self, a_shape: Any, b_shape: Any) -> Any:
+    def compute_output_shape(self, a_shape: Shape, b_shape: Shape) -> Shape:
         """[2 batch, length], neither of them known."""
         return (None, None)
 
@@ -117,12 +122,12 @@ class Half(keras.layers.Layer):
         super().__init__(**options)
         self.second = second
 
-    def call(self, both: Any) -> Any:
+    def call(self, both: tf.Tensor) -> tf.Tensor:
         """[2 batch, dim] to [batch, dim]."""
         middle = ops.shape(both)[0] // 2
         return both[middle:] if self.second else both[:middle]
 
-    def compute_output_shape(self, shape: Any) -> Any:
+    def compute_output_shape(self, shape: Shape) -> Shape:
         """[batch, dim]."""
         return (None, *shape[1:])
 
@@ -135,11 +140,11 @@ class Half(keras.layers.Layer):
 class Cosines(keras.layers.Layer):
     """Cosine of every first vector with every second one."""
 
-    def call(self, u: Any, v: Any) -> Any:
+    def call(self, u: tf.Tensor, v: tf.Tensor) -> tf.Tensor:
         """[batch, dim] and [batch, dim] to [batch, batch]."""
         return ops.matmul(unit(u), ops.transpose(unit(v)))
 
-    def compute_output_shape(self, u_shape: Any, v_shape: Any) -> Any:
+    def compute_output_shape(self, u_shape: Shape, v_shape: Shape) -> Shape:
         """[batch, batch]."""
         return (u_shape[0], v_shape[0])
 
@@ -168,12 +173,12 @@ def build_head(model: PairModel, dim: int, classes: int = 0) -> keras.Model:
 HEADS = {"cosine": cosine_head, "concatenation": concatenation_head, "interaction": interaction_head}
 
 
-def _score(features: Any, classes: int, **start: Any) -> Any:
+def _score(features: KerasTensor, classes: int, **start: Any) -> KerasTensor:
     kind = "softmax" if classes else "sigmoid"
     return keras.layers.Dense(classes or 1, kind, name="score", dtype=EXACT, **start)(features)
 
 
-def _to_one_scale(u: Any, v: Any) -> tuple[Any, Any]:
+def _to_one_scale(u: KerasTensor, v: KerasTensor) -> tuple[KerasTensor, KerasTensor]:
     """Both vectors, float32, divided by the root mean square of their lengths.
 
     With a length of their own each the tokens that both texts have would not cancel out in the difference.
@@ -184,7 +189,7 @@ def _to_one_scale(u: Any, v: Any) -> tuple[Any, Any]:
     return u * scale, v * scale
 
 
-def unit(vectors: Any) -> Any:
+def unit(vectors: Vectors) -> Vectors:
     """Vectors [batch, dim] brought to length 1; zero stays zero."""
     # The maximum stands inside the root: the gradient of a zero vector is then zero, not NaN.
     return vectors * ops.rsqrt(ops.maximum(ops.sum(ops.square(vectors), axis=-1, keepdims=True), _TINY))

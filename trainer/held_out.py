@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from trainer.batching import Batches
 from trainer.errors import KembarError
 from trainer.features import PRIMARY, Label
 from trainer.losses import COMPARING, Loss
@@ -16,7 +16,7 @@ from trainer.metrics import pair_metrics
 
 
 def watched(
-    model: keras.Model, trained: keras.Model, loss: Loss, held_out: tf.data.Dataset, label: Label
+    model: keras.Model, trained: keras.Model, loss: Loss, held_out: Batches, label: Label
 ) -> tuple[str, Callable[[], float]]:
     """The metric of the eval split that training watches, and how it is measured.
 
@@ -25,11 +25,11 @@ def watched(
     """
 
     @tf.function(reduce_retracing=True)
-    def score(texts: Any) -> Any:
+    def score(texts: dict[str, tf.Tensor]) -> tf.Tensor:
         return model(texts, training=False)
 
     @tf.function(reduce_retracing=True)
-    def lose(texts: Any, labels: Any) -> Any:
+    def lose(texts: dict[str, tf.Tensor], labels: tf.Tensor) -> tf.Tensor:
         return loss(labels, trained(texts, training=False))
 
     metric = PRIMARY[label.kind]
@@ -44,15 +44,15 @@ def watched(
     return metric, lambda: pair_metrics(*scored(score, held_out), label)[metric]
 
 
-def _mean_loss(lose: Callable[[Any, Any], Any], held_out: tf.data.Dataset) -> float:
+def _mean_loss(lose: Callable[[dict[str, tf.Tensor], tf.Tensor], tf.Tensor], held_out: Batches) -> float:
     """The loss of the eval split, in which each row counts the same, whatever the size of its batch."""
     found = [(lose(texts, labels).numpy(), len(labels)) for texts, labels in held_out]
-    losses, rows = zip(*found, strict=True)
-    return float(np.average(losses, weights=rows))
+    return float(np.average([value for value, _ in found], weights=[rows for _, rows in found]))
 
 
-def scored(model: Callable[..., Any], held_out: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
+def scored(
+    model: Callable[[dict[str, tf.Tensor]], tf.Tensor], held_out: Batches
+) -> tuple[np.ndarray, np.ndarray]:
     """Labels [rows] and scores [rows, 1 or classes] of the eval split."""
     found = [(label.numpy(), model(texts).numpy()) for texts, label in held_out]
-    labels, scores = zip(*found, strict=True)
-    return np.concatenate(labels), np.concatenate(scores)
+    return np.concatenate([labels for labels, _ in found]), np.concatenate([scores for _, scores in found])

@@ -8,16 +8,18 @@ them too.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TypeAlias
 
 import tensorflow as tf
 
 from trainer.families import BATCH, Signature, Tensor
 
+Function: TypeAlias = tf.types.experimental.ConcreteFunction
+
 EXAMPLES, REGRESS, CLASSIFY = "serve_examples", "regress", "classify"
 
 
-def with_inference(served: Mapping[str, Any]) -> dict[str, Any]:
+def with_inference(served: Mapping[str, Function]) -> dict[str, Function]:
     """The signatures, and those that can be made of them for Regress and Classify.
 
     Args:
@@ -28,7 +30,7 @@ def with_inference(served: Mapping[str, Any]) -> dict[str, Any]:
     if EXAMPLES not in served:
         return dict(served)
     examples = served[EXAMPLES]
-    given = set(examples.structured_outputs)
+    given = set[str](examples.structured_outputs)
     inputs = [tf.TensorSpec([None], tf.string, "inputs")]
 
     @tf.function(input_signature=inputs)
@@ -37,13 +39,13 @@ def with_inference(served: Mapping[str, Any]) -> dict[str, Any]:
 
     @tf.function(input_signature=inputs)
     def classify_binary(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        score = examples(inputs)["score"]
+        score: tf.Tensor = examples(inputs)["score"]
         classes = tf.tile([["0", "1"]], [tf.size(score), 1])
         return {"classes": classes, "scores": tf.stack([1 - score, score], axis=1)}
 
     @tf.function(input_signature=inputs)
     def classify(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        outputs = examples(inputs)
+        outputs: dict[str, tf.Tensor] = examples(inputs)
         best = tf.reduce_max(outputs["probabilities"], axis=1, keepdims=True)
         return {"classes": outputs["label"][:, tf.newaxis], "scores": best}
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from trainer.spec import narrow
+
 CUDNN = "cuDNN"
 
 
@@ -32,13 +34,14 @@ def lstm_kernel(layer: keras.layers.LSTM) -> str:
 
 def lstms(tower: keras.Model) -> list[keras.layers.LSTM]:
     """All LSTMs of a tower, those of both directions among them."""
-    found = []
+    layers: list[keras.layers.Layer] = []
     for layer in tower.layers:
-        both = isinstance(layer, keras.layers.Bidirectional)
-        found += [layer.forward_layer, layer.backward_layer] if both else [layer]
-    return [layer for layer in found if isinstance(layer, keras.layers.LSTM)]
+        if isinstance(layer, keras.layers.Bidirectional):
+            layers += [layer.forward_layer, layer.backward_layer]
+        layers.append(layer)
+    return [layer for layer in layers if isinstance(layer, keras.layers.LSTM)]
 
 
 def lstm_kernels(model: keras.Model) -> dict[str, str]:
     """Name of each LSTM in the tower of `model` to its kernel."""
-    return {layer.name: lstm_kernel(layer) for layer in lstms(model.get_layer("tower"))}
+    return {layer.name: lstm_kernel(layer) for layer in lstms(narrow(model.get_layer("tower"), keras.Model))}

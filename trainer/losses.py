@@ -8,10 +8,11 @@ their places, [batch], and scores probabilities, [batch, classes].
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TypeAlias
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 # 20 is the temperature of the reference implementation, made for cosines in [-1, 1].
@@ -19,10 +20,11 @@ COSENT_SCALE = IN_BATCH_SCALE = 20.0
 _MARGIN = 0.5
 _TINY = 1e-7
 
-Loss = Callable[[Any, Any], Any]
+Numbers: TypeAlias = tf.Tensor | np.ndarray
+Loss = Callable[[Numbers, Numbers], tf.Tensor]
 
 
-def cross_entropy(labels: Any, scores: Any) -> Any:
+def cross_entropy(labels: Numbers, scores: Numbers) -> tf.Tensor:
     """Binary cross-entropy against a label between 0 and 1; least, though not 0, where score and label agree.
 
     Tai, Socher, Manning 2015, "Improved Semantic Representations From Tree-Structured LSTMs", section 4.2,
@@ -32,13 +34,13 @@ def cross_entropy(labels: Any, scores: Any) -> Any:
     return ops.mean(keras.losses.binary_crossentropy(labels[:, None], scores[:, None]))
 
 
-def mean_squared_error(labels: Any, scores: Any) -> Any:
+def mean_squared_error(labels: Numbers, scores: Numbers) -> tf.Tensor:
     """Mean squared error, as in Mueller and Thyagarajan 2016, "Siamese Recurrent Architectures" (MaLSTM)."""
     labels, scores = _flat(labels, scores)
     return ops.mean(ops.square(labels - scores))
 
 
-def correlation(labels: Any, scores: Any) -> Any:
+def correlation(labels: Numbers, scores: Numbers) -> tf.Tensor:
     """1 less Pearson's correlation over the batch, in [0, 2]; 1 where labels or scores do not vary.
 
     The measure of the task itself (Cer et al. 2017, "SemEval-2017 Task 1") used as a loss.
@@ -50,7 +52,7 @@ def correlation(labels: Any, scores: Any) -> Any:
     return 1.0 - ops.sum(labels * scores) / norm
 
 
-def cosent(labels: Any, scores: Any) -> Any:
+def cosent(labels: Numbers, scores: Numbers) -> tf.Tensor:
     """log(1 + sum of exp(20 (s_i - s_j))) over pairs of rows where label i is below label j: order alone.
 
     Huang et al. 2024, "CoSENT: Consistent Sentence Embedding via Similarity Ranking".
@@ -68,7 +70,7 @@ def class_cross_entropy(classes: int, smoothing: float = 0.0) -> Loss:
     `smoothing` is spread evenly over all classes.
     """
 
-    def loss(labels: Any, scores: Any) -> Any:
+    def loss(labels: Numbers, scores: Numbers) -> tf.Tensor:
         given = ops.one_hot(ops.cast(ops.reshape(labels, (-1,)), "int32"), classes)
         given = given * (1.0 - smoothing) + smoothing / classes
         logs = ops.log(ops.maximum(ops.reshape(scores, (-1, classes)), _TINY))
@@ -80,7 +82,7 @@ def class_cross_entropy(classes: int, smoothing: float = 0.0) -> Loss:
 def smoothed_cross_entropy(smoothing: float) -> Loss:
     """`cross_entropy` by rows, with labels moved towards a half by the same rule."""
 
-    def loss(labels: Any, scores: Any) -> Any:
+    def loss(labels: Numbers, scores: Numbers) -> tf.Tensor:
         labels, scores = _flat(labels, scores)
         given = labels * (1.0 - smoothing) + smoothing / 2
         return keras.losses.binary_crossentropy(given[:, None], scores[:, None])
@@ -107,7 +109,7 @@ def make_loss(name: str, classes: int = 0, smoothing: float = 0.0, weights: np.n
         raise ValueError(f"loss {name!r} compares rows with each other: it has no weights of classes")
     table = None if weights is None else np.asarray(weights, np.float32)
 
-    def loss(labels: Any, scores: Any) -> Any:
+    def loss(labels: Numbers, scores: Numbers) -> tf.Tensor:
         losses = by_row(labels, scores)
         if table is not None:
             losses = losses * ops.take(table, ops.cast(ops.reshape(labels, (-1,)), "int32"))
@@ -126,7 +128,7 @@ def balanced(counts: np.ndarray) -> np.ndarray:
     return np.where(present, found.sum() / (present.sum() * np.maximum(found, 1)), 0.0)
 
 
-def contrastive(labels: Any, scores: Any) -> Any:
+def contrastive(labels: Numbers, scores: Numbers) -> tf.Tensor:
     """Half of label * d^2 + (1 - label) * max(0, m - d)^2, distance d = 1 - score, margin m = 0.5.
 
     Hadsell, Chopra, LeCun 2006, "Dimensionality Reduction by Learning an Invariant Mapping", equation 4:
@@ -138,7 +140,7 @@ def contrastive(labels: Any, scores: Any) -> Any:
     return ops.mean(labels * ops.square(distance) + (1.0 - labels) * ops.square(apart)) / 2
 
 
-def in_batch(labels: Any, cosines: Any) -> Any:
+def in_batch(labels: Numbers, cosines: Numbers) -> tf.Tensor:
     """Each first text of a match has to find its second text among all second texts of the batch.
 
     Henderson et al. 2017, "Efficient Natural Language Response Suggestion for Smart Reply", section 4.4, with
@@ -148,6 +150,7 @@ def in_batch(labels: Any, cosines: Any) -> Any:
         labels: [batch] or [batch, 1], 0 or 1.
         cosines: [batch, batch], of each first text with each second text.
     """
+    cosines = ops.convert_to_tensor(cosines)
     matches = ops.cast(ops.reshape(labels, (-1,)) >= 0.5, cosines.dtype)
     logs = ops.log_softmax(IN_BATCH_SCALE * cosines, axis=-1)
     return -ops.sum(matches * ops.diagonal(logs)) / ops.maximum(ops.sum(matches), 1.0)
@@ -165,12 +168,12 @@ LOSSES: dict[str, Loss] = {
 COMPARING: dict[Loss, str] = {correlation: "correlation", cosent: "cosent"}
 
 
-def _squares(labels: Any, scores: Any) -> Any:
+def _squares(labels: Numbers, scores: Numbers) -> tf.Tensor:
     labels, scores = _flat(labels, scores)
     return ops.square(labels - scores)
 
 
-def _flat(labels: Any, scores: Any) -> tuple[Any, Any]:
+def _flat(labels: Numbers, scores: Numbers) -> tuple[tf.Tensor, tf.Tensor]:
     scores = ops.reshape(ops.convert_to_tensor(scores), (-1,))
     return ops.reshape(ops.cast(labels, scores.dtype), (-1,)), scores
 
@@ -180,7 +183,7 @@ def shared(loss: Loss, parts: int) -> Loss:
     if parts == 1:
         return loss
 
-    def share(labels: Any, scores: Any) -> Any:
+    def share(labels: Numbers, scores: Numbers) -> tf.Tensor:
         return loss(labels, scores) / parts
 
     return share

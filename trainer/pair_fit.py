@@ -89,7 +89,7 @@ def _from_scratch(data: Data, spec: Spec, config: PairModel) -> tuple[keras.Mode
         grown = growth(data.base, vocabulary(data.transform), config.vocabulary_size)
     model, log = _train_on_ids(data, spec, pools, survey, build)
     log.details |= grown
-    for layer in lstms(model.get_layer("tower")):
+    for layer in lstms(_tower(model)):
         layer.use_cudnn = False
     return model, log
 
@@ -112,7 +112,7 @@ def _frozen(data: Data, spec: Spec, config: PairModel, pools: Pools) -> tuple[ke
     training = narrow(spec.training, Training)
     survey = take_survey(pools["train"], 0, narrow(spec.label, Label))
     served = build_pair(config, pretrained.build_tower(config), _classes(spec))
-    trunk = served.get_layer("tower").get_layer(pretrained.TRUNK)
+    trunk = narrow(_tower(served).get_layer(pretrained.TRUNK), keras.Model)
     rows = {split: _rows(pools[split]) for split in pools}
     vectors = pretrained.embed(trunk, [ids for split in rows.values() for ids in split[:2]])
     train, held_out = ((*vectors[at : at + 2], rows[split][2]) for at, split in ((0, "train"), (2, "eval")))
@@ -139,7 +139,7 @@ def _frozen(data: Data, spec: Spec, config: PairModel, pools: Pools) -> tuple[ke
     )
     batches = Batches(shuffled, judged, order)
     model, log = _train(data, spec, build, survey, batches, survey.pairs // size)
-    served.get_layer("tower").get_layer("top").set_weights(model.get_layer("top").get_weights())
+    _tower(served).get_layer("top").set_weights(model.get_layer("top").get_weights())
     served.get_layer("head").set_weights(model.get_layer("head").get_weights())
     log.details |= finish(served, *scored(model, batches.held_out), spec)
     log.parameters = served.count_params()
@@ -265,6 +265,10 @@ def _train(
 def _encoder(model: keras.Model) -> str:
     """The layer of a pair's model that makes vectors: the whole tower, or what is behind a frozen one."""
     return "tower" if "tower" in {layer.name for layer in model.layers} else "top"
+
+
+def _tower(model: keras.Model) -> keras.Model:
+    return narrow(model.get_layer("tower"), keras.Model)
 
 
 def _rows(pools: tf.data.Dataset) -> tuple[tf.RaggedTensor, tf.RaggedTensor, np.ndarray]:

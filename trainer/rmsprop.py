@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 import tensorflow as tf
 
-from trainer.clipping import clipped, row_sums
+from trainer.clipping import Gradient, clipped, row_sums
 
 
 @keras.saving.register_keras_serializable("kembar")
@@ -23,7 +22,7 @@ class RowRMSprop(keras.optimizers.RMSprop):
     summands instead of squaring it.
     """
 
-    def build(self, variables: Sequence[Any]) -> None:
+    def build(self, variables: Sequence[keras.Variable]) -> None:
         """Makes the variables of the optimizer, once."""
         if self.built:
             return
@@ -34,13 +33,13 @@ class RowRMSprop(keras.optimizers.RMSprop):
             for variable in variables
         ]
 
-    def _clip_gradients(self, grads: Sequence[Any]) -> Sequence[Any]:
+    def _clip_gradients(self, grads: Sequence[Gradient]) -> Sequence[Gradient]:
         # Keras' own makes gradients of rows dense.
         if not self.global_clipnorm:
             return super()._clip_gradients(grads)
         return clipped(grads, self.global_clipnorm)
 
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+    def update_step(self, gradient: Gradient, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
         """Moves the rows, [rows], that `gradient` has; all of them where it is a dense tensor."""
         if not isinstance(gradient, tf.IndexedSlices):
             super().update_step(gradient, variable, learning_rate)

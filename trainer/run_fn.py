@@ -6,7 +6,6 @@ import json
 import os
 from dataclasses import asdict
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import tensorflow as tf
 import tensorflow_transform as tft
@@ -14,9 +13,9 @@ import tensorflow_transform as tft
 from trainer import checkpoint, devices, warm_start, workers
 from trainer.export import hold_variables
 from trainer.families import family_of
-from trainer.fitting import Data, file_names
+from trainer.fitting import Data, FnArgs, file_names
 from trainer.inference import with_inference
-from trainer.spec import Spec
+from trainer.spec import Spec, narrow
 from trainer.survey import vocabulary
 from trainer.tuning import found_values, laid_over
 from trainer.undefined import strict
@@ -25,7 +24,7 @@ from trainer.warmup import write_warmup
 LOG = "training.json"
 
 
-def run_fn(fn_args: Any) -> None:
+def run_fn(fn_args: FnArgs) -> None:
     """Trains, and exports with explicit signatures.
 
     A training whose process was killed goes on where it was saved last, if it is started again on the same
@@ -63,8 +62,8 @@ def run_fn(fn_args: Any) -> None:
     if tuned:
         log.details["tuned"] = tuned
     # Never model.save: the file would hold Keras' own format and no signatures.
-    module = family.export(model, transform, spec)
-    signatures = with_inference(module.served())
+    served = family.export(model, transform, spec)
+    module, signatures = narrow(served, tf.Module), with_inference(served.served())
     warm_start.leave(warm_start.folder_beside(fn_args.serving_model_dir), model, spec, vocabulary(transform))
     hold_variables(module, model)
     tf.saved_model.save(module, fn_args.serving_model_dir, signatures=signatures)
@@ -74,7 +73,7 @@ def run_fn(fn_args: Any) -> None:
     checkpoint.remove(saved)
 
 
-def _checkpoints(fn_args: Any, spec: str, files: dict[str, list[str]]) -> str | None:
+def _checkpoints(fn_args: FnArgs, spec: str, files: dict[str, list[str]]) -> str | None:
     """The folder of just this training: the spec holds seed and sizes, the rest says of what it learns."""
     config = fn_args.custom_config
     names = [name for split in sorted(files) for name in (split, *files[split])]

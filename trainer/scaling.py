@@ -6,8 +6,6 @@ mean of a column that lies far from 0 would lose the digits that tell its values
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
@@ -69,11 +67,11 @@ class Scaling(tf.Module):
         """ln |d raw / d scaled|, in nats: what -log p of a scaled vector lacks to be that of the raw one."""
         return float(np.log(self._width).sum())
 
-    def forward(self, vector: tf.Tensor) -> Any:
+    def forward(self, vector: tf.Tensor) -> tf.Tensor:
         """Raw vectors [batch, n] to scaled ones."""
         return self._layer({VECTOR: vector})[VECTOR]
 
-    def inverse(self, scaled: tf.Tensor) -> Any:
+    def inverse(self, scaled: tf.Tensor | np.ndarray) -> tf.Tensor:
         """Scaled vectors [batch, n] to raw ones, float32."""
         return tf.cast(self._origin + tf.cast(scaled, tf.float64) * self._width, tf.float32)
 
@@ -86,8 +84,7 @@ class Scaling(tf.Module):
         """
 
         def at(raw: np.ndarray) -> np.ndarray:
-            found: np.ndarray = self.forward(tf.constant(raw, tf.float32)).numpy()
-            return found.astype(np.float64)
+            return self.forward(tf.constant(raw, tf.float32)).numpy().astype(np.float64)
 
         points = np.repeat(_POWERS[:, np.newaxis], dimension, axis=1)
         above, below = at(points), at(-points)

@@ -33,7 +33,7 @@ class PairServing(tf.Module):
     def __init__(self, model: keras.Model, transform: tft.TFTransformOutput, spec: Spec) -> None:
         super().__init__()
         self._model = model
-        self._tower = model.get_layer("tower")
+        self._tower = narrow(model.get_layer("tower"), keras.Model)
         # Found on the eval split after training.
         self._threshold = getattr(model, "threshold", DEFAULT_THRESHOLD)
         config = narrow(spec.model, PairModel)
@@ -74,7 +74,7 @@ class PairServing(tf.Module):
     def _answers(self, text_a: tf.Tensor, text_b: tf.Tensor) -> tf.Tensor:
         sizes = [tf.size(text_a), tf.size(text_b)]
         # Else one row would be compared with all others, or both texts cut in the wrong place.
-        same = tf.debugging.assert_equal(*sizes, "text_a and text_b: as many rows in both")
+        same = tf.debugging.assert_equal(sizes[0], sizes[1], "text_a and text_b: as many rows in both")
         with tf.control_dependencies([same]):
             text_a = tf.identity(text_a)
         # One pass over both: what makes ids of texts is most of the graph, and of the time of its first call.

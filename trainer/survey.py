@@ -69,12 +69,13 @@ def take_survey(pools: tf.data.Dataset, rows: int, label: Label) -> Survey:
     lowest, highest = np.inf, -np.inf
     for pool in pools:
         found.append(lengths(pool).numpy())
-        labels = pool[LABEL].numpy()
+        labels: np.ndarray = pool[LABEL].numpy()
         lowest, highest = min(lowest, float(labels.min())), max(highest, float(labels.max()))
         if label.kind != "score":
-            counts += np.bincount(pool[LABEL].numpy().ravel().astype(int), minlength=len(counts))
+            counts += np.bincount(labels.ravel().astype(int), minlength=len(counts))
         for name in (IDS_A, IDS_B) if rows else ():
-            once = np.unique(np.stack([pool[name].indices[:, 0], pool[name].values], axis=1), axis=0)
+            ids: tf.SparseTensor = pool[name]
+            once = np.unique(np.stack([ids.indices[:, 0], ids.values], axis=1), axis=0)
             frequencies += np.bincount(once[:, 1], minlength=rows)
     texts = 2 * sum(map(len, found))
     return Survey(found, counts, lowest, highest, inverse_document_frequency(frequencies, texts))

@@ -29,4 +29,5 @@ def labels(table: pa.Table) -> np.ndarray:
 
 
 def _flat(table: pa.Table, name: str) -> pa.Array:
-    return table[name].combine_chunks().flatten()
+    column: pa.ListArray = table[name].combine_chunks()
+    return column.flatten()

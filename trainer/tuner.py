@@ -26,7 +26,7 @@ from trainer.errors import KembarError
 from trainer.families import family_of
 from trainer.features import LOWER_IS_BETTER
 from trainer.files import remove_tree
-from trainer.fitting import Data, TrainingLog, file_names
+from trainer.fitting import Data, FnArgs, TrainingLog, file_names
 from trainer.progress import PROGRESS
 from trainer.spec import Spec
 from trainer.tuning import Tuning, decoded, encoded, is_whole, laid_over
@@ -35,7 +35,7 @@ _PROJECT = "search"
 _SECONDS, _EPOCHS = "seconds", "epochs"
 
 
-def tuner_fn(fn_args: Any) -> TunerFnResult:
+def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     """The search that the configuration asks for.
 
     One whose process was killed goes on behind its last finished trial, if it is started again on the same
@@ -172,19 +172,24 @@ class _Bayesian(_OwnFirst, keras_tuner.oracles.BayesianOptimizationOracle):
     pass
 
 
-_ORACLES = {"random": _Random, "bayesian": _Bayesian, "grid": keras_tuner.oracles.GridSearchOracle}
+_ORACLES: dict[str, type[keras_tuner.Oracle]] = {
+    "random": _Random,
+    "bayesian": _Bayesian,
+    "grid": keras_tuner.oracles.GridSearchOracle,
+}
 
 
-def _oracle(tuning: Tuning, spec: Spec, metric: str) -> Any:
+def _oracle(tuning: Tuning, spec: Spec, metric: str) -> keras_tuner.Oracle:
     space, own = keras_tuner.HyperParameters(), {}
     for key, wanted in tuning.space.items():
         section, _, name = key.partition(".")
         value = encoded(getattr(spec, section).model_dump(mode="json")[name])
         if isinstance(wanted, dict):
-            here = not isinstance(value, str) and wanted["min"] <= value <= wanted["max"]
+            usual = None if isinstance(value, str) or not wanted["min"] <= value <= wanted["max"] else value
+            here = usual is not None
             make = space.Int if is_whole(key, spec) else space.Float
             sampling = "log" if wanted.get("log") else "linear"
-            make(key, wanted["min"], wanted["max"], sampling=sampling, default=value if here else None)
+            make(key, wanted["min"], wanted["max"], sampling=sampling, default=usual)
         else:
             choices = _choices(wanted)
             here = value in choices
@@ -200,7 +205,7 @@ def _oracle(tuning: Tuning, spec: Spec, metric: str) -> Any:
         # That all fail is told when all have been tried.
         max_consecutive_failed_trials=tuning.trials + 1,
     )
-    if len(own) == len(tuning.space):
+    if isinstance(oracle, _OwnFirst) and len(own) == len(tuning.space):
         oracle.own = own
     return oracle
 

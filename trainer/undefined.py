@@ -50,7 +50,7 @@ def number(value: Any) -> float | None:
     return found if math.isfinite(found) else None
 
 
-def defined(value: Any, reason: str = UNKNOWN) -> float:
+def defined(value: object, reason: str = UNKNOWN) -> float:
     """A value as a metric: itself where it is finite, else undefined for its own reason or the one given."""
     if isinstance(value, Undefined):
         return value
@@ -77,13 +77,13 @@ def dump(metrics: Mapping[str, float]) -> dict[str, Any]:
 
 def load(stored: Mapping[str, Any]) -> dict[str, float]:
     """What `dump` has made, or an older version of this program without reasons."""
-    reasons = stored.get(REASONS, {})
+    reasons: Mapping[str, str] = stored.get(REASONS, {})
     return {
         name: defined(value, reasons.get(name, UNKNOWN)) for name, value in stored.items() if name != REASONS
     }
 
 
-def values(stored: Any) -> Any:
+def values(stored: object) -> Any:
     """Dicts of what `dump` has made, however deep, without their reasons: numbers, and null."""
     if isinstance(stored, Mapping):
         return {name: values(value) for name, value in stored.items() if name != REASONS}
@@ -101,7 +101,7 @@ def reasons(stored: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in inner.items() if value}
 
 
-def strict(value: Any) -> Any:
+def strict(value: object) -> Any:
     """Whatever JSON is made of, with null in place of numbers that JSON does not know."""
     if isinstance(value, Mapping):
         return {name: strict(item) for name, item in value.items()}

@@ -39,7 +39,7 @@ def number(value: Any) -> float:
         return math.inf if value > 0 else -math.inf
 
 
-def number_or_bool(value: Any) -> float:
+def number_or_bool(value: object) -> float:
     """As `number`; a bool, also one in letters of any case, is 1 or 0."""
     if isinstance(value, bool | np.bool_):
         return float(value)
@@ -49,7 +49,7 @@ def number_or_bool(value: Any) -> float:
     return found
 
 
-def key(value: Any) -> str | None:
+def key(value: object) -> str | None:
     """A text that is equal for values that are the same: 1, 1.0, "1" and " 01 "; True and "TRUE".
 
     Words are compared by their letters, without white space around. Numbers that are not whole are compared
@@ -83,7 +83,7 @@ def name(value: object) -> object:
     return value if isinstance(value, str) or not isinstance(value, int | float) else key(value) or str(value)
 
 
-def show(value: Any) -> str:
+def show(value: object) -> str:
     """A value for a message: cut short, and nothing in it that a terminal would obey."""
     if value is None:
         return "null"

@@ -17,14 +17,16 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from trainer.inference import CLASSIFY, EXAMPLES, REGRESS
+from trainer.inference import CLASSIFY, EXAMPLES, REGRESS, Function
 
 # The name is TF Serving's, and so is the limit of 1,000 records.
 FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")
 DEFAULT = "serving_default"
 
 
-def write_warmup(model_dir: str, signatures: dict[str, Any], requests: dict[str, dict[str, list]]) -> None:
+def write_warmup(
+    model_dir: str, signatures: dict[str, Function], requests: dict[str, dict[str, list[Any]]]
+) -> None:
     """Writes one PredictionLog for each request, and one for each signature that takes tf.Examples.
 
     Args:
@@ -40,7 +42,9 @@ def write_warmup(model_dir: str, signatures: dict[str, Any], requests: dict[str,
             writer.write(log.SerializeToString())
 
 
-def _logs(signatures: dict[str, Any], requests: dict[str, dict[str, list]]) -> Iterator[Any]:
+def _logs(
+    signatures: dict[str, Function], requests: dict[str, dict[str, list[Any]]]
+) -> Iterator[prediction_log_pb2.PredictionLog]:
     for name, inputs in requests.items():
         yield _predict(name, signatures[name], inputs)
     if EXAMPLES not in signatures or DEFAULT not in requests:
@@ -58,21 +62,28 @@ def _logs(signatures: dict[str, Any], requests: dict[str, dict[str, list]]) -> I
         yield prediction_log_pb2.PredictionLog(classify_log={"request": classification})
 
 
-def _predict(name: str, signature: Any, inputs: dict[str, list]) -> Any:
-    specs = {spec.name: spec for spec in tf.nest.flatten(signature.structured_input_signature)}
+def _predict(
+    name: str, signature: Function, inputs: dict[str, list[Any]]
+) -> prediction_log_pb2.PredictionLog:
+    specs: list[tf.TensorSpec] = tf.nest.flatten(signature.structured_input_signature)
+    dtypes = {spec.name: spec.dtype for spec in specs}
     request = predict_pb2.PredictRequest()
     request.model_spec.signature_name = name
     for key, value in inputs.items():
-        request.inputs[key].CopyFrom(tf.make_tensor_proto(value, dtype=specs[key].dtype))
+        request.inputs[key].CopyFrom(tf.make_tensor_proto(value, dtype=dtypes[key]))
     return prediction_log_pb2.PredictionLog(predict_log={"request": request})
 
 
-def _fill(request: Any, name: str, rows: list[tf.train.Example]) -> None:
+def _fill(
+    request: regression_pb2.RegressionRequest | classification_pb2.ClassificationRequest,
+    name: str,
+    rows: list[tf.train.Example],
+) -> None:
     request.model_spec.signature_name = name
     request.input.example_list.examples.extend(rows)
 
 
-def _examples(inputs: dict[str, list]) -> list[tf.train.Example]:
+def _examples(inputs: dict[str, list[Any]]) -> list[tf.train.Example]:
     """Columns of texts or of vectors to the rows that are parsed into them."""
     columns = [[(name, _feature(value)) for value in values] for name, values in inputs.items()]
     return [

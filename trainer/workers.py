@@ -63,9 +63,8 @@ def _described() -> tuple[dict[str, list[str]], str, int]:
     if not written:
         return {}, "worker", 0
     try:
-        found = json.loads(written)
-        cluster = found.get("cluster", {})
-        task = found.get("task", {})
+        found: dict[str, dict[str, Any]] = json.loads(written)
+        cluster, task = found.get("cluster", {}), found.get("task", {})
         return (
             {str(k): list(v) for k, v in cluster.items()},
             str(task.get("type", "worker")),
@@ -96,7 +95,8 @@ class AcrossWorkers(keras.Model):
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """Keras' own, whose scalars become vectors of one number."""
-        return {name: keras.ops.reshape(value, (1,)) for name, value in super().train_step(data).items()}
+        reported: dict[str, tf.Tensor] = super().train_step(data)
+        return {name: keras.ops.reshape(value, (1,)) for name, value in reported.items()}
 
 
 def fitted(model: keras.Model) -> keras.Model:

@@ -47,11 +47,11 @@ class Smallest:
 def sample_split(examples: Artifact, split: str, rows: int) -> tuple[pa.Table, int]:
     """At most `rows` rows of a split as a table of list columns, and how many rows the split has."""
     kept = Smallest(rows)
-    dataset = tf.data.TFRecordDataset(
+    records = tf.data.TFRecordDataset(
         split_files(examples, split), compression_type="GZIP", buffer_size=_READ_AHEAD
     ).batch(_BATCH)
-    dataset = dataset.map(lambda rows: (tf.strings.to_hash_bucket_fast(rows, _HASHES), rows))
-    for hashes, serialized in dataset.as_numpy_iterator():
+    hashed = records.map(lambda rows: (tf.strings.to_hash_bucket_fast(rows, _HASHES), rows))
+    for hashes, serialized in hashed.as_numpy_iterator():
         kept.add(hashes, serialized)
     return decode(kept.items), kept.seen
 

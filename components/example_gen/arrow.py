@@ -93,7 +93,8 @@ def plain(column: pa.Array) -> Sequence[Any]:
     if types.is_decimal(kind):
         column = column.cast(pa.float64())
     if column.null_count == 0 and _is(kind, (types.is_integer, types.is_floating, types.is_decimal)):
-        return column.to_numpy(zero_copy_only=False)
+        numbers: Any = column.to_numpy(zero_copy_only=False)
+        return numbers
     return column.to_pylist()
 
 

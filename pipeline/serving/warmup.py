@@ -45,8 +45,8 @@ def warm_up(model: LoadedModel) -> int:
 
     requests = []
     try:
-        for record in tf.data.TFRecordDataset(str(path)).take(_MOST_REQUESTS):
-            log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
+        for record in tf.data.TFRecordDataset(str(path)).take(_MOST_REQUESTS).as_numpy_iterator():
+            log = prediction_log_pb2.PredictionLog.FromString(record)
             kind = log.WhichOneof("log_type")
             if kind not in _KINDS:
                 continue  # what others may record: sessions, several inferences at once

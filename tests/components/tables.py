@@ -31,10 +31,10 @@ def write_table(kind: str, path: Path, columns: Mapping[str, Sequence[Any]]) -> 
     else:
         import tensorflow as tf
 
-        with tf.io.TFRecordWriter(str(path)) as writer:
+        with tf.io.TFRecordWriter(str(path)) as records:
             for row in rows:
                 features = {name: _feature(value) for name, value in row.items() if value is not None}
-                writer.write(
+                records.write(
                     tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
                 )
     return path

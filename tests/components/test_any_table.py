@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from examples import Written, ingest_here
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tables import FORMATS, write_table
-from test_dialects import PACK
 
 from components.example_gen.config import SPLITS, Data
+from tests.components.examples import Written, ingest_here
+from tests.components.packing import PACK
+from tests.components.tables import FORMATS, write_table
 
 PAIR = {"text_a": "a", "text_b": "b"}
 LABELS = {
@@ -37,9 +37,9 @@ def pairs(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, list[Any]]]:
     """What `[data]` says, and the columns: texts that come again, and labels of which some are none."""
     label, values = LABELS[draw(st.sampled_from(list(LABELS)))]
     known = draw(st.lists(texts, min_size=1, max_size=6))
-    rows = draw(st.lists(st.tuples(st.sampled_from(known), texts, st.sampled_from(values)), min_size=1))
+    rows = draw(st.lists(st.tuples(st.sampled_from(known), texts, st.sampled_from(values)), min_size=1))  # type: ignore[call-overload]
     spelled = [
-        draw(st.sampled_from(SPELLINGS[value])) if label["kind"] != "score" and value in SPELLINGS else value
+        draw(st.sampled_from(SPELLINGS[value])) if label["kind"] != "score" and value in SPELLINGS else value  # type: ignore[index]
         for _, _, value in rows
     ]
     columns = {"a": [row[0] for row in rows], "b": [row[1] for row in rows], "y": [str(v) for v in spelled]}

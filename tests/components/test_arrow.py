@@ -10,13 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from example_rows import Quarantined, Row, read_rows
-from tables import OF_LISTS, write_table
 
 from components.example_gen.arrow import check_type, plain
 from components.example_gen.batch import Reason
 from components.example_gen.config import Data
 from components.example_gen.reader import EmptyFile, check_columns
+from tests.components.example_rows import Quarantined, Row, read_rows
+from tests.components.tables import OF_LISTS, write_table
 from trainer.errors import ConfigError, DataRejected
 
 TEXTS = ["é", "語 x", None]

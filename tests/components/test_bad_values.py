@@ -1,9 +1,9 @@
 """A value of a kind that its column does not have costs its row, not the file."""
 
 import tensorflow as tf
-from example_rows import Row, read_rows
 
 from components.example_gen.config import Data
+from tests.components.example_rows import Row, read_rows
 
 COLUMNS = {"text_a": "a", "text_b": "b", "label": {"column": "same", "kind": "binary"}}
 

@@ -1,12 +1,12 @@
 """From which model a training starts."""
 
 import pytest
-from test_champion import model, pushed
 
 from components.atomic_pusher.pins import STABLE, Pins, write_pins
 from components.champion import PUSHED_DESTINATION, PUSHED_VERSION
 from components.champion.strategy import WarmStartStrategy
 from components.window.strategy import EXAMPLES_IDS
+from tests.components.artifacts import model, pushed
 
 
 def made_from(artifact, *examples):

@@ -4,9 +4,10 @@ import pytest
 from tfx.types import standard_artifacts
 
 from components.atomic_pusher.pins import STABLE, Pins, write_pins
-from components.champion import MODEL_ID, PUSHED_DESTINATION, PUSHED_VERSION
+from components.champion import PUSHED_DESTINATION, PUSHED_VERSION
 from components.champion.strategy import ChampionStrategy, NewToStrategy
 from components.window.strategy import EXAMPLES_IDS
+from tests.components.artifacts import model, pushed
 from trainer.dense.config import Dense, DenseTraining
 from trainer.features import Label
 from trainer.spec import Spec, VectorSpec
@@ -26,21 +27,6 @@ def dense(label=CLASSES, dimension=4, **more):
 def vae(label=None, dimension=4):
     vector = VectorSpec(dimension=dimension, names=("v",))
     return Spec(label=label, vector=vector, model=Vae(), training=VaeTraining())
-
-
-def model(number):
-    artifact = standard_artifacts.Model()
-    artifact.id = number
-    return artifact
-
-
-def pushed(at, number, *, really=True):
-    artifact = standard_artifacts.PushedModel()
-    artifact.id = at
-    artifact.set_int_custom_property("pushed", int(really))
-    if really:
-        artifact.set_int_custom_property(MODEL_ID, number)
-    return artifact
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bz2
 import csv
 import gzip
 import io
@@ -10,9 +9,7 @@ import lzma
 import sys
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
-from example_rows import Quarantined, Row, read_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -22,16 +19,10 @@ from components.example_gen.batch import Reason
 from components.example_gen.config import Data
 from components.example_gen.dialect import Dialect
 from components.example_gen.reader import check_columns, look_up, open_table, pieces, read
+from tests.components.example_rows import Quarantined, Row, read_rows
+from tests.components.packing import PACK
 from trainer.errors import ConfigError, DataRejected
 
-PACK = {
-    "plain": bytes,
-    "gzip": gzip.compress,
-    "bzip2": bz2.compress,
-    "xz": lzma.compress,
-    "lzma": lambda content: lzma.compress(content, lzma.FORMAT_ALONE),
-    "zstd": lambda content: pa.compress(content, "zstd", asbytes=True),
-}
 TABLE = "a;b;score\nx;y, z;0,5\n„u“;v;5\n"
 X, V = Row("x", "y", 1.0), Row("v", "w", 0.0)
 ROW_NAMES = "row names before the columns"
@@ -574,7 +565,7 @@ def check_table(folder: Path, table: tuple[list[tuple[str, str, int]], bytes, di
         if is_kept(a) and is_kept(b):
             assert row == Row(a.strip(), b.strip(), float(score))
         else:
-            assert row.reason in (Reason.EMPTY_TEXT, Reason.BLANK_ROW)
+            assert row.reason in (Reason.EMPTY_TEXT, Reason.BLANK_ROW)  # type: ignore[operator]
 
 
 def joined(draw: st.DrawFn, rows: list[tuple[str, str, int]]) -> bytes:

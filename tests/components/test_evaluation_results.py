@@ -72,7 +72,7 @@ def test_words_become_undefined_with_the_reason_that_the_predictions_give(evalua
     component.write_reasons(uri, ["candidate"], BINARY)
     tfma_says({"auc": "NaN", "accuracy": 0.5, "example_count": 3.0, "auc_diff": "NaN"})
     found = results.load_metrics(uri, "candidate")
-    assert found["test"]["auc"].reason == "all 3 labels are 0, none is 1"
+    assert found["test"]["auc"].reason == "all 3 labels are 0, none is 1"  # type: ignore[attr-defined]
     assert {name: value for name, value in found["test"].items() if name != "auc"} == {"accuracy": 0.5}
 
 
@@ -82,7 +82,7 @@ def test_an_evaluation_of_an_older_version_has_no_reasons(evaluation, tfma_says,
     tfma_says({"nll": word})
     found = results.load_metrics(uri, "candidate")["test"]["nll"]
     assert math.isnan(found)
-    assert found.reason == UNKNOWN
+    assert found.reason == UNKNOWN  # type: ignore[attr-defined]
 
 
 def test_the_value_that_a_vector_fails_by_is_named(evaluation):

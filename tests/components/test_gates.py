@@ -71,7 +71,7 @@ class Longer(tf.Module):
     def save(self, path: str) -> None:
         served = {"serving_default": self.score, "serve_examples": self.score_examples,
                   "evaluate": self.evaluate, "embed": self.embed}  # fmt: skip
-        signatures = with_inference({name: call.get_concrete_function() for name, call in served.items()})
+        signatures = with_inference({name: call.get_concrete_function() for name, call in served.items()})  # type: ignore[attr-defined]
         tf.saved_model.save(self, path, signatures=signatures)
         write_warmup(path, signatures, {"serving_default": {"text_a": ["x"], "text_b": ["y"]}})
 
@@ -186,7 +186,7 @@ def test_a_challenger_loses_to_a_better_champion_and_baseline(judge):
 
 def test_what_chance_could_do_is_that_of_both_models_predictions(judge):
     label, good, poor = (np.array(column) for column in zip(*rows_of("test"), strict=True))
-    good, poor = ([[len(text) / 20] for text in texts] for texts in (good, poor))
+    good, poor = ([[len(text) / 20] for text in texts] for texts in (good, poor))  # type: ignore[assignment]
 
     def spearman(label: np.ndarray, score: np.ndarray) -> float:
         return float(spearmanr(label, score)[0])

@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
-from examples import ingest
 
 from components.example_gen import reader
 from components.example_gen.config import Data, Split
 from components.tfrecords import open_writer
+from tests.components.examples import ingest
 from trainer.errors import ConfigError, DataRejected
 from trainer.text_form import TextForm
 

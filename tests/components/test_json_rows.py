@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from example_rows import Row, read_rows
 
 from components.example_gen.batch import Reason
 from components.example_gen.config import Data
 from components.example_gen.reader import check_columns
+from tests.components.example_rows import Row, read_rows
 from trainer.errors import ConfigError
 
 GOOD = '{"a": "x", "b": "y", "same": 1}'

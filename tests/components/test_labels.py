@@ -7,17 +7,17 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
-from example_rows import Row, read_rows
-from examples import ingest_here
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from tables import FORMATS, write_table
 
 from components.example_gen.batch import Reason
 from components.example_gen.config import Data
 from components.example_gen.counts import check_counts
 from components.example_gen.labels import Seen, advice
+from tests.components.example_rows import Row, read_rows
+from tests.components.examples import ingest_here
+from tests.components.tables import FORMATS, write_table
 from trainer.errors import DataRejected
 from trainer.features import MEANS_0, MEANS_1, Label
 

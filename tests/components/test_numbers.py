@@ -62,7 +62,7 @@ def test_ordinary_columns_are_not_named(column):
             1.7e9 + RANDOM.uniform(0, 86_400, ROWS),
             "in float32, in which vectors are kept (steps of 128 there)",
         ),
-        (1.7e9 + RANDOM.integers(0, 3e8, ROWS), "steps of 128 there)"),
+        (1.7e9 + RANDOM.integers(0, 3e8, ROWS), "steps of 128 there)"),  # type: ignore[call-overload]
         (1e9 + np.arange(ROWS), "2,000 different values become 32 in float32"),
         (RANDOM.integers(10**11, 10**12, ROWS), "whole numbers are rounded in float32"),
         (1e8 + 10 * NOISE, "steps of 8 there)"),

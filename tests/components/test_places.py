@@ -8,7 +8,6 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from examples import ingest
 
 from components.example_gen.config import Data
 from components.example_gen.doubts import source_facts
@@ -16,6 +15,7 @@ from components.example_gen.places import for_pattern, local_path, matching, why
 from components.example_gen.plan import plan
 from components.example_gen.reader import EmptyFile, check_files, read, whole
 from components.example_gen.spans import Spans, find
+from tests.components.examples import ingest
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from collections import defaultdict
 
 import numpy as np
 import pyarrow.parquet as pq
-from examples import ingest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +15,7 @@ from components.example_gen.plan import decide, digest, plan
 from components.example_gen.spans import Carry
 from components.example_gen.splits import JOINS, assign
 from components.example_gen.texts import Texts
+from tests.components.examples import ingest
 from trainer.text_form import TextForm
 
 SPANS = st.lists(
@@ -100,7 +100,7 @@ def test_hashes_of_another_form_are_made_anew_from_the_examples(tmp_path):
             table = pq.read_table(f"{uri}/texts.parquet")
             pq.write_table(table.replace_schema_metadata(None), f"{uri}/texts.parquet")
         spans[uri] = number
-        for split, rows in written[number].splits.items():
+        for split, rows in written[number].splits.items():  # type: ignore[assignment]
             for row in rows:
                 splits.setdefault(row[1].rstrip("! ?"), set()).add(split)
     assert len(splits) == 40

@@ -6,12 +6,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from example_rows import Quarantined, Row, read_rows
 from pydantic import ValidationError
 
 from components.example_gen.batch import Reason
 from components.example_gen.config import Data
 from components.example_gen.reader import check_columns
+from tests.components.example_rows import Quarantined, Row, read_rows
 from trainer.errors import ConfigError, DataRejected
 
 NAMES = ["p0", "p1", "p2", "digit"]

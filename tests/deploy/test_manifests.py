@@ -123,7 +123,7 @@ def test_the_cron_job_says_a_command_that_there_is(config):
     assert container["image"] == config.kubeflow.image
     program, name, path, *arguments = container["command"]
     assert program == "kembar"
-    told = typer.main.get_command(app).commands[name].make_context(name, [path, *arguments]).params
+    told = typer.main.get_command(app).commands[name].make_context(name, [path, *arguments]).params  # type: ignore[attr-defined]
     assert (str(told["config"]), told["wait"]) == ("/etc/kembar/pipeline.toml", True)
     mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
     volumes = {volume["name"]: volume for volume in job["volumes"]}

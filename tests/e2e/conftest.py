@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from forked import Forked, Ran
+
+from tests.e2e.forked import Forked, Ran
 
 ROOT = Path(__file__).parents[2]
 KEMBAR = Path(sys.executable).with_name("kembar")

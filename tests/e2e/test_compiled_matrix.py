@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from compiled import CompiledPipeline, Webhook
-from forked import Forked
+
+from tests.e2e.compiled import CompiledPipeline, Webhook
+from tests.e2e.forked import Forked
 
 # Two whole runs, on a machine that may have others to do.
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1800)]

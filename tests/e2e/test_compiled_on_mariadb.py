@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from compiled import CompiledPipeline
+
+from tests.e2e.compiled import CompiledPipeline
 
 pytestmark = [
     pytest.mark.slow,

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from compiled import CompiledPipeline, TaskRun, Webhook, start
 
 from pipeline.runners import carried
+from tests.e2e.compiled import CompiledPipeline, TaskRun, Webhook, start
 
 pytestmark = pytest.mark.e2e
 
@@ -172,7 +172,7 @@ def test_metrics_are_those_of_a_local_run(project, pipeline, first):
     assert cluster.keys() == local.keys()
     scores = [pq.read_table(root / "bulk.parquet") for root in (pipeline_root(pipeline), project.workdir)]
     assert scores[0].num_rows == cluster["bulk"]["rows_scored"] == 50
-    np.testing.assert_allclose(*(table["score"].to_numpy() for table in scores), atol=1e-5)
+    np.testing.assert_allclose(*(table["score"].to_numpy() for table in scores), atol=1e-5)  # type: ignore[call-overload]
 
 
 def test_metrics_reach_the_user_interface(pipeline, first):

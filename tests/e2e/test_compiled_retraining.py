@@ -8,8 +8,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from compiled import CompiledPipeline
-from test_retraining import CONFIG
+
+from tests.e2e.compiled import CompiledPipeline
+from tests.e2e.days import CONFIG
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 

@@ -19,7 +19,7 @@ def runs(project, pairs):
     for split, rows in (("train", 300), ("eval", 100), ("test", 100)):
         project.write(split, pairs[split][:rows])
     found = []
-    for rows in (pairs["train"][:300], [*pairs["train"][:300], *NEW]):
+    for rows in (pairs["train"][:300], [*pairs["train"][:300], *NEW]):  # type: ignore[assignment]
         project.write("train", rows)
         ran = project.kembar("run")
         found.append((ran, project.summary, json.loads((project.workdir / "training.json").read_text())))

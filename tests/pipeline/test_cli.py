@@ -85,7 +85,7 @@ def helped(group: typer.core.TyperGroup, path: tuple[str, ...] = ()) -> Iterator
         yield (*path, name), command.help
         for parameter in command.params:
             if getattr(parameter, "help", None):
-                yield (*path, name), parameter.help
+                yield (*path, name), parameter.help  # type: ignore[attr-defined]
         if isinstance(command, typer.core.TyperGroup):
             yield from helped(command, (*path, name))
 

@@ -69,7 +69,7 @@ def test_who_needs_no_range_may_leave_it_out(write):
 def test_a_configuration_is_frozen(write):
     config = load(write(VALID))
     with pytest.raises(ValueError, match="frozen"):
-        config.training.epochs = 3
+        config.training.epochs = 3  # type: ignore[misc]
 
 
 def test_the_files_that_come_with_the_project_are_valid():

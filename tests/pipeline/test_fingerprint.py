@@ -10,24 +10,9 @@ from tfx.dsl.components.common.resolver import Resolver
 from pipeline import branches, bulk, config, fingerprint, graph
 from pipeline.fingerprint import code_fingerprint, files_fingerprint, imported, step_fingerprint
 from pipeline.retraining.plan import Plan
+from tests.pipeline.twins import CONFIG, EVERYTHING
 from trainer.families import MODULES
 
-PAIRS = """
-[pipeline]
-name = "twins"
-[data]
-format = "csv"
-text_a = "a"
-text_b = "b"
-label = { column = "same", kind = "binary" }
-pattern = "{SPAN}.csv"
-[retraining]
-warm_start = true
-[tuning]
-space = { "training.learning_rate" = [0.1, 0.2] }
-[bulk]
-input = "rows.csv"
-"""
 VECTORS = """
 [pipeline]
 name = "twins"
@@ -38,7 +23,7 @@ vector = { columns = ["a", "b"], dimension = 2, range = [0, 1] }
 [model]
 family = "vae"
 """
-CONFIGS = {"pair": PAIRS, "vae": VECTORS}
+CONFIGS = {"pair": CONFIG + EVERYTHING, "vae": VECTORS}
 # Steps that read no model.
 NO_FAMILY = {"ExampleGen", "RowGate", "StatisticsGen", "ImportSchemaGen", "RetrainingGate"}
 NO_FAMILY |= {"BulkExampleGen", "AtomicPusher"}
@@ -191,7 +176,8 @@ def own_modules(node) -> set[str]:
 def test_each_step_of_the_graph_stands_on_what_it_imports_and_on_nothing_else(
     preset, imports, tmp_path, monkeypatch
 ):
-    (tmp_path / "rows.csv").write_text("a,b,same\nx,y,1\n")
+    for name in ("rows.csv", "bulk.csv"):
+        (tmp_path / name).write_text("a,b,same\nx,y,1\n")
     (tmp_path / "twins.toml").write_text(CONFIGS[preset])
 
     def names(*modules: str, family: str | None = None) -> str:

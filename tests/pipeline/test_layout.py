@@ -12,26 +12,8 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from pipeline import config as configuration
 from pipeline import graph
 from pipeline.layout import NODES
+from tests.pipeline.twins import CONFIG, EVERYTHING
 from trainer.errors import ConfigError
-
-CONFIG = """
-[pipeline]
-name = "twins"
-[data]
-format = "csv"
-text_a = "a"
-text_b = "b"
-label = { column = "same", kind = "binary" }
-"""
-EVERYTHING = """
-pattern = "{SPAN}.csv"
-[retraining]
-warm_start = true
-[tuning]
-space = { "training.learning_rate" = [0.1, 0.2] }
-[bulk]
-input = "bulk.csv"
-"""
 
 
 def nodes_of(tmp_path: Path, text: str) -> set[str]:

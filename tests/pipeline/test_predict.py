@@ -379,7 +379,7 @@ def test_what_no_column_can_hold_is_text_or_said(table_of):
     table = table_of("q.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
     assert table["big"].to_pylist() == [str(large), "1", None]
     assert table["any"].to_pylist() == ["1", "x", "[1]"]
-    lines = [{"t": "a", "n": 1}] * 2 + [{"t": "b", "n": large}]
+    lines = [{"t": "a", "n": 1}] * 2 + [{"t": "b", "n": large}]  # type: ignore[assignment]
     with pytest.raises(ConfigError, match=r"^--output: column 'n': .* large .*: write \.jsonl instead$"):
         table_of("q.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Callable
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -33,7 +34,7 @@ def csv_of(rows: list[dict], mark: str = ",") -> bytes:
     return "\n".join([*lines, ""]).encode()
 
 
-def renamed(**changes: object) -> list[dict]:
+def renamed(**changes: Callable[[int], object]) -> list[dict]:
     """The rows with other labels."""
     ((name, of),) = changes.items()
     return [{**{k: v for k, v in row.items() if k != "is_duplicate"}, name: of(row["id"])} for row in QUORA]

@@ -35,7 +35,7 @@ class Recipe:
         """What ran this time."""
         self.ran = []
         bootstrap.run_steps(
-            [(name, recipe, lambda name=name: self._step(name)) for name, recipe in self.recipes.items()]
+            [(name, recipe, lambda name=name: self._step(name)) for name, recipe in self.recipes.items()]  # type: ignore[misc]
         )
         return self.ran
 

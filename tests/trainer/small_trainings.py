@@ -62,7 +62,7 @@ def spec_of(kind: str, **changes: Any) -> Spec:
         hidden = changes.pop("hidden", (5,))
         training = DenseTraining(**common | {"patience": 2} | changes)
         return Spec(label=_CLASSES, vector=vector, model=Dense(hidden=hidden), training=training)
-    model = Vae(encoder=(5,), latent=2, binarization="dynamic", kl_warmup_epochs=2, importance_samples=2)
+    model = Vae(encoder=(5,), latent=2, binarization="dynamic", kl_warmup_epochs=2, importance_samples=2)  # type: ignore[assignment]
     extra = {"weight_average": 0.8, "warmup_epochs": 1, "clip_norm": 1.0, "patience": 3}
     return Spec(vector=vector, model=model, training=VaeTraining(**common | extra | changes))
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from small_trainings import EPOCHS, after_epoch, data_of, train
 
+from tests.trainer.small_trainings import EPOCHS, after_epoch, data_of, train
 from trainer import checkpoint
 from trainer.checkpoint import FILE, Checkpoint, folder_of
 from trainer.fitting import EARLY_STOPPING
@@ -25,7 +25,7 @@ from trainer.fitting import EARLY_STOPPING
 CHILD = """
 import os, signal, sys
 from pathlib import Path
-from small_trainings import after_epoch, data_of, train
+from tests.trainer.small_trainings import after_epoch, data_of, train
 from trainer import checkpoint
 checkpoint.PAUSE = 0.0
 kind, folder, epoch = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])

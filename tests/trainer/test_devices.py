@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from small_trainings import data_of, spec_of, train
 
+from tests.trainer.small_trainings import data_of, spec_of, train
 from trainer import devices
 from trainer.config import PairModel
 from trainer.dense.builders import build
@@ -132,7 +132,7 @@ def test_half_precision_learns_and_is_served_in_float32(kind, tmp_path):
     assert log.details["precision"] == "mixed_bfloat16"
     assert np.isfinite(log.history["loss"]).all()
     assert min(log.history["loss"][1:]) < log.history["loss"][0]
-    layers = list(model._flatten_layers())
+    layers = list(model._flatten_layers())  # type: ignore[attr-defined]
     assert {layer.dtype_policy.name for layer in layers} == {"float32"}
     assert {keras.backend.standardize_dtype(weight.dtype) for weight in model.weights} == {"float32"}
     assert keras.config.dtype_policy().name == "float32"
@@ -145,7 +145,7 @@ def test_losses_see_float32():
         models += [build(spec_of("dense").model, 4, 2, 1), VariationalAutoencoder(spec_of("vae").model, 4)]
     for model in models:
         assert {output.dtype for output in keras.tree.flatten(model.outputs)} == {"float32"}
-        assert {layer.compute_dtype for layer in model._flatten_layers()} == {"bfloat16", "float32"}
+        assert {layer.compute_dtype for layer in model._flatten_layers()} == {"bfloat16", "float32"}  # type: ignore[attr-defined]
 
 
 def test_the_log_says_which_kernel_an_lstm_runs_on(monkeypatch, tmp_path):
@@ -166,14 +166,14 @@ def test_the_log_says_which_kernel_an_lstm_runs_on(monkeypatch, tmp_path):
 def test_the_lstm_is_served_without_cudnn(tmp_path):
     model, log = train("lstm", data_of("lstm", tmp_path), epochs=1, mixed_precision=True)
     assert log.details["lstm"] == "loop, not cuDNN: no GPU"
-    assert model.get_layer("tower").get_layer("lstm").use_cudnn is False
-    assert {layer.dtype_policy.name for layer in model._flatten_layers()} == {"float32"}
+    assert model.get_layer("tower").get_layer("lstm").use_cudnn is False  # type: ignore[attr-defined]
+    assert {layer.dtype_policy.name for layer in model._flatten_layers()} == {"float32"}  # type: ignore[attr-defined]
 
 
 def test_the_lstm_never_sees_a_text_without_a_place():
     # What cuDNN refuses: a row of the mask without any True, or with True after False.
     tower = build_tower(PairModel(encoder="lstm", embedding_dim=4, units=3), 9)
     lstm = tower.get_layer("lstm")
-    mask = keras.Model(tower.inputs[0], lstm._inbound_nodes[0].arguments.kwargs["mask"])
+    mask = keras.Model(tower.inputs[0], lstm._inbound_nodes[0].arguments.kwargs["mask"])  # type: ignore[attr-defined]
     found = mask(np.array([[3, 1, 2], [5, 0, 0], [0, 0, 0]])).numpy()
     assert found.tolist() == [[True, True, True], [True, False, False], [True, False, False]]

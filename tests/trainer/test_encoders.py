@@ -64,7 +64,7 @@ def test_average_compares_no_token_with_each_other_one() -> None:
     # The largest has a vector of 4 for each token.
     assert max(sizes) == 2 * 1_000 * 4
     ids = np.array([[2, 5] * 500, [2, 5] + [0] * 998])
-    np.testing.assert_allclose(*tower(ids).numpy(), rtol=1e-3)
+    np.testing.assert_allclose(*tower(ids).numpy(), rtol=1e-3)  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (2, 0), (0, 0)])
@@ -84,8 +84,8 @@ def test_bilstm_is_the_maximum_over_the_states_of_both_directions() -> None:
     tower = build_tower(small("bilstm"), ROWS)
     both, vectors = tower.get_layer("bilstm"), tower.get_layer("tokens").get_weights()[0]
     inputs = vectors[None, [3, 1, 2]]
-    forward = both.forward_layer(inputs).numpy()
-    backward = both.backward_layer(inputs).numpy()
+    forward = both.forward_layer(inputs).numpy()  # type: ignore[attr-defined]
+    backward = both.backward_layer(inputs).numpy()  # type: ignore[attr-defined]
     expected = np.concatenate([forward.max(axis=1), backward.max(axis=1)], axis=-1)
     np.testing.assert_allclose(tower(np.array([[3, 1, 2, 0, 0]])).numpy(), expected, atol=1e-6)
 

@@ -42,4 +42,4 @@ def test_a_label_is_frozen_and_survives_json():
     label = Label(column="y", kind="score", range=(0, 5))
     assert Label.model_validate_json(label.model_dump_json()) == label
     with pytest.raises(ValidationError, match="frozen"):
-        label.column = "z"
+        label.column = "z"  # type: ignore[misc]

@@ -104,7 +104,7 @@ def test_one_pass_for_both_texts_is_the_same_as_two(encoder: str, head: str) -> 
     # Whose halves are exchanged shows under a head that is not symmetric.
     assert np.allclose(scores(pair, A, B), scores(pair, B, A), atol=1e-4) is (head == "cosine")
     tower, head = pair.get_layer("tower"), pair.get_layer("head")
-    np.testing.assert_allclose(scores(pair, A, B), head([tower(A), tower(B)]).numpy(), atol=1e-6)
+    np.testing.assert_allclose(scores(pair, A, B), head([tower(A), tower(B)]).numpy(), atol=1e-6)  # type: ignore[operator]
     again = keras.Model.from_config(pair.get_config())
     again.set_weights(pair.get_weights())
     np.testing.assert_allclose(scores(again, A, B), scores(pair, A, B), atol=1e-6)

@@ -202,7 +202,7 @@ def test_no_rows_of_classes_have_no_metrics():
 def test_a_metric_without_a_value_says_why(label, score, kind, reason):
     measured = pair_metrics(np.array(label), np.array(score), kind)
     assert set(measured) == set(pair_metrics(np.zeros(0), np.zeros(0), kind))
-    assert {value.reason for value in measured.values() if math.isnan(value)} == {reason}
+    assert {value.reason for value in measured.values() if math.isnan(value)} == {reason}  # type: ignore[attr-defined]
     assert math.isnan(measured[PRIMARY[kind.kind]])
 
 

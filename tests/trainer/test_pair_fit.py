@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from small_trainings import data_of, spec_of, train
 
+from tests.trainer.small_trainings import data_of, spec_of, train
 from trainer import pair_fit
 from trainer.batching import make_dataset
 from trainer.config import PairModel, Training
@@ -92,10 +92,10 @@ def test_training_lowers_the_loss_and_answers_are_probabilities(kind, tmp_path):
 def test_binary_labels_get_the_threshold_that_is_best_on_eval(tmp_path):
     data = data_of("binary", tmp_path)
     model, log = train("binary", data, dropout=0.0)
-    assert model.threshold == log.details["threshold"] != 0.5
+    assert model.threshold == log.details["threshold"] != 0.5  # type: ignore[attr-defined]
     rows = next(iter(data.pools("eval", 1_000)))
     ids = {name: tf.sparse.to_dense(rows[name]) for name in IDS}
-    assert model.threshold == pytest.approx(
+    assert model.threshold == pytest.approx(  # type: ignore[attr-defined]
         best_threshold(rows["label"].numpy(), model(ids).numpy()), abs=1e-5
     )
 

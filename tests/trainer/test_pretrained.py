@@ -180,7 +180,7 @@ def test_a_description_that_cannot_be_read_is_one_line(tmp_path, text):
 @pytest.mark.parametrize(("trunk_dropout", "found"), [(None, 0.1), (0.0, 0.0), (0.3, 0.3)])
 def test_dropout_inside_the_trunk_is_the_folders_unless_told(folder, trunk_dropout, found):
     tower = pretrained.build_tower(small(folder, frozen=False, trunk_dropout=trunk_dropout))
-    bert = tower.get_layer("trunk").get_layer("bert")
+    bert = tower.get_layer("trunk").get_layer("bert")  # type: ignore[attr-defined]
     # One behind the embeddings; in each of the two layers one within attention and one behind both parts.
     rates = [layer.rate for layer in bert._flatten_layers() if type(layer).__name__ == "Dropout"]
     assert rates == [found] * 7
@@ -208,7 +208,7 @@ def test_each_different_text_is_embedded_once(folder, monkeypatch):
     trunk = pretrained.build_tower(small(folder)).get_layer(pretrained.TRUNK)
 
     class Counting:
-        output_shape = trunk.output_shape
+        output_shape = trunk.output_shape  # type: ignore[attr-defined]
 
         def __call__(self, ids, training):
             tf.py_function(lambda: seen.append(1), [], [])

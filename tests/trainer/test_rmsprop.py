@@ -59,7 +59,7 @@ def test_rows_stay_rows_where_their_norm_is_clipped(norm):
     optimizer = RowRMSprop(learning_rate=0.1, global_clipnorm=norm)
     optimizer.build([table, other])
     given, take = [], optimizer.update_step
-    optimizer.update_step = lambda gradient, *rest: (given.append(type(gradient)), take(gradient, *rest))
+    optimizer.update_step = lambda gradient, *rest: (given.append(type(gradient)), take(gradient, *rest))  # type: ignore[assignment]
     optimizer.apply([slices(np.ones((2, DIM)), [7, 7]), tf.ones(2)], [table, other])
     assert given[0] is tf.IndexedSlices
     assert given[1] is not tf.IndexedSlices

@@ -105,7 +105,7 @@ def test_a_value_outside_stays_outside(declared):
 
 @pytest.mark.parametrize("declared", RANGES)
 def test_what_was_scaled_by_a_range_comes_back(declared):
-    raw = np.linspace(*declared, 100, dtype=np.float32)[:, np.newaxis]
+    raw = np.linspace(*declared, 100, dtype=np.float32)[:, np.newaxis]  # type: ignore[call-overload]
     scaling = Scaling(Transform(declared), 1)
     back = scaling.inverse(scaling.forward(tf.constant(raw))).numpy()
     allowed = np.spacing(np.abs(raw)) + 1e-6 * (declared[1] - declared[0])

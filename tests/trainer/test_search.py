@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from small_trainings import after_epoch, data_of, spec_of
 
+from tests.trainer.small_trainings import after_epoch, data_of, spec_of
 from trainer.checkpoint import Checkpoint
 from trainer.errors import KembarError
 from trainer.families import family_of

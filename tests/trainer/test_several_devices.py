@@ -23,7 +23,7 @@ import numpy as np
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from small_trainings import after_epoch, data_of, train
+from tests.trainer.small_trainings import after_epoch, data_of, train
 from trainer import checkpoint, devices
 checkpoint.PAUSE = 0.0
 folder = Path(sys.argv[1])
@@ -145,7 +145,7 @@ def test_a_training_on_two_devices_is_resumed(others):
     resumed = others["resumed"]
     assert resumed["after"] == 2
     assert resumed["gap"] < 1e-6
-    np.testing.assert_allclose(*resumed["history"], rtol=1e-6)
+    np.testing.assert_allclose(*resumed["history"], rtol=1e-6)  # type: ignore[call-overload]
 
 
 def test_a_batch_is_shared_evenly_or_refused():

@@ -108,7 +108,7 @@ def test_the_graph_needs_no_python_and_gives_the_same_tokens(tmp_path) -> None:
     tf.saved_model.save(module, str(tmp_path))
     expected = text_features(texts, 3, (3,)).to_tensor("").numpy().tolist()
     assert tf.saved_model.load(str(tmp_path)).split(texts).numpy().tolist() == expected
-    nodes = {node.op for node in module.split.get_concrete_function().graph.as_graph_def().node}
+    nodes = {node.op for node in module.split.get_concrete_function().graph.as_graph_def().node}  # type: ignore[attr-defined]
     assert not nodes & {"PyFunc", "EagerPyFunc", "PyFuncStateless"}
 
 

@@ -6,8 +6,8 @@ import re
 
 import numpy as np
 import pytest
-from small_trainings import OOV, WORDS, Transform, data_of, spec_of
 
+from tests.trainer.small_trainings import OOV, WORDS, Transform, data_of, spec_of
 from trainer import pretrained, vectors
 from trainer.config import PairModel
 from trainer.encoders import TOKEN_TABLE
@@ -119,7 +119,7 @@ def test_training_starts_from_them(encoder, tmp_path, monkeypatch):
     spec = spec_of("pair", encoder=encoder, epochs=1, learning_rate=1e-12)
     spec = spec.model_copy(update={"model": spec.model.model_copy(update={"token_vectors": path})})
     model, _ = fit(data_of("pair", tmp_path), spec)
-    [table] = model.get_layer("tower").get_layer(TOKEN_TABLE).get_weights()
+    [table] = model.get_layer("tower").get_layer(TOKEN_TABLE).get_weights()  # type: ignore[attr-defined]
     assert table.shape == (FIRST_ID + WORDS + OOV, 4)
     one, other = table[FIRST_ID], table[FIRST_ID + 3]
     np.testing.assert_allclose(one, -other, atol=1e-5)

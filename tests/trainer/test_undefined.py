@@ -17,7 +17,7 @@ def test_an_undefined_metric_is_nan_and_keeps_its_reason():
     # A copy is made as what travels between processes is.
     found = copy.deepcopy(METRICS["auc"])
     assert math.isnan(found)
-    assert found.reason == "all 40 labels are 0, none is 1"
+    assert found.reason == "all 40 labels are 0, none is 1"  # type: ignore[attr-defined]
     assert f"{found:.4f} {text(found)}" == "undefined undefined"
 
 
@@ -30,7 +30,7 @@ def test_json_has_null_and_the_reason_beside_it():
         "undefined": {"auc": "all 40 labels are 0, none is 1", "mse": UNKNOWN},
     }
     found = load(stored)
-    assert (found["accuracy"], found["auc"].reason) == (0.9, "all 40 labels are 0, none is 1")
+    assert (found["accuracy"], found["auc"].reason) == (0.9, "all 40 labels are 0, none is 1")  # type: ignore[attr-defined]
     assert dump({"accuracy": 0.9}) == {"accuracy": 0.9}
 
 
@@ -53,8 +53,8 @@ def test_reasons_and_values_come_apart_however_deep_they_stand():
 
 
 def test_a_reason_of_its_own_goes_before_one_that_is_given():
-    assert defined(METRICS["auc"], "another").reason.startswith("all 40")
-    assert defined("NaN", "another").reason == "another"
+    assert defined(METRICS["auc"], "another").reason.startswith("all 40")  # type: ignore[attr-defined]
+    assert defined("NaN", "another").reason == "another"  # type: ignore[attr-defined]
     assert defined("0.5") == 0.5
 
 

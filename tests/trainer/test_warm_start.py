@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from small_trainings import WORDS, after_epoch, data_of, spec_of, train
 
+from tests.trainer.small_trainings import WORDS, after_epoch, data_of, spec_of, train
 from trainer import checkpoint, warm_start
 from trainer.checkpoint import Checkpoint
 from trainer.config import PairModel

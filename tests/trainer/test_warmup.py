@@ -37,7 +37,7 @@ class Lengths(tf.Module):
         return {name: answers[name] for name in self.outputs}
 
 
-ROWS = {
+ROWS: dict[str, dict[str, list]] = {
     "text": {"text_a": ["a", "", "ü"], "text_b": ["bcd", "", "f"]},
     "vector": {"vector": [[0.5, 2.0], [1, 3]]},
 }
@@ -98,7 +98,7 @@ def test_what_takes_examples_is_warmed_up_with_the_rows_of_the_default(tmp_path,
     asked = []
     model = probe.Model(str(tmp_path))
     answer = model.ask
-    model.ask = lambda name, inputs: asked.append((name, answer(name, inputs)))
+    model.ask = lambda name, inputs: asked.append((name, answer(name, inputs)))  # type: ignore[assignment]
     assert probe.warm_up(model, str(tmp_path)) == len(kinds)
     assert [name for name, _ in asked] == [
         "serve_examples",

@@ -24,7 +24,7 @@ import numpy as np
 import tensorflow as tf
 from trainer import run_fn, workers
 workers.strategy()
-from small_trainings import data_of, spec_of
+from tests.trainer.small_trainings import data_of, spec_of
 from trainer import checkpoint, pair_fit
 checkpoint.PAUSE = 0.0
 folder, own = Path(sys.argv[1]), Path(sys.argv[2])

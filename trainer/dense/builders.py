@@ -18,8 +18,8 @@ def build(model: Dense, dimension: int, classes: int, seed: int) -> keras.Model:
 
 def sequential(hidden: tuple[int, ...], dimension: int, classes: int, seed: int) -> keras.Model:
     """A list of layers."""
-    layers = [keras.Input((dimension,), name="vector"), *_layers(hidden, classes, seed)]
-    return keras.Sequential(layers, name="dense")
+    vector = keras.Input((dimension,), name="vector")
+    return keras.Sequential([vector, *_layers(hidden, classes, seed)], name="dense")
 
 
 def functional(hidden: tuple[int, ...], dimension: int, classes: int, seed: int) -> keras.Model:

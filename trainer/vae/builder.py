@@ -7,8 +7,10 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
+from trainer.spec import narrow
 from trainer.vae import losses
 from trainer.vae.config import Vae
 from trainer.vae.layers import PACKAGE, LearnedVariance, Sampling
@@ -76,6 +78,9 @@ class VariationalAutoencoder(keras.Model):
     what is minimized (beta, free bits and importance samples change only this one).
     """
 
+    anomaly_threshold: float
+    """In nats, where one was found."""
+
     def __init__(self, config: Vae | dict[str, Any], dimension: int, seed: int = 1, **options: Any) -> None:
         config = config if isinstance(config, Vae) else Vae(**config)
         encoder = build_encoder(config, dimension, seed)
@@ -106,13 +111,14 @@ class VariationalAutoencoder(keras.Model):
         y_pred: Any = None,
         sample_weight: Any = None,
         training: bool = True,
-    ) -> Any:
+    ) -> tf.Tensor:
         """The scalar that is minimized; updates the parts. `y` and `sample_weight` have no part in it."""
         config, samples = self.config, self.config.importance_samples
         # Each device sees its share of the batch; Keras adds up their losses.
         replicas = self.distribute_strategy.num_replicas_in_sync
-        mean, log_variance = y_pred["mean"], y_pred["log_variance"]
-        parameters, target = y_pred["parameters"], ops.convert_to_tensor(x)
+        outputs: dict[str, tf.Tensor] = y_pred
+        mean, log_variance = outputs["mean"], outputs["log_variance"]
+        parameters, target = outputs["parameters"], ops.convert_to_tensor(x)
         if samples > 1:
             target = ops.expand_dims(target, 1)
             parameters = ops.reshape(parameters, (-1, samples, parameters.shape[-1]))
@@ -124,7 +130,7 @@ class VariationalAutoencoder(keras.Model):
         ):
             self.parts[name].update_state(part, sample_weight=ops.shape(mean)[0])
         if samples > 1:
-            draws = ops.reshape(y_pred["draws"], (-1, samples, config.latent))
+            draws = ops.reshape(outputs["draws"], (-1, samples, config.latent))
             log_weights = likelihoods + self.kl_weight * losses.log_ratio(draws, mean, log_variance)
             return -ops.mean(losses.importance_bound(log_weights)) / replicas
         if config.free_bits:
@@ -142,8 +148,10 @@ class VariationalAutoencoder(keras.Model):
             lit = np.clip(mean, SMALLEST_MEAN, 1 - SMALLEST_MEAN)
             mean = np.log(lit) - np.log1p(-lit)
         else:
-            self.decoder.get_layer("output_variance").start_from(vectors.var(axis=0, dtype=np.float64))
-        self.decoder.get_layer("output").bias.assign(mean)
+            narrow(self.decoder.get_layer("output_variance"), LearnedVariance).start_from(
+                vectors.var(axis=0, dtype=np.float64)
+            )
+        narrow(self.decoder.get_layer("output"), keras.layers.Dense).bias.assign(mean)
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments, as plain values."""

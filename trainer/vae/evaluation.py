@@ -7,8 +7,9 @@ learned from binary ones, `training.evaluation_vectors` makes them.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import tensorflow as tf
@@ -70,7 +71,7 @@ def evaluate(
     """All numbers of `vectors` [rows, n]; `importance_samples` draws a row go into -log p(x)."""
     means, _ = posterior(model, vectors)
     bound = negative_elbo(model, vectors, seed=seed)
-    kl = bound.kl_by_dimension.mean(axis=0)
+    kl: np.ndarray = bound.kl_by_dimension.mean(axis=0)
     active = active_units(means)
     collapse, verdict = find_collapse(active, kl)
     return Quality(
@@ -91,7 +92,7 @@ def posterior(
     model: VariationalAutoencoder, vectors: np.ndarray, batch_size: int = 10_000
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and log variance of q(z | x), each [rows, latent]."""
-    parts = [
+    parts: list[list[np.ndarray]] = [
         [
             statistic.numpy()
             for statistic in model.encoder(tf.constant(vectors[start : start + batch_size], tf.float32))
@@ -137,7 +138,13 @@ def negative_log_likelihood(
     return math.log(samples) - np.logaddexp.reduce(totals, axis=0)
 
 
-def _by_draws(model: Any, vectors: np.ndarray, samples: int, seed: int, reduce: Any) -> np.ndarray:
+def _by_draws(
+    model: VariationalAutoencoder,
+    vectors: np.ndarray,
+    samples: int,
+    seed: int,
+    reduce: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
+) -> np.ndarray:
     """`reduce` of the log likelihoods and log ratios [draws, rows] of each chunk of draws: [chunks, rows].
 
     Rows are padded to whole batches and draws divided into equal chunks, so that XLA compiles one shape.
@@ -150,7 +157,8 @@ def _by_draws(model: Any, vectors: np.ndarray, samples: int, seed: int, reduce: 
     batch = max(1, min(len(vectors), DECODED_AT_ONCE // chunk))
 
     def one_chunk(rows: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
-        mean, log_variance = encoder(rows)
+        statistics: list[tf.Tensor] = encoder(rows)
+        mean, log_variance = statistics
         draws = mean + tf.exp(0.5 * log_variance) * noise
         parameters = tf.reshape(decoder(tf.reshape(draws, [-1, latent])), [chunk, batch, -1])
         # (z - mean) / deviation is the noise itself: no division, no rounding.

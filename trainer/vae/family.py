@@ -118,7 +118,8 @@ def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
 
 def export(model: keras.Model, transform: tft.TFTransformOutput, spec: Spec) -> VaeServing:
     """The served module: `serving_default` = `score`, `encode`, `decode`, `reconstruct`, `sample`, ..."""
-    return VaeServing(model, model.anomaly_threshold, transform, narrow(spec.vector, VectorSpec).dimension)
+    vae = narrow(model, VariationalAutoencoder)
+    return VaeServing(vae, vae.anomaly_threshold, transform, narrow(spec.vector, VectorSpec).dimension)
 
 
 def objectives(spec: Spec) -> dict[str, str]:

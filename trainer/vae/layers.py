@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 PACKAGE = "kembar"
 # exp(-10) is a standard deviation of 0.007: a constant column must not drive the likelihood to infinity.
 LOG_VARIANCE_FLOOR = -10.0
+
+Shape: TypeAlias = tuple[int | None, ...]
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -28,7 +31,7 @@ class Sampling(keras.layers.Layer):
         self.seed = seed
         self.generator = keras.random.SeedGenerator(seed)
 
-    def call(self, mean: Any, log_variance: Any, training: bool = False) -> Any:
+    def call(self, mean: tf.Tensor, log_variance: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Draw; see the class for shapes."""
         latent = mean.shape[-1]
         noise = keras.random.normal(
@@ -37,7 +40,7 @@ class Sampling(keras.layers.Layer):
         draws = ops.expand_dims(mean, 1) + ops.expand_dims(ops.exp(0.5 * log_variance), 1) * noise
         return ops.reshape(draws, (-1, latent))
 
-    def compute_output_shape(self, mean_shape: tuple[int | None, ...], *_: Any) -> tuple[int | None, ...]:
+    def compute_output_shape(self, mean_shape: Shape, *_: Shape) -> Shape:
         """[batch * samples, latent]."""
         return (None, mean_shape[-1])
 
@@ -54,7 +57,7 @@ class LearnedVariance(keras.layers.Layer):
     that depended on z could reach an unbounded likelihood on a single row.
     """
 
-    def build(self, shape: tuple[int | None, ...]) -> None:
+    def build(self, shape: Shape) -> None:
         """Create the [n] log variances, starting at a variance of 1."""
         self.log_variance = self.add_weight(shape=(shape[-1],), initializer="zeros", name="log_variance")
 
@@ -62,11 +65,11 @@ class LearnedVariance(keras.layers.Layer):
         """Begin at the variances [n] of the training vectors."""
         self.log_variance.assign(np.maximum(np.log(np.maximum(variance, 1e-30)), LOG_VARIANCE_FLOOR))
 
-    def call(self, mean: Any) -> Any:
+    def call(self, mean: tf.Tensor) -> tf.Tensor:
         """Concatenate; see the class."""
         log_variance = ops.maximum(self.log_variance, LOG_VARIANCE_FLOOR)
         return ops.concatenate([mean, ops.broadcast_to(log_variance, ops.shape(mean))], axis=-1)
 
-    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    def compute_output_shape(self, shape: Shape) -> Shape:
         """Twice as wide as the input."""
         return (*shape[:-1], 2 * shape[-1] if shape[-1] else None)

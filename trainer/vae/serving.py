@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 
 from trainer.features import VECTOR
 from trainer.scaling import Scaling
 from trainer.vae import losses
+from trainer.vae.builder import VariationalAutoencoder
 from trainer.vae.signatures import Signatures
 
 # The draws are part of the model, and the same for every row: a row's numbers do not depend on its batch.
@@ -36,7 +36,11 @@ class VaeServing(tf.Module):
     """
 
     def __init__(
-        self, model: keras.Model, threshold: float, transform: tft.TFTransformOutput, dimension: int
+        self,
+        model: VariationalAutoencoder,
+        threshold: float,
+        transform: tft.TFTransformOutput,
+        dimension: int,
     ) -> None:
         super().__init__(name="vae")
         self._scaling = Scaling(transform, dimension)

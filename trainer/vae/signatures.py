@@ -7,7 +7,7 @@ in the served graph: a client gets InvalidArgument and a sentence, never a crash
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -23,26 +23,27 @@ SCORE_SEED = (20_260, 1)
 
 Tensors = dict[str, tf.Tensor]
 Map = Callable[[tf.Tensor], tf.Tensor]
+Rows: TypeAlias = tf.Tensor | np.ndarray
 
 
-def encode(model: VariationalAutoencoder, vectors: tf.Tensor) -> Tensors:
+def encode(model: VariationalAutoencoder, vectors: Rows) -> Tensors:
     """q(z | x) of [batch, n]: `mean` and `log_variance`, [batch, latent]."""
     mean, log_variance = model.encoder(with_width(vectors, model.dimension, "vector"))
     return {"mean": mean, "log_variance": log_variance}
 
 
-def decode(model: VariationalAutoencoder, latents: tf.Tensor) -> Tensors:
+def decode(model: VariationalAutoencoder, latents: Rows) -> Tensors:
     """The mean of p(x | z), `vector` [batch, n], for latents [batch, latent]."""
     parameters = model.decoder(with_width(latents, model.config.latent, "latent"))
     return {"vector": losses.expected_value(parameters, model.config.likelihood)}
 
 
-def reconstruct(model: VariationalAutoencoder, vectors: tf.Tensor) -> Tensors:
+def reconstruct(model: VariationalAutoencoder, vectors: Rows) -> Tensors:
     """`vector` [batch, n] decoded from z = mean of q(z | x): the same answer every time."""
     return decode(model, encode(model, vectors)["mean"])
 
 
-def sample(model: VariationalAutoencoder, seed: tf.Tensor, count: tf.Tensor) -> Tensors:
+def sample(model: VariationalAutoencoder, seed: tf.Tensor | int, count: tf.Tensor | int) -> Tensors:
     """`count` vectors decoded from z ~ N(0, 1): `vector` [count, n] and `latent` [count, latent].
 
     `seed` and `count` are integer scalars (or have one element). The first rows are the same for any count.
@@ -63,7 +64,7 @@ def sample(model: VariationalAutoencoder, seed: tf.Tensor, count: tf.Tensor) -> 
 
 def score(
     model: VariationalAutoencoder,
-    vectors: tf.Tensor,
+    vectors: Rows,
     threshold: tf.Tensor | float,
     log_jacobian: float = 0.0,
 ) -> Tensors:
@@ -99,7 +100,7 @@ def score(
     return {"elbo": elbo, "reconstruction": reconstruction, "kl": kl, "anomaly": anomaly}
 
 
-def with_width(tensor: tf.Tensor, width: int, name: str) -> tf.Tensor:
+def with_width(tensor: Rows, width: int, name: str) -> tf.Tensor:
     """`tensor` as float32 [batch, width], or InvalidArgument that names the input and both widths."""
     tensor = tf.cast(tensor, tf.float32)
     rank = tf.debugging.assert_equal(
@@ -177,14 +178,15 @@ class Signatures(tf.Module):
 
     def signatures(self) -> dict[str, Any]:
         """Concrete functions by signature name; `serving_default` is `score`."""
-        functions = {
-            "serving_default": self.score,
-            "score": self.score,
-            "encode": self.encode,
-            "decode": self.decode,
+        score = self.score.get_concrete_function()
+        return {
+            "serving_default": score,
+            "score": score,
+            "encode": self.encode.get_concrete_function(),
+            "decode": self.decode.get_concrete_function(),
+            "reconstruct": self.reconstruct.get_concrete_function(),
+            "sample": self.sample.get_concrete_function(),
         }
-        functions |= {"reconstruct": self.reconstruct, "sample": self.sample}
-        return {name: function.get_concrete_function() for name, function in functions.items()}
 
     def _scaled(self, vector: tf.Tensor) -> tf.Tensor:
         return self.scale(with_width(vector, self.model.dimension, "vector"))

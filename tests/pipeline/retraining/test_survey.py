@@ -9,25 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import config as configuration
 from pipeline.config import Config
 from pipeline.retraining.ledger import ACCEPTED, REJECTED, Entry, Seen, SpanExamples
 from pipeline.retraining.plan import Plan
 from pipeline.retraining.reasons import find_reason
 from pipeline.retraining.survey import gates_of, look, model_config, plan_for, rules_of
-
-
-def configure(folder: Path, **sections) -> Config:
-    """A configuration of spans in `folder`."""
-    data = {
-        "format": "csv",
-        "pattern": str(folder / "{SPAN}.csv"),
-        "text_a": "a",
-        "text_b": "b",
-        "label": {"column": "score", "kind": "score", "range": [0, 5]},
-        **sections.pop("data", {}),
-    }
-    return configuration.validate({"pipeline": {"name": "twins"}, "data": data, **sections}, "twins.toml")
+from tests.pipeline.retraining.spans import configure
 
 
 class History:

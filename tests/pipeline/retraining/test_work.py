@@ -6,7 +6,6 @@ import json
 
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
-from test_survey import configure
 
 from components.atomic_pusher.versions import push
 from pipeline.retraining.ledger import ACCEPTED, REJECTED, Ledger, SpanExamples
@@ -14,6 +13,7 @@ from pipeline.retraining.survey import look
 from pipeline.retraining.work import Work, begin_work, decision_of, entry_of, says_no
 from pipeline.runners.steps import FAILED, RAN, SKIPPED, Step
 from pipeline.workdir import Workdir
+from tests.pipeline.retraining.spans import configure
 from trainer.errors import DataRejected, KembarError
 
 HEADER = "a,b,score\nx,y,1\n"

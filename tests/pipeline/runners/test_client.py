@@ -9,7 +9,6 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import kfp_stub
 import pytest
 
 from pipeline.cli import app
@@ -19,6 +18,7 @@ from pipeline.runners import schedules, submit, watch
 from pipeline.runners.client import Kfp, KubeflowError
 from pipeline.runners.config import Kubeflow, Schedule
 from pipeline.scheduling import crontab
+from tests.pipeline.runners import kfp_stub
 from trainer.errors import ConfigError
 
 ROOT = Path(__file__).parents[3]
@@ -75,7 +75,7 @@ def cluster(kfp: kfp_stub.Kfp, **changes: object) -> Kubeflow:
 
 def start(kfp: kfp_stub.Kfp, package, told=None) -> tuple[str, list[str]]:
     said: list[str] = []
-    _, run_id = submit.submit(connect(kfp), *package, told or {}, said.append)
+    _, run_id = submit.submit(connect(kfp), *package, told or {}, said.append)  # type: ignore[call-arg]
     return run_id, said
 
 

@@ -178,13 +178,13 @@ def test_the_time_zone_is_that_of_the_configuration(zone):
 
 
 def in_berlin(text: str, *start: int) -> list[str]:
-    found = times(text, datetime(*start, tzinfo=UTC), 3, "Europe/Berlin")
+    found = times(text, datetime(*start, tzinfo=UTC), 3, "Europe/Berlin")  # type: ignore[misc]
     return [f"{moment:%d %H:%M %z}" for moment in (one.astimezone(UTC).astimezone(BERLIN) for one in found)]
 
 
 def systemd_in_berlin(text: str, *start: int) -> list[str]:
     lines = Cron.parse(text).on_calendar("Europe/Berlin")
-    found = systemd_times(lines, datetime(*start, tzinfo=UTC), 3)
+    found = systemd_times(lines, datetime(*start, tzinfo=UTC), 3)  # type: ignore[misc]
     return [f"{moment:%d %H:%M %z}" for moment in (one.astimezone(UTC).astimezone(BERLIN) for one in found)]
 
 

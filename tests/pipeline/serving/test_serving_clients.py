@@ -12,8 +12,8 @@ import grpc
 import httpx
 import pytest
 
-from tests.pipeline.serving.test_serving_grpc import example, given, predict_request
-from tests.pipeline.serving.test_serving_live import running_server
+from tests.pipeline.serving.messages import example, given, predict_request
+from tests.pipeline.serving.processes import running_server
 
 PAIRS = {"text_a": ["abcd", "é"], "text_b": ["ab", ""]}
 

@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tests.pipeline.serving.test_serving_grpc import predict_request
+from tests.pipeline.serving.messages import predict_request
 
 MODEL = "/v1/models/twin"
 PAIR = '{"text_a": "abcd", "text_b": "ab"}'
@@ -168,7 +168,7 @@ def ask(make_grpc, shared_store):
         except grpc.RpcError as error:
             return error.code().name, error.details()
 
-    predict.server = server
+    predict.server = server  # type: ignore[attr-defined]
     return predict
 
 
@@ -240,7 +240,7 @@ def test_messages_that_are_no_utf8_are_the_clients_mistake(ask, client):
     assert text.isprintable()
     body = {"signature_name": "serve_examples", "instances": [{"b64": "gICA"}]}
     assert client.predict(body).status_code == 400
-    body = b'{"signature_name": "regress", "examples": [{"\\ud800": "x"}]}'
+    body = b'{"signature_name": "regress", "examples": [{"\\ud800": "x"}]}'  # type: ignore[assignment]
     assert client.request("POST", f"{MODEL}:regress", content=body).status_code == 400
 
 

@@ -95,7 +95,7 @@ def run(scenario, seconds=40, **limits):
         listening = socket.create_server(("127.0.0.1", 0), backlog=512)
         port = listening.getsockname()[1]
         world = World(Listener(listening, Echo(), Limits(**limits)), None, port)
-        world.app = world.listener._answer
+        world.app = world.listener._answer  # type: ignore[assignment]
         try:
             await asyncio.wait_for(scenario(world), seconds)
         finally:

@@ -17,9 +17,9 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from tests.pipeline.serving.test_serving_bad_input import fuzz_bodies, mutate
-from tests.pipeline.serving.test_serving_grpc import example, given, predict_request
-from tests.pipeline.serving.test_serving_live import running_server
+from tests.pipeline.serving.fuzzing import fuzz_bodies, mutate
+from tests.pipeline.serving.messages import example, given, predict_request
+from tests.pipeline.serving.processes import running_server
 
 METHODS = ("Predict", "Classify", "Regress", "MultiInference", "GetModelMetadata", "SessionRun")
 SEGMENTS = ["", "v1", "models", "twin", "versions", "1", "0", "-1", "9" * 19, "9" * 30, "labels", "stable"]

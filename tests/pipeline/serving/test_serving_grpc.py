@@ -10,12 +10,13 @@ from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
     inference_pb2,
-    input_pb2,
     predict_pb2,
     regression_pb2,
 )
 from tensorflow_serving.apis.model_service_pb2_grpc import ModelServiceStub
 from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
+
+from tests.pipeline.serving.messages import example, given, predict_request
 
 CODES = grpc.StatusCode
 INVALID = CODES.INVALID_ARGUMENT
@@ -29,32 +30,6 @@ def server(make_grpc, shared_store):
 @pytest.fixture
 def stub(server):
     return PredictionServiceStub(server.channel)
-
-
-def predict_request(signature="", name="twin", version=None, **inputs):
-    request = predict_pb2.PredictRequest()
-    request.model_spec.name = name
-    request.model_spec.signature_name = signature
-    if version is not None:
-        request.model_spec.version.value = version
-    for key, value in inputs.items():
-        request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
-    return request
-
-
-def example(a: str, b: str | None = None, **more: bytes) -> tf.train.Example:
-    texts = {"text_a": a.encode(), **({"text_b": b.encode()} if b is not None else {}), **more}
-    features = {
-        key: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value])) for key, value in texts.items()
-    }
-    return tf.train.Example(features=tf.train.Features(feature=features))
-
-
-def given(*rows, context=None) -> input_pb2.Input:
-    if context is None:
-        return input_pb2.Input(example_list=input_pb2.ExampleList(examples=rows))
-    both = input_pb2.ExampleListWithContext(examples=rows, context=context)
-    return input_pb2.Input(example_list_with_context=both)
 
 
 def refused(call, request, code, message):
@@ -106,7 +81,7 @@ def test_regress_and_classify(stub):
     assert [r.value for r in answer.result.regressions] == pytest.approx([1.2, 1.0])
     assert (answer.model_spec.version.value, answer.model_spec.signature_name) == (7, "regress")
 
-    asked = classification_pb2.ClassificationRequest(
+    asked = classification_pb2.ClassificationRequest(  # type: ignore[assignment]
         input=given(example("abcd"), example("a"), context=example("context", "ab"))
     )
     asked.model_spec.name, asked.model_spec.signature_name = "twin", "classify"
@@ -225,7 +200,7 @@ def test_refused_examples(stub):
     refused(stub.Regress, asked, INVALID, "text_b")
     asked.input.CopyFrom(given(*[example("a")] * 4096, context=example("a" * 3000)))
     refused(stub.Regress, asked, INVALID, "the examples are more than 8388608 bytes")
-    asked = classification_pb2.ClassificationRequest(input=given(example("a", "b")))
+    asked = classification_pb2.ClassificationRequest(input=given(example("a", "b")))  # type: ignore[assignment]
     asked.model_spec.name, asked.model_spec.signature_name = "twin", "regress"
     refused(stub.Classify, asked, INVALID, "Expected classification signature outputs")
 

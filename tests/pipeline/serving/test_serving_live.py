@@ -1,8 +1,6 @@
 """The real server in a process of its own: sockets, signals."""
 
 import json
-import os
-import re
 import shutil
 import signal
 import socket
@@ -10,9 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
 from http.client import HTTPConnection
-from pathlib import Path
 
 import grpc
 import httpx
@@ -22,42 +18,10 @@ from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServic
 
 from pipeline.serving.errors import ServingError
 from pipeline.serving.server import serve
-from tests.pipeline.serving.test_serving_grpc import predict_request
+from tests.pipeline.serving.messages import predict_request
+from tests.pipeline.serving.processes import ROOT, running_server
 
-ROOT = Path(__file__).parents[3]
 PAIR = '{"instances": [{"text_a": "abcd", "text_b": "ab"}]}'
-PROGRAM = """
-import json, sys
-from pipeline.serving.limits import Limits
-from pipeline.serving.server import serve
-from tests.pipeline.serving.test_serving_grpc import predict_request
-limits = Limits(**json.loads(sys.argv[3]))
-serve(sys.argv[1], "twin", port=0, grpc_port=int(sys.argv[2]), limits=limits, poll_seconds=0.1)
-"""
-LINE = re.compile(
-    r"serving twin version 1 at (http://127\.0\.0\.1:\d+/v1/models/twin), gRPC at (127\.0\.0\.1:\d+)\n"
-)
-
-
-@contextmanager
-def running_server(base_dir, grpc_port="0", **limits):
-    """A server in a process of its own: the process, its REST and its gRPC address."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"}
-    with subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(base_dir), grpc_port, json.dumps(limits)],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment,
-        cwd=ROOT,
-    ) as process:
-        try:
-            assert process.stdout is not None
-            announced = LINE.fullmatch(process.stdout.readline())
-            assert announced
-            yield process, announced[1], announced[2]
-        finally:
-            if process.poll() is None:
-                process.kill()
 
 
 @pytest.fixture
@@ -138,7 +102,7 @@ def test_swap_under_load_loses_no_request(server, push, base_dir):
     assert oversized.json() == {"error": "the body is larger than 8388608 bytes; send fewer rows a request"}
 
     ended = threading.Event()
-    callers = [*(Caller(url, ended) for _ in range(3)), GrpcCaller(rpc, ended)]
+    callers: list[Caller | GrpcCaller] = [*(Caller(url, ended) for _ in range(3)), GrpcCaller(rpc, ended)]
     for caller in callers:
         caller.start()
     try:
@@ -205,7 +169,10 @@ def test_a_signal_ends_a_server_that_is_still_loading(base_dir, number):
 
 def test_what_was_accepted_is_answered_when_the_server_stops(server):
     process, url, rpc = server
-    callers = [*(Leaver(url) for _ in range(8)), *(GrpcLeaver(rpc) for _ in range(8))]
+    callers: list[Leaver | GrpcLeaver] = [
+        *(Leaver(url) for _ in range(8)),
+        *(GrpcLeaver(rpc) for _ in range(8)),
+    ]
     for caller in callers:
         caller.start()
     wait_until(lambda: all(caller.answers > 3 for caller in callers))

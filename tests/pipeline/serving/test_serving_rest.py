@@ -243,6 +243,6 @@ def test_full_queue_is_503(base_dir, make_client):
 def test_our_own_mistakes_are_500_without_details(base_dir, make_client, caplog):
     gate = Gate()
     store = gate.store(base_dir)
-    store.current._functions["serving_default"] = lambda text: 1 / 0
+    store.current._functions["serving_default"] = lambda text: 1 / 0  # type: ignore[index]
     answer = make_client(store).predict({"instances": ["a"]})
     assert (answer.status_code, answer.json()) == (500, {"error": "Internal error; see the server's log"})

@@ -35,4 +35,4 @@ def test_a_learning_rate_that_never_arrives_is_refused():
 
 def test_a_configuration_cannot_change():
     with pytest.raises(ValidationError, match="frozen"):
-        Vae().latent = 3
+        Vae().latent = 3  # type: ignore[misc]

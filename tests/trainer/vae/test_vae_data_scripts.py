@@ -94,5 +94,5 @@ def test_digits_are_written_as_lists(scripts, tmp_path):
     ]
     table = pq.read_table(tmp_path / "eval.parquet")
     assert table.num_rows == 180
-    assert np.stack(table["pixels"].to_numpy()).shape == (180, 64)
+    assert np.stack(list(table["pixels"].to_numpy())).shape == (180, 64)
     assert set(table["label"].to_pylist()) == set(range(10))

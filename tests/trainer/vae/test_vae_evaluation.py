@@ -29,7 +29,7 @@ def linear():
     set_layer(model.encoder, "latent_log_variance", np.zeros((4, 2)), np.log(np.diag(covariance)))
     set_layer(model.decoder, "decoder_1", np.eye(2), np.full(2, 100.0))
     set_layer(model.decoder, "output", weights, -100.0 * weights.sum(axis=0))
-    model.decoder.get_layer("output_variance").start_from(np.full(4, NOISE))
+    model.decoder.get_layer("output_variance").start_from(np.full(4, NOISE))  # type: ignore[attr-defined]
     marginal = multivariate_normal(np.zeros(4), weights.T @ weights + NOISE * np.eye(4))
     return model, marginal
 

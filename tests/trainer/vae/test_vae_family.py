@@ -66,7 +66,7 @@ def of_standard_normal(deviation: float) -> VaeServing:
     model.set_weights([np.zeros_like(weight) for weight in model.get_weights()])
     # What the decoder's last layer learns is the variance of scaled vectors.
     layer = model.decoder.get_layer("output_variance")
-    layer.log_variance.assign(np.full(N, -2 * np.log(deviation), np.float32))
+    layer.log_variance.assign(np.full(N, -2 * np.log(deviation), np.float32))  # type: ignore[attr-defined]
     return VaeServing(model, 0.0, standardizing(0.0, deviation), N)
 
 
@@ -179,7 +179,7 @@ def test_one_fill_value_leaves_baselines_finite_and_the_model_without_a_metric()
     score[3, :3] = np.nan, np.inf, -np.inf
     measured = family.metrics(np.zeros((60, 0)), score, GAUSSIAN)
     assert [name for name, value in measured.items() if np.isfinite(value)] == ["reconstruction", "kl"]
-    assert measured["nll"].reason == "the model gives no finite number for 1 of 60 rows"
+    assert measured["nll"].reason == "the model gives no finite number for 1 of 60 rows"  # type: ignore[attr-defined]
 
 
 def test_eval_vectors_without_a_finite_score_have_no_part_in_the_threshold():

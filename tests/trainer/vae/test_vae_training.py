@@ -62,7 +62,7 @@ def test_the_best_epoch_is_kept_and_a_worse_one_stops_training():
     model = VariationalAutoencoder(Vae(encoder=(3,), latent=2), 6)
     keep = training.KeepBest(patience=2, first_epoch=1)
     keep.set_model(model)
-    bias = model.decoder.get_layer("output").bias
+    bias = model.decoder.get_layer("output").bias  # type: ignore[attr-defined]
     for epoch, loss in enumerate([1.0, 5.0, 4.0, float("nan"), 4.5]):
         bias.assign(np.full(6, float(epoch)))
         keep.on_epoch_begin(epoch)
@@ -155,9 +155,9 @@ def test_an_epoch_is_judged_on_what_the_model_is_evaluated_on(small, stripes, mo
     with pytest.raises(Enough) as caught:
         training.fit(small(binarization=binarization), stripes, stripes, QUICK)
     expected = stripes if binarization == "none" else training.binarize(stripes)
-    np.testing.assert_array_equal(*caught.value.args, expected)
+    np.testing.assert_array_equal(*caught.value.args, expected)  # type: ignore[call-arg]
     # What is drawn once is drawn before, what is drawn anew in each epoch is drawn there.
-    np.testing.assert_array_equal(*seen, training.binarize(stripes) if binarization == "fixed" else stripes)
+    np.testing.assert_array_equal(*seen, training.binarize(stripes) if binarization == "fixed" else stripes)  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_a_loss_that_is_never_a_number_is_an_error(small, stripes):
 
 
 def test_the_rate_rises_then_falls():
-    rate = training.make_optimizer(
+    rate = training.make_optimizer(  # type: ignore[attr-defined]
         VaeTraining(epochs=10, learning_rate=0.1, warmup_epochs=2), 5
     )._learning_rate
     assert [round(float(rate(step)), 4) for step in (0, 5, 10, 30, 50)] == [0.0, 0.05, 0.1, 0.05, 0.0]

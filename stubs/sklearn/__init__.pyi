@@ -1,0 +1,1 @@
+"""What this project uses of scikit-learn, which ships no types."""

@@ -1,0 +1,3 @@
+from typing import Any
+
+def load_digits(*, n_class: int = 10, return_X_y: bool = False, as_frame: bool = False) -> Any: ...

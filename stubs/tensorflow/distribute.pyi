@@ -1,0 +1,23 @@
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
+
+from tensorflow.data import Dataset
+
+_T = TypeVar("_T")
+
+class Strategy:
+    @property
+    def num_replicas_in_sync(self) -> int: ...
+    @property
+    def cluster_resolver(self) -> Any: ...
+    def scope(self) -> AbstractContextManager[Any]: ...
+    def experimental_distribute_dataset(self, dataset: Dataset[_T], options: object = None) -> Any: ...
+
+class MirroredStrategy(Strategy):
+    def __init__(self, devices: Sequence[str] | None = None, cross_device_ops: object = None) -> None: ...
+
+class MultiWorkerMirroredStrategy(Strategy):
+    def __init__(self, cluster_resolver: object = None, communication_options: object = None) -> None: ...
+
+def get_strategy() -> Strategy: ...

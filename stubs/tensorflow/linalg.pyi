@@ -1,0 +1,5 @@
+from collections.abc import Sequence
+
+from tensorflow import IndexedSlices, Tensor
+
+def global_norm(t_list: Sequence[Tensor | IndexedSlices | None], name: str | None = None) -> Tensor: ...

@@ -1,0 +1,3 @@
+from typing import Any
+
+def flatten(structure: object, expand_composites: bool = False) -> list[Any]: ...

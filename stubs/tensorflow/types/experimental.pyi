@@ -1,0 +1,13 @@
+from typing import Any
+
+from tensorflow import Graph
+
+# A tf.function for one signature.
+class ConcreteFunction:
+    @property
+    def graph(self) -> Graph: ...
+    @property
+    def structured_input_signature(self) -> tuple[tuple[Any, ...], dict[str, Any]]: ...
+    @property
+    def structured_outputs(self) -> Any: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...

@@ -1,0 +1,1 @@
+"""What `trainer` uses of TF Serving's messages, which ship no types."""

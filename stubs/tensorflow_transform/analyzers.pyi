@@ -1,0 +1,3 @@
+from tensorflow import DType
+
+def get_empy_vocabulary_dummy_value(dtype: DType | str) -> tuple[int, bytes]: ...
