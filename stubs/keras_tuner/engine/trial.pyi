@@ -1,3 +1,5 @@
+from typing import Any
+
 from keras_tuner import HyperParameters
 
 class TrialStatus:
