@@ -8,7 +8,7 @@ LOCK := $(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes \
   --python-platform x86_64-manylinux_2_39 --custom-compile-command 'make lock'
 SET_UP := requirements.lock requirements-data.lock setup.py pyproject.toml scripts/bootstrap.py scripts/native_libs.py
 
-.PHONY: setup run test test-all check mnist lock image clean bench-quality bench-training
+.PHONY: setup run test test-all check mutate mnist lock image clean bench-quality bench-training
 
 setup: $(READY)
 
@@ -25,6 +25,10 @@ test: check
 
 test-all: check
 	@$(BIN)/python -m pytest -m ''
+
+# Faults put into the modules whose numbers everything hangs on; with MODULES="cron losses", into those alone.
+mutate: $(READY)
+	@PYTHONPATH=. $(BIN)/python benchmarks/mutation.py $(MODULES)
 
 # Data that some presets want and no package ships as a table.
 mnist: data/mnist/test.parquet
