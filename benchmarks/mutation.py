@@ -40,6 +40,7 @@ import pytest  # noqa: E402 - behind the environment
 from cosmic_ray.ast import ast_nodes, get_ast  # noqa: E402
 from cosmic_ray.mutating import mutate_code  # noqa: E402
 from cosmic_ray.plugins import get_operator, operator_names  # noqa: E402
+from hypothesis import Phase, settings  # noqa: E402
 
 # Keys, defaults and bounds of all sections are held against docs/configuration.md.
 _KEYS = "docs/test_docs.py::test_every_key_is_in_the_configuration_guide_with_its_type_and_default"
@@ -50,12 +51,17 @@ TESTS: dict[str, tuple[str, ...]] = {
     "components/quality_gate/noise.py": ("components/test_quality_noise.py",),
     "components/retraining_gate/decision.py": ("components/test_retraining_decision.py",),
     "components/example_gen/splits.py": ("components/test_splits.py",),
-    "components/example_gen/keys.py": ("components/test_splits.py",),
+    "components/example_gen/keys.py": ("components/test_keys.py",),
     "trainer/losses.py": ("trainer/test_losses.py",),
     "trainer/vae/losses.py": ("trainer/vae/test_vae_losses.py",),
     "trainer/calibration.py": ("trainer/test_calibration.py",),
-    "components/atomic_pusher/store.py": ("components/test_store.py", "components/test_push.py"),
+    "components/atomic_pusher/store.py": (
+        "components/test_store_values.py",
+        "components/test_store.py",
+        "components/test_push.py",
+    ),
     "components/atomic_pusher/versions.py": (
+        "components/test_store_values.py",
         "components/test_store.py",
         "components/test_push.py",
         "components/test_push_order.py",
@@ -169,6 +175,15 @@ def _difference(source: str, mutated: str) -> tuple[int, str, str]:
     )
 
 
+class _Unshrunk:
+    """A plugin of pytest: an example that fails is enough, it need not be the smallest."""
+
+    @staticmethod
+    def pytest_configure() -> None:
+        settings.register_profile("unshrunk", settings(), phases=(Phase.explicit, Phase.generate))
+        settings.load_profile("unshrunk")
+
+
 def _run_tests(module: str, source: str, scratch: Path, limit: float) -> None:
     """What a copy of this process does: the module's tests, with this source in place of the file."""
     os.setsid()
@@ -181,7 +196,7 @@ def _run_tests(module: str, source: str, scratch: Path, limit: float) -> None:
     # Its plugins are imported already.
     options = ["-x", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
     options += ["-o", f"timeout={limit:.0f}"]
-    status = pytest.main([*options, *(f"tests/{name}" for name in TESTS[module])])
+    status = pytest.main([*options, *(f"tests/{name}" for name in TESTS[module])], plugins=[_Unshrunk()])
     (scratch / "modules").write_text("\n".join(sys.modules))
     sys.exit(status)
 
