@@ -44,7 +44,11 @@ from hypothesis import Phase, settings  # noqa: E402
 
 # Keys, defaults and bounds of all sections are held against docs/configuration.md.
 _KEYS = "docs/test_docs.py::test_every_key_is_in_the_configuration_guide_with_its_type_and_default"
-_CONFIGURATION = ("pipeline/test_configuration.py", _KEYS)
+_MISTAKES = (
+    "pipeline/test_mistakes.py::test_a_setting_that_is_none_is_one_line",
+    "pipeline/test_mistakes.py::test_a_file_that_is_no_configuration_is_one_line_for_every_command",
+)
+_CONFIGURATION = ("pipeline/test_sections.py", _KEYS)
 # Module to the tests that are meant for it, those that notice most first.
 TESTS: dict[str, tuple[str, ...]] = {
     "components/quality_gate/decision.py": ("components/test_quality_decision.py", _KEYS),
@@ -70,17 +74,17 @@ TESTS: dict[str, tuple[str, ...]] = {
     "components/atomic_pusher/model_config.py": ("components/test_pins.py",),
     "components/atomic_pusher/mirror.py": ("components/test_mirror.py",),
     "pipeline/scheduling/cron.py": ("pipeline/scheduling/test_cron.py",),
-    "pipeline/config.py": ("pipeline/test_configuration.py", "pipeline/test_mistakes.py"),
-    "pipeline/toml.py": ("pipeline/test_configuration.py", "pipeline/test_mistakes.py"),
+    "pipeline/config.py": ("pipeline/test_configuration.py", *_MISTAKES),
+    "pipeline/toml.py": ("pipeline/test_configuration.py", *_MISTAKES),
     "pipeline/runners/config.py": ("pipeline/runners/test_kubeflow.py", _KEYS),
-    "pipeline/serving/config.py": _CONFIGURATION,
+    "pipeline/serving/config.py": ("pipeline/test_configuration.py", _KEYS),
     "components/example_gen/config.py": _CONFIGURATION,
     "components/data_gate/config.py": _CONFIGURATION,
     "components/bulk_inferrer/config.py": _CONFIGURATION,
     "components/retraining_gate/config.py": _CONFIGURATION,
     "trainer/config.py": _CONFIGURATION,
     "trainer/dense/config.py": _CONFIGURATION,
-    "trainer/vae/config.py": ("trainer/vae/test_vae_config.py", _KEYS),
+    "trainer/vae/config.py": ("trainer/vae/test_vae_config.py", *_CONFIGURATION),
 }
 LEAST = 0.9
 # Of Cosmic Ray's operators: of the eleven others that a binary operator could become, one; `is` for `==` and
