@@ -277,6 +277,7 @@ def main() -> int:
     if not chosen:
         parser.error(f"no module has {' or '.join(words)} in its path: known are {', '.join(TESTS)}")
     warnings.simplefilter("ignore")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what is there goes first
     os.chdir(ROOT)
     short = [module for module in chosen if not _examine(module)]
     return int(bool(short))
