@@ -36,6 +36,7 @@ PRETRAINED = [
     "tensorflow-text==2.21.*",
 ]
 DEVELOPMENT = [
+    "cosmic-ray>=8.7,<9",
     "httpx",
     "hypothesis",
     "import-linter",

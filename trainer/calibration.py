@@ -11,7 +11,8 @@ from typing import Any
 
 import keras
 import numpy as np
-from scipy.optimize import minimize
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import expit, logit, softmax
 
 from trainer.config import Training
 from trainer.features import Label
@@ -67,8 +68,8 @@ def calibrate(layer: keras.layers.Dense, labels: np.ndarray, scores: np.ndarray,
     kernel, bias = layer.get_weights()
     layer.set_weights([kernel * slope, bias * slope + shift])
     if label.classes:
-        return _softmax(_log(scores) * slope)
-    return _expit(_logit(scores) * slope + shift)
+        return softmax(_log(scores) * slope, axis=1)
+    return expit(_logit(scores) * slope + shift)
 
 
 def _sigmoid(labels: np.ndarray, scores: np.ndarray, kind: str) -> tuple[float, float]:
@@ -76,10 +77,10 @@ def _sigmoid(labels: np.ndarray, scores: np.ndarray, kind: str) -> tuple[float, 
 
     Platt 1999, "Probabilistic Outputs for Support Vector Machines", section 2.
     """
-    logits = _logit(scores[:, 0])
+    logits = _logit(scores).ravel()
 
     def error(places: Any) -> float:
-        found = np.clip(_expit(logits * np.exp(places[0]) + places[1]), _TINY, 1 - _TINY)
+        found = np.clip(expit(logits * np.exp(places[0]) + places[1]), _TINY, 1 - _TINY)
         if kind == "score":
             return float(np.mean((found - labels) ** 2))
         return float(-np.mean(labels * np.log(found) + (1 - labels) * np.log(1 - found)))
@@ -94,10 +95,10 @@ def _temperature(labels: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
     logs = _log(scores)
     places = np.arange(len(labels)), labels.astype(int)
 
-    def error(temper: Any) -> float:
-        return float(-np.mean(_log(_softmax(logs * np.exp(temper[0]))[places])))
+    def error(temper: float) -> float:
+        return float(-np.mean(_log(softmax(logs * np.exp(temper), axis=1)[places])))
 
-    return float(np.exp(minimize(error, [0.0], method="Nelder-Mead", bounds=[_BOUNDS]).x[0])), 0.0
+    return float(np.exp(minimize_scalar(error, bounds=_BOUNDS).x)), 0.0
 
 
 def _log(scores: np.ndarray) -> np.ndarray:
@@ -105,14 +106,4 @@ def _log(scores: np.ndarray) -> np.ndarray:
 
 
 def _logit(scores: np.ndarray) -> np.ndarray:
-    scores = np.clip(scores, _TINY, 1 - _TINY)
-    return np.log(scores) - np.log1p(-scores)
-
-
-def _expit(logits: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-logits))
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return shifted / shifted.sum(axis=1, keepdims=True)
+    return logit(np.clip(scores, _TINY, 1 - _TINY))

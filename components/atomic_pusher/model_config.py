@@ -185,9 +185,7 @@ def _fields(text: str, start: int = 0, end: int | None = None) -> Iterator[_Fiel
         if first.lastgroup == "mark":
             at += 1
             continue
-        if first.lastgroup == "open":  # [an.extension]
-            at = _closing(tokens, at)
-        elif first.lastgroup != "word":
+        if first.lastgroup != "word":
             raise _Malformed
         at += 1
         if at < len(tokens) and tokens[at].group() == ":":

@@ -7,7 +7,7 @@ the hashes of their forms (`trainer.text_form`): what the model cannot tell apar
 from __future__ import annotations
 
 import numpy as np
-from scipy.sparse import coo_matrix
+from scipy.sparse import coo_matrix, get_index_dtype
 from scipy.sparse.csgraph import connected_components
 
 from components.example_gen.config import SPLITS, Split
@@ -16,7 +16,7 @@ from components.example_gen.texts import Texts
 
 # In place of a split: the texts of the row stand in two.
 JOINS = len(SPLITS)
-_NOWHERE = JOINS + 1
+_NOWHERE = np.iinfo(np.uint8).max
 
 
 def assign(keys: np.ndarray, split: Split, earlier: Texts | None = None) -> np.ndarray:
@@ -30,7 +30,7 @@ def assign(keys: np.ndarray, split: Split, earlier: Texts | None = None) -> np.n
     if not len(keys):
         return np.zeros(0, np.uint8)
     distinct, places = np.unique(keys, return_inverse=True)
-    places = places.reshape(-1, 2).astype(np.int64 if len(distinct) > 2**31 else np.int32)
+    places = places.reshape(-1, 2).astype(get_index_dtype(maxval=len(distinct)))
     bounds = np.cumsum([getattr(split, name) for name in SPLITS])
     # The hash, hashed again: keys that stand together must not fall together.
     wishes = np.searchsorted(bounds, mix(distinct) % np.uint64(bounds[-1]), side="right").astype(np.uint8)
@@ -70,7 +70,7 @@ def _by_groups(places: np.ndarray, wishes: np.ndarray) -> np.ndarray:
     """
     a, b = places.T
     edges = coo_matrix((np.ones(len(a), np.int8), (a, b)), shape=(len(wishes), len(wishes)))
-    _, group_of_text = connected_components(edges, directed=False)
+    _, group_of_text = connected_components(edges)
     groups = group_of_text[a]
     _, first = np.unique(groups, return_index=True)
     return wishes[a[first]][groups]
@@ -90,9 +90,10 @@ def conflicts(pairs: np.ndarray, labels: np.ndarray) -> np.ndarray:
     if not again.any():
         return found
     # Only rows of pairs that come more than once, in their order within each pair.
-    several = again | np.append(again[1:], False)
+    several = again.copy()
+    several[:-1] |= again[1:]
     order, again = order[several], again[several]
-    first = np.maximum.accumulate(np.where(again, 0, np.arange(len(order))))
+    first = np.maximum.accumulate(~again * np.arange(len(order)))
     found[order] = labels[order] != labels[order[first]]
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-_LONGEST_MONTHS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 # Name, lowest and highest value of each field.
 _FIELDS = (
     ("second", 0, 59),
@@ -22,6 +22,8 @@ _FIELDS = (
     ("month", 1, 12),
     ("weekday", 0, 7),
 )
+_ALL = (60, 60, 24, 31, 12, 7)
+_LEAP_YEAR = 2024
 _PART = re.compile(r"(?:\*|(\d+)(?:-(\d+))?)(?:/(\d+))?")
 
 
@@ -65,19 +67,20 @@ class Cron:
     @property
     def has_day(self) -> bool:
         """Whether any of the days is in any of the months: the 30th is never in February."""
-        return min(self.values[3]) <= max(_LONGEST_MONTHS[month - 1] for month in self.values[4])
+        return min(self.values[3]) <= max(
+            calendar.monthrange(_LEAP_YEAR, month)[1] for month in self.values[4]
+        )
 
     def on_calendar(self, timezone: str) -> list[str]:
         """The times as systemd's OnCalendar has them: two lines where a date may fit in either way."""
-        second, minute, hour, day, month, weekday = self.values
-        time = ":".join(_dotted(values, self._is_all(n)) for n, values in enumerate((hour, minute, second)))
-        names = ",".join(_WEEKDAYS[one].capitalize() for one in weekday)
-        months = _dotted(month, len(month) == 12)
-        by_day = f"*-{months}-{_dotted(day, len(day) == 31)} {time} {timezone}"
-        every_day = f"*-{months}-* {time} {timezone}"
+        every = [len(values) == count for values, count in zip(self.values, _ALL, strict=True)]
+        second, minute, hour, day, month, _ = map(_dotted, self.values, every)
+        names = ",".join(_WEEKDAYS[one].capitalize() for one in self.values[5])
+        by_day = f"*-{month}-{day} {hour}:{minute}:{second} {timezone}"
+        every_day = f"*-{month}-* {hour}:{minute}:{second} {timezone}"
         if not self.either:
-            return [by_day if len(weekday) == 7 else f"{names} {by_day}"]
-        if len(weekday) == 7 or len(day) == 31:
+            return [by_day if every[5] else f"{names} {by_day}"]
+        if every[5] or every[3]:
             return [every_day]
         return [*([by_day] if self.has_day else []), f"{names} {every_day}"]
 
@@ -110,9 +113,6 @@ class Cron:
         weekday = ",".join(map(str, self.values[5])) if "7" in self.fields[5] else self.fields[5]
         return " ".join((*self.fields[:5], weekday))
 
-    def _is_all(self, place: int) -> bool:
-        return len(self.values[2 - place]) == (24, 60, 60)[place]
-
 
 def _numbered(field: str, names: tuple[str, ...], first: int) -> str:
     """A field with numbers for names; a range may end with Sunday."""
@@ -135,8 +135,7 @@ def _values(name: str, low: int, high: int, field: str) -> tuple[int, ...]:
         if not low <= first <= last <= high:
             raise ValueError(f"{name} {part!r}: from {low} to {high}, the lower first")
         step = int(match[3] or 1)
-        # "*" is Sunday to Saturday, and not Sunday once more.
-        found.update(range(first, last + (match[1] is not None or name != "weekday"), step))
+        found.update(range(first, last + 1, step))
     return tuple(sorted({0 if name == "weekday" and value == 7 else value for value in found}))
 
 

@@ -182,3 +182,150 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path):
         ServingError, match=r"models\.config: cannot be written: (Not a directory|File exists)"
     ):
         write_pins(tmp_path / "serving" / "twins", "twins", None)
+
+
+LINE = 'model_version_policy { specific { versions: 7 } } version_labels { key: "stable" value: 7 }'
+OLD = "model_version_policy { specific { versions: 1 } }"
+
+
+def lines(indent: str) -> str:
+    """The pin on lines of its own."""
+    pin = "model_version_policy {", "  specific {", "    versions: 7", "  }", "}"
+    label = "version_labels {", '  key: "stable"', "  value: 7", "}"
+    return "".join(f"{indent}{line}\n" for line in (*pin, *label))
+
+
+ENTRIES = {
+    f'config {{ name: "twins" {OLD} base_path: "/" }}': f'config {{ name: "twins"  {LINE} base_path: "/" }}',
+    f'config {{ version_labels {{ key: "a" }} name: "twins" version_labels: {{ key: "b" }}; {OLD} }}': (
+        f'config {{  {LINE} name: "twins" ;  }}'
+    ),
+    'config { name: "tw" "ins" }': f'config {{ name: "tw" "ins" {LINE} }}',
+    "config { name: 'twins', base_path: \"/\" 'x' }": (
+        f"config {{ name: 'twins', base_path: \"/\" 'x' {LINE} }}"
+    ),
+    'config < name: "twins" >': f'config < name: "twins" {LINE} >',
+    '\n  config {\n    name: "twins"\n  }\n': f'\n  config {{\n    name: "twins"\n{lines("    ")}  }}\n',
+    '\n  config {\n    name: "twins" # ours\n    # end\n  }\n': (
+        f'\n  config {{\n    name: "twins" # ours\n{lines("    ")}    # end\n  }}\n'
+    ),
+    f'\n  config {{\n    name: "twins"\n    {OLD}  # why\n    base_path: "/x"\n  }}\n': (
+        f'\n  config {{\n    name: "twins"\n      # why\n{lines("    ")}    base_path: "/x"\n  }}\n'
+    ),
+    f'\n  config {{\n    version_labels {{\n      key: "a"\n    }}\n    name: "twins"\n    {OLD}\n  }}\n': (
+        f'\n  config {{\n{lines("    ")}    name: "twins"\n  }}\n'
+    ),
+    f'\n  config {{ name: "twins"\n    base_path: "/x" {OLD} }}\n': (
+        f'\n  config {{ name: "twins"\n    base_path: "/x"  {lines("    ")}}}\n'
+    ),
+}
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_a_pin_is_written_where_the_entry_has_it_or_ends(serving, entry):
+    serving.mkdir(parents=True)
+    config_file(serving).write_text(f"model_config_list {{{entry}}}\n")
+    write_pins(serving, "twins", Pins((7,), {"stable": 7}))
+    assert config_file(serving).read_text() == f"model_config_list {{{ENTRIES[entry]}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "start", "end"),
+    [
+        ("", "model_config_list {\n", "}\n"),
+        ("# nothing yet", "# nothing yet\nmodel_config_list {\n", "}\n"),
+        ("# nothing yet\n", "# nothing yet\nmodel_config_list {\n", "}\n"),
+        ("model_config_list {}", "model_config_list {\n", "}"),
+        ("model_config_list { \n  }", "model_config_list { \n", "}"),
+        (
+            'model_config_list { config { name: "x" } }',
+            'model_config_list { config { name: "x" }\n',
+            "}",
+        ),
+    ],
+)
+def test_an_entry_is_written_at_the_end_of_the_list(serving, before, start, end):
+    serving.mkdir(parents=True)
+    config_file(serving).write_text(before)
+    write_pins(serving, "twins", Pins((7,), {"stable": 7}))
+    fields = "".join(
+        f"    {line}\n"
+        for line in ('name: "twins"', f'base_path: "{serving}"', 'model_platform: "tensorflow"')
+    )
+    entry = f"  config {{\n{fields}{lines('    ')}  }}\n"
+    assert config_file(serving).read_text() == f"{start}{entry}{end}"
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ('model_config_list {\n config {\n\n name: "twins"\n version_labels { x: 1 } } }', '5:18 : .*"x"'),
+        ("model_config_list { config { ", "1:28 : Expected"),
+        ("model_config_list { config { } } }", "1:34 : .*Expected identifier"),
+        ('model_config_list { config { name: "twins } }', "1:36 : "),
+        ("model_config_list { config { name: } }", "Expected string"),
+        ("model_config_list { config { [an.extension]: 1 } }", "does not have extensions"),
+        ("model_config_list { config { } } x: 1", 'no field named "x"'),
+    ],
+)
+def test_a_mistake_in_the_file_is_named_with_its_line_and_column(serving, content, why):
+    serving.mkdir(parents=True)
+    config_file(serving).write_text(content)
+    with pytest.raises(ServingError, match=f"not a model config file of TF Serving: .*{why}"):
+        read_pins(serving)
+
+
+def test_fields_that_are_not_known_pass_outside_of_the_pins(serving):
+    serving.mkdir(parents=True)
+    config_file(serving).write_text(
+        'model_config_list { config { new { x: 1 } name: "other" version_labels { x: 1 } }\n'
+        'config { name: "twins" new: [1, 2] newer: [{ a: 1 }, { b: 2 }] last: 3 } }'
+    )
+    assert read_pins(serving) is None
+    write_pins(serving, "twins", Pins((7,)))
+    assert read_pins(serving) == Pins((7,))
+
+
+@pytest.mark.parametrize(
+    ("policy", "pins"),
+    [
+        ("specific { versions: 2 versions: 1 }", Pins((1, 2))),
+        ("latest { }", None),
+        ("latest { num_versions: 1 }", None),
+        ("latest { num_versions: 2 }", "latest { num_versions: 2 } is not followed"),
+        ("all { }", "all {} is not followed"),
+        ("specific { }", "specific {} is not followed"),
+    ],
+)
+def test_policies_that_serve_other_versions_are_refused(serving, policy, pins):
+    serving.mkdir(parents=True)
+    config_file(serving).write_text(
+        f'model_config_list {{ config {{ name: "twins" model_version_policy {{ {policy} }} }} }}'
+    )
+    if isinstance(pins, str):
+        with pytest.raises(ServingError, match=pins):
+            read_pins(serving)
+    else:
+        assert read_pins(serving) == pins
+
+
+def test_a_file_of_another_encoding_is_named(serving):
+    serving.mkdir(parents=True)
+    config_file(serving).write_bytes(b"# caf\xe9")
+    with pytest.raises(ServingError, match="not a model config file of TF Serving: 'utf-8' codec"):
+        read_pins(serving)
+
+
+def test_others_are_those_of_another_name_in_the_same_folder(serving):
+    serving.mkdir(parents=True)
+    entry = (
+        'config {{ name: "{}" base_path: "{}" model_version_policy {{ specific {{ versions: {} }} }} {} }}'
+    )
+    label = 'version_labels { key: "a" value: 9 }'
+    config_file(serving).write_text(
+        f"model_config_list {{ {entry.format('twins', serving, 1, '')} "
+        f"{entry.format('x', serving, 2, label)} {entry.format('y', '/elsewhere', 3, '')} }}"
+    )
+    assert pinned_by_others(serving) == {2, 9}
+    assert pinned_by_others(serving, "x") == {1}
+    assert pinned_by_others(serving, "z") == {1, 2, 9}

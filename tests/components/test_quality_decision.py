@@ -111,7 +111,7 @@ def test_of_an_error_less_is_better(value, baseline, champion, blessed):
     assert decide(Gates(), "mse", {"mse": value}, others, served).blessed is blessed
 
 
-@pytest.mark.parametrize(("value", "blessed"), [(0.5, True), (0.5001, False), (NAN, False)])
+@pytest.mark.parametrize(("value", "blessed"), [(0.4, True), (0.5, True), (0.5001, False), (NAN, False)])
 def test_a_ceiling_may_not_be_passed(value, blessed):
     decision = decide(Gates(ceilings={"mse": 0.5}), "mse", {"mse": value}, {}, None)
     assert decision.blessed is blessed
@@ -171,6 +171,12 @@ def test_a_model_whose_deciding_metric_has_no_value_is_refused_though_nothing_is
     assert decision.reason == (
         f"auc is not defined on test: {reason}: mend the split test, or decide by f1 ([gates] metric)"
     )
+
+
+@pytest.mark.parametrize("reason", ["a row has no label", "the labels are all 0"])
+def test_a_split_is_to_be_mended_whatever_its_reason_begins_with(reason):
+    decision = decide(Gates(), "auc", {"auc": Undefined(reason)}, {}, None)
+    assert decision.reason == f"auc is not defined on test: {reason}: mend the split test ([gates] metric)"
 
 
 def test_the_way_out_is_said_where_no_other_metric_is_defined():

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import itertools
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -41,13 +44,55 @@ def test_a_clear_gain_is_sure_and_a_slight_one_is_not(metric, measure):
     assert abs(bootstrap(metric, measure, LABEL, slightly, GOOD, 0.95).gain) < 0.02
 
 
+def mean(label, score):
+    return float(score.mean())
+
+
+@pytest.mark.parametrize(("confidence", "deviations"), [(0.5, 0.6745), (0.8, 1.2816), (0.95, 1.96)])
+def test_the_interval_is_bounded_on_both_sides(confidence, deviations):
+    found = bootstrap("x", mean, LABEL, GOOD, None, confidence)
+    error = GOOD.std() / 20
+    assert (GOOD.mean() - found.low) / error == pytest.approx(deviations, abs=0.2)
+    assert (found.high - GOOD.mean()) / error == pytest.approx(deviations, abs=0.2)
+
+
+def test_the_gain_of_more_rows_than_are_drawn_is_that_of_all():
+    random = np.random.default_rng(4)
+    candidate, champion = random.normal(6, 1, (20_000, 1)), random.normal(5, 1, (20_000, 1))
+    gains = candidate - champion
+    found = bootstrap("x", mean, gains, candidate, champion, 0.95)
+    assert (gains.mean() - found.gain) / (gains.std() / math.sqrt(20_000)) == pytest.approx(1.645, abs=0.2)
+
+
+def test_every_row_is_drawn_as_often_as_the_others():
+    rows, drawn = np.arange(10)[:, None], []
+
+    def count(label, score):
+        drawn.append(label)
+        return 0.5
+
+    bootstrap("x", count, rows, rows, None, 0.9)
+    counts = np.bincount(np.concatenate(drawn[1:]).ravel(), minlength=10)
+    assert counts.sum() == len(drawn[1:]) * 10
+    assert np.all(np.abs(counts / counts.mean() - 1) < 0.25)
+
+
+@pytest.mark.parametrize(("defined", "known"), [(0, False), (1, False), (2, True), (3, True)])
+def test_two_draws_in_which_the_metric_is_defined_make_an_interval(defined, known):
+    values = itertools.chain([1.0], map(float, range(defined)), itertools.repeat(math.nan))
+    found = bootstrap("x", lambda label, score: next(values), LABEL, GOOD, None, 0.9)
+    assert (found is not None) is known
+
+
+def test_a_champion_whose_metric_is_undefined_on_all_rows_has_no_gain():
+    champion = GOOD.copy()
+    champion[7] = math.nan  # a third of the draws goes without this row
+    assert bootstrap("x", mean, LABEL, GOOD, champion, 0.9).gain is None
+
+
 @pytest.mark.parametrize(("confidence", "deviations"), [(0.5, 0.0), (0.8, 0.8416), (0.95, 1.6449)])
 def test_the_gain_is_bounded_on_one_side(confidence, deviations):
     """Of the mean of 400 differences, whose deviation is known."""
-
-    def mean(label: np.ndarray, score: np.ndarray) -> float:
-        return float(score.mean())
-
     random = np.random.default_rng(4)
     candidate, champion = random.normal(1, 1, (400, 1)), random.normal(0, 1, (400, 1))
     gains = candidate - champion

@@ -55,3 +55,15 @@ def test_drift_is_a_reason_unless_it_is_told_not_to_be():
         decide(Retraining(), "", LIVE, 300, ["longer texts"]).reason == "the data has changed: longer texts"
     )
     assert not decide(Retraining(drift=False), "", LIVE, 300, ["longer texts"]).train
+
+
+def test_a_limit_is_kept_when_equalled():
+    decision = decide(Retraining(floors={"spearman": 0.71}, ceilings={"mse": 1.2}), "", LIVE, 300, [])
+    assert not decision.train
+
+
+def test_every_limit_is_looked_at_and_nothing_else():
+    decision = decide(Retraining(floors={"auc": 0.5, "spearman": 0.72}), "", LIVE, 300, [])
+    assert len(decision.reasons) == 2
+    assert decision.reasons[1].endswith("below 0.72 ([retraining] floors)")
+    assert decision.figures == ("the data has not changed",)

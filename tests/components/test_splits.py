@@ -10,11 +10,14 @@ from hypothesis import strategies as st
 from components.example_gen.check import Rows
 from components.example_gen.config import SPLITS, Split
 from components.example_gen.keys import pair_keys
+from components.example_gen.spans import Carry
 from components.example_gen.splits import JOINS, assign, conflicts, shared
+from components.example_gen.texts import Texts
 from trainer.text_form import TextForm
 
 PAIRS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=60)
 GROWING, WHOLE = Split(), Split(groups="whole")
+CARRY = Carry(span=1, fingerprint="", oldest=0, earlier="")
 
 
 def keys(pairs):
@@ -121,6 +124,43 @@ def test_a_pair_that_came_with_another_label_conflicts(symmetric, found):
     assert np.flatnonzero(conflicts(pair_keys(keys(pairs), symmetric), labels)).tolist() == found
 
 
+def test_a_label_conflicts_that_is_higher_or_lower_than_the_first():
+    labels = np.array([0.5, 1.0, 0.5, 0.0, 1.0])
+    assert np.flatnonzero(conflicts(pair_keys(keys([(0, 1)] * 4 + [(2, 3)]), False), labels)).tolist() == [
+        1,
+        3,
+    ]
+
+
 def test_texts_of_two_splits_are_counted():
     texts = {"train": np.unique(keys([(0, 1), (2, 3)])), "test": np.unique(keys([(3, 4), (3, 0)]))}
     assert shared(texts) == {"train and test": 2}
+
+
+def test_each_two_of_the_splits_are_compared():
+    texts = {"train": np.array([1, 2, 3]), "eval": np.array([2, 3]), "test": np.array([3])}
+    assert shared(texts) == {"train and eval": 2, "train and test": 1, "eval and test": 1}
+
+
+def test_texts_of_an_earlier_span_stay_where_they_are():
+    pairs = [(2 * i, 2 * i + 1) for i in range(100)]
+    # The texts of earlier rows, new ones, and two of earlier rows together.
+    more = [(2 * i, 1_000 + i) for i in range(100)] + [(2_000 + i, 2_001 + i) for i in range(0, 100, 2)]
+    more += [(2 * i, 2 * i + 3) for i in range(99)]
+    first = assign(keys(pairs), GROWING)
+    earlier = Texts.none().with_span(keys(pairs), first, CARRY)
+    assert assign(keys(more), GROWING, earlier).tolist() == assign(keys(pairs + more), GROWING)[100:].tolist()
+    assert assign(keys(more), GROWING, Texts.none()).tolist() == assign(keys(more), GROWING).tolist()
+
+
+@pytest.mark.parametrize("known", [1, 100])
+def test_another_share_moves_no_text_of_an_earlier_span(known):
+    pairs = [(2 * i, 2 * i + 1) for i in range(known)]
+    first = assign(keys(pairs), Split(train=1, eval=1, test=8))
+    earlier = Texts.none().with_span(keys(pairs), first, CARRY)
+    # Each of the texts beside a new one, and many new ones alone.
+    more = [(text, 1_000 + text) for pair in pairs for text in pair]
+    alone = [(2_000 + 2 * i, 2_001 + 2 * i) for i in range(100)]
+    found = assign(keys(more + alone), GROWING, earlier).tolist()
+    assert found[: len(more)] == np.repeat(first, 2).tolist()
+    assert found[len(more) :] == assign(keys(alone), GROWING).tolist()

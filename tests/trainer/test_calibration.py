@@ -4,10 +4,14 @@ import keras
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.optimize import curve_fit
+from sklearn.linear_model import LogisticRegression
 
-from trainer.calibration import LEAST, calibrate
+from trainer.calibration import LEAST, calibrate, finish
+from trainer.config import PairModel, Training
 from trainer.features import Label
-from trainer.metrics import calibration_error
+from trainer.metrics import DEFAULT_THRESHOLD, best_threshold, calibration_error
+from trainer.spec import Spec
 
 BINARY = Label(column="y", kind="binary")
 SCORE = Label(column="y", kind="score", range=(0, 5))
@@ -71,3 +75,111 @@ def test_too_little_changes_nothing(labels, rows):
     before = layer(INPUTS[:rows]).numpy()
     np.testing.assert_array_equal(calibrate(layer, labels, before, BINARY), before)
     np.testing.assert_array_equal(layer(INPUTS[:rows]).numpy(), before)
+
+
+def test_twenty_rows_are_enough():
+    layer = head(1)
+    before = layer(INPUTS[:20]).numpy()
+    labels = np.arange(20) % 2
+    assert not np.allclose(calibrate(layer, labels, before, BINARY), before)
+    np.testing.assert_array_equal(calibrate(layer, labels[:19], before[:19], BINARY), before[:19])
+
+
+def test_binary_labels_are_followed_as_by_logistic_regression():
+    layer = head(1)
+    before = layer(INPUTS).numpy()
+    labels = drawn(layer, 0.3)
+    logits = np.log(before / (1 - before))
+    expected = (
+        LogisticRegression(C=np.inf, solver="newton-cholesky")
+        .fit(logits, labels)
+        .predict_proba(logits)[:, 1:]
+    )
+    np.testing.assert_allclose(calibrate(layer, labels, before, BINARY), expected, atol=1e-3)
+
+
+def test_scores_have_the_least_squared_error_though_they_scatter():
+    layer = head(1)
+    before = layer(INPUTS).numpy()
+    labels = np.clip(before[:, 0] ** 2 + np.random.default_rng(3).normal(0, 0.2, 600), 0, 1)
+    logits = np.log(before / (1 - before))[:, 0]
+
+    def bent(logits, slope, shift):
+        return 1 / (1 + np.exp(-slope * logits - shift))
+
+    best, _ = curve_fit(bent, logits, labels, [1, 0])
+    found = calibrate(layer, labels, before, SCORE)[:, 0]
+    np.testing.assert_allclose(found, bent(logits, *best), atol=1e-3)
+
+
+def test_classes_have_the_temperature_of_the_least_cross_entropy():
+    layer = head(3)
+    before = layer(INPUTS).numpy()
+    labels = drawn(layer, 0.3)
+
+    def cross_entropy(slope):
+        powers = before.astype(np.float64) ** slope
+        return -np.mean(np.log(powers[range(600), labels.astype(int)] / powers.sum(axis=1)))
+
+    tried = np.linspace(0.2, 0.4, 201)
+    best = tried[np.argmin([cross_entropy(slope) for slope in tried])]
+    kernel = layer.get_weights()[0]
+    calibrate(layer, labels, before, CLASSES)
+    assert (layer.get_weights()[0] / np.where(kernel, kernel, 1)).max() == pytest.approx(best, abs=2e-3)
+
+
+@pytest.mark.parametrize(("sign", "bound"), [(1, 3), (-1, -3)])
+@pytest.mark.parametrize(("label", "units"), [(BINARY, 1), (CLASSES, 3)])
+def test_the_slope_has_bounds_and_never_turns_the_order_round(label, units, sign, bound):
+    layer = head(units)
+    kernel = layer.get_weights()[0] / 1_000
+    layer.set_weights([kernel, np.zeros(units, np.float32)])
+    before = layer(INPUTS).numpy()
+    # The more the scores are spread, or flattened, the better.
+    labels = (sign * before).argmax(axis=1) if units > 1 else (sign * INPUTS[:, 0] > 0)
+    calibrate(layer, labels, before, label)
+    assert layer.get_weights()[0][0, 0] / kernel[0, 0] == pytest.approx(np.exp(bound), rel=1e-2)
+
+
+@pytest.mark.parametrize("right", [True, False])
+@pytest.mark.parametrize("units", [1, 3])
+def test_scores_of_0_and_1_are_bent_too(units, right):
+    labels = np.arange(60) % max(units, 2)
+    scores = np.eye(units)[labels] if units > 1 else labels[:, None].astype(float)
+    found = calibrate(
+        head(units), labels if right else labels[::-1], scores, CLASSES if units > 1 else BINARY
+    )
+    assert np.isfinite(found).all()
+    assert ((found >= 0) & (found <= 1)).all()
+    assert (found.round() == scores).all() or not right
+
+
+class Model:
+    """As much of a model as is touched."""
+
+    threshold = None
+
+    def __init__(self, layer):
+        self.layer = layer
+
+    def get_layer(self, name):
+        return {"head": self, "score": self.layer}[name]
+
+
+@pytest.mark.parametrize("calibrated", [True, False])
+@pytest.mark.parametrize(("label", "units"), [(BINARY, 1), (SCORE, 1), (CLASSES, 3)])
+def test_a_model_is_calibrated_where_that_is_wanted_and_a_binary_one_gets_its_threshold(
+    label, units, calibrated
+):
+    layer, other = head(units), head(units)
+    before, labels = layer(INPUTS).numpy(), drawn(layer, 0.3)
+    spec = Spec(label=label, model=PairModel(), training=Training(calibrated=calibrated))
+    model = Model(layer)
+    said = finish(model, labels, before, spec)
+    scores = calibrate(other, labels, before, label) if calibrated else before
+    for found, expected in zip(layer.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    threshold = best_threshold(labels, scores) if label is BINARY else DEFAULT_THRESHOLD
+    assert model.threshold == threshold
+    assert said == ({"threshold": threshold} if label is BINARY else {})
+    assert (threshold != DEFAULT_THRESHOLD) is (label is BINARY)

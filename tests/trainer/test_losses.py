@@ -16,6 +16,7 @@ from trainer.losses import (
     in_batch,
     make_loss,
     mean_squared_error,
+    shared,
 )
 
 LABELS = np.array([0.0, 0.25, 1.0], np.float32)
@@ -138,3 +139,42 @@ def test_in_batch_against_its_formula() -> None:
         expected = -np.mean([math.log(likelihood[row, row]) for row in rows])
         assert float(in_batch(np.array(labels, np.float32), cosines)) == pytest.approx(expected, rel=1e-4)
     assert float(in_batch(np.zeros(3, np.float32), cosines)) == 0
+
+
+def test_the_scale_is_that_of_the_reference_implementation() -> None:
+    assert COSENT_SCALE == IN_BATCH_SCALE == 20
+
+
+def test_correlation_of_values_that_hardly_vary_is_still_theirs() -> None:
+    labels, scores = 0.5 + 1e-2 * LABELS, 0.5 + 1e-2 * SCORES
+    assert float(correlation(labels, scores)) == pytest.approx(
+        1 - np.corrcoef(LABELS, SCORES)[0, 1], abs=1e-3
+    )
+
+
+def test_a_probability_of_0_costs_no_more_than_a_float_can_say() -> None:
+    certain = np.array([[0.0, 1.0], [1.0, 0.0]], np.float32)
+    loss = make_loss("cross_entropy", 2)
+    assert float(loss(np.array([0, 0], np.float32), certain)) == pytest.approx(-math.log(1e-7) / 2, rel=1e-4)
+    assert float(loss(np.array([1, 0], np.float32), certain)) == 0
+
+
+def test_in_batch_asks_for_labels_of_a_half_and_more() -> None:
+    cosines = np.array([[0.9, 0.2], [0.8, 0.5]], np.float32)
+    alone = float(in_batch(np.array([0, 1], np.float32), cosines))
+    assert alone == pytest.approx(math.log1p(math.exp(20 * 0.3)), rel=1e-4)
+    assert float(in_batch(np.array([0.4, 0.5], np.float32), cosines)) == pytest.approx(alone)
+    assert float(in_batch(np.array([[0.0], [1.0]], np.float32), cosines)) == pytest.approx(alone)
+
+
+def test_squared_errors_may_be_weighted_and_smoothing_is_the_cross_entropy_s_alone() -> None:
+    labels, scores = np.array([1.0, 0.0], np.float32), np.array([0.7, 0.4], np.float32)
+    found = make_loss("mse", weights=np.array([3.0, 1.0]))(labels[:, None], scores[:, None])
+    assert float(found) == pytest.approx((0.3**2 + 3 * 0.4**2) / 2, rel=1e-5)
+    assert make_loss("mse") is mean_squared_error
+
+
+def test_the_parts_of_a_batch_share_a_loss() -> None:
+    assert shared(cross_entropy, 1) is cross_entropy
+    whole = float(mean_squared_error(LABELS, SCORES))
+    assert float(shared(mean_squared_error, 4)(LABELS, SCORES)) == pytest.approx(whole / 4)

@@ -65,6 +65,7 @@ def fits(cron: Cron, moment: datetime) -> bool:
     [
         ("0 3 * * *", ((0,), (0,), (3,), tuple(range(1, 32)), tuple(range(1, 13)), tuple(range(7)))),
         ("*/20 9-17/4 1,15 jan-mar ?", ((0,), (0, 20, 40), (9, 13, 17), (1, 15), (1, 2, 3), tuple(range(7)))),
+        ("59 0 0 1 1 ?", ((59,), (0,), (0,), (1,), (1,), tuple(range(7)))),
         ("30 0 0 * FEB Mon,5", ((30,), (0,), (0,), tuple(range(1, 32)), (2,), (1, 5))),
     ],
 )
@@ -88,6 +89,7 @@ def test_weekdays_begin_with_sunday_and_end_with_it_too(field, weekdays):
     ("text", "message"),
     [
         ("0 3 * *", "a cron expression has 5 fields"),
+        ("60 0 3 * * *", "second '60': from 0 to 59"),
         ("60 3 * * *", "minute '60': from 0 to 59"),
         ("0 3 * * 8", "weekday '8': from 0 to 7"),
         ("0 3 0 * *", "day '0': from 1 to 31"),
@@ -98,6 +100,7 @@ def test_weekdays_begin_with_sunday_and_end_with_it_too(field, weekdays):
         ("*/0 * * * *", "minute '\\*/0': write a number"),
         ("0,,5 * * * *", "minute '': write a number"),
         ("0 3 30 2 *", "no month that it names has such a day"),
+        ("0 3 31 4,6,9,11 *", "no month that it names has such a day"),
     ],
 )
 def test_what_is_no_expression_is_named(text, message):
@@ -110,6 +113,10 @@ def test_what_is_no_expression_is_named(text, message):
     [
         ("0 3 * * *", ["*-*-* 03:00:00 UTC"]),
         ("*/15 * * * *", ["*-*-* *:00,15,30,45:00 UTC"]),
+        ("* * * * * *", ["*-*-* *:*:* UTC"]),
+        ("0 3 31 1,4 *", ["*-01,04-31 03:00:00 UTC"]),
+        ("0 3 1,2,4-6,8 * *", ["*-*-01,02,04..06,08 03:00:00 UTC"]),
+        ("0 3 13 * 0-6", ["*-*-* 03:00:00 UTC"]),
         ("0 3 * * 1-5", ["Mon,Tue,Wed,Thu,Fri *-*-* 03:00:00 UTC"]),
         ("0 3 * * 0", ["Sun *-*-* 03:00:00 UTC"]),
         ("0 3 13 * 5", ["*-*-13 03:00:00 UTC", "Fri *-*-* 03:00:00 UTC"]),
@@ -127,6 +134,7 @@ def test_what_it_is_to_cron_and_to_kubeflow():
     assert Cron.parse("0 3 ? * fri-sun").five_fields() == "0 3 * * 5-7"
     assert Cron.parse("0 3 */2 * MON").five_fields() == "0 3 */2 * 1"
     assert Cron.parse("0 3 * * *").six_fields() == "0 0 3 * * *"
+    assert Cron.parse("0 3 * 2 1").six_fields() == "0 0 3 * 2 1"
     assert Cron.parse("30 0 3 * * 5-7").six_fields() == "30 0 3 * * 0,5,6"
     with pytest.raises(ValueError, match="cron knows no seconds"):
         Cron.parse("30 0 3 * * *").five_fields()
