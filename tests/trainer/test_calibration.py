@@ -154,16 +154,11 @@ def test_scores_of_0_and_1_are_bent_too(units, right):
     assert (found.round() == scores).all() or not right
 
 
-class Model:
-    """As much of a model as is touched."""
-
-    threshold = None
-
-    def __init__(self, layer):
-        self.layer = layer
-
-    def get_layer(self, name):
-        return {"head": self, "score": self.layer}[name]
+def model_of(layer: keras.layers.Dense) -> keras.Model:
+    """A model whose layer "head" ends in `layer`."""
+    inputs = keras.Input((4,))
+    inner = keras.Model(inputs, layer(inputs), name="head")
+    return keras.Model(inputs, inner(inputs))
 
 
 @pytest.mark.parametrize("calibrated", [True, False])
@@ -174,7 +169,7 @@ def test_a_model_is_calibrated_where_that_is_wanted_and_a_binary_one_gets_its_th
     layer, other = head(units), head(units)
     before, labels = layer(INPUTS).numpy(), drawn(layer, 0.3)
     spec = Spec(label=label, model=PairModel(), training=Training(calibrated=calibrated))
-    model = Model(layer)
+    model = model_of(layer)
     said = finish(model, labels, before, spec)
     scores = calibrate(other, labels, before, label) if calibrated else before
     for found, expected in zip(layer.get_weights(), other.get_weights(), strict=True):
