@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -169,7 +171,7 @@ def test_a_model_is_calibrated_where_that_is_wanted_and_a_binary_one_gets_its_th
     layer, other = head(units), head(units)
     before, labels = layer(INPUTS).numpy(), drawn(layer, 0.3)
     spec = Spec(label=label, model=PairModel(), training=Training(calibrated=calibrated))
-    model = model_of(layer)
+    model: Any = model_of(layer)
     said = finish(model, labels, before, spec)
     scores = calibrate(other, labels, before, label) if calibrated else before
     for found, expected in zip(layer.get_weights(), other.get_weights(), strict=True):
