@@ -188,11 +188,11 @@ def step(
     """Run one step of a compiled pipeline: what the containers do."""
     from pipeline.runners.step import Parameters, parse_json, run_command
 
-    told = Parameters(
+    parameters = Parameters(
         data_path, int(epochs), tuple(parse_json("--settings", settings, list)), force == "true"
     )
     progress_to_stdout()
-    raise typer.Exit(run_command(node, root, config, run_id, told, executor_input, gpus))
+    raise typer.Exit(run_command(node, root, config, run_id, parameters, executor_input, gpus))
 
 
 @app.command()
@@ -272,10 +272,10 @@ def _system_error(error: OSError) -> int:
 
 def _usage_error(error: Exception) -> int | None:
     """Says what click found wrong with the arguments; None for anything else."""
-    said = getattr(error, "format_message", None)
-    if said is None:
+    format_message = getattr(error, "format_message", None)
+    if format_message is None:
         return None
-    message, context = str(said()), getattr(error, "ctx", None)
+    message, context = str(format_message()), getattr(error, "ctx", None)
     if message:  # else the help was shown, because there are no arguments
         command = context.command_path if context else "kembar"
         _failed(f"{message.rstrip('.')}: see `{command} --help`", 2)

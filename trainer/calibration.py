@@ -7,8 +7,6 @@ the same way.
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 import numpy as np
 from scipy.optimize import minimize, minimize_scalar
@@ -79,11 +77,12 @@ def _sigmoid(labels: np.ndarray, scores: np.ndarray, kind: str) -> tuple[float, 
     """
     logits = _logit(scores).ravel()
 
-    def error(places: Any) -> float:
-        found = np.clip(expit(logits * np.exp(places[0]) + places[1]), _TINY, 1 - _TINY)
+    def error(parameters: np.ndarray) -> float:
+        log_slope, shift = parameters
+        bent = np.clip(expit(logits * np.exp(log_slope) + shift), _TINY, 1 - _TINY)
         if kind == "score":
-            return float(np.mean((found - labels) ** 2))
-        return float(-np.mean(labels * np.log(found) + (1 - labels) * np.log(1 - found)))
+            return float(np.mean((bent - labels) ** 2))
+        return float(-np.mean(labels * np.log(bent) + (1 - labels) * np.log(1 - bent)))
 
     # The slope is an exponential: it stays above 0, so the order of the scores stays too.
     found = minimize(error, [0.0, 0.0], method="Nelder-Mead", bounds=[_BOUNDS, (None, None)])

@@ -38,7 +38,8 @@ def lstms(tower: keras.Model) -> list[keras.layers.LSTM]:
     for layer in tower.layers:
         if isinstance(layer, keras.layers.Bidirectional):
             layers += [layer.forward_layer, layer.backward_layer]
-        layers.append(layer)
+        else:
+            layers.append(layer)
     return [layer for layer in layers if isinstance(layer, keras.layers.LSTM)]
 
 

@@ -65,7 +65,11 @@ class Spec(Section):
 
 
 def narrow(value: object, kind: type[T]) -> T:
-    """`value`, which a family knows to be a `kind` because `check_parts` saw to it."""
+    """`value`, which the caller knows to be a `kind`: `check_parts` or the builder of a model saw to it.
+
+    Raises:
+      TypeError: it is something else.
+    """
     if not isinstance(value, kind):
         raise TypeError(f"expected {kind.__name__}, got {type(value).__name__}")
     return value

@@ -63,8 +63,8 @@ def _described() -> tuple[dict[str, list[str]], str, int]:
     if not written:
         return {}, "worker", 0
     try:
-        found: dict[str, dict[str, Any]] = json.loads(written)
-        cluster, task = found.get("cluster", {}), found.get("task", {})
+        description: dict[str, dict[str, Any]] = json.loads(written)
+        cluster, task = description.get("cluster", {}), description.get("task", {})
         return (
             {str(k): list(v) for k, v in cluster.items()},
             str(task.get("type", "worker")),

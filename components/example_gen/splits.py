@@ -70,7 +70,7 @@ def _by_groups(places: np.ndarray, wishes: np.ndarray) -> np.ndarray:
     """
     a, b = places.T
     edges = coo_matrix((np.ones(len(a), np.int8), (a, b)), shape=(len(wishes), len(wishes)))
-    _, group_of_text = connected_components(edges)
+    _, group_of_text = connected_components(edges, directed=False)
     groups = group_of_text[a]
     _, first = np.unique(groups, return_index=True)
     return wishes[a[first]][groups]
@@ -90,10 +90,9 @@ def conflicts(pairs: np.ndarray, labels: np.ndarray) -> np.ndarray:
     if not again.any():
         return found
     # Only rows of pairs that come more than once, in their order within each pair.
-    several = again.copy()
-    several[:-1] |= again[1:]
+    several = again | np.append(again[1:], False)
     order, again = order[several], again[several]
-    first = np.maximum.accumulate(~again * np.arange(len(order)))
+    first = np.maximum.accumulate(np.where(again, 0, np.arange(len(order))))
     found[order] = labels[order] != labels[order[first]]
     return found
 

@@ -22,6 +22,7 @@ _FIELDS = (
     ("month", 1, 12),
     ("weekday", 0, 7),
 )
+# Values of each field when it leaves none out; 7 is Sunday once more.
 _ALL = (60, 60, 24, 31, 12, 7)
 _LEAP_YEAR = 2024
 _PART = re.compile(r"(?:\*|(\d+)(?:-(\d+))?)(?:/(\d+))?")
@@ -123,7 +124,7 @@ def _numbered(field: str, names: tuple[str, ...], first: int) -> str:
 
 
 def _values(name: str, low: int, high: int, field: str) -> tuple[int, ...]:
-    found: set[int] = set()
+    numbers: set[int] = set()
     for part in field.split(","):
         match = _PART.fullmatch(part)
         if match is None or (match[3] and match[1] and not match[2]) or (match[3] and not int(match[3])):
@@ -135,8 +136,8 @@ def _values(name: str, low: int, high: int, field: str) -> tuple[int, ...]:
         if not low <= first <= last <= high:
             raise ValueError(f"{name} {part!r}: from {low} to {high}, the lower first")
         step = int(match[3] or 1)
-        found.update(range(first, last + 1, step))
-    return tuple(sorted({0 if name == "weekday" and value == 7 else value for value in found}))
+        numbers.update(range(first, last + 1, step))
+    return tuple(sorted({0 if name == "weekday" and value == 7 else value for value in numbers}))
 
 
 def _dotted(values: tuple[int, ...], every: bool) -> str:

@@ -266,6 +266,7 @@ def test_what_came_of_a_body_goes_with_its_connection():
         client.writer.transport.abort()
         await world.until(lambda: not world.listener._connections)
         await world.until(lambda: connection() is None)
+        assert world.listener.held == 0
 
     gc.collect()
     gc.disable()
