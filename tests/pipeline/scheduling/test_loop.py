@@ -9,8 +9,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -23,13 +23,16 @@ from pipeline.scheduling.loop import Loop
 from trainer.errors import ConfigError
 
 ROOT = Path(__file__).parents[3]
-# Notes when it was called, says so, and ends as it is told.
+# Writes down when it begins and ends, and prints a line.
 CALL = """
 import pathlib, sys, time
-with pathlib.Path(sys.argv[1]).open("a") as file:
-    file.write(f"{time.time()}\\n")
+def write(what):
+    with pathlib.Path(sys.argv[1]).open("a") as file:
+        file.write(f"{what} {time.time()}\\n")
+write("begin")
 print("of the run", flush=True)
 time.sleep(float(sys.argv[2]))
+write("end")
 sys.exit(int(sys.argv[3]))
 """
 EVERY_SECOND = "* * * * * *"
@@ -37,13 +40,13 @@ NEVER_SOON = "0 3 1 1 *"
 
 
 class Running:
-    """A loop in a thread, and what it says."""
+    """A loop in a thread, and its messages."""
 
     def __init__(self, folder: Path, cron: str, seconds: float = 0, status: int = 0) -> None:
         self.calls_file = folder / "calls"
-        self.said: list[str] = []
+        self.messages: list[str] = []
         command = (sys.executable, "-c", CALL, str(self.calls_file), str(seconds), str(status))
-        self.loop = Loop(command, cron, "UTC", folder / "schedule.json", self.said.append)
+        self.loop = Loop(command, cron, "UTC", folder / "schedule.json", self.messages.append)
         self.thread = threading.Thread(target=self.loop.run)
 
     def __enter__(self) -> Running:
@@ -54,17 +57,30 @@ class Running:
         self.loop.stop()
         self.thread.join(60)
 
+    def times(self, what: str) -> list[float]:
+        """When calls began, or ended."""
+        lines = self.calls_file.read_text().splitlines() if self.calls_file.exists() else []
+        return [float(line.split()[1]) for line in lines if line.startswith(what)]
+
     @property
     def calls(self) -> list[float]:
-        return (
-            [float(line) for line in self.calls_file.read_text().split()] if self.calls_file.exists() else []
-        )
+        return self.times("begin")
 
-    def wait(self, calls: int) -> None:
+    @property
+    def results(self) -> list[str]:
+        """What the loop says of calls that ended."""
+        return [message for message in self.messages if message.startswith("exit code ")]
+
+    def wait(self, condition: Callable[[], bool]) -> None:
         until = time.monotonic() + 60
-        while len(self.calls) < calls:
-            assert time.monotonic() < until, self.said
+        while not condition():
+            assert time.monotonic() < until, self.messages
             time.sleep(0.02)
+
+
+def next_call(folder: Path) -> datetime:
+    """When a loop that begins now calls first."""
+    return Loop(("true",), NEVER_SOON, "UTC", folder / "schedule.json", lambda text: None)._first()
 
 
 def called(folder: Path, ago: timedelta) -> None:
@@ -74,9 +90,8 @@ def called(folder: Path, ago: timedelta) -> None:
 
 def test_it_calls_again_and_again_whatever_became_of_the_call_before(tmp_path, capfd):
     with Running(tmp_path, EVERY_SECOND, status=3) as running:
-        running.wait(3)
-        time.sleep(0.3)
-    assert [line.split(" after")[0] for line in running.said[1:4]] == ["exit code 3 (data rejected)"] * 3
+        running.wait(lambda: len(running.results) >= 3)
+    assert {line.split(" after")[0] for line in running.results} == {"exit code 3 (data rejected)"}
     assert capfd.readouterr().out.count("of the run\n") == len(running.calls)
 
 
@@ -115,32 +130,32 @@ def test_a_program_that_is_not_there_does_not_end_it(tmp_path):
 
 
 def test_two_calls_are_never_at_work_together(tmp_path):
-    """A call of more than two seconds, at every second: those that come meanwhile are passed over."""
-    with Running(tmp_path, EVERY_SECOND, seconds=2.2) as running:
-        running.wait(3)
-    starts = running.calls[:3]
-    assert min(later - earlier for earlier, later in pairwise(starts)) > 2.2
+    """Calls of more than a second, at every second: the times that come meanwhile are passed over."""
+    with Running(tmp_path, EVERY_SECOND, seconds=1.3) as running:
+        running.wait(lambda: len(running.calls) >= 3)
+    assert running.calls[1] > running.times("end")[0]
+    assert running.calls[2] > running.times("end")[1]
+    assert len(running.calls) == 3
 
 
 def test_the_first_loop_of_all_waits_for_its_time(tmp_path):
     with Running(tmp_path, NEVER_SOON) as running:
-        time.sleep(0.5)
+        running.wait(lambda: bool(running.messages))
     assert running.calls == []
-    assert running.said[0].startswith("first at ")
+    assert running.messages[0].startswith("first at ")
+    assert next_call(tmp_path) > datetime.now(UTC)
 
 
 def test_times_that_were_missed_are_made_up_for_once(tmp_path):
     """Nobody was there for three years, in which 1 January came three times."""
     called(tmp_path, timedelta(days=3 * 366))
     with Running(tmp_path, NEVER_SOON) as running:
-        running.wait(1)
-        time.sleep(0.5)
+        running.wait(lambda: bool(running.results))
     assert len(running.calls) == 1
-    assert running.said[0].startswith("missed ")
+    assert running.messages[0].startswith("missed ")
+    assert " next at " in running.results[0]
     # And the loop after this one knows of it.
-    with Running(tmp_path, NEVER_SOON) as running:
-        time.sleep(0.5)
-    assert len(running.calls) == 1
+    assert next_call(tmp_path) > datetime.now(UTC)
 
 
 def test_a_machine_that_slept_over_three_new_years_calls_once(tmp_path, monkeypatch):
@@ -179,18 +194,18 @@ def test_a_machine_that_slept_over_three_new_years_calls_once(tmp_path, monkeypa
 def test_a_call_that_was_cut_short_is_made_up_for(tmp_path):
     called(tmp_path, timedelta(days=366))
     with Running(tmp_path, NEVER_SOON, seconds=50) as running:
-        running.wait(1)
-    assert "at work" in running.said[1]
+        running.wait(lambda: len(running.calls) == 1)
+    assert "at work" in running.messages[1]
     with Running(tmp_path, NEVER_SOON) as running:
-        running.wait(2)
-    assert running.said[0].startswith("missed ")
+        running.wait(lambda: len(running.calls) == 2)
+    assert running.messages[0].startswith("missed ")
 
 
 def test_a_clock_that_was_put_back_makes_no_loop_wait(tmp_path):
     called(tmp_path, -timedelta(days=3 * 366))
     with Running(tmp_path, EVERY_SECOND) as running:
-        running.wait(1)
-    assert running.said[0].startswith("first at ")
+        running.wait(lambda: len(running.calls) >= 1)
+    assert running.messages[0].startswith("first at ")
 
 
 @pytest.mark.parametrize(
@@ -199,8 +214,9 @@ def test_a_clock_that_was_put_back_makes_no_loop_wait(tmp_path):
 def test_a_note_that_cannot_be_read_is_no_missed_time(tmp_path, text):
     (tmp_path / "schedule.json").write_text(text)
     with Running(tmp_path, NEVER_SOON) as running:
-        time.sleep(0.2)
-    assert running.said[0].startswith("first at ")
+        running.wait(lambda: bool(running.messages))
+    assert running.messages[0].startswith("first at ")
+    assert running.calls == []
     assert datetime.fromisoformat(json.loads((tmp_path / "schedule.json").read_text())["called"]).tzinfo
 
 

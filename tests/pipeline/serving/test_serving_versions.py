@@ -184,8 +184,8 @@ def test_watcher_follows_until_stopped(base_dir, push):
         time.sleep(0.01)
     assert store.current.version == 1
     watcher.stop()
+    assert not watcher._thread.is_alive()
     push(2, offset=2)
-    time.sleep(0.2)
     assert store.current.version == 1
 
 
