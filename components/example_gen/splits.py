@@ -70,7 +70,7 @@ def _by_groups(places: np.ndarray, wishes: np.ndarray) -> np.ndarray:
     """
     a, b = places.T
     edges = coo_matrix((np.ones(len(a), np.int8), (a, b)), shape=(len(wishes), len(wishes)))
-    _, group_of_text = connected_components(edges, directed=False)
+    _, group_of_text = connected_components(edges)
     groups = group_of_text[a]
     _, first = np.unique(groups, return_index=True)
     return wishes[a[first]][groups]
@@ -90,7 +90,8 @@ def conflicts(pairs: np.ndarray, labels: np.ndarray) -> np.ndarray:
     if not again.any():
         return found
     # Only rows of pairs that come more than once, in their order within each pair.
-    several = again | np.append(again[1:], False)
+    several = again.copy()
+    several[:-1] |= again[1:]
     order, again = order[several], again[several]
     first = np.maximum.accumulate(np.where(again, 0, np.arange(len(order))))
     found[order] = labels[order] != labels[order[first]]

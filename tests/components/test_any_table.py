@@ -107,7 +107,7 @@ def check_alike(
 
 
 @given(pairs() | vectors(), dialects())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_any_table_gives_the_same_examples_and_splits(tmp_path_factory, table, dialect):
     check_alike(tmp_path_factory.getbasetemp() / "any", table, dialect)
 

@@ -12,7 +12,7 @@ import pytest
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "push_chaos.py"
 
 
-@pytest.mark.parametrize("kills", [5, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [3, pytest.param(100, marks=pytest.mark.slow)])
 def test_killed_pushes_show_nothing_half_done(kills):
     done = subprocess.run(
         [sys.executable, str(BENCHMARK), "pushes", "--kills", str(kills)],
