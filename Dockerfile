@@ -20,7 +20,7 @@ RUN python3.11 scripts/bootstrap.py requirements-${VARIANT}.lock requirements-da
 
 FROM ${BASE}
 ARG VARIANT=cpu
-# What `python -m pipeline.fingerprint` says of the code inside; TFX's cache keys hold it package by package.
+# What `python -m pipeline.graph.fingerprint` says of the code inside; TFX's cache keys hold it package by package.
 ARG FINGERPRINT=unknown
 LABEL org.opencontainers.image.title="kembar" kembar.variant=${VARIANT} kembar.code=${FINGERPRINT}
 RUN useradd --create-home --uid 1000 kembar

@@ -64,7 +64,7 @@ lock: $(READY)
 # make image VARIANT=gpu IMAGE=registry.example/kembar:0.1.0-gpu BUILD='--build-arg BASE=...'
 image:
 	$(CONTAINERS) build --build-arg VARIANT=$(VARIANT) --tag $(IMAGE) $(BUILD) \
-	  --build-arg FINGERPRINT=$$($(PYTHON) -m pipeline.fingerprint) .
+	  --build-arg FINGERPRINT=$$($(PYTHON) -m pipeline.graph.fingerprint) .
 
 # The environment alone: runs/ has what is served.
 clean:

@@ -27,9 +27,9 @@ sys.path[:0] = [str(Path(__file__).parents[1])]
 
 import numpy as np  # noqa: E402 - behind the path
 
-from pipeline import duplicates as finding  # noqa: E402
-from pipeline.neighbours import candidate_pairs, index_texts, neighbours_of  # noqa: E402
-from pipeline.predict import as_bytes, embeddings  # noqa: E402
+from pipeline.batch import duplicates as finding  # noqa: E402
+from pipeline.batch.neighbours import candidate_pairs, index_texts, neighbours_of  # noqa: E402
+from pipeline.batch.predict import as_bytes, embeddings  # noqa: E402
 from pipeline.serving.folder import latest  # noqa: E402
 from pipeline.serving.model import LoadedModel  # noqa: E402
 

@@ -144,7 +144,7 @@ def measure(steps: Any, data: Path, root: Path, options: argparse.Namespace) -> 
     from tfx.orchestration.metadata import sqlite_metadata_connection_config
     from tfx.orchestration.pipeline import Pipeline
 
-    from pipeline.runners.launch import Launcher
+    from pipeline.runs.launch import Launcher
 
     pipeline = Pipeline(
         pipeline_name="benchmark",
@@ -221,8 +221,8 @@ def preprocessing_fn(inputs: dict[str, Any]) -> dict[str, Any]:
 
 def kembar_steps(data: Path, root: Path, options: argparse.Namespace) -> list[Any]:
     """The graph's own nodes."""
-    from pipeline import graph
-    from pipeline.config import validate
+    from pipeline.config.configuration import validate
+    from pipeline.graph import pipeline as graph
     from pipeline.retraining.plan import Plan
 
     names = {"path": "all"} if options.one_source else {name: name for name in ("train", "eval", "test")}

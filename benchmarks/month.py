@@ -29,12 +29,12 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from components.atomic_pusher.store import read_log  # noqa: E402
-from components.atomic_pusher.versions import in_service, versions  # noqa: E402
 from components.example_gen.spans import name  # noqa: E402
-from pipeline import config as configuration  # noqa: E402
+from components.version_folder.log import read_log  # noqa: E402
+from components.version_folder.push import in_service, versions  # noqa: E402
+from pipeline.config import configuration  # noqa: E402
 from pipeline.retraining.ledger import ACCEPTED, Ledger  # noqa: E402
-from pipeline.workdir import Workdir  # noqa: E402
+from pipeline.store.workdir import Workdir  # noqa: E402
 
 PATTERN = "{YYYY}-{MM}-{DD}.csv"
 FIRST = 20_758  # 2026-11-01
@@ -160,7 +160,7 @@ class Month:
             import tensorflow as tf
             from scipy.stats import spearmanr
 
-            from trainer.ops import load_model
+            from trainer.exporting.ops import load_model
 
             answer = load_model(str(self.workdir.serving / str(version))).signatures["serving_default"]
             scores, a, b = zip(*self._clean, strict=True)

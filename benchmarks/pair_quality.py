@@ -25,19 +25,20 @@ import numpy as np
 import tensorflow as tf
 
 from components.example_gen.reader import open_table
-from pipeline import config as configuration
-from pipeline.config import Config
-from trainer import pair_fit, pretrained
-from trainer.baselines import METHODS
-from trainer.config import PairModel
+from pipeline.config import configuration
+from pipeline.config.configuration import Config
 from trainer.features import IDS_A, IDS_B, LABEL, PRIMARY, TEXT_A, TEXT_B, Label
-from trainer.fitting import Data
-from trainer.folders import folder_of
+from trainer.fitting.training import Data
+from trainer.fitting.warm_start import Base, leave
 from trainer.metrics import pair_metrics
+from trainer.pair import fit as pair_fit
+from trainer.pair import pretrained
+from trainer.pair.baselines import METHODS
+from trainer.pair.pair_config import PairModel
+from trainer.pair.survey import FIRST_ID, VOCABULARY
+from trainer.pair.text import text_features
+from trainer.pair.weight_folders import folder_of
 from trainer.spec import narrow
-from trainer.survey import FIRST_ID, VOCABULARY
-from trainer.text import text_features
-from trainer.warm_start import Base, leave
 
 SPLITS = ("train", "eval", "test")
 

@@ -33,16 +33,16 @@ import numpy as np
 import tensorflow as tf
 from pair_quality import load, vocabulary
 
-from pipeline import config as configuration
-from trainer.batching import POOL_ROWS, make_dataset, steps
-from trainer.config import PairModel
-from trainer.devices import STEPS_PER_EXECUTION
-from trainer.encoders import build_tower
-from trainer.heads import build_head, build_pair
-from trainer.order import Order, draws, in_passes
-from trainer.rmsprop import RowRMSprop
+from pipeline.config import configuration
+from trainer.fitting.devices import STEPS_PER_EXECUTION
+from trainer.fitting.order import Order, draws, in_passes
+from trainer.fitting.rmsprop import RowRMSprop
+from trainer.pair.batching import POOL_ROWS, make_dataset, steps
+from trainer.pair.encoders import build_tower
+from trainer.pair.heads import build_head, build_pair
+from trainer.pair.pair_config import PairModel
+from trainer.pair.text import text_features
 from trainer.spec import narrow
-from trainer.text import text_features
 
 CONFIG = Path(__file__).parents[1] / "configs" / "seed.toml"
 LENGTH, BATCH = 100, 64

@@ -27,8 +27,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from components.atomic_pusher.store import LOG, checksum, digests, read_log  # noqa: E402
-from components.atomic_pusher.versions import (  # noqa: E402
+from components.version_folder.log import LOG, checksum, digests, read_log  # noqa: E402
+from components.version_folder.push import (  # noqa: E402
     INCOMING,
     PENDING,
     REMOVING,
@@ -81,7 +81,7 @@ def export(path: Path) -> None:
     """A model of 8 MB whose answer is what a file beside it says."""
     import tensorflow as tf
 
-    from trainer.warmup import write_warmup
+    from trainer.exporting.warmup import write_warmup
 
     class Numbered(tf.Module):
         def __init__(self, number: Path) -> None:

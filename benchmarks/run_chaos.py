@@ -160,7 +160,7 @@ class Scores:
         self.thread = threading.Thread(target=self._follow, daemon=True)
 
     def _follow(self) -> None:
-        from components.atomic_pusher.store import folders
+        from components.version_folder.log import folders
         from pipeline.serving.model import LoadedModel
 
         while not self.ended.is_set():

@@ -32,7 +32,7 @@ from sklearn.metrics import average_precision_score
 
 from trainer.vae import baselines, evaluation, pictures, signatures, training
 from trainer.vae.builder import VariationalAutoencoder
-from trainer.vae.config import Vae, VaeTraining
+from trainer.vae.vae_config import Vae, VaeTraining
 
 LEVELS = 255.0
 WARM_UP_EPOCHS = 2

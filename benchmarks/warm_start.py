@@ -16,9 +16,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from pair_quality import SPLITS, load, report, train
 
-from pipeline import config as configuration
-from pipeline.config import Config
-from trainer.warm_start import find
+from pipeline.config import configuration
+from pipeline.config.configuration import Config
+from trainer.fitting.warm_start import find
 
 CONFIG = Path(__file__).parents[1] / "configs" / "sts.toml"
 

@@ -10,13 +10,13 @@ from typing import Annotated
 
 import typer
 
-from pipeline import config as configuration
+from pipeline.batch.outputs import check_not_read
 from pipeline.commands import kubeflow, schedule, serving
 from pipeline.commands.options import ConfigPath, Folder, Settings
-from pipeline.interrupt import Interrupted
-from pipeline.outputs import check_not_read
+from pipeline.config import configuration
+from pipeline.runs.interrupt import Interrupted
+from pipeline.store.workdir import Workdir
 from pipeline.terminal import Terminal, printable, progress_to_stdout
-from pipeline.workdir import Workdir
 from trainer.errors import KembarError
 
 app = typer.Typer(
@@ -36,12 +36,12 @@ app.add_typer(schedule.app, name="schedule")
 @app.command()
 def run(config: ConfigPath, settings: Settings = None, workdir: Folder = None) -> None:
     """Run the whole pipeline here: ingest, validate, train, evaluate, gate, push."""
-    from pipeline import propose
+    from pipeline.config import propose
 
     if propose.is_data(config):
         propose.offer(config, Terminal())
         return
-    from pipeline.run import run as run_pipeline
+    from pipeline.runs.run import run as run_pipeline
 
     loaded = configuration.load(config, settings or ())
     raise typer.Exit(run_pipeline(config, loaded, Workdir.of(loaded, workdir), Terminal()))
@@ -55,7 +55,7 @@ def retrain(
     workdir: Folder = None,
 ) -> None:
     """One scheduled step: look for a reason to train, train where there is one, say why."""
-    from pipeline.run import retrain as retrain_model
+    from pipeline.runs.run import retrain as retrain_model
 
     loaded = configuration.load(config, settings or ())
     raise typer.Exit(retrain_model(config, loaded, Workdir.of(loaded, workdir), Terminal(), force))
@@ -73,7 +73,7 @@ def history(
     loaded = configuration.load(config, settings or ())
     folder = Workdir.of(loaded, workdir)
     with terminal.noise_to(folder.root / "history.log"):
-        from pipeline.history import show
+        from pipeline.runs.history import show
 
         show(loaded, folder, last, terminal)
 
@@ -81,7 +81,7 @@ def history(
 @app.command()
 def versions(config: ConfigPath, settings: Settings = None, workdir: Folder = None) -> None:
     """List the versions that were pushed, and which one is in service."""
-    from pipeline.versions import show
+    from pipeline.store.versions import show
 
     loaded = configuration.load(config, settings or ())
     show(Workdir.of(loaded, workdir), Terminal())
@@ -102,7 +102,7 @@ def rollback(
     workdir: Folder = None,
 ) -> None:
     """Put an earlier version in service by pinning it, or the newest again; nothing is deleted."""
-    from pipeline.versions import rollback as roll_back
+    from pipeline.store.versions import rollback as roll_back
 
     loaded = configuration.load(config, settings or ())
     folder, mirror = Workdir.of(loaded, workdir), loaded.serving.mirror
@@ -120,7 +120,7 @@ def gc(
     workdir: Folder = None,
 ) -> None:
     """Remove artifacts, checkpoints and versions that nothing needs any more."""
-    from pipeline.gc import collect
+    from pipeline.store.gc import collect
 
     loaded = configuration.load(config, settings or ())
     collect(loaded, Workdir.of(loaded, workdir), keep, dry_run, Terminal())
@@ -141,7 +141,7 @@ def report(
     check_not_read(output, config, loaded.data)
     folder = Workdir.of(loaded, workdir)
     with terminal.noise_to(folder.root / "report.log"):
-        from pipeline.report import put_report
+        from pipeline.runs.report import put_report
 
         put_report(loaded, folder, output, terminal)
 
@@ -164,7 +164,7 @@ def infer_schema(
     loaded = configuration.load(config, settings or ())
     check_not_read(output, config, loaded.data)
     with terminal.noise_to(Workdir.of(loaded, workdir).root / "schema.log"):
-        from pipeline.schema import infer
+        from pipeline.runs.schema import infer
 
         text = infer(str(config), loaded, output)
     terminal.result(text.rstrip() if output is None else f"{output}: set [data] schema_file to it")
@@ -186,7 +186,7 @@ def step(
     executor_input: Annotated[str | None, typer.Option(help="what KFP tells a container, as JSON")] = None,
 ) -> None:
     """Run one step of a compiled pipeline: what the containers do."""
-    from pipeline.runners.step import Parameters, parse_json, run_command
+    from pipeline.kubeflow.step import Parameters, parse_json, run_command
 
     parameters = Parameters(
         data_path, int(epochs), tuple(parse_json("--settings", settings, list)), force == "true"

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
+from pipeline.store.workdir import Workdir
 from pipeline.terminal import Terminal
-from pipeline.workdir import Workdir
 from trainer.errors import ServingError
 
 PACKAGES = ("tfx", "tensorflow", "tensorflow-transform", "apache-beam", "keras", "kfp", "ml-metadata")
@@ -104,8 +104,8 @@ def _gpu() -> Finding:
 
 
 def _versions(workdir: Workdir) -> Finding:
-    from components.atomic_pusher.versions import in_service, versions
-    from pipeline.versions import problems
+    from components.version_folder.push import in_service, versions
+    from pipeline.store.versions import problems
 
     try:
         served = in_service(workdir.serving, workdir.name)

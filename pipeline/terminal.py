@@ -15,10 +15,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.scratch import scratch
+from pipeline.store.scratch import scratch
 
 # What these say is shown: training by epoch, versions that come and go, a webhook that does not answer.
-_SHOWN = ("kembar.progress", "pipeline.serving", "pipeline.notify")
+_SHOWN = ("kembar.progress", "pipeline.serving", "pipeline.runs.notify")
 # Rich wraps at the width of the terminal; what a script or a log gets must not be wrapped.
 _WIDE = 100_000
 # What moves the cursor, changes colours, ends a line or turns the direction of writing: controls of ASCII and

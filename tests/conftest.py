@@ -14,7 +14,7 @@ import pytest
 from filelock import FileLock, Timeout
 from hypothesis import settings
 
-from components.example_gen.config import Data
+from components.example_gen.data_config import Data
 from pipeline.terminal import Terminal
 from trainer.files import LOCK
 

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import tensorflow_transform as tft
 
-    from trainer.fitting import Data, TrainingLog
+    from trainer.fitting.training import Data, TrainingLog
+    from trainer.fitting.warm_start import Base
     from trainer.spec import Spec
-    from trainer.warm_start import Base
 
-MODULES = {"pair": "trainer.pair", "vae": "trainer.vae.family", "dense": "trainer.dense.family"}
+MODULES = {"pair": "trainer.pair.family", "vae": "trainer.vae.family", "dense": "trainer.dense.family"}
 
 
 # In a shape: a size that no client may find fixed.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from trainer import warm_start
 from trainer.families import family_of
+from trainer.fitting import warm_start
 from trainer.spec import Spec
 
 # Key of `custom_config`: the folder that the model to start from left for this, if there is such a model.

@@ -10,16 +10,16 @@ from tempfile import TemporaryDirectory
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from trainer import checkpoint, devices, warm_start, workers
-from trainer.export import hold_variables
+from trainer.exporting.inference import with_inference
+from trainer.exporting.saved_model import hold_variables
+from trainer.exporting.warmup import write_warmup
 from trainer.families import family_of
-from trainer.fitting import Data, FnArgs, file_names
-from trainer.inference import with_inference
+from trainer.fitting import checkpoint, devices, warm_start, workers
+from trainer.fitting.training import Data, FnArgs, file_names
+from trainer.pair.survey import vocabulary
 from trainer.spec import Spec, narrow
-from trainer.survey import vocabulary
 from trainer.tuning import found_values, laid_over
 from trainer.undefined import strict
-from trainer.warmup import write_warmup
 
 LOG = "training.json"
 

@@ -8,10 +8,11 @@ from typing import Annotated, Any, Self, TypeVar
 import numpy as np
 from pydantic import Field, PositiveInt, model_validator
 
-from trainer.config import PairModel, Section, Training
-from trainer.dense.config import Dense, DenseTraining
+from trainer.dense.dense_config import Dense, DenseTraining
 from trainer.features import Label
-from trainer.vae.config import Vae, VaeTraining
+from trainer.pair.pair_config import PairModel, Training
+from trainer.section import Section
+from trainer.vae.vae_config import Vae, VaeTraining
 
 T = TypeVar("T")
 # Families that learn from labels, and from which kinds.

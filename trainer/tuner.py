@@ -20,13 +20,13 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 from keras_tuner.errors import FailedTrialError
 from tfx.components.tuner.component import TunerFnResult
 
-from trainer import devices
-from trainer.checkpoint import folder_of
 from trainer.errors import KembarError
 from trainer.families import family_of
 from trainer.features import LOWER_IS_BETTER
 from trainer.files import remove_tree
-from trainer.fitting import Data, FnArgs, TrainingLog, file_names
+from trainer.fitting import devices
+from trainer.fitting.checkpoint import folder_of
+from trainer.fitting.training import Data, FnArgs, TrainingLog, file_names
 from trainer.progress import PROGRESS
 from trainer.spec import Spec
 from trainer.tuning import Tuning, decoded, encoded, is_whole, laid_over

@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveInt, ValidationError, field_validator
 
-from trainer.config import Section
 from trainer.families import family_of
+from trainer.section import Section
 from trainer.spec import Spec, check_weights
 
 # Other values that are tried beside one that does not fit the file's own, before it is refused.

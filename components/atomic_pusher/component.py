@@ -13,12 +13,12 @@ from tfx.dsl.components.base import base_component, executor_spec
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 
-from components.atomic_pusher.mirror import mirror
-from components.atomic_pusher.versions import push
 from components.champion import MODEL_ID, PUSHED_DESTINATION, PUSHED_VERSION
 from components.quality_gate.component import FILE as DECISION
+from components.resolvers.window import EXAMPLES_IDS, ids_of
 from components.serving_gate.probe import Model, warm_up
-from components.window.strategy import EXAMPLES_IDS, ids_of
+from components.version_folder.mirror import mirror
+from components.version_folder.push import push
 from trainer.errors import ServingError
 
 

@@ -14,11 +14,11 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import path_utils
 
-from components.bulk_inferrer.config import SPLIT
+from components.bulk_inferrer.bulk_config import SPLIT
 from components.bulk_inferrer.predictions import answer, join
 from components.bulk_inferrer.rows import write_rows
 from components.champion import PUSHED_VERSION
-from components.example_gen.config import Data
+from components.example_gen.data_config import Data
 from components.tables import split_files
 from trainer.errors import DataRejected, KembarError
 

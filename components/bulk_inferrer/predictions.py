@@ -14,13 +14,13 @@ import pyarrow.parquet as pq
 import tensorflow as tf
 from tfx.dsl.io import fileio
 
-from components.bulk_inferrer.config import PREDICTIONS
+from components.bulk_inferrer.bulk_config import PREDICTIONS
 from components.tables import decode
 from components.tfrecords import read_batches
+from trainer.exporting.inference import EXAMPLES
+from trainer.exporting.ops import load_model
 from trainer.features import VECTOR
 from trainer.files import remove_tree
-from trainer.inference import EXAMPLES
-from trainer.ops import load_model
 
 # Rows in a call: more leave the caches, and encoders that pad do so to the longest text of a call.
 _ROWS = 256

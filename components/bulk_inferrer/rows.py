@@ -12,10 +12,10 @@ from collections import Counter
 import pyarrow as pa
 from tfx.dsl.io import fileio
 
-from components.bulk_inferrer.config import BULK_QUARANTINE, FILE, KEPT_ROWS, LINE, SPLIT
+from components.bulk_inferrer.bulk_config import BULK_QUARANTINE, FILE, KEPT_ROWS, LINE, SPLIT
 from components.example_gen.check import check
-from components.example_gen.config import Data
 from components.example_gen.counts import COUNTS, READ
+from components.example_gen.data_config import Data
 from components.example_gen.executor import encode, quarantine_line
 from components.example_gen.reader import read, whole
 from components.tfrecords import open_writer

@@ -13,13 +13,13 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx.dsl.io import fileio
 
 from components.data_gate import anomalies
-from components.data_gate.compare import compare
-from components.data_gate.config import DRIFT, SKEW, SPLITS, Validation
-from components.data_gate.derive import Derived, derive
 from components.data_gate.leaks import leaks
-from components.data_gate.profile import Profile
-from components.data_gate.requests import read_requests
+from components.data_gate.validation_config import DRIFT, SKEW, SPLITS, Validation
 from components.data_gate.verdict import LOG, Verdict
+from components.drift.compare import compare
+from components.drift.derive import Derived, derive
+from components.drift.profile import Profile
+from components.drift.requests import read_requests
 from components.example_gen.places import matching
 from components.schema_gen.default import SERVING
 from trainer.features import TEXT_A, VECTOR

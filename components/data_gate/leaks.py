@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from components.example_gen.config import SPLITS
+from components.example_gen.data_config import SPLITS
 
 # In the order in which they are looked at: rows tell more.
 _KINDS = {"shared_rows": "rows", "shared_texts": "texts"}

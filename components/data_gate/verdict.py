@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from components.data_gate.anomalies import Anomaly
-from components.data_gate.compare import Measured
-from components.data_gate.config import (
+from components.data_gate.leaks import Leak
+from components.data_gate.validation_config import (
     ANOMALIES,
     DRIFT,
     IGNORE,
@@ -19,7 +19,7 @@ from components.data_gate.config import (
     WARN,
     Validation,
 )
-from components.data_gate.leaks import Leak
+from components.drift.compare import Measured
 
 # Findings that an error tells in full.
 _TOLD = 6

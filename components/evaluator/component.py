@@ -28,7 +28,7 @@ from tfx.types import standard_artifacts
 from tfx.utils import io_utils, path_utils
 from tfx_bsl.tfxio import tensor_adapter
 
-from components.evaluator.config import CONFUSION, REASONS, SLICES
+from components.evaluator.files import CONFUSION, REASONS, SLICES
 from components.evaluator.metrics import FamilyMetrics
 from components.evaluator.predictions import (
     CANDIDATE,
@@ -41,9 +41,9 @@ from components.evaluator.predictions import (
 from components.tables import decode, read_table, split_files
 from trainer import tables
 from trainer.confusion import confusion, shown_classes
+from trainer.exporting.ops import load_model
 from trainer.families import family_of
 from trainer.features import LABEL
-from trainer.ops import load_model
 from trainer.spec import Spec
 from trainer.undefined import dump, reason_of
 

@@ -9,7 +9,7 @@ import tensorflow_model_analysis as tfma
 from tfx.dsl.io import fileio
 
 from components.evaluator.component import SPLITS
-from components.evaluator.config import REASONS
+from components.evaluator.files import REASONS
 from components.evaluator.predictions import load_predictions
 from trainer.undefined import UNKNOWN, defined
 

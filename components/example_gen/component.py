@@ -12,11 +12,11 @@ from tfx.components.example_gen.component import FileBasedExampleGen
 from tfx.dsl.components.base import executor_spec
 from tfx.proto import example_gen_pb2
 
-from components.example_gen.config import SPLITS, Data
+from components.example_gen.data_config import SPLITS, Data
 from components.example_gen.executor import Executor
 from components.example_gen.places import for_pattern
 from components.example_gen.spans import Carry
-from trainer.text_form import TextForm
+from trainer.pair.text_form import TextForm
 
 
 class ExampleGen(FileBasedExampleGen):

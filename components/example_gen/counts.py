@@ -11,7 +11,7 @@ from typing import Any
 from tfx.dsl.io import fileio
 
 from components.example_gen.batch import KEPT, NO_FAULT_OF_THE_ROW, READ, Reason
-from components.example_gen.config import SPLITS, Data
+from components.example_gen.data_config import SPLITS, Data
 from components.example_gen.doubts import Doubts
 from components.example_gen.labels import Seen, advice
 from components.example_gen.numbers import Finding, warnings

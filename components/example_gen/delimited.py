@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 
 from components.example_gen.batch import BATCH_ROWS, Batch, Fault, Reason
-from components.example_gen.config import Data
+from components.example_gen.data_config import Data
 from components.example_gen.dialect import Dialect
 from components.example_gen.encodings import encoding_faults
 from components.example_gen.records import BAD_QUOTES, MANY_LINES, Record

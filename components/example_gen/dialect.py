@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from components.example_gen.config import Data
+from components.example_gen.data_config import Data
 from components.example_gen.encodings import encoding_of, is_utf8
 from components.example_gen.labels import COMMA_NUMBER, THOUSANDS
 from components.example_gen.records import Record, read_records

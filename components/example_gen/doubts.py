@@ -9,7 +9,7 @@ from typing import Any
 
 from components.example_gen.batch import Batch
 from components.example_gen.check import Rows
-from components.example_gen.config import Data
+from components.example_gen.data_config import Data
 from components.example_gen.labels import MISSING
 from components.example_gen.plan import Item
 from components.example_gen.reader import EmptyFile, check_columns

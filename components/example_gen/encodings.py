@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from components.example_gen.batch import Fault, Reason
-from components.example_gen.config import Data
+from components.example_gen.data_config import Data
 from components.example_gen.records import with_bad_bytes
 
 # UTF-32 first: its little-endian mark begins as that of UTF-16.

@@ -24,8 +24,8 @@ from tfx_bsl.coders import example_coder
 
 from components.example_gen.batch import Fault
 from components.example_gen.check import Rows, check
-from components.example_gen.config import SPLITS, Data
 from components.example_gen.counts import COUNTS, KEPT, QUARANTINE, READ, merge
+from components.example_gen.data_config import SPLITS, Data
 from components.example_gen.doubts import Doubts, source_facts
 from components.example_gen.numbers import Numbers
 from components.example_gen.plan import Item, Order, decide, digest, misplaced, plan
@@ -35,7 +35,7 @@ from components.tfrecords import open_writer
 from trainer.errors import DataRejected
 from trainer.features import LABEL, TEXT_A, TEXT_B, VECTOR
 from trainer.files import hide, remove_tree
-from trainer.text_form import TextForm
+from trainer.pair.text_form import TextForm
 
 # TFX reads whatever is in the folder of a split, so files grow elsewhere.
 _UNFINISHED = ".unfinished"

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from components.example_gen.config import Data
+from components.example_gen.data_config import Data
 from components.example_gen.dialect import DELIMITERS, Dialect, dialect_of
 from components.example_gen.encodings import bad_bytes
 from components.example_gen.records import BAD_QUOTES, has_bad_bytes

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from components.example_gen.batch import BATCH_ROWS, Batch, Fault, Reason
-from components.example_gen.config import Data
+from components.example_gen.data_config import Data
 from components.example_gen.encodings import encoding_faults
 from trainer.errors import ConfigError
 

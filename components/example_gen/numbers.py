@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from components.example_gen.config import Data
+from components.example_gen.data_config import Data
 
 # Rows of an item that the middle of each column is taken from, and its digits looked at in.
 _SAMPLE = 1_024

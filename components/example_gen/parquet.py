@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from components.example_gen.arrow import check_type, plain
 from components.example_gen.batch import BATCH_ROWS, Batch
-from components.example_gen.config import Data
+from components.example_gen.data_config import Data
 from trainer.errors import ConfigError, DataRejected
 
 # Of a vector, so many numbers are kept in the quarantine.

@@ -15,7 +15,7 @@ import numpy as np
 
 from components.example_gen.batch import Reason
 from components.example_gen.check import Rows, check
-from components.example_gen.config import SPLITS, Data, Split
+from components.example_gen.data_config import SPLITS, Data, Split
 from components.example_gen.keys import NOTHING, distinct, pair_keys
 from components.example_gen.labels import Seen, check_negative
 from components.example_gen.reader import PIECE_BYTES, Piece, pieces, read
@@ -23,7 +23,7 @@ from components.example_gen.spans import Carry
 from components.example_gen.splits import JOINS, assign, conflicts, shared
 from components.example_gen.texts import Texts
 from trainer.features import TEXT_A, TEXT_B
-from trainer.text_form import TextForm
+from trainer.pair.text_form import TextForm
 
 # Characters of a text that a message shows.
 _SHOWN = 40

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from components.example_gen.batch import Batch
 from components.example_gen.check import check
-from components.example_gen.config import Data
+from components.example_gen.data_config import Data
 from components.example_gen.delimited import read_delimited, without_nulls
 from components.example_gen.dialect import Dialect, dialect_of
 from components.example_gen.header import check_names

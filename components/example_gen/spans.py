@@ -14,8 +14,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PositiveFloat, PositiveInt
 
-from trainer.config import Section
 from trainer.errors import ConfigError
+from trainer.section import Section
 
 SPAN = "{SPAN}"
 DAY = ("{YYYY}", "{MM}", "{DD}")

@@ -1,7 +1,7 @@
 """One source into splits, without leaks: no text stands in two of them.
 
 A pair split at random leaks, because the same question then stands in train and test. Texts are known here by
-the hashes of their forms (`trainer.text_form`): what the model cannot tell apart is one text.
+the hashes of their forms (`trainer.pair.text_form`): what the model cannot tell apart is one text.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import numpy as np
 from scipy.sparse import coo_matrix, get_index_dtype
 from scipy.sparse.csgraph import connected_components
 
-from components.example_gen.config import SPLITS, Split
+from components.example_gen.data_config import SPLITS, Split
 from components.example_gen.keys import mix
 from components.example_gen.texts import Texts
 

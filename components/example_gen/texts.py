@@ -15,12 +15,12 @@ import pyarrow.parquet as pq
 from tfx.dsl.io import fileio
 
 from components.example_gen.check import Rows
-from components.example_gen.config import SPLITS
+from components.example_gen.data_config import SPLITS
 from components.example_gen.spans import Carry
 from components.tables import decode
 from components.tfrecords import read_batches
 from trainer.features import TEXT_A, TEXT_B, VECTOR
-from trainer.text_form import TextForm
+from trainer.pair.text_form import TextForm
 
 FILE = "texts.parquet"
 _FORM = b"kembar.form"

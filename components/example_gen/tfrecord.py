@@ -16,7 +16,7 @@ from tfx_bsl.coders import example_coder
 
 from components.example_gen.arrow import decoded, lists
 from components.example_gen.batch import BATCH_ROWS, Batch, Fault, Reason
-from components.example_gen.config import Data
+from components.example_gen.data_config import Data
 from components.example_gen.parquet import shown
 from components.example_gen.streams import compression_of
 from trainer.errors import DataRejected

@@ -15,8 +15,8 @@ from components.live_metrics import FILE
 from components.tables import decode, split_files
 from components.tfrecords import read_batches
 from trainer import tables
+from trainer.exporting.ops import load_model
 from trainer.families import family_of
-from trainer.ops import load_model
 from trainer.spec import Spec
 from trainer.undefined import dump
 

@@ -10,8 +10,8 @@ from typing import Literal
 from pydantic import Field
 
 from components.quality_gate.noise import Noise
-from trainer.config import Section
 from trainer.features import LOWER_IS_BETTER
+from trainer.section import Section
 from trainer.undefined import Undefined, defined, reason_of, text
 
 Metrics = dict[str, float]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from components.retraining_gate.config import Retraining
+from components.retraining_gate.retraining_config import Retraining
 from trainer.undefined import Undefined, defined, reason_of, text
 
 # Where the gate leaves it.

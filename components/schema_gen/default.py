@@ -5,7 +5,7 @@ from __future__ import annotations
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from components.example_gen.config import Data
+from components.example_gen.data_config import Data
 from trainer.features import LABEL, TEXT_A, TEXT_B, VECTOR
 
 TRAINING, SERVING = "TRAINING", "SERVING"

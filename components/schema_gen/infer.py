@@ -8,7 +8,7 @@ import tensorflow_data_validation as tfdv
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
-from components.example_gen.config import Data
+from components.example_gen.data_config import Data
 from components.schema_gen.default import default_schema
 from trainer.features import LABEL, TEXT_A, TEXT_B, VECTOR
 

@@ -15,8 +15,8 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from components.serving_gate import contract, golden
 from components.serving_gate.golden import Golden
-from trainer.config import Section
 from trainer.families import Signature
+from trainer.section import Section
 
 PROBE = Path(__file__).with_name("probe.py")
 # Two runs of the same float32 graph in batches of different shape differ by rounding, not by more.

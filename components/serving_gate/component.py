@@ -16,9 +16,9 @@ from components.evaluator.results import load_predictions
 from components.serving_gate.check import Serving, judge, run_probe
 from components.tables import decode
 from trainer import tables
+from trainer.exporting.inference import promise_inference
 from trainer.families import Signature, Tensor, family_of
 from trainer.features import VECTOR
-from trainer.inference import promise_inference
 from trainer.spec import Spec
 
 FILE = "serving.json"

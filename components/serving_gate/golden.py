@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from trainer.config import Section
 from trainer.errors import ConfigError
+from trainer.section import Section
 
 
 class Golden(Section):

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 from tfx.types import artifact_utils, component_spec, standard_artifacts, standard_component_specs
 from tfx.utils import path_utils
 
+from trainer.fitting.warm_start import folder_beside
 from trainer.preprocessing import BASE
-from trainer.warm_start import folder_beside
 
 BASE_MODEL = "base_model"
 

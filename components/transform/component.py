@@ -24,9 +24,9 @@ from tfx.dsl.io import fileio
 from tfx.types import Artifact, BaseChannel, artifact_utils
 from tfx_bsl.coders import example_coder
 
+from components.resolvers.window import EXAMPLES_IDS, ids_of
 from components.tfrecords import BatchedExamples, write_batches
 from components.transform.base import BASE_MODEL, TransformSpec, tell
-from components.window.strategy import EXAMPLES_IDS, ids_of
 
 TRAIN = "train"
 # Compressed examples of a training split, on average, from which on spans are worth a part of their own.

@@ -15,9 +15,9 @@ from tfx.types import standard_component_specs as keys
 from tfx.types.component_spec import ChannelParameter
 from tfx.utils import io_utils, json_utils
 
-from components.tuner.strategy import ASKED, ORIGIN, PURPOSE
-from components.window.strategy import EXAMPLES_IDS, ids_of
-from trainer import checkpoint
+from components.resolvers.tuned_values import ASKED, ORIGIN, PURPOSE
+from components.resolvers.window import EXAMPLES_IDS, ids_of
+from trainer.fitting import checkpoint
 from trainer.progress import PROGRESS
 from trainer.tuning import found_values
 

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline import config as configuration
+from pipeline.batch.outputs import check_not_read, is_special
 from pipeline.commands.options import ConfigPath, Folder, Host, Settings
-from pipeline.config import Config
-from pipeline.outputs import check_not_read, is_special
-from pipeline.runners.config import Kubeflow
+from pipeline.config import configuration
+from pipeline.config.configuration import Config
+from pipeline.kubeflow.kubeflow_config import Kubeflow
 from pipeline.scheduling.job import section_of
+from pipeline.store.workdir import Workdir
 from pipeline.terminal import Terminal
-from pipeline.workdir import Workdir
 from trainer.errors import ConfigError
 from trainer.spec import narrow
 
 if TYPE_CHECKING:
-    from pipeline.runners.client import Kfp
+    from pipeline.kubeflow.client import Kfp
 
 app = typer.Typer()
 
@@ -57,14 +57,14 @@ def compile_(
     log = Path(os.devnull) if is_special(output) else output.absolute().with_suffix(".log")
     with terminal.noise_to(log):
         if target is Target.VERTEX:
-            from pipeline.runners.vertex import compile_pipeline
+            from pipeline.kubeflow.vertex import compile_pipeline
         else:
-            from pipeline.runners.kubeflow import compile_pipeline
+            from pipeline.kubeflow.compile import compile_pipeline
 
         text = compile_pipeline(config, settings or (), output)
     warn(loaded, terminal)
     if check:
-        from pipeline.runners import check_ir
+        from pipeline.kubeflow import check_ir
 
         for line in check_ir.describe(text):
             terminal.result(line)
@@ -96,7 +96,7 @@ def submit(
     terminal = Terminal()
     folder = Workdir.of(configuration.load(config, settings or ()), workdir)
     with terminal.noise_to(folder.root / "submit.log"):
-        from pipeline.runners import submit as submitting
+        from pipeline.kubeflow import submit as submitting
 
         told = submitting.parse_parameters(parameters or ())
         package = folder.root / "pipeline.yaml"
@@ -106,7 +106,7 @@ def submit(
         name, run_id = submitting.submit(client, loaded, package, told, terminal.say)
         terminal.result(f"run {name}: {run_id}")
         if wait:
-            from pipeline.runners import watch
+            from pipeline.kubeflow import watch
 
             limit = narrow(loaded.kubeflow, Kubeflow).run_timeout_seconds
             state = submitting.follow(
@@ -122,8 +122,8 @@ def apply_schedule(
 ) -> None:
     """Makes the recurring run in the cluster what [schedule] says."""
     with terminal.noise_to(folder.root / "schedule.log"):
-        from pipeline.runners import schedules
-        from pipeline.runners import submit as submitting
+        from pipeline.kubeflow import schedules
+        from pipeline.kubeflow import submit as submitting
 
         section = section_of(config)
         told = submitting.check_parameters(section.parameters, f"{path}: [schedule.parameters]")
@@ -146,7 +146,7 @@ def apply_schedule(
 def watch_runs(config: Config, folder: Workdir, host: str | None, terminal: Terminal) -> int:
     """Ends the pipeline's runs that go on for too long; how many there were."""
     with terminal.noise_to(folder.root / "schedule.log"):
-        from pipeline.runners import watch
+        from pipeline.kubeflow import watch
 
         return watch.end_overdue(_kfp(config, host), config, terminal.say)
 
@@ -154,7 +154,7 @@ def watch_runs(config: Config, folder: Workdir, host: str | None, terminal: Term
 def list_schedules(config: Config, folder: Workdir, host: str | None, terminal: Terminal) -> None:
     """Lists the recurring runs in the configuration's namespace."""
     with terminal.noise_to(folder.root / "schedule.log"):
-        from pipeline.runners import schedules
+        from pipeline.kubeflow import schedules
 
         table = schedules.listing(_kfp(config, host))
     terminal.table(table)
@@ -167,13 +167,13 @@ def delete_schedule(config: Config, host: str | None, log: Path, terminal: Termi
       KubeflowError: KFP refuses, or cannot be reached.
     """
     with terminal.noise_to(log):
-        from pipeline.runners import schedules
+        from pipeline.kubeflow import schedules
 
         return schedules.delete(_kfp(config, host), config) > 0
 
 
 def _kfp(config: Config, host: str | None) -> Kfp:
-    from pipeline.runners.client import Kfp
+    from pipeline.kubeflow.client import Kfp
 
     if config.kubeflow is None:
         raise ConfigError("[kubeflow] is missing: add it with image and volume_claim")

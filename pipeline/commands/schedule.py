@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from pipeline import config as configuration
 from pipeline.commands import kubeflow
 from pipeline.commands.options import ConfigPath, Folder, Host, Settings
-from pipeline.config import Config
+from pipeline.config import configuration
+from pipeline.config.configuration import Config
 from pipeline.scheduling import job as jobs
+from pipeline.store.workdir import Workdir
 from pipeline.terminal import Terminal
-from pipeline.workdir import Workdir
 from trainer.errors import ConfigError, KembarError
 
 app = typer.Typer(help="When the pipeline runs by itself: what [schedule] says.", no_args_is_help=True)

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from components.example_gen.config import Data
-from pipeline import config as configuration
+from components.example_gen.data_config import Data
 from pipeline.commands.options import ConfigPath, Folder, Settings
+from pipeline.config import configuration
+from pipeline.store.workdir import Workdir
 from pipeline.terminal import Terminal
-from pipeline.workdir import Workdir
 from trainer.errors import ConfigError
 
 app = typer.Typer()
@@ -49,7 +49,7 @@ def predict(
     workdir: Folder = None,
 ) -> None:
     """Score pairs with the version in service."""
-    from pipeline import predict as scoring
+    from pipeline.batch import predict as scoring
 
     loaded = configuration.load(config, settings or ())
     if loaded.data.vector is not None:
@@ -113,8 +113,8 @@ def embed(
     workdir: Folder = None,
 ) -> None:
     """Add the embedding of its text to each row of a file, with the version in service."""
-    from pipeline.predict import Files
-    from pipeline.predict import embed as write_embeddings
+    from pipeline.batch.predict import Files
+    from pipeline.batch.predict import embed as write_embeddings
 
     loaded = configuration.load(config, settings or ())
     files = Files(loaded.data, input, output, prefix)
@@ -136,8 +136,8 @@ def duplicates(
     workdir: Folder = None,
 ) -> None:
     """Find the matching pairs inside one file of texts, with the version in service."""
-    from pipeline.duplicates import duplicates as find
-    from pipeline.predict import Files
+    from pipeline.batch.duplicates import duplicates as find
+    from pipeline.batch.predict import Files
 
     loaded = configuration.load(config, settings or ())
     find(

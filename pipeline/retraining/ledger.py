@@ -14,10 +14,10 @@ from typing import Any
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from components.data_gate.config import EXAMPLES_ID, VERDICT_TYPE
+from components.data_gate.validation_config import EXAMPLES_ID, VERDICT_TYPE
 from components.example_gen.spans import FILES
-from pipeline.backup import SQLITE_FILES
-from pipeline.workdir import Workdir
+from pipeline.store.backup import SQLITE_FILES
+from pipeline.store.workdir import Workdir
 from trainer.undefined import values
 
 TYPE = "kembar.Retraining"

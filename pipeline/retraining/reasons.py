@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from components.retraining_gate.config import Retraining
-from pipeline.config import Config
-from pipeline.outcome import NOT_BLESSED, SERVING_REJECTED
+from components.retraining_gate.retraining_config import Retraining
+from pipeline.config.configuration import Config
 from pipeline.retraining.ledger import Entry
 from pipeline.retraining.survey import Survey, gates_of, model_config
+from pipeline.runs.outcome import NOT_BLESSED, SERVING_REJECTED
 
 
 @dataclass(frozen=True)

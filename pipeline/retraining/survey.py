@@ -10,7 +10,7 @@ from typing import Any
 
 from components.example_gen import spans
 from components.example_gen.spans import Carry, Span
-from pipeline.config import Config
+from pipeline.config.configuration import Config
 from pipeline.retraining.ledger import REJECTED, Entry, SpanExamples, seen_spans, trained_spans
 from pipeline.retraining.plan import Plan
 

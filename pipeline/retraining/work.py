@@ -13,21 +13,21 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.atomic_pusher.versions import age_of, damaged, in_service, models_of
 from components.example_gen.spans import Span
 from components.live_metrics import FILE as LIVE
 from components.retraining_gate.decision import FILE as DECISION
-from pipeline.config import Config
+from components.version_folder.push import age_of, damaged, in_service, models_of
+from pipeline.config.configuration import Config
 from pipeline.retraining.ledger import ACCEPTED, REJECTED, Entry, Ledger, Seen, Served
 from pipeline.retraining.plan import Plan
 from pipeline.retraining.reasons import Reason, find_reason
 from pipeline.retraining.survey import Survey, gates_of, look, model_config, plan_for, rules_of
-from pipeline.workdir import Workdir
+from pipeline.store.workdir import Workdir
 from trainer.errors import ConfigError, DataRejected, KembarError
 from trainer.undefined import values
 
 if TYPE_CHECKING:
-    from pipeline.runners.steps import Step
+    from pipeline.runs.steps import Step
 
 GATE = "RetrainingGate"
 _READER, _JUDGE, _LIVE = "ExampleGen", "DataGate", "LiveMetrics"
@@ -179,7 +179,7 @@ class Work:
 
     def note(self, span: Span, steps: list[Step]) -> bool:
         """Keeps what became of a span; False where that is not known, because something failed."""
-        from pipeline.runners.steps import FAILED, SKIPPED
+        from pipeline.runs.steps import FAILED, SKIPPED
 
         by_id = {step.id: step for step in steps}
         rules = rules_of(self.config)
@@ -231,7 +231,7 @@ class Work:
     def _broken(self, span: Span) -> list[Step]:
         """A failed step, where the span's files have not the columns that are wanted."""
         from components.example_gen.reader import check_files
-        from pipeline.runners.steps import FAILED, Step
+        from pipeline.runs.steps import FAILED, Step
 
         if self.survey.pattern is None:
             return []

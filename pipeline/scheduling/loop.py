@@ -16,7 +16,7 @@ from pathlib import Path
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from pipeline.interrupt import SIGNALS, not_ignored
+from pipeline.runs.interrupt import SIGNALS, not_ignored
 from pipeline.scheduling.cron import Cron
 from pipeline.terminal import printable
 from trainer.errors import ConfigError

@@ -25,8 +25,8 @@ from pipeline.serving.errors import RequestError
 from pipeline.serving.messages import Request, Response, error_response, refusal
 from pipeline.serving.metrics import CONTENT_TYPE
 from pipeline.serving.model import LoadedModel
+from pipeline.serving.model_store import LARGEST_VERSION, VersionStatus
 from pipeline.serving.service import Service, aside
-from pipeline.serving.versions import LARGEST_VERSION, VersionStatus
 
 # TF Serving's own two, of http_rest_api_util.cc.
 _WHICH = r"(?:/versions/([0-9]+)|/labels/([^/:]+))?"

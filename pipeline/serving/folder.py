@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.atomic_pusher.store import damage, folders
+from components.version_folder.log import damage, folders
 from pipeline.serving.errors import ServingError
 from pipeline.serving.model import LoadedModel
 
 if TYPE_CHECKING:
-    from components.atomic_pusher.pins import Pins
+    from components.version_folder.pins import Pins
 
 logger = logging.getLogger(__name__)
 
@@ -89,6 +89,6 @@ def pins_of(base_dir: Path, name: str) -> Pins | None:
         ServingError: the file cannot be read.
     """
     # TensorFlow Serving's messages are wanted with a file only.
-    from components.atomic_pusher.pins import config_file, read_pins
+    from components.version_folder.pins import config_file, read_pins
 
     return read_pins(base_dir, name) if config_file(base_dir).is_file() else None

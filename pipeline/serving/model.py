@@ -69,7 +69,7 @@ class LoadedModel:
         folder = Path(path)
         if not (folder / SAVED_MODEL_FILE).is_file():
             raise ServingError(f"{folder}: no {SAVED_MODEL_FILE}; is this a version directory?")
-        from trainer.ops import load_model  # brings TensorFlow
+        from trainer.exporting.ops import load_model  # brings TensorFlow
 
         try:
             owner = load_model(str(folder))

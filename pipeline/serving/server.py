@@ -20,15 +20,15 @@ from typing import Any
 
 import uvloop
 
-from pipeline.interrupt import not_ignored
+from pipeline.runs.interrupt import not_ignored
 from pipeline.serving.app import App
 from pipeline.serving.errors import ServingError
 from pipeline.serving.limits import Limits
 from pipeline.serving.listener import Listener
 from pipeline.serving.log import rotate
+from pipeline.serving.model_store import ModelStore, Watcher, discover
 from pipeline.serving.request_log import RequestLog
 from pipeline.serving.service import Service
-from pipeline.serving.versions import ModelStore, Watcher, discover
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ def serve(
 def _load(base_dir: str | Path, name: str) -> ModelStore:
     if discover(base_dir):  # an empty folder is told at once
         _set_imports_apart()
-        from components.atomic_pusher.pins import read_pins
+        from components.version_folder.pins import read_pins
 
         read_pins(Path(base_dir), name)  # a file that cannot be followed is no reason to serve the newest
     store = ModelStore(base_dir, name=name)
@@ -233,7 +233,7 @@ def _fitting(limits: Limits) -> tuple[Limits, int]:
 
 def _set_imports_apart() -> None:
     """Leaves what TensorFlow brings out of garbage collection: a pass over it takes 0.2 s of some request."""
-    import trainer.ops  # noqa: F401 - brings TensorFlow
+    import trainer.exporting.ops  # noqa: F401 - brings TensorFlow
 
     gc.collect()
     gc.freeze()

@@ -15,9 +15,9 @@ from pipeline.serving.errors import RequestError
 from pipeline.serving.limits import Limits
 from pipeline.serving.metrics import RequestMetrics, Value
 from pipeline.serving.model import LoadedModel
+from pipeline.serving.model_store import LARGEST_VERSION, ModelStore, VersionStatus
 from pipeline.serving.request_log import RequestLog
 from pipeline.serving.signatures import Signature
-from pipeline.serving.versions import LARGEST_VERSION, ModelStore, VersionStatus
 
 Answer = TypeVar("Answer")
 # So many are read or written faster than they are handed to another thread.

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from components.example_gen.check import check
-from components.example_gen.config import Data
+from components.example_gen.data_config import Data
 from components.example_gen.reader import pieces, read
 
 

@@ -10,14 +10,14 @@ import apache_beam as beam
 import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from components.example_gen.config import SPLITS, Data
 from components.example_gen.counts import merge
+from components.example_gen.data_config import SPLITS, Data
 from components.example_gen.doubts import source_facts
 from components.example_gen.executor import _write, write_examples
 from components.example_gen.plan import decide, digest, plan
 from components.example_gen.spans import Carry
 from components.tfrecords import read_batches
-from trainer.text_form import TextForm
+from trainer.pair.text_form import TextForm
 
 
 class Written(NamedTuple):

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.example_gen.config import SPLITS, Data
+from components.example_gen.data_config import SPLITS, Data
 from tests.components.examples import Written, ingest_here
 from tests.components.packing import PACK
 from tests.components.tables import FORMATS, write_table

@@ -13,7 +13,7 @@ import pytest
 
 from components.example_gen.arrow import check_type, plain
 from components.example_gen.batch import Reason
-from components.example_gen.config import Data
+from components.example_gen.data_config import Data
 from components.example_gen.reader import EmptyFile, check_columns
 from tests.components.example_rows import Quarantined, Row, read_rows
 from tests.components.tables import OF_LISTS, write_table

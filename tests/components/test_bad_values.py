@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from components.example_gen.config import Data
+from components.example_gen.data_config import Data
 from tests.components.example_rows import Row, read_rows
 
 COLUMNS = {"text_a": "a", "text_b": "b", "label": {"column": "same", "kind": "binary"}}

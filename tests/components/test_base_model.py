@@ -2,10 +2,10 @@
 
 import pytest
 
-from components.atomic_pusher.pins import STABLE, Pins, write_pins
 from components.champion import PUSHED_DESTINATION, PUSHED_VERSION
-from components.champion.strategy import WarmStartStrategy
-from components.window.strategy import EXAMPLES_IDS
+from components.resolvers.champion import WarmStartStrategy
+from components.resolvers.window import EXAMPLES_IDS
+from components.version_folder.pins import STABLE, Pins, write_pins
 from tests.components.artifacts import model, pushed
 
 

@@ -14,8 +14,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from tfx.types import artifact_utils, standard_artifacts
 
 from components.bulk_inferrer import predictions
+from components.bulk_inferrer.bulk_config import Bulk
 from components.bulk_inferrer.component import BulkInferrer
-from components.bulk_inferrer.config import Bulk
 from components.bulk_inferrer.rows import write_rows
 from components.example_gen import delimited
 from components.tables import read_table

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from components.example_gen import streams
 from components.example_gen.batch import Reason
-from components.example_gen.config import Data
+from components.example_gen.data_config import Data
 from components.example_gen.dialect import Dialect
 from components.example_gen.reader import check_columns, look_up, open_table, pieces, read
 from tests.components.example_rows import Quarantined, Row, read_rows

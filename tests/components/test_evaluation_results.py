@@ -18,7 +18,7 @@ from components.serving_gate.component import with_real_vectors
 from trainer.features import Label
 from trainer.spec import Spec, VectorSpec
 from trainer.undefined import UNKNOWN
-from trainer.vae.config import Vae, VaeTraining
+from trainer.vae.vae_config import Vae, VaeTraining
 
 BINARY = Spec(label=Label(column="y", kind="binary"))
 GAUSSIAN = Spec(

@@ -19,8 +19,6 @@ from tfx.types import Artifact, standard_artifacts
 from tfx.utils import path_utils
 
 from components.atomic_pusher.component import Executor
-from components.atomic_pusher.store import read_log
-from components.atomic_pusher.versions import versions
 from components.champion import MODEL_ID, PUSHED_DESTINATION
 from components.evaluator.component import Evaluator
 from components.quality_gate.component import QualityGate
@@ -31,11 +29,13 @@ from components.serving_gate import component as serving_gate
 from components.serving_gate.check import Serving, run_probe
 from components.serving_gate.component import ServingGate
 from components.serving_gate.golden import Golden
+from components.version_folder.log import read_log
+from components.version_folder.push import versions
 from trainer.errors import ServingError
+from trainer.exporting.inference import with_inference
+from trainer.exporting.warmup import write_warmup
 from trainer.features import Label
-from trainer.inference import with_inference
 from trainer.spec import Spec
-from trainer.warmup import write_warmup
 
 SPEC = Spec(label=Label(column="score", kind="score", range=(0, 5)))
 ROWS = 60

@@ -9,9 +9,9 @@ import pytest
 from tfx.types import standard_artifacts
 from tfx.utils import json_utils
 
+from components.resolvers.tuned_values import ASKED, ORIGIN, PURPOSE, KeptStrategy
+from components.resolvers.window import EXAMPLES_IDS
 from components.tuner.component import REPORT, Executor, asked
-from components.tuner.strategy import ASKED, ORIGIN, PURPOSE, KeptStrategy
-from components.window.strategy import EXAMPLES_IDS
 
 FILE = "best_hyperparameters.txt"
 CONFIG = {"purpose": "p", "spec": "{}", "tuning": "{}", "code": "c0de"}

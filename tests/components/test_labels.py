@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from components.example_gen.batch import Reason
-from components.example_gen.config import Data
 from components.example_gen.counts import check_counts
+from components.example_gen.data_config import Data
 from components.example_gen.labels import Seen, advice
 from tests.components.example_rows import Row, read_rows
 from tests.components.examples import ingest_here

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.example_gen.config import Data
+from components.example_gen.data_config import Data
 from components.example_gen.numbers import Numbers, warnings
 
 RANDOM = np.random.default_rng(5)

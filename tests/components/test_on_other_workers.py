@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from components.example_gen.config import SPLITS
+from components.example_gen.data_config import SPLITS
 from components.tfrecords import read_batches
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,7 +36,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tensorflow_transform.tf_metadata.dataset_metadata import DatasetMetadata
-from components.example_gen.config import Data
+from components.example_gen.data_config import Data
 from components.example_gen.executor import write_examples
 from components.schema_gen.default import default_schema
 from components.tfrecords import BatchedExamples, write_batches

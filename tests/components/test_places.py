@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.example_gen.config import Data
+from components.example_gen.data_config import Data
 from components.example_gen.doubts import source_facts
 from components.example_gen.places import for_pattern, local_path, matching, why_missing, without_aliases
 from components.example_gen.plan import plan

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from components.retraining_gate.config import Retraining
 from components.retraining_gate.decision import decide
+from components.retraining_gate.retraining_config import Retraining
 
 LIVE = {"spearman": 0.71, "mse": 1.2}
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from components.example_gen.batch import Reason
-from components.example_gen.config import Data
+from components.example_gen.data_config import Data
 from components.example_gen.reader import check_columns
 from tests.components.example_rows import Quarantined, Row, read_rows
 from trainer.errors import ConfigError, DataRejected

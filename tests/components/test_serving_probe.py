@@ -49,7 +49,7 @@ def tiny(tmp_path_factory):
     """A tiny model with warm-up requests."""
     import tensorflow as tf
 
-    from trainer.warmup import write_warmup
+    from trainer.exporting.warmup import write_warmup
 
     class Tiny(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "values")])

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.example_gen.check import Rows
-from components.example_gen.config import SPLITS, Split
+from components.example_gen.data_config import SPLITS, Split
 from components.example_gen.keys import pair_keys
 from components.example_gen.spans import Carry
 from components.example_gen.splits import JOINS, assign, conflicts, shared
 from components.example_gen.texts import Texts
-from trainer.text_form import TextForm
+from trainer.pair.text_form import TextForm
 
 PAIRS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=60)
 GROWING, WHOLE = Split(), Split(groups="whole")

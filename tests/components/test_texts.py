@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.example_gen.check import Rows
-from components.example_gen.config import SPLITS, Data, Split
+from components.example_gen.data_config import SPLITS, Data, Split
 from components.example_gen.plan import decide, digest, plan
 from components.example_gen.spans import Carry
 from components.example_gen.splits import JOINS, assign
 from components.example_gen.texts import Texts
 from tests.components.examples import ingest
-from trainer.text_form import TextForm
+from trainer.pair.text_form import TextForm
 
 SPANS = st.lists(
     st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=20), min_size=2, max_size=4

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from components.example_gen.batch import Reason
-from components.example_gen.config import Data
+from components.example_gen.data_config import Data
 from components.example_gen.reader import check_columns
 from tests.components.example_rows import Quarantined, Row, read_rows
 from trainer.errors import ConfigError, DataRejected

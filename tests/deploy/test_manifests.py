@@ -14,11 +14,11 @@ import typer
 import yaml
 from kubernetes_validate import ValidationError
 
-from pipeline import config as configuration
 from pipeline.cli import app
-from pipeline.runners import kubeflow
-from pipeline.runners.step import Parameters, configure, root_of
-from pipeline.workdir import Workdir
+from pipeline.config import configuration
+from pipeline.kubeflow import compile as kubeflow
+from pipeline.kubeflow.step import Parameters, configure, root_of
+from pipeline.store.workdir import Workdir
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 EXAMPLE = DEPLOY / "cronjob" / "pipeline.toml"

@@ -17,9 +17,10 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 _IMPORTED = (
-    "pipeline.graph", "pipeline.summary", "pipeline.report", "pipeline.run", "pipeline.gc",
-    "pipeline.runners.conclude", "pipeline.runners.kubeflow", "pipeline.runners.local",
-    "trainer.run_fn", "trainer.tuner", "trainer.pair", "trainer.vae.family", "trainer.dense.family",
+    "pipeline.graph.pipeline", "pipeline.store.gc",
+    "pipeline.runs.summary", "pipeline.runs.report", "pipeline.runs.run",
+    "pipeline.kubeflow.conclude", "pipeline.kubeflow.compile", "pipeline.runs.local",
+    "trainer.run_fn", "trainer.tuner", "trainer.pair.family", "trainer.vae.family", "trainer.dense.family",
     "tensorflow_data_validation", "tensorflow_model_analysis", "tfx.components", "kfp.local",
     "sklearn.linear_model",
 )  # fmt: skip

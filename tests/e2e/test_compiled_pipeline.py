@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.runners import carried
+from pipeline.kubeflow import carried
 from tests.e2e.compiled import CompiledPipeline, TaskRun, Webhook, start
 
 pytestmark = pytest.mark.e2e

@@ -18,7 +18,7 @@ import pytest
 from kfp import local
 from kfp.components import load_component_from_file
 
-from pipeline.fingerprint import ROOT, code_fingerprint
+from pipeline.graph.fingerprint import ROOT, code_fingerprint
 
 PYTHON = Path(sys.base_prefix)
 MISSING = [name for name in ("podman", "runc", "debootstrap") if shutil.which(name) is None]
@@ -122,7 +122,7 @@ def test_the_image_is_what_its_label_says(image, engine):
     assert attributes["Config"]["Labels"]["kembar.code"] == code
     assert attributes["Config"]["User"] == "1000:1000"
     inside = (
-        "import os, shutil; from pipeline.fingerprint import code_fingerprint as code; "
+        "import os, shutil; from pipeline.graph.fingerprint import code_fingerprint as code; "
         "print(os.getuid(), shutil.which('g++'), shutil.which('uv'), "
         "code('pipeline', 'components', 'trainer', 'schemas'))"
     )

@@ -12,10 +12,10 @@ import typer
 from typer.testing import CliRunner
 
 from pipeline import cli as commands
-from pipeline import predict as predicting
+from pipeline.batch import predict as predicting
 from pipeline.cli import app
 from pipeline.commands import serving as serving_commands
-from pipeline.config import load
+from pipeline.config.configuration import load
 from trainer.errors import ConfigError, DataRejected, KembarError, Locked, ServingError
 
 ROOT = Path(__file__).parents[2]

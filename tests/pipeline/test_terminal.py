@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.table import Table
 
-from pipeline.config import load
-from pipeline.history import table
+from pipeline.config.configuration import load
 from pipeline.retraining.ledger import Entry
+from pipeline.runs.history import table
 from pipeline.terminal import printable
 
 STS = Path(__file__).parents[2] / "configs" / "sts.toml"

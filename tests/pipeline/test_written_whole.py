@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import outcome, summary
-from pipeline.backup import back_up, backup_of
-from pipeline.outputs import write_output
-from pipeline.runners.records import Records
+from pipeline.batch.outputs import write_output
+from pipeline.kubeflow.records import Records
+from pipeline.runs import outcome, summary
 from pipeline.scheduling import job
-from pipeline.workdir import Workdir
+from pipeline.store.backup import back_up, backup_of
+from pipeline.store.workdir import Workdir
 from trainer.errors import ConfigError
 
 

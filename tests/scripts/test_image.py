@@ -7,7 +7,7 @@ import sys
 import bootstrap
 import pytest
 
-from pipeline.fingerprint import ROOT, code_fingerprint
+from pipeline.graph.fingerprint import ROOT, code_fingerprint
 
 VARIANTS = ("cpu", "gpu")
 
@@ -50,7 +50,7 @@ def test_the_recipe_has_all_packages_and_runs_as_nobody_in_particular():
 
 def test_the_label_needs_no_set_up():
     done = subprocess.run(
-        [sys.executable, "-S", "-m", "pipeline.fingerprint"], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-S", "-m", "pipeline.graph.fingerprint"], cwd=ROOT, capture_output=True, text=True
     )
     assert done.stderr == ""
     assert done.stdout.strip() == code_fingerprint("pipeline", "components", "trainer", "schemas")

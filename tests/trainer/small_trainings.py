@@ -10,13 +10,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer.config import PairModel, Training
-from trainer.dense.config import Dense, DenseTraining
+from trainer.dense.dense_config import Dense, DenseTraining
 from trainer.families import family_of
 from trainer.features import Label
-from trainer.fitting import Data, TrainingLog
+from trainer.fitting.training import Data, TrainingLog
+from trainer.pair.pair_config import PairModel, Training
 from trainer.spec import Spec, VectorSpec
-from trainer.vae.config import Vae, VaeTraining
+from trainer.vae.vae_config import Vae, VaeTraining
 
 EPOCHS, WIDTH, WORDS, OOV = 6, 4, 9, 2
 FAMILIES = ("pair", "lstm", "vae", "dense")
@@ -96,7 +96,7 @@ def train(kind: str, data: Data, **changes: Any) -> tuple[keras.Model, TrainingL
 
 def after_epoch(epoch: int, act: Callable[[], None]) -> Callable[..., None]:
     """`Checkpoint.on_epoch_end` that acts when `epoch` epochs are done and, if it was time to, saved."""
-    from trainer.checkpoint import Checkpoint
+    from trainer.fitting.checkpoint import Checkpoint
 
     save = Checkpoint.on_epoch_end
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from tests.trainer.small_trainings import after_epoch, data_of, spec_of
-from trainer.checkpoint import Checkpoint
 from trainer.errors import KembarError
 from trainer.families import family_of
+from trainer.fitting.checkpoint import Checkpoint
 from trainer.progress import PROGRESS
 from trainer.tuner import Search, make_search
 from trainer.tuning import Tuning, laid_over

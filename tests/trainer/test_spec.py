@@ -5,8 +5,8 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from trainer.config import PairModel, Training
 from trainer.features import Label
+from trainer.pair.pair_config import PairModel, Training
 from trainer.spec import Spec
 
 LABEL = Label(column="y", kind="score", range=(0, 5))

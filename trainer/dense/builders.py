@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import keras
 
-from trainer.dense.config import Dense
+from trainer.dense.dense_config import Dense
 
 
 def build(model: Dense, dimension: int, classes: int, seed: int) -> keras.Model:

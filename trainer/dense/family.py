@@ -13,19 +13,20 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from trainer import devices, tables
+from trainer import tables
 from trainer.causes import advice, check_labels, extreme
-from trainer.checkpoint import Checkpoint
 from trainer.dense.builders import build
-from trainer.dense.config import Dense, DenseTraining
+from trainer.dense.dense_config import Dense, DenseTraining
 from trainer.families import BATCH, Signature, Tensor
 from trainer.features import LABEL, PRIMARY, VECTOR, Label
-from trainer.fitting import EARLY_STOPPING, Data, Progress, TrainingLog, announce
+from trainer.fitting import devices
+from trainer.fitting.checkpoint import Checkpoint
+from trainer.fitting.order import HOST, Order, draws, even_batches, row_batches
+from trainer.fitting.training import EARLY_STOPPING, Data, Progress, TrainingLog, announce
+from trainer.fitting.warm_start import Base, Start, carry_over
 from trainer.metrics import class_metrics
-from trainer.order import HOST, Order, draws, even_batches, row_batches
 from trainer.scaling import Scaling, to_standard
 from trainer.spec import Spec, VectorSpec, narrow
-from trainer.warm_start import Base, Start, carry_over
 
 EVALUATED = "serve_examples"
 SCORE = "probabilities"

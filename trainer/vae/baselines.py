@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.decomposition import PCA
 
-from trainer.vae.config import Vae
+from trainer.vae.vae_config import Vae
 
 # A linear model gives probabilities below 0 and above 1: which limit suits is found on the training vectors.
 LIMITS = (0.001, 0.003, 0.01, 0.02, 0.03, 0.05, 0.1)

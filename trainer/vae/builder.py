@@ -12,8 +12,8 @@ from keras import ops
 
 from trainer.spec import narrow
 from trainer.vae import losses
-from trainer.vae.config import Vae
 from trainer.vae.layers import PACKAGE, LearnedVariance, Sampling
+from trainer.vae.vae_config import Vae
 
 # Means, variances and logits, whatever the hidden layers compute in: exp() and sums of nats follow.
 EXACT = "float32"

@@ -12,13 +12,15 @@ import pyarrow as pa
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from trainer import devices, tables
+from trainer import tables
 from trainer.causes import advice, extreme
-from trainer.checkpoint import Checkpoint
 from trainer.errors import DataRejected, KembarError
 from trainer.families import BATCH, Signature, Tensor
 from trainer.features import LABEL, VECTOR
-from trainer.fitting import Data, Progress, TrainingLog
+from trainer.fitting import devices
+from trainer.fitting.checkpoint import Checkpoint
+from trainer.fitting.training import Data, Progress, TrainingLog
+from trainer.fitting.warm_start import Base
 from trainer.metrics import not_finite
 from trainer.scaling import Scaling, check_varied, to_standard, to_unit
 from trainer.spec import Spec, VectorSpec, narrow
@@ -26,12 +28,11 @@ from trainer.undefined import Undefined
 from trainer.vae import pictures
 from trainer.vae.baselines import mean_nll, pca_nll
 from trainer.vae.builder import VariationalAutoencoder
-from trainer.vae.config import Vae, VaeTraining
 from trainer.vae.evaluation import evaluate
 from trainer.vae.serving import VaeServing
 from trainer.vae.signatures import anomaly_threshold
 from trainer.vae.training import evaluation_vectors, kept_epoch, train
-from trainer.warm_start import Base
+from trainer.vae.vae_config import Vae, VaeTraining
 
 EVALUATED = "evaluate"
 SCORE = "evaluation"

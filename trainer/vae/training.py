@@ -9,15 +9,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer import devices
-from trainer.checkpoint import Checkpoint
-from trainer.fitting import announce
-from trainer.optimizers import learning_rate
-from trainer.order import HOST, Order, draws, even_batches, row_batches
+from trainer.fitting import devices
+from trainer.fitting.checkpoint import Checkpoint
+from trainer.fitting.optimizers import learning_rate
+from trainer.fitting.order import HOST, Order, draws, even_batches, row_batches
+from trainer.fitting.training import announce
+from trainer.fitting.warm_start import Base, carry_over
 from trainer.progress import PROGRESS
 from trainer.vae.builder import VariationalAutoencoder
-from trainer.vae.config import Vae, VaeTraining
-from trainer.warm_start import Base, carry_over
+from trainer.vae.vae_config import Vae, VaeTraining
 
 # Rows that are evaluated together.
 _EVALUATED_ROWS = 1_000

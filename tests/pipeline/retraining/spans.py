@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from pipeline import config as configuration
-from pipeline.config import Config
+from pipeline.config import configuration
+from pipeline.config.configuration import Config
 
 
 def configure(folder: Path, **sections) -> Config:

@@ -17,7 +17,7 @@ from pipeline.retraining.ledger import (
     seen_spans,
     trained_spans,
 )
-from pipeline.workdir import Workdir
+from pipeline.store.workdir import Workdir
 
 FIRST = Entry(
     "2026-11-24T03:00:00+00:00", "pushed", "version 1: good", 61.5, "run-1", 2,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import Config
+from pipeline.config.configuration import Config
 from pipeline.retraining.ledger import ACCEPTED, REJECTED, Entry, Seen, SpanExamples
 from pipeline.retraining.plan import Plan
 from pipeline.retraining.reasons import find_reason

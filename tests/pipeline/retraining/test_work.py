@@ -7,12 +7,12 @@ import json
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from components.atomic_pusher.versions import push
+from components.version_folder.push import push
 from pipeline.retraining.ledger import ACCEPTED, REJECTED, Ledger, SpanExamples
 from pipeline.retraining.survey import look
 from pipeline.retraining.work import Work, begin_work, decision_of, entry_of, says_no
-from pipeline.runners.steps import FAILED, RAN, SKIPPED, Step
-from pipeline.workdir import Workdir
+from pipeline.runs.steps import FAILED, RAN, SKIPPED, Step
+from pipeline.store.workdir import Workdir
 from tests.pipeline.retraining.spans import configure
 from trainer.errors import DataRejected, KembarError
 

@@ -15,9 +15,9 @@ import tensorflow as tf
 from pipeline.serving.app import App
 from pipeline.serving.limits import Limits
 from pipeline.serving.listener import Listener
+from pipeline.serving.model_store import ModelStore
 from pipeline.serving.rpc import GrpcServer
 from pipeline.serving.service import Service
-from pipeline.serving.versions import ModelStore
 from tests.pipeline.serving.answers import split_answers
 
 

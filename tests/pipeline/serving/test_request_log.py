@@ -143,7 +143,7 @@ def test_the_server_logs_what_it_answered(tmp_path, shared_store):
 
 def test_the_gate_is_not_told_what_only_the_server_reads(tmp_path):
     from components.serving_gate.check import Serving as Gate
-    from pipeline.serving.config import Serving
+    from pipeline.serving.serving_config import Serving
 
     section = Serving(request_log=tmp_path, max_batch=7, gate_timeout=9)
     assert section.limits.max_batch == 7
@@ -152,7 +152,7 @@ def test_the_gate_is_not_told_what_only_the_server_reads(tmp_path):
 
 @pytest.mark.parametrize("texts", ["hash", "keep"])
 def test_the_configuration_opens_it(tmp_path, texts):
-    from pipeline.serving.config import Serving
+    from pipeline.serving.serving_config import Serving
 
     assert Serving().open_log() is None
     log = Serving(request_log=tmp_path / "new", texts=texts).open_log()

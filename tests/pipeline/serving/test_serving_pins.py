@@ -2,10 +2,10 @@
 
 import pytest
 
-from components.atomic_pusher.pins import Pins, config_file, write_pins
+from components.version_folder.pins import Pins, config_file, write_pins
 from pipeline.serving.errors import ServingError
 from pipeline.serving.folder import load_served
-from pipeline.serving.versions import ModelStore
+from pipeline.serving.model_store import ModelStore
 
 PAIR = {"instances": [{"text_a": "a", "text_b": "b"}]}
 

@@ -10,8 +10,8 @@ import pytest
 import tensorflow as tf
 
 from pipeline.serving.model import LoadedModel
+from pipeline.serving.model_store import ModelStore
 from pipeline.serving.signatures import Signature, TensorSpec
-from pipeline.serving.versions import ModelStore
 
 PREDICT = "/v1/models/twin:predict"
 PAIR = {"text_a": "abcd", "text_b": "ab"}

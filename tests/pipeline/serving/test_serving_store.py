@@ -7,12 +7,12 @@ import os
 
 import pytest
 
-from components.atomic_pusher.pins import Pins, write_pins
-from components.atomic_pusher.store import checksum, digests
+from components.version_folder.log import checksum, digests
+from components.version_folder.pins import Pins, write_pins
 from pipeline.serving.errors import RequestError, ServingError
 from pipeline.serving.folder import load_served
 from pipeline.serving.model import LoadedModel
-from pipeline.serving.versions import ModelStore
+from pipeline.serving.model_store import ModelStore
 
 
 @pytest.fixture

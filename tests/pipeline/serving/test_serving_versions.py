@@ -9,7 +9,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from pipeline.serving.errors import ServingError
 from pipeline.serving.folder import discover, latest, load_served
-from pipeline.serving.versions import ModelStore, VersionStatus, Watcher
+from pipeline.serving.model_store import ModelStore, VersionStatus, Watcher
 from pipeline.serving.warmup import WARMUP_FILE
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from trainer.dense.builders import build, functional, sequential
-from trainer.dense.config import Dense
+from trainer.dense.dense_config import Dense
 
 HIDDEN, DIMENSION, CLASSES = (64, 32), 64, 10
 

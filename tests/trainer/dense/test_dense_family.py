@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from trainer.dense import family
-from trainer.dense.config import Dense, DenseTraining
+from trainer.dense.dense_config import Dense, DenseTraining
 from trainer.errors import DataRejected
 from trainer.features import LABEL, VECTOR, Label
 from trainer.spec import Spec, VectorSpec

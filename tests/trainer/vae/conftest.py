@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from trainer.vae.builder import VariationalAutoencoder
-from trainer.vae.config import Vae
+from trainer.vae.vae_config import Vae
 
 
 @pytest.fixture(scope="session")

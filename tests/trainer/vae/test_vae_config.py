@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from trainer.vae.config import Vae, VaeTraining
+from trainer.vae.vae_config import Vae, VaeTraining
 
 
 def test_the_decoder_mirrors_the_encoder_unless_given():

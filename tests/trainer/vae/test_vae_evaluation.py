@@ -6,7 +6,7 @@ from scipy.stats import multivariate_normal, norm
 
 from trainer.vae import baselines, evaluation
 from trainer.vae.builder import VariationalAutoencoder
-from trainer.vae.config import Vae
+from trainer.vae.vae_config import Vae
 
 NOISE = 0.25
 

@@ -13,9 +13,9 @@ from trainer.features import VECTOR
 from trainer.spec import Spec, VectorSpec
 from trainer.vae import family
 from trainer.vae.builder import VariationalAutoencoder
-from trainer.vae.config import Vae, VaeTraining
 from trainer.vae.serving import VaeServing
 from trainer.vae.signatures import anomaly_threshold, score
+from trainer.vae.vae_config import Vae, VaeTraining
 
 N = 4
 GAUSSIAN = Spec(

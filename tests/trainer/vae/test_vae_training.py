@@ -6,8 +6,8 @@ import pytest
 
 from trainer.vae import training
 from trainer.vae.builder import VariationalAutoencoder
-from trainer.vae.config import Vae, VaeTraining
 from trainer.vae.evaluation import negative_elbo
+from trainer.vae.vae_config import Vae, VaeTraining
 
 QUICK = VaeTraining(epochs=4, batch_size=8, learning_rate=0.02, seed=3)
 

@@ -1,0 +1,43 @@
+"""The `[bulk]` section: rows that have no label yet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from components.example_gen.data_config import Data, Names, Source
+from trainer.section import Section
+
+SPLIT = "bulk"
+# Beside the split: rows that cannot be used. In the counts: how many can.
+BULK_QUARANTINE, KEPT_ROWS = "bulk_quarantine", "kept"
+# Features beside those of the model: the file, and the row's line or number in it, from 1.
+FILE, LINE = "file", "line"
+# What comes out, and its copy in the work folder.
+PREDICTIONS, RESULT = "predictions.parquet", "bulk.parquet"
+
+
+class Bulk(Section):
+    """Rows that the pushed model answers at the end of a run; read as `[data]` says, but for the label."""
+
+    input: Source = Field(description="a file, a pattern or a list of them")
+    columns: Names | None = Field(
+        None, description="the columns' names, where the files have no header and not the columns of [data]"
+    )
+
+    def data(self, data: Data) -> Data:
+        """How the rows are read: `data` with other files and no label.
+
+        Raises:
+          ValueError: `columns` does not fit `data`.
+        """
+        others = ("train", "eval", "test", "pattern", "spans", "split", "label")
+        own: dict[str, Any] = {"path": self.input, **dict.fromkeys(others)}
+        if self.columns is not None:
+            own["columns"] = self.columns
+        try:
+            return Data.model_validate({**data.model_dump(), **own})
+        except ValidationError as error:
+            said = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+            raise ValueError(f"[bulk] does not fit [data]: {said}") from None

@@ -1,0 +1,91 @@
+"""The `[validation]` section: what is compared, within which limits, and what becomes of a finding."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
+from tensorflow_metadata.proto.v0 import anomalies_pb2
+
+from trainer.features import LABEL, TEXT_A, TEXT_B, VECTOR
+from trainer.section import Section
+
+# What the gate leaves, every check that it made; its type's name has the form that Kubeflow wants.
+VERDICT_TYPE = "kembar.DataVerdict"
+VERDICT = "verdict.json"
+# Custom property by which the gate tells which Examples artifact a verdict is on.
+EXAMPLES_ID = "examples_id"
+Severity = Literal["reject", "warn", "ignore"]
+REJECT, WARN, IGNORE = "reject", "warn", "ignore"
+
+# What is looked at.
+ANOMALIES, DRIFT, SKEW, SPLITS, LEAKS = "anomalies", "drift", "skew", "splits", "leaks"
+SUBJECTS = (ANOMALIES, DRIFT, SKEW, SPLITS, LEAKS)
+FEATURES = (TEXT_A, TEXT_B, VECTOR, LABEL)
+
+
+class Limits(Section):
+    """How far a measure may be from its reference, beyond what chance gives at the sample's size."""
+
+    label_balance: NonNegativeFloat = Field(
+        0.1, description="change of a class's share, or of the mean score as a share of its range"
+    )
+    label_distribution: NonNegativeFloat = Field(0.1, description="scores: divergence of histograms, bits")
+    label_agreement: NonNegativeFloat = Field(
+        0.3, description="change of the correlation of the label with the tokens that both texts share"
+    )
+    characters: NonNegativeFloat = Field(0.1, description="divergence of text lengths, bits")
+    tokens: NonNegativeFloat = Field(0.1, description="divergence of text lengths in tokens, bits")
+    out_of_vocabulary: NonNegativeFloat = Field(
+        0.1, description="share of tokens that the reference lacks, beyond what it lets expect"
+    )
+    token_distribution: NonNegativeFloat = Field(0.1, description="divergence of common tokens, bits")
+    numbers: NonNegativeFloat = Field(0.1, description="divergence of the worst column of a vector, bits")
+    shared_rows: NonNegativeFloat = Field(0.01, description="share of a split's rows that another split has")
+    shared_texts: NonNegativeFloat = Field(0.2, description="share of a split's texts that another split has")
+
+
+KINDS = tuple(Limits.model_fields)
+
+
+class Validation(Section):
+    """Severities, limits, and the log of requests to compare with."""
+
+    anomalies: Severity = Field("reject", description="the data does not fit its schema")
+    drift: Severity = Field("reject", description="the data is unlike the data accepted before")
+    skew: Severity = Field("warn", description="logged requests are unlike the training split")
+    splits: Severity = Field("warn", description="eval or test are unlike the training split")
+    leaks: Severity = Field("warn", description="splits with files of their own share rows or texts")
+    severity: dict[str, Severity] = Field(
+        {}, description="exceptions by kind and feature, for example { 'drift:text_a' = 'warn' }"
+    )
+    limits: Limits = Limits()
+    sample_rows: PositiveInt = Field(20_000, description="rows of each split that measures are taken on")
+    serving_log: Path | None = Field(None, description="JSON lines of logged requests; may be a pattern")
+
+    @model_validator(mode="after")
+    def _exceptions_are_known(self) -> Self:
+        known = [*SUBJECTS, *FEATURES, *KINDS, *anomalies_pb2.AnomalyInfo.Type.keys()]
+        for rule in self.severity:
+            for part in rule.split(":"):
+                if part not in known:
+                    near = difflib.get_close_matches(part, known, n=1)
+                    fix = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known[:16])}"
+                    raise ValueError(f"severity {rule!r}: {part!r} is no check, feature or kind: {fix}")
+        return self
+
+    def severity_of(self, subject: str, feature: str, kind: str) -> Severity:
+        """What becomes of a finding.
+
+        An exception holds where all of its parts are among the three; the one with most parts decides,
+        among equals a kind before a feature before a subject.
+        """
+        of = (subject, feature, kind)
+        best: tuple[tuple[int, int], Severity] = ((0, 0), getattr(self, subject))
+        for rule, severity in self.severity.items():
+            parts = rule.split(":")
+            if all(part in of for part in parts):
+                best = max(best, ((len(parts), max(map(of.index, parts)) + 1), severity), key=lambda b: b[0])
+        return best[1]

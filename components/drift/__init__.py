@@ -1,0 +1,1 @@
+"""Samples of data held against a profile of earlier data."""

@@ -1,0 +1,1 @@
+"""Resolver strategies: which earlier artifacts a run takes up."""

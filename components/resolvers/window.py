@@ -1,0 +1,69 @@
+"""Resolver strategies for data in spans."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tfx.dsl.components.common import resolver
+from tfx.dsl.io import fileio
+from tfx.types import Artifact
+
+from components.data_gate.validation_config import EXAMPLES_ID
+from components.example_gen.spans import FILES
+
+# Custom property by which a cache of Transform tells which Examples artifacts it is of.
+EXAMPLES_IDS = "examples_ids"
+
+
+class WindowStrategy(resolver.ResolverStrategy):
+    """From `examples` (all that there are) and `verdicts` (all), the accepted examples of the window's spans.
+
+    Args:
+      window: JSON, span number to fingerprint of its files. Of examples that were made twice of the same
+        files, those that were accepted last are taken.
+    """
+
+    def __init__(self, window: str) -> None:
+        self._window: dict[int, str] = {int(span): files for span, files in json.loads(window).items()}
+
+    def resolve_artifacts(
+        self, store: Any, input_dict: dict[str, list[Artifact]]
+    ) -> dict[str, list[Artifact]]:
+        """The same keys; `examples` holds one artifact a span, in order of the spans."""
+        del store
+        accepted = {
+            verdict.get_int_custom_property(EXAMPLES_ID): verdict.id for verdict in input_dict["verdicts"]
+        }
+        found: dict[int, Artifact] = {}
+        for one in sorted(input_dict["examples"], key=lambda artifact: accepted.get(artifact.id, -1)):
+            files = one.get_string_custom_property(FILES)
+            wanted = one.id in accepted and files and self._window.get(one.span) == files
+            if wanted and fileio.exists(one.uri):
+                found[one.span] = one
+        return {**input_dict, "examples": [found[span] for span in sorted(found)]}
+
+
+class CacheStrategy(resolver.ResolverStrategy):
+    """From `cache` (all that Transform left) and `examples`, keeps the last that is of other examples.
+
+    A cache of these very examples is passed over while it is the last: when nothing has changed, Transform
+    sees what it saw the first time, and comes out of TFX's cache.
+    """
+
+    def resolve_artifacts(
+        self, store: Any, input_dict: dict[str, list[Artifact]]
+    ) -> dict[str, list[Artifact]]:
+        """The same keys; `cache` holds one artifact, or none."""
+        del store
+        mine = ids_of(input_dict["examples"])
+        caches = sorted(input_dict["cache"], key=lambda artifact: artifact.id)
+        while caches and caches[-1].get_string_custom_property(EXAMPLES_IDS) == mine:
+            caches.pop()
+        kept = [one for one in caches if fileio.exists(one.uri) and fileio.listdir(one.uri)]
+        return {**input_dict, "cache": kept[-1:]}
+
+
+def ids_of(examples: list[Artifact]) -> str:
+    """The ids of artifacts, in order, as one text."""
+    return ",".join(map(str, sorted(artifact.id for artifact in examples)))

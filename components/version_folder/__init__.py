@@ -1,0 +1,1 @@
+"""The folder of versions that TF Serving watches: pushes, pins, log and mirror."""

@@ -1,0 +1,100 @@
+"""The versions and the pins once more in an object store, which has no rename and no folders.
+
+There a version shows while it is copied. `saved_model.pb` comes last and goes first: a version without it
+cannot be loaded, and one that has it has all that belongs to it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+from tfx.dsl.io import fileio
+
+from components.version_folder.log import LARGEST, MARKER, damage, digests, folders, read_log
+from components.version_folder.pins import FILE, pins_elsewhere
+from trainer.errors import ServingError
+from trainer.files import exclusive
+
+
+def mirror(base: Path, remote: str, name: str) -> list[int]:
+    """Makes `remote` hold the versions of `base`, complete ones untouched; what killed copies left is mended.
+
+    Then `remote/models.config` says what is pinned: after a version that it names is there, and before one
+    that it named goes. It is inside the model's folder, so that no other model's pusher writes it.
+
+    Args:
+      base: A folder of versions with their log.
+      remote: The same in any file system that TFX knows, such as `gs://bucket/models/sts`.
+      name: The model's name in requests.
+
+    Returns:
+      The versions that were copied.
+    Raises:
+      ServingError: what was written does not come back.
+    """
+    remote = remote.rstrip("/")
+    with exclusive(base):  # a push and a rollback of this machine
+        copied = _copy_versions(base, remote)
+        _copy_pins(pins_elsewhere(base, name, remote), f"{remote}/{FILE}")
+        removed = {entry["version"] for entry in read_log(base)} - set(folders(base))
+        for version in sorted(removed & _remote_versions(remote)):
+            marker = f"{remote}/{version}/{MARKER}"
+            if fileio.exists(marker):
+                fileio.remove(marker)
+            fileio.rmtree(f"{remote}/{version}")
+    return copied
+
+
+def _copy_versions(base: Path, remote: str) -> list[int]:
+    copied = []
+    for version, folder in folders(base).items():
+        if damage(base, version, folder):
+            continue  # what is there already is better
+        files = digests(folder)
+        marker = f"{remote}/{version}/{MARKER}"
+        if fileio.exists(marker) and _digest(marker) == files.get(MARKER):
+            continue
+        # Sorted so that the marker is the last.
+        for name in sorted(files, key=lambda name: (name == MARKER, name)):
+            _upload(folder / name, f"{remote}/{version}/{name}", files[name])
+        copied.append(version)
+    return copied
+
+
+def _copy_pins(text: str, target: str) -> None:
+    """One write, which an object store shows whole or not at all."""
+    content = text.encode()
+    if fileio.exists(target) and _digest(target) == hashlib.sha256(content).hexdigest():
+        return
+    with fileio.open(target, "wb") as file:
+        file.write(content)
+
+
+def _upload(source: Path, target: str, expected: str) -> None:
+    fileio.makedirs(os.path.dirname(target))
+    with source.open("rb") as file, fileio.open(target, "wb") as copy:
+        while chunk := file.read(1 << 20):
+            copy.write(chunk)
+    found = _digest(target)
+    if found != expected:
+        raise ServingError(
+            f"{target}: SHA-256 {found[:12]} after copying, {expected[:12]} before: copy it again"
+        )
+
+
+def _digest(path: str) -> str:
+    digest: Any = hashlib.sha256()
+    with fileio.open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _remote_versions(remote: str) -> set[int]:
+    if not fileio.exists(remote):
+        return set()
+    names = (str(name).rstrip("/") for name in fileio.listdir(remote))
+    return {int(name) for name in names if name.isascii() and name.isdigit() and int(name) <= LARGEST}

@@ -1,0 +1,1 @@
+"""Files of rows through the version in service."""

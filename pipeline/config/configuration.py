@@ -1,0 +1,312 @@
+"""The configuration file, read once into frozen models; whatever is wrong with it is one line."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import importlib.util
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Self, get_args
+
+from pydantic import Field, ValidationError, model_validator
+
+from components.bulk_inferrer.bulk_config import Bulk
+from components.data_gate.validation_config import Validation
+from components.example_gen.data_config import Data
+from components.example_gen.places import local_path
+from components.quality_gate.decision import Gates
+from components.retraining_gate.retraining_config import Retraining
+from pipeline.config.toml import check_strings, is_deep, parse_value, read_toml
+from pipeline.kubeflow.kubeflow_config import Kubeflow, Schedule, Vertex
+from pipeline.runs.notify import Notify
+from pipeline.serving.serving_config import Serving
+from trainer.errors import ConfigError
+from trainer.pair.pair_config import PairModel, Training
+from trainer.section import Section
+from trainer.spec import (
+    AnyModel,
+    AnyTraining,
+    Spec,
+    VectorSpec,
+    check_pair,
+    check_parts,
+    check_range,
+    check_training,
+    check_weights,
+    narrow,
+)
+from trainer.tuning import Tuning, check_shape, check_space
+
+# `[training] family` is not written in the file: it is that of `[model]`.
+_HIDDEN = {"family"}
+# A path that begins so is a file inside an installed package.
+PACKAGE = "package:"
+# Names in the key of a setting, and characters of one that are shown.
+_DEEPEST, _SHOWN = 9, 80
+PATH_KEYS = (
+    ("data", "train"),
+    ("data", "eval"),
+    ("data", "test"),
+    ("data", "path"),
+    ("data", "pattern"),
+    ("data.spans", "marker"),
+    ("data", "schema_file"),
+    ("bulk", "input"),
+    ("model", "weights"),
+    ("model", "token_vectors"),
+    ("validation", "serving_log"),
+    ("serving", "directory"),
+    ("serving", "golden_file"),
+    ("serving", "request_log"),
+)
+
+
+class Pipeline(Section):
+    """The `[pipeline]` section."""
+
+    name: str = Field(
+        pattern=r"^[a-z][a-z0-9_-]{0,62}$", description="names the run's folder and the served model"
+    )
+
+
+class Beam(Section):
+    """The `[beam]` section: options passed through to Apache Beam."""
+
+    # Beam's DirectRunner tries to download another runner first; this one is in the package. It works in
+    # this process and uses no image, but where none is named TFX builds a source package of itself for
+    # the workers, before every step.
+    options: tuple[str, ...] = ("--runner=FnApiRunner", "--sdk_container_image=unused")
+
+
+class Config(Section):
+    """A whole configuration."""
+
+    pipeline: Pipeline
+    data: Data
+    validation: Validation = Validation()
+    model: AnyModel = PairModel()
+    training: AnyTraining = Training()
+    tuning: Tuning | None = None
+    gates: Gates = Gates()
+    serving: Serving = Serving()
+    bulk: Bulk | None = None
+    beam: Beam = Beam()
+    notify: Notify = Notify()
+    retraining: Retraining | None = None
+    kubeflow: Kubeflow | None = None
+    schedule: Schedule | None = None
+    vertex: Vertex | None = None
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        check_parts(self.model, self.data.label, self.data.vector is not None)
+        check_weights(self.model)
+        check_range(self.model, None if self.data.vector is None else self.data.vector.range)
+        check_training(self.training, self.data.label)
+        check_pair(self.model, self.training)
+        if self.tuning is not None:
+            check_space(self.tuning, self.spec)
+            if self.retraining is not None and self.retraining.warm_start:
+                check_shape(self.tuning, self.spec)
+        if self.bulk is not None:
+            self.bulk.data(self.data)
+        return self
+
+    @property
+    def spec(self) -> Spec:
+        """The part that the trainer is told."""
+        vector = self.data.vector
+        return Spec(
+            label=self.data.label,
+            vector=None
+            if vector is None
+            else VectorSpec(
+                dimension=vector.dimension,
+                range=vector.range,
+                names=vector.columns or (narrow(vector.column, str),),
+            ),
+            model=self.model,
+            training=self.training,
+        )
+
+
+def load(path: Path, settings: Iterable[str] = ()) -> Config:
+    """Reads a configuration file and puts `section.key=value` settings on top.
+
+    Paths in the file are relative to it, paths in settings to the current folder.
+
+    Raises:
+      ConfigError: one line that names file, key, value and fix.
+    """
+    return validate(read(path, settings), str(path))
+
+
+def read(path: Path, settings: Iterable[str] = ()) -> dict[str, Any]:
+    """What the file and the settings say, paths made absolute, nothing checked yet.
+
+    Raises:
+      ConfigError: the file is missing or no TOML, or a setting is not one.
+    """
+    values = read_toml(path)
+    try:
+        make_absolute(values, path.parent)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    lay_over(values, settings_table(settings, Path.cwd()))
+    return values
+
+
+def validate(values: dict[str, Any], source: str) -> Config:
+    """The configuration that `values` are, as `read` gives them.
+
+    Raises:
+      ConfigError: one line that names `source`, key, value and fix.
+    """
+    values = copy.deepcopy(values)
+    check_strings(values, source)
+    change_paths(values, _unpacked)
+    _name_family(values)
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(f"{source}: {_sentence(error)}") from None
+
+
+def settings_table(settings: Iterable[str], base: Path) -> dict[str, Any]:
+    """`section.key=value` settings as nested tables; their paths are relative to `base`."""
+    table: dict[str, Any] = {}
+    for setting in settings:
+        _apply(table, setting)
+    make_absolute(table, base)
+    return table
+
+
+def _apply(override: dict[str, Any], setting: str) -> None:
+    key, equals, text = setting.partition("=")
+    *place, name = key.strip().split(".")
+    if not (equals and place and all(place) and name):
+        raise ConfigError(
+            f"--set {setting}: write it as section.key=value, for example --set training.epochs=3"
+        )
+    value = parse_value(text)
+    if is_deep(value) or len(place) > _DEEPEST:
+        raise ConfigError(f"--set {setting[:_SHOWN]}: nested too deeply")
+    for part in place:
+        override = override.setdefault(part, {})
+        if not isinstance(override, dict):
+            raise ConfigError(f"--set {setting}: {part} has been set to one value already")
+    override[name] = value
+
+
+def lay_over(values: dict[str, Any], override: dict[str, Any], inner: bool = False) -> None:
+    """Puts `override` on top of `values`, key by key; a section that is no table is left to be reported."""
+    for key, value in override.items():
+        below = values.setdefault(key, {}) if isinstance(value, dict) else None
+        if isinstance(below, dict):
+            lay_over(below, value, inner=True)
+        elif inner or not isinstance(value, dict):
+            values[key] = value
+
+
+def _name_family(values: dict[str, Any]) -> None:
+    """`[model] family` says which keys `[training]` has too; left out, it is "pair"."""
+    model, training = (values.setdefault(section, {}) for section in ("model", "training"))
+    if isinstance(model, dict):
+        model.setdefault("family", "pair")
+        if isinstance(training, dict):
+            training["family"] = model["family"]
+
+
+def make_absolute(values: dict[str, Any], base: Path) -> None:
+    """Makes relative paths absolute, in place; `package:` paths stay.
+
+    Raises:
+      ConfigError: a path is none of this machine, such as an address of an object store.
+    """
+
+    def absolute(written: str, key: str) -> str:
+        try:
+            return written if written.startswith(PACKAGE) else local_path(written, base)
+        except ValueError as error:
+            raise ConfigError(f"{key} = {json.dumps(written, ensure_ascii=False)}: {error}") from None
+
+    change_paths(values, absolute)
+
+
+def change_paths(values: dict[str, Any], change: Callable[[str, str], str]) -> None:
+    """Puts `change(path, "[section] key")` in place of every path that is there, in a list too."""
+    for section, key in PATH_KEYS:
+        table: Any = values
+        for part in section.split("."):
+            table = table.get(part) if isinstance(table, dict) else None
+        written = table.get(key) if isinstance(table, dict) else None
+        place = f"[{section}] {key}"
+        if isinstance(written, str):
+            table[key] = change(written, place)
+        elif isinstance(written, list):
+            table[key] = [change(one, place) if isinstance(one, str) else one for one in written]
+
+
+def _unpacked(written: str, key: str) -> str:
+    if not written.startswith(PACKAGE):
+        return written
+    name, _, inside = written.removeprefix(PACKAGE).partition("/")
+    try:
+        found = importlib.util.find_spec(name) if name.isidentifier() else None
+    except ValueError:  # __main__
+        found = None
+    if found is None or not found.submodule_search_locations:
+        raise ConfigError(f"{key} = {written!r}: no package {name!r} is installed: run make setup")
+    return str(Path(next(iter(found.submodule_search_locations))) / inside)
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first mistake as one sentence, and how many more there are."""
+    first, *others = error.errors(include_url=False)
+    place = [str(part) for part in first["loc"] if part != "SecretKey"]  # a member of a union, no key
+    # The member of a union, which the file does not name as a key.
+    family = place.pop(1) if len(place) > 1 and place[0] in ("model", "training") else ""
+    key = f"[{place[0]}] {'.'.join(place[1:])}".strip() if place else "the file"
+    if first["type"] == "extra_forbidden":
+        known = _known_keys(place[:-1], family)
+        near = difflib.get_close_matches(place[-1], known, n=1)
+        said = f"unknown key {key}" + (
+            f": did you mean {near[0]!r}?" if near else f": known are {', '.join(known)}"
+        )
+    elif first["type"] == "missing":
+        said = f"{key} is missing: add it"
+    elif first["type"] == "union_tag_invalid":
+        known = first["ctx"]["expected_tags"].replace("'", "")
+        said = f"[model] family = {json.dumps(first['ctx']['tag'])}: known are {known}"
+    else:
+        is_table = first["type"] in ("model_type", "model_attributes_type", "dict_type")
+        message = (
+            "input should be a valid dictionary: a table with keys"
+            if is_table
+            else first["msg"].removeprefix("Value error, ")
+        )
+        value = first["input"]
+        shown = (
+            "" if isinstance(value, dict) else f" = {json.dumps(value, default=str, ensure_ascii=False)[:80]}"
+        )
+        said = f"{key}{shown}: {message[:1].lower()}{message[1:]}"
+        if not place and message.startswith("["):  # it names the place itself
+            said = message
+    return " ".join(said.split()) + (f" (and {len(others)} more)" if others else "")
+
+
+def _known_keys(place: list[str], family: str) -> list[str]:
+    """The keys that the section at `place` has, in the words of one model family."""
+    section: Any = Config
+    for part in place:
+        if part.isdigit():  # a place in a list of tables
+            continue
+        fields = getattr(section, "model_fields", {})
+        section = fields[part].annotation if part in fields else None
+        # An optional section is known by its only model, one of several by its family.
+        models = [option for option in get_args(section) if hasattr(option, "model_fields")]
+        models = [m for m in models if len(models) == 1 or m.model_fields["family"].default == family]
+        section = models[0] if models else section
+    return sorted(set(getattr(section, "model_fields", {})) - (_HIDDEN if place == ["training"] else set()))

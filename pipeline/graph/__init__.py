@@ -1,0 +1,1 @@
+"""The pipeline as a graph of components, and what its cache keys cover."""

@@ -1,0 +1,97 @@
+"""How a step ends: its record, what KFP's page shows of it, its exit code, and one line why."""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.config.configuration import Config
+from pipeline.kubeflow.beginning import decline
+from pipeline.kubeflow.records import Records
+from pipeline.retraining.work import says_no
+from pipeline.runs.steps import FAILED, SKIPPED, Step
+from pipeline.terminal import printable
+from trainer.errors import KembarError
+
+if TYPE_CHECKING:
+    from pipeline.runs.launch import Launcher
+
+# Kubernetes shows what stands in here as the reason why a container has ended.
+_TERMINATION_LOG = Path("/dev/termination-log")
+
+
+def end(step: Step, config: Config, launcher: Launcher, records: Records, executor_input: str | None) -> int:
+    """Keeps what became of a step and shows it; the exit code.
+
+    What goes wrong behind the component is the step's failure, and its record says so.
+    """
+    if step.state not in (FAILED, SKIPPED):
+        try:
+            _show(step, config, executor_input)
+        except Exception as error:  # noqa: BLE001 - the step's own failure, so its record has to say so
+            step.state, step.error = FAILED, error
+    if step.error is not None:
+        traceback.print_exception(step.error)
+    records.write_step(step)
+    tell(f"{step.id}: {step.state} in {step.seconds:.1f} s, {step.peak_memory_mb} MB")
+    if step.state == FAILED:
+        return _failed(step)
+    if step.state == SKIPPED:
+        return 0
+    try:
+        if says_no(step):
+            decline(records)
+        return _verdict(launcher, records) if step.id == launcher.node_ids[-1] else 0
+    except Exception as error:  # noqa: BLE001 - as above
+        traceback.print_exc()
+        step.state, step.error = FAILED, error
+        records.write_step(step)
+        return _failed(step)
+
+
+def _show(step: Step, config: Config, executor_input: str | None) -> None:
+    """Hands KFP's page what it shows of a step that went well."""
+    from pipeline.kubeflow import user_interface
+
+    if executor_input is not None:
+        user_interface.write(json.loads(executor_input), user_interface.of_step(step, config))
+
+
+def _failed(step: Step) -> int:
+    from pipeline.runs.outcome import EXIT_CODES
+    from pipeline.runs.summary import step_failure
+
+    outcome = step_failure(step)
+    say_why(outcome.reason)
+    return step.error.exit_code if isinstance(step.error, KembarError) else EXIT_CODES[outcome.status]
+
+
+def _verdict(launcher: Launcher, records: Any) -> int:
+    """The last step fails when nothing was pushed, so that the run shows it."""
+    from pipeline.runs.outcome import EXIT_CODES
+    from pipeline.runs.summary import summarize
+
+    found = summarize(records.steps(launcher), (records.read("run") or {}).get("before", []))
+    if EXIT_CODES[found["status"]]:
+        say_why(f"{found['status']}: {found['reason']}")
+    else:
+        tell(f"{found['status']}: {found['reason']}")
+    return EXIT_CODES[found["status"]]
+
+
+def tell(line: str) -> None:
+    """One line of the pod's log."""
+    print(printable(line), flush=True)  # noqa: T201 - a container's stdout is its log
+
+
+def say_why(reason: str) -> None:
+    """One line where a person looks: the end of the log, and the pod's own message."""
+    print(printable(f"kembar: error: {reason}"), file=sys.stderr, flush=True)  # noqa: T201 - as every command ends
+    try:
+        if _TERMINATION_LOG.exists():
+            _TERMINATION_LOG.write_text(reason[:4_000])
+    except OSError:
+        return

@@ -1,0 +1,140 @@
+"""`kembar schedule`: one recurring run a pipeline on KFP, made to be what the configuration says."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.table import Table
+
+from pipeline.config.configuration import Config
+from pipeline.kubeflow.client import Kfp
+from pipeline.kubeflow.kubeflow_config import Kubeflow, Schedule
+from pipeline.kubeflow.submit import Version, digest_of, experiment_id, pipeline_name
+from pipeline.scheduling.cron import Cron
+from trainer.spec import narrow
+
+# Schedules of ours say so first in their description, with a digest of all that they were made from: KFP
+# fills in defaults of its own, so what it returns cannot be compared with what was asked for.
+_OURS = "kembar"
+_ENABLE, _DISABLE = "ENABLE", "DISABLE"
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What a schedule is made from."""
+
+    cron: str
+    parameters: dict[str, Any]
+    version_id: str
+    experiment_id: str
+    service_account: str | None
+
+    def description(self, version: str) -> str:
+        return f"{_OURS} {digest_of(asdict(self))}: version {version}"
+
+
+def apply(
+    client: Kfp, config: Config, schedule: Schedule, parameters: dict[str, Any], version: Version
+) -> str:
+    """Makes KFP's schedule what the configuration says. Returns what was done, in words.
+
+    A schedule is of one version, and KFP cannot change one: another version, cron or parameter makes a new
+    one. It is made disabled, and starts when the old one is gone, so there never are two that run.
+    """
+    cluster = narrow(config.kubeflow, Kubeflow)
+    name = pipeline_name(config)
+    experiment = experiment_id(client, cluster)
+    wanted = _Wanted(
+        Cron.parse(schedule.cron).six_fields(),
+        parameters,
+        version.version_id,
+        experiment,
+        cluster.service_account,
+    )
+    mode = _ENABLE if schedule.enabled else _DISABLE
+    with client.explained(f"schedule {name}"):
+        old = _of_name(client, name)
+        if len(old) == 1 and _is(old[0], wanted, version):
+            if old[0].mode == mode:
+                return "unchanged"
+            _switch(client, old[0].recurring_run_id, schedule.enabled)
+            return "enabled" if schedule.enabled else "disabled"
+        fresh = client.create_recurring_run(
+            experiment,
+            name,
+            description=wanted.description(version.version),
+            cron_expression=wanted.cron,
+            max_concurrency=1,
+            no_catchup=True,
+            params=parameters,
+            pipeline_id=version.pipeline_id,
+            version_id=version.version_id,
+            enabled=False,
+            service_account=cluster.service_account,
+        )
+        for one in old:
+            client.delete_recurring_run(one.recurring_run_id)
+        if schedule.enabled:
+            _switch(client, fresh.recurring_run_id, enabled=True)
+    return "replaced" if old else "created"
+
+
+def delete(client: Kfp, config: Config) -> int:
+    """Deletes the pipeline's schedules and returns how many there were; none is no error."""
+    name = pipeline_name(config)
+    with client.explained(f"delete the schedule of {name}"):
+        old = _of_name(client, name)
+        for one in old:
+            client.delete_recurring_run(one.recurring_run_id)
+    return len(old)
+
+
+def listing(client: Kfp) -> Table:
+    """The schedules of the namespace that were made here."""
+    with client.explained("list schedules"):
+        found = client.find(client.list_recurring_runs, "recurring_runs", None, namespace=client.namespace)
+    table = Table("Schedule", "Cron", "Mode", "Version", "Parameters", "Made", box=None)
+    for one in sorted(found, key=lambda each: each.display_name):
+        if not (one.description or "").startswith(f"{_OURS} "):
+            continue
+        told = (one.runtime_config and one.runtime_config.parameters) or {}
+        table.add_row(
+            one.display_name,
+            one.trigger.cron_schedule.cron,
+            {_ENABLE: "enabled", _DISABLE: "disabled"}.get(one.mode, str(one.mode)),
+            one.description.rpartition(" ")[2],
+            ", ".join(f"{key}={value}" for key, value in sorted(told.items())) or "-",
+            f"{one.created_at:%Y-%m-%d %H:%M}" if one.created_at else "-",
+        )
+    return table
+
+
+def warnings(config: Config) -> list[str]:
+    """What KFP does not do for a schedule, which nobody would hear of otherwise."""
+    cluster = narrow(config.kubeflow, Kubeflow)
+    lines = [
+        "KFP ends no run whose pod no node takes, and this schedule waits for it: let a timer call `kembar "
+        f"schedule watch`, as deploy/watch: it ends runs after {cluster.run_timeout_seconds:,} s and tells "
+        "the webhook"
+    ]
+    if (account := cluster.service_account) is not None:
+        lines.append(
+            f"KFP up to 2.16 runs schedules as its default account, not as {account}: give that one "
+            "(pipeline-runner, or default-editor of a profile) the same rights; newer KFP may allow named "
+            f"accounts only: {account} has to be among them"
+        )
+    return lines
+
+
+def _of_name(client: Kfp, name: str) -> list[Any]:
+    return client.find(client.list_recurring_runs, "recurring_runs", name, namespace=client.namespace)
+
+
+def _is(one: Any, wanted: _Wanted, version: Version) -> bool:
+    cron = one.trigger and one.trigger.cron_schedule and one.trigger.cron_schedule.cron
+    return bool(one.description == wanted.description(version.version) and cron == wanted.cron)
+
+
+def _switch(client: Kfp, schedule_id: str, enabled: bool) -> None:
+    (client.enable_recurring_run if enabled else client.disable_recurring_run)(schedule_id)

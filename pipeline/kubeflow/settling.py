@@ -1,0 +1,103 @@
+"""Runs of a cluster whose end nobody has summed up: the last task died, or a step ended the run after it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.config.configuration import Config
+from pipeline.kubeflow.beginning import LAST, plan_of
+from pipeline.kubeflow.records import RUN, RUNNING, Records
+from pipeline.retraining.ledger import Entry, Ledger, read_entries
+from pipeline.retraining.plan import Plan
+from pipeline.runs import outcome
+from pipeline.runs.steps import FAILED
+from pipeline.store.database import is_writable, ledger_of
+from pipeline.store.workdir import Workdir
+
+if TYPE_CHECKING:
+    from pipeline.runs.launch import Launcher
+
+# A volume may hold the folders of years of runs, and a network file system is slow to look into them.
+_FRESH_SECONDS = 30 * 24 * 3600
+
+
+def settle_runs(
+    config: Config,
+    workdir: Workdir,
+    ledger: Ledger,
+    launcher_of: Callable[[Plan, str], Launcher] | None = None,
+    but: str = "",
+    tell: bool = False,
+) -> None:
+    """Sums up, from its records and ML Metadata, every run whose steps ended after its summary was written.
+
+    Args:
+      config: The configuration.
+      workdir: The pipeline's folder; a folder without runs of a cluster costs nothing.
+      ledger: The pipeline's.
+      launcher_of: Makes the launcher of a run from its plan and id.
+      but: A run that is at work.
+      tell: Whether webhook and command hear of them.
+    """
+    longest = config.kubeflow.run_timeout_seconds if config.kubeflow is not None else _FRESH_SECONDS
+    for path in sorted(workdir.root.glob(f"runs/*/{RUN}.json")):
+        records = Records(path.parent)
+        if path.parent.name == but or not _is_fresh(path) or not _is_unsettled(records, longest):
+            continue
+        from pipeline.kubeflow.conclude import conclude
+
+        try:
+            launcher = (launcher_of or _launcher_of(config, workdir))(plan_of(records), path.parent.name)
+            conclude(config, workdir, launcher, records, ledger, None, tell)
+        except Exception as error:  # noqa: BLE001 - what an older run left must not fail whoever looks at it
+            said = " ".join(str(error).split())
+            print(f"{records.folder}: cannot be summed up: {said}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def settled_entries(config: Config, workdir: Workdir) -> list[Entry]:
+    """The pipeline's history, oldest first, with every run that has ended; a read-only one as it stands."""
+    if not is_writable(config, workdir):
+        return read_entries(workdir, config.pipeline.name)
+    ledger = ledger_of(config, workdir)
+    settle_runs(config, workdir, ledger)
+    return ledger.entries()
+
+
+def _is_fresh(path: Path) -> bool:
+    """Whether a record is not so old that the runs behind it have settled what there was."""
+    return time.time() - path.stat().st_mtime < _FRESH_SECONDS
+
+
+def _is_unsettled(records: Records, longest: float) -> bool:
+    """Whether the run has ended since it was summed up.
+
+    A step that failed ends it, or the last one, and a step that has been at work for `longest` seconds: its
+    container was ended, or `kembar schedule watch` has ended the run.
+    """
+    summary = records.folder / outcome.FILE
+    before = summary.stat().st_mtime if summary.is_file() else 0.0
+    written = {path.stem: path.stat().st_mtime for path in records.folder.glob("*.json")}
+    newer = {name: at for name, at in written.items() if at > before}
+    states = {name: (records.read(name) or {}).get("state") for name in newer}
+    working = [newer[name] for name, state in states.items() if state == RUNNING]
+    if working:
+        return time.time() - max(working) > longest
+    return FAILED in states.values() or (records.read(RUN) or {}).get(LAST) in states
+
+
+def _launcher_of(config: Config, workdir: Workdir) -> Callable[[Plan, str], Launcher]:
+    # Here and not above: it takes seconds.
+    from pipeline.graph import pipeline as graph
+    from pipeline.runs.launch import Launcher
+    from pipeline.store.database import connection
+
+    database = connection(config.kubeflow.database if config.kubeflow is not None else None, workdir)
+
+    def make(plan: Plan, run_id: str) -> Launcher:
+        return Launcher(graph.build(config, workdir.artifacts, database, workdir.serving, plan=plan), run_id)
+
+    return make

@@ -1,0 +1,220 @@
+"""What the steps of a run come to: the keys of summary.json, and the files that people look for."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from components.bulk_inferrer.bulk_config import BULK_QUARANTINE, PREDICTIONS, RESULT
+from components.champion import PUSHED_DESTINATION
+from components.data_gate.validation_config import VERDICT
+from components.evaluator.files import CONFUSION
+from components.example_gen.counts import COUNTS, QUARANTINE
+from components.version_folder.pins import read_pins
+from components.version_folder.push import in_service
+from pipeline.retraining.work import decision_of
+from pipeline.runs.outcome import (
+    DATA_REJECTED,
+    FAILURE,
+    LONGEST,
+    NOT_BLESSED,
+    PUSHED,
+    SERVING_REJECTED,
+    UNCHANGED,
+    Outcome,
+    bulk_facts,
+    data_facts,
+    model_facts,
+)
+from pipeline.runs.steps import CACHED, FAILED, Step
+from trainer.errors import DataRejected, KembarError
+from trainer.files import is_folder, remove_folder, replacing
+from trainer.undefined import reasons, values
+
+TRAINING, TUNING = "training.json", "tuning.json"
+# What runs put into the folders that people look at.
+_OURS = re.compile(r"(.+-\d{5}-of-\d{5}|rows)\.jsonl|.+\.(png|svg)")
+
+
+def show_files(steps: list[Step], root: Path) -> None:
+    """Copies what people look for from deep inside the artifacts to the top of the work folder.
+
+    Of a run that came not so far, what the last run left would say nothing, and goes.
+    """
+    found = {(step.id, key): Path(artifact.uri) for step in steps for key, artifact in step.outputs.items()}
+    for node, key, folder in (
+        ("ExampleGen", "examples", QUARANTINE),
+        ("Trainer", "model_run", "pictures"),
+        ("BulkExampleGen", "examples", BULK_QUARANTINE),
+    ):
+        if node == "Trainer" and (node, key) not in found:
+            continue  # those of the last training stay
+        source = found.get((node, key))
+        show_folder(None if source is None else source / folder, root, folder)
+    for place, name, shown in (
+        (found.get(("DataGate", "verdict")), VERDICT, VERDICT),
+        (found.get(("Evaluator", "evaluation")), CONFUSION, CONFUSION),
+        (found.get(("Tuner", "tuner_results")), TUNING, TUNING),
+        (found.get(("BulkInferrer", "predictions")), PREDICTIONS, RESULT),
+    ):
+        if place is not None and (place / name).is_file():
+            show_file(place / name, root / shown)
+        else:
+            (root / shown).unlink(missing_ok=True)
+    if ("Trainer", "model_run") in found:
+        show_file(found["Trainer", "model_run"] / TRAINING, root / TRAINING)
+
+
+def show_file(source: Path, target: Path) -> None:
+    """Copies a file; it is the old one until it is the new one."""
+    with replacing(target) as fresh:
+        shutil.copyfile(source, fresh)
+
+
+def show_folder(source: Path | None, root: Path, name: str) -> None:
+    """Makes ROOT/NAME hold the files of `source`, or none of such; files of other kinds in it stay.
+
+    Raises:
+      OSError: it is a link, or cannot be written.
+    """
+    shown, fresh, old = root / name, root / f".{name}.new", root / f".{name}.old"
+    if shown.is_symlink():
+        raise OSError(f"{shown}: is a link: remove it")
+    remove_folder(root, fresh)
+    _put_back(root, old, shown)  # of a run that was killed meanwhile
+    if source is not None and source.is_dir():
+        shutil.copytree(source, fresh)
+    if is_folder(shown):
+        shown.rename(old)
+    if is_folder(fresh):
+        fresh.rename(shown)
+    _put_back(root, old, shown)
+
+
+def _put_back(root: Path, old: Path, shown: Path) -> None:
+    """Moves what is not ours from the old folder to the new one, and removes the old one."""
+    if is_folder(old):
+        for path in old.iterdir():
+            if not _OURS.fullmatch(path.name):
+                shown.mkdir(exist_ok=True)
+                path.rename(shown / path.name)
+        remove_folder(root, old)
+
+
+def summarize(steps: list[Step], versions_before: list[int], name: str = "") -> dict[str, Any]:
+    """The summary's keys that come from the steps and their artifacts.
+
+    Args:
+      steps: Of the run.
+      versions_before: The versions that were there when it began.
+      name: The model's name in requests; that of the folder of versions unless told otherwise.
+    """
+    outputs = {(step.id, key): artifact for step in steps for key, artifact in step.outputs.items()}
+    decision = _json(outputs.get(("QualityGate", "blessing")), "decision.json")
+    serving = _json(outputs.get(("ServingGate", "blessing")), "serving.json")
+    training = _json(outputs.get(("Trainer", "model_run")), TRAINING)
+    baselines = _json(outputs.get(("Baselines", "baselines")), "baselines.json")
+    slices = _json(outputs.get(("Evaluator", "evaluation")), "slices.json")
+    pushed = outputs.get(("AtomicPusher", "pushed_model"))
+    destination = pushed.custom_properties[PUSHED_DESTINATION].string_value if pushed is not None else ""
+    outcome = _outcome(steps, decision, serving, destination, versions_before, name)
+    return {
+        "status": outcome.status,
+        "reason": outcome.reason,
+        "components": [
+            {"id": s.id, "state": s.state, "seconds": round(s.seconds, 2), "peak_memory_mb": s.peak_memory_mb}
+            for s in steps
+        ],
+        "data": data_facts(
+            _json(outputs.get(("ExampleGen", "examples")), "counts.json"),
+            _json(outputs.get(("DataGate", "verdict")), VERDICT),
+        ),
+        "metrics": values(decision.get("metrics", {})),
+        "baselines": values(baselines),
+        "interval": values(decision.get("interval", {})),
+        "slices": values(slices),
+        "undefined": {
+            key: found
+            for key, found in (
+                ("metrics", decision.get("undefined", {})),
+                ("baselines", reasons(baselines)),
+                ("slices", reasons(slices)),
+            )
+            if found
+        },
+        "model": model_facts(destination, training),
+        **_bulk(outputs),
+    }
+
+
+def _bulk(outputs: dict[tuple[str, str], mlmd.Artifact]) -> dict[str, Any]:
+    """The key `bulk`, where that step has begun."""
+    counts = _json(outputs.get(("BulkExampleGen", "examples")), COUNTS)
+    if not counts:
+        return {}
+    answered = outputs.get(("BulkInferrer", "predictions"))
+    path = None if answered is None else Path(answered.uri, PREDICTIONS)
+    return {"bulk": bulk_facts(counts, path if path is not None and path.is_file() else None)}
+
+
+def _outcome(
+    steps: list[Step], decision: dict, serving: dict, destination: str, before: list[int], name: str
+) -> Outcome:
+    for step in steps:
+        if step.state == FAILED:
+            return step_failure(step)
+    told = decision_of(steps)
+    if told and not told["train"]:
+        return Outcome(UNCHANGED, str(told["reason"]))
+    for verdict, node, file in (
+        (decision, "QualityGate", "decision.json"),
+        (serving, "ServingGate", "serving.json"),
+    ):
+        if "blessed" not in verdict:
+            raise KembarError(_lost(steps, node, file))
+    if not decision["blessed"]:
+        return Outcome(NOT_BLESSED, decision["reason"])
+    if not serving["blessed"]:
+        return Outcome(SERVING_REJECTED, serving["reason"])
+    version = os.path.basename(destination)
+    served = in_service(Path(destination).parent, name)
+    if served not in (None, int(version)):
+        status = UNCHANGED if int(version) in before else PUSHED
+        pinned = read_pins(Path(destination).parent, name) is not None
+        why = "is pinned: kembar rollback --to latest lifts it" if pinned else "is newer, and of another hand"
+        return Outcome(status, f"version {version} waits: version {served} {why}")
+    if int(version) in before:
+        cached = all(step.state == CACHED for step in steps if not step.id.endswith("Resolver"))
+        return Outcome(
+            UNCHANGED, f"version {version} is in service" + (" and nothing has changed" if cached else "")
+        )
+    return Outcome(PUSHED, f"version {version}: {decision['reason']}")
+
+
+def _lost(steps: list[Step], node: str, name: str) -> str:
+    """What to do where a file of a step is not there, which an older Kembar has left unseen."""
+    folder = next((step.outputs["blessing"].uri for step in steps if step.id == node and step.outputs), node)
+    return f"{Path(folder, name)}: no such file: remove the folder {folder}, and the step runs again"
+
+
+def step_failure(step: Step) -> Outcome:
+    """What a failed step makes of its run."""
+    rejected = isinstance(step.error, DataRejected)
+    lines = str(step.error).strip().splitlines() or [type(step.error).__name__]
+    said = " ".join(" ".join(lines).split())
+    if len(said) > LONGEST:  # the last line of such an error says what is wrong, the others where
+        said = lines[-1].strip()
+    said = said.split(" [while running '")[0]  # where in the graph: Beam's business
+    reason = said if isinstance(step.error, KembarError) else f"{step.id}: {said}"
+    return Outcome(DATA_REJECTED if rejected else FAILURE, reason)
+
+
+def _json(artifact: mlmd.Artifact | None, name: str) -> dict[str, Any]:
+    path = Path(artifact.uri, name) if artifact is not None else None
+    return json.loads(path.read_text()) if path is not None and path.is_file() else {}

@@ -1,0 +1,44 @@
+"""The plan of a run in a cluster, and what the run's end makes of it, in processes that share files alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.config import configuration
+from pipeline.kubeflow.beginning import begin, work_of
+from pipeline.kubeflow.records import Records
+from pipeline.retraining.ledger import ACCEPTED, REJECTED, Ledger
+from pipeline.retraining.survey import look
+from pipeline.runs.steps import FAILED, RAN, SKIPPED, Step
+from pipeline.store.workdir import Workdir
+from trainer.errors import DataRejected
+
+REJECTION = [Step("ExampleGen", RAN), Step("DataGate", FAILED, error=DataRejected("turned labels"))]
+SUCCESS = [Step("ExampleGen", RAN), Step("DataGate", RAN), Step("LiveMetrics", SKIPPED)]
+
+
+@pytest.mark.parametrize("key", ["path", "pattern"])
+@pytest.mark.parametrize(("steps", "outcome"), [(REJECTION, REJECTED), (SUCCESS, ACCEPTED)])
+def test_a_file_that_changes_while_the_run_is_at_work_is_not_the_one_that_was_judged(
+    tmp_path, key, steps, outcome
+):
+    path = tmp_path / "1.csv"
+    path.write_text("a,b,score\nx,y,1\n")
+    label = {"column": "score", "kind": "score", "range": [0, 5]}
+    place = str(path) if key == "path" else str(tmp_path / "{SPAN}.csv")
+    data = {"format": "csv", key: place, "text_a": "a", "text_b": "b", "label": label}
+    config = configuration.validate(
+        {"pipeline": {"name": "twins"}, "data": data, "retraining": {}}, "twins.toml"
+    )
+    workdir = Workdir(tmp_path / "work", tmp_path / "serving")
+    ledger, records = Ledger.local(workdir, "twins"), Records(tmp_path / "run")
+    [before] = look(config, [], ()).ready.values()
+
+    begin(config, workdir, ledger, records, False, lambda plan, name: pytest.fail("there is no backlog"))
+    path.write_text("a,b,score\nx,y,1\nmended,rows,2\n")
+    work = work_of(config, workdir, ledger, records, steps)
+
+    [seen] = work.seen.values()
+    assert (seen.outcome, seen.files) == (outcome, before.fingerprint)
+    [now] = look(config, [], ()).ready.values()
+    assert now.fingerprint != before.fingerprint

@@ -1,0 +1,1 @@
+"""What the exported models of all families share."""

@@ -1,0 +1,51 @@
+"""Optimizers and the learning rate's course, for every family."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from trainer.fitting.clipping import Adam
+from trainer.fitting.rmsprop import RowRMSprop
+
+if TYPE_CHECKING:
+    from trainer.pair.pair_config import Training
+    from trainer.vae.vae_config import VaeTraining
+
+
+def learning_rate(
+    course: Training | VaeTraining, steps_per_epoch: int
+) -> float | keras.optimizers.schedules.LearningRateSchedule:
+    """The rate by step: a straight rise, then constant or a cosine's fall.
+
+    Loshchilov and Hutter 2017, "SGDR: Stochastic Gradient Descent with Warm Restarts", section 3, one period.
+    """
+    warmup = round(course.warmup_epochs * steps_per_epoch)
+    if course.schedule == "constant" and not warmup:
+        return course.learning_rate
+    return keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0 if warmup else course.learning_rate,
+        decay_steps=max(1, course.epochs * steps_per_epoch - warmup),
+        # A cosine that falls to all of its height is a constant.
+        alpha=1.0 if course.schedule == "constant" else course.final_fraction,
+        warmup_target=course.learning_rate if warmup else None,
+        warmup_steps=warmup,
+    )
+
+
+def make_optimizer(training: Training, steps_per_epoch: int, parts: int = 1) -> keras.optimizers.Optimizer:
+    """The optimizer of a pair model.
+
+    Keras clips what each of `parts` devices has before it adds them up, so each gets its part of the norm.
+    """
+    config: dict[str, Any] = {"learning_rate": learning_rate(training, steps_per_epoch)}
+    if training.weight_decay:
+        config["weight_decay"] = training.weight_decay
+    if training.clip_norm:
+        config["global_clipnorm"] = training.clip_norm / parts
+    kinds: dict[str, type[keras.optimizers.Optimizer]] = {"adam": Adam, "rmsprop": RowRMSprop}
+    optimizer = kinds[training.optimizer](**config)
+    if training.weight_decay:
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer

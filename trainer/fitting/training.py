@@ -1,0 +1,172 @@
+"""What every family's training shares: where the examples are, progress, stopping, and what is kept of it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import keras
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from trainer.errors import KembarError
+from trainer.progress import PROGRESS
+from trainer.undefined import defined, text
+
+if TYPE_CHECKING:
+    from trainer.fitting.warm_start import Base
+
+_SLOWER = "lower [training] learning_rate"
+# What Keras' EarlyStopping knows, besides the best weights.
+EARLY_STOPPING = ("wait", "stopped_epoch", "best", "best_epoch")
+
+
+class FnArgs(Protocol):
+    """What TFX hands to `run_fn` and `tuner_fn`, as far as it is read here."""
+
+    custom_config: dict[str, Any]
+    train_files: list[str]
+    eval_files: list[str]
+    transform_graph_path: str
+    model_run_dir: str
+    serving_model_dir: str
+    working_dir: str
+    base_model: str | None
+    hyperparameters: Any
+
+
+@dataclass(frozen=True)
+class Data:
+    """Transformed examples: split name to TFRecord files, and the transform that made them."""
+
+    files: dict[str, list[str]]
+    transform: tft.TFTransformOutput
+    log_dir: str | None
+    """Where curves and pictures go; None where nobody will look at them."""
+    checkpoints: str | None = None
+    """Where this training, and no other, may save what it needs to go on after its process was killed."""
+    share: tuple[int, int] | None = None
+    """Rows of `train` that are used, and rows that there are; None for all. They are spread evenly."""
+    base: Base | None = None
+    """The model to start from."""
+
+    def pools(self, split: str, rows: int) -> tf.data.Dataset:
+        """Parsed examples of one split, in order, `rows` at a time: dicts of tensors [rows, ...]."""
+        spec = self.transform.transformed_feature_spec()
+        records = self.records(split)
+        if split == "train" and self.share is not None:
+            used, there = self.share
+            records = records.enumerate().filter(lambda at, _: at * used % there < used)
+            records = records.map(lambda _, record: record)
+        return records.batch(rows).map(lambda batch: tf.io.parse_example(batch, spec))
+
+    def watchers(self) -> list[keras.callbacks.Callback]:
+        """The callbacks that write into `log_dir`."""
+        return [] if self.log_dir is None else [keras.callbacks.TensorBoard(self.log_dir)]
+
+    def records(self, split: str) -> tf.data.Dataset:
+        """Serialized examples of one split, in order."""
+        return tf.data.TFRecordDataset(self.files[split], compression_type="GZIP")
+
+
+@dataclass
+class TrainingLog:
+    """What training leaves for the run's summary."""
+
+    epochs: int = 0
+    parameters: int = 0
+    examples_per_second: float = 0.0
+    seconds: float = 0.0
+    kept_epoch: int | None = None
+    """The place in `history` of the epoch whose weights were kept."""
+    history: dict[str, list[float]] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        model: keras.Model,
+        history: dict[str, list[Any]],
+        rows: int,
+        seconds: float,
+        details: dict[str, Any] | None = None,
+        *,
+        kept_epoch: int | None,
+    ) -> TrainingLog:
+        """The log of a training that saw `rows` examples in each epoch."""
+        epochs = len(history["loss"])
+        return cls(
+            epochs=epochs,
+            parameters=model.count_params(),
+            examples_per_second=rows * epochs / seconds,
+            seconds=seconds,
+            kept_epoch=kept_epoch,
+            history={name: [float(value) for value in values] for name, values in history.items()},
+            details=details or {},
+        )
+
+
+def file_names(patterns: list[str]) -> list[str]:
+    """All files of some patterns, in order."""
+    return sorted(path for pattern in patterns for path in tf.io.gfile.glob(pattern))
+
+
+def announce(details: dict[str, Any]) -> dict[str, Any]:
+    """One line on what a training runs on; the same details, for its log."""
+    shown = (
+        f"{name} {', '.join(value) if isinstance(value, list) else value}" for name, value in details.items()
+    )
+    PROGRESS.info("training on  %s", "  ".join(shown))
+    return details
+
+
+class EvalMetric(keras.callbacks.Callback):
+    """Measures the eval split after each epoch and puts `eval_NAME` into the epoch's logs."""
+
+    def __init__(self, name: str, measure: Callable[[], float]) -> None:
+        super().__init__()
+        self._name = name
+        self._measure = measure
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Runs before callbacks that look at the metric: put it first in the list."""
+        if logs is not None:
+            logs[f"eval_{self._name}"] = float(self._measure())
+
+
+class Progress(keras.callbacks.Callback):
+    """One line an epoch, and an error that names the place when the loss is no number any more."""
+
+    def __init__(self, epochs: int, advice: Callable[[float], str] = lambda rate: _SLOWER) -> None:
+        """Args: `advice` is asked, with the learning rate, what to do about a loss that is no number."""
+        super().__init__()
+        self._epochs = epochs
+        self._advice = advice
+        self._started = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Starts the clock."""
+        self._started = time.monotonic()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Raises KembarError at the first loss that is not finite."""
+        if logs and not math.isfinite(logs["loss"]):
+            optimizer = self.model.optimizer
+            rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
+            last = int(keras.ops.convert_to_numpy(optimizer.iterations))
+            # Keras looks up behind so many steps, fewer where an epoch ends.
+            first = max(1, last - self.model.steps_per_execution + 1)
+            where = f"at step {last}" if first == last else f"in steps {first} to {last}"
+            raise KembarError(
+                f"the loss became {logs['loss']} {where} with learning rate {rate:g}: {self._advice(rate)}"
+            )
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Reports losses and metrics."""
+        shown = "  ".join(f"{name} {text(defined(value))}" for name, value in (logs or {}).items())
+        PROGRESS.info(
+            "epoch %d/%d  %s  %.1f s", epoch + 1, self._epochs, shown, time.monotonic() - self._started
+        )

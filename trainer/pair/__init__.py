@@ -1,0 +1,1 @@
+"""The family `pair`: two texts, one shared tower, one score."""

@@ -1,0 +1,293 @@
+"""How a pair model is trained: from transformed examples to the weights of the best epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from trainer.causes import advice, check_labels
+from trainer.errors import KembarError
+from trainer.features import IDS_A, IDS_B, LABEL, Label
+from trainer.fitting import devices, workers
+from trainer.fitting.checkpoint import Checkpoint
+from trainer.fitting.optimizers import make_optimizer
+from trainer.fitting.order import HOST, Order, draws, in_passes, row_batches
+from trainer.fitting.training import EARLY_STOPPING, Data, EvalMetric, Progress, TrainingLog, announce
+from trainer.fitting.warm_start import Start, carry_over, growth
+from trainer.pair import pretrained
+from trainer.pair.batching import POOL_ROWS, make_dataset, rows_within, steps
+from trainer.pair.calibration import finish
+from trainer.pair.encoders import TOKEN_TABLE, build_tower
+from trainer.pair.heads import build_head, build_in_batch, build_pair
+from trainer.pair.kernels import lstm_kernels, lstms
+from trainer.pair.losses import Loss, balanced, make_loss, shared
+from trainer.pair.monitor import scored, watched
+from trainer.pair.pair_config import PairModel, Training
+from trainer.pair.survey import FIRST_ID, VOCABULARY, Survey, take_survey, vocabulary, vocabulary_rows
+from trainer.pair.vectors import start_vectors
+from trainer.pair.weight_folders import folder_of
+from trainer.spec import Spec, narrow
+
+_EVAL_ROWS = 1_024
+# With 256 dimensions half a GB: one long text pads all of its batch.
+_EVAL_TOKENS = 2**19
+_XLA_MULTIPLE = 8
+# Ids of a token and its n-grams of one length, which few words are longer than: texts with more ids are no
+# sentences, and one alone would pad its whole batch.
+_IDS_OF_A_TOKEN = 11
+# Where the rows of a batch cost more: 64 texts of 100 word pieces are 5 GB in a BERT of 12 layers.
+_EVAL_ROWS_PRETRAINED = 64
+
+Pools = dict[str, tf.data.Dataset]
+
+
+@dataclass(frozen=True)
+class Batches:
+    """What a training sees: batches of inputs and labels, in an order of their own each epoch."""
+
+    train: tf.data.Dataset
+    held_out: tf.data.Dataset
+    order: Order
+
+
+def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
+    """Trains, stops when the eval split's metric does, and keeps the best epoch's weights."""
+    config = narrow(spec.model, PairModel)
+    keras.utils.set_random_seed(narrow(spec.training, Training).seed)
+    for split in ("train", "eval"):
+        if not list(data.pools(split, 1).take(1)):
+            raise KembarError(f"the {split} split has no row: give [data] files or [data] split more rows")
+    if config.encoder != "pretrained":
+        return _from_scratch(data, spec, config)
+    piece = pretrained.WordPiece(folder_of(config), config.max_tokens)
+    pools = {split: data.pools(split, POOL_ROWS).map(piece.pool) for split in ("train", "eval")}
+    return (_frozen if config.frozen else _fine_tuned)(data, spec, config, pools)
+
+
+def _from_scratch(data: Data, spec: Spec, config: PairModel) -> tuple[keras.Model, TrainingLog]:
+    rows = vocabulary_rows(data.transform, spec)
+    pools = {split: data.pools(split, POOL_ROWS) for split in ("train", "eval")}
+    survey = take_survey(pools["train"], rows, narrow(spec.label, Label))
+    tokens = data.transform.vocabulary_by_name(VOCABULARY)
+
+    def build(first: bool) -> keras.Model:
+        tower = build_tower(config, rows, survey.token_weights if first else None)
+        if first and config.token_vectors:
+            table = tower.get_layer(TOKEN_TABLE)
+            table.set_weights([start_vectors(config, tokens, table.get_weights()[0], FIRST_ID)])
+        model = build_pair(config, tower, _classes(spec))
+        if first and data.base is not None:
+            carry_over(model, data.base, tokens, config.oov_buckets)
+        return model
+
+    grown = {}
+    if data.base is not None:
+        grown = growth(data.base, vocabulary(data.transform), config.vocabulary_size)
+    model, log = _train_on_ids(data, spec, pools, survey, build)
+    log.details |= grown
+    for layer in lstms(_tower(model)):
+        layer.use_cudnn = False
+    return model, log
+
+
+def _fine_tuned(data: Data, spec: Spec, config: PairModel, pools: Pools) -> tuple[keras.Model, TrainingLog]:
+    survey = take_survey(pools["train"], 0, narrow(spec.label, Label))
+
+    def build(first: bool) -> keras.Model:
+        load = first and data.base is None
+        model = build_pair(config, pretrained.build_tower(config, load), _classes(spec))
+        if first and data.base is not None:
+            carry_over(model, data.base)
+        return model
+
+    return _train_on_ids(data, spec, pools, survey, build)
+
+
+def _frozen(data: Data, spec: Spec, config: PairModel, pools: Pools) -> tuple[keras.Model, TrainingLog]:
+    """Texts become vectors once, and what stands behind the trunk is trained on those."""
+    training = narrow(spec.training, Training)
+    survey = take_survey(pools["train"], 0, narrow(spec.label, Label))
+    served = build_pair(config, pretrained.build_tower(config), _classes(spec))
+    trunk = narrow(_tower(served).get_layer(pretrained.TRUNK), keras.Model)
+    rows = {split: _rows(pools[split]) for split in pools}
+    vectors = pretrained.embed(trunk, [ids for split in rows.values() for ids in split[:2]])
+    train, held_out = ((*vectors[at : at + 2], rows[split][2]) for at, split in ((0, "train"), (2, "eval")))
+
+    def build() -> keras.Model:
+        dim = trunk.output_shape[-1]
+        top, head = pretrained.build_top(config, dim), build_head(config, dim, _classes(spec))
+        inputs = {name: keras.Input((dim,), name=name) for name in (IDS_A, IDS_B)}
+        model = keras.Model(inputs, head([top(one) for one in inputs.values()]), name="pair")
+        if data.base is not None:
+            carry_over(model, data.base)
+        return model
+
+    order = Order(draws(training.seed, training.epochs, 2))
+    size = min(training.batch_size, survey.pairs)
+    with tf.device(HOST):
+        table = tuple(map(tf.constant, train))
+    shuffled = order.dataset(lambda seed: row_batches(seed[0], survey.pairs, size)).map(
+        lambda places: _named(tf.gather(column, places) for column in table)
+    )
+    shuffled = shuffled.apply(tf.data.experimental.assert_cardinality(survey.pairs // size)).prefetch(16)
+    judged = (
+        tf.data.Dataset.from_tensor_slices(held_out).batch(_EVAL_ROWS).map(lambda *row: _named(row)).cache()
+    )
+    batches = Batches(shuffled, judged, order)
+    model, log = _train(data, spec, build, survey, batches, survey.pairs // size)
+    _tower(served).get_layer("top").set_weights(model.get_layer("top").get_weights())
+    served.get_layer("head").set_weights(model.get_layer("head").get_weights())
+    log.details |= finish(served, *scored(model, batches.held_out), spec)
+    log.parameters = served.count_params()
+    return served, log
+
+
+def _train_on_ids(
+    data: Data, spec: Spec, pools: Pools, survey: Survey, build: Callable[[bool], keras.Model]
+) -> tuple[keras.Model, TrainingLog]:
+    """Trains `build(True)` on ids; served is `build(False)`, in float32, with its weights."""
+    training = narrow(spec.training, Training)
+    pretrained_tower = narrow(spec.model, PairModel).encoder == "pretrained"
+    parts = workers.strategy().num_replicas_in_sync
+    order = Order(draws(training.seed, training.epochs, 2))
+    multiple = _XLA_MULTIPLE if training.compiled else 1
+    tokens = training.tokens_per_batch or bound_of(spec, survey)
+    count = steps(survey.lengths, training.batch_size, parts, multiple, tokens)
+    train = make_dataset(
+        pools["train"],
+        training.batch_size,
+        order=order,
+        parts=parts,
+        cache=True,
+        multiple=multiple,
+        tokens=tokens,
+        all_epochs=parts == 1,
+    )
+    if parts == 1:
+        train = in_passes(train, count)
+    else:
+        train = train.apply(tf.data.experimental.assert_cardinality(count))
+    rows = _EVAL_ROWS_PRETRAINED if pretrained_tower else rows_within(pools["eval"], _EVAL_ROWS, _EVAL_TOKENS)
+    held_out = make_dataset(pools["eval"], rows, cache=True)
+    batches = Batches(train, held_out, order)
+    model, log = _train(data, spec, lambda: build(True), survey, batches, count)
+    # Served in float32 and on any machine, whatever it was trained in and on.
+    served = build(False)
+    served.set_weights(model.get_weights())
+    log.details |= finish(served, *scored(served, batches.held_out), spec)
+    return served, log
+
+
+def bound_of(spec: Spec, survey: Survey) -> int | None:
+    """Padded ids of both texts in a batch at most, where a text is longer than ordinary ones can be."""
+    config = narrow(spec.model, PairModel)
+    ordinary = config.max_tokens * (1 + (_IDS_OF_A_TOKEN - 1) * max(1, len(config.ngrams)))
+    longest = max(int(pool.max()) for pool in survey.lengths)
+    return 2 * narrow(spec.training, Training).batch_size * ordinary if longest > ordinary else None
+
+
+def _train(
+    data: Data,
+    spec: Spec,
+    build: Callable[[], keras.Model],
+    survey: Survey,
+    batches: Batches,
+    steps_per_epoch: int,
+) -> tuple[keras.Model, TrainingLog]:
+    training, label = narrow(spec.training, Training), narrow(spec.label, Label)
+    config = narrow(spec.model, PairModel)
+    if training.loss_for(label.kind) != "in_batch" or not survey.highest_label:  # which learns from matches
+        low, high = (0.0, 1.0) if label.kind == "classes" else label.bounds
+        lowest, highest = (low + (high - low) * end for end in (survey.lowest_label, survey.highest_label))
+        check_labels(label, lowest, highest, survey.pairs)
+    fine_tuned = config.encoder == "pretrained" and not config.frozen
+    with devices.precision(training.mixed_precision), workers.strategy().scope():
+        model = build()
+        parts = devices.replicas(model)
+        # What is trained shares its layers with what scores.
+        in_batch = training.loss_for(label.kind) == "in_batch"
+        trained = workers.fitted(build_in_batch(model, _encoder(model)) if in_batch else model)
+        loss = _loss(training, label, survey)
+        # Each length of batch is compiled again: on a GPU Keras' own choice can be XLA.
+        trained.compile(
+            make_optimizer(training, steps_per_epoch, parts),
+            loss=shared(loss, parts),
+            jit_compile=training.compiled and parts == 1,
+            # A step of a whole BERT hides Python's part in it.
+            steps_per_execution=1 if fine_tuned else devices.steps_per_execution(parts),
+        )
+        # Keras would make its variables inside the first step, where several workers cannot.
+        trained.optimizer.build(trained.trainable_variables)
+    devices.check_shares(training.batch_size, survey.pairs, parts)
+    metric, measure = watched(model, trained, loss, batches.held_out, label)
+    stopping = keras.callbacks.EarlyStopping(
+        f"eval_{metric}",
+        mode="min" if metric == "loss" else "max",
+        patience=training.patience,
+        restore_best_weights=True,
+    )
+    kernels = lstm_kernels(model) if _encoder(model) == "tower" else {}
+    details = announce({**devices.describe(model), **kernels})
+    started = [Start(trained, stopping, measure)] if data.base is not None else []
+    checkpoint = Checkpoint(data.checkpoints)
+    history = trained.fit(
+        workers.shared(batches.train),
+        initial_epoch=checkpoint.restore(trained, stopping, EARLY_STOPPING, training.epochs),
+        epochs=training.epochs,
+        verbose=0,
+        shuffle=False,
+        callbacks=[
+            batches.order,
+            EvalMetric(metric, measure),
+            stopping,
+            *started,
+            *data.watchers(),
+            Progress(
+                training.epochs,
+                lambda rate: advice(rate, training.mixed_precision, not training.clip_norm, ""),
+            ),
+            checkpoint,
+        ],
+    ).history
+    details |= checkpoint.details
+    for start in started:
+        details |= start.details
+    log = TrainingLog.of(
+        model, history, survey.pairs, checkpoint.seconds, details, kept_epoch=stopping.best_epoch
+    )
+    return model, log
+
+
+def _encoder(model: keras.Model) -> str:
+    """The layer of a pair's model that makes vectors: the whole tower, or what is behind a frozen one."""
+    return "tower" if "tower" in {layer.name for layer in model.layers} else "top"
+
+
+def _tower(model: keras.Model) -> keras.Model:
+    return narrow(model.get_layer("tower"), keras.Model)
+
+
+def _rows(pools: tf.data.Dataset) -> tuple[tf.RaggedTensor, tf.RaggedTensor, np.ndarray]:
+    """Ids a, ids b and labels float32 [rows] of a whole split."""
+    found = list(pools)
+    ids = (tf.concat([pool[name] for pool in found], axis=0) for name in (IDS_A, IDS_B))
+    return *ids, np.concatenate([pool[LABEL].numpy() for pool in found]).ravel().astype(np.float32)
+
+
+def _named(columns: Any) -> tuple[dict[str, Any], Any]:
+    a, b, label = columns
+    return {IDS_A: a, IDS_B: b}, label
+
+
+def _classes(spec: Spec) -> int:
+    return narrow(spec.label, Label).count
+
+
+def _loss(training: Training, label: Label, survey: Survey) -> Loss:
+    weights = balanced(survey.class_counts) if training.class_weights == "balanced" else None
+    return make_loss(training.loss_for(label.kind), label.count, training.label_smoothing, weights)

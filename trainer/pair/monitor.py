@@ -1,0 +1,58 @@
+"""What a pair model's training watches on the eval split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from trainer.errors import KembarError
+from trainer.features import PRIMARY, Label
+from trainer.metrics import pair_metrics
+from trainer.pair.batching import Batches
+from trainer.pair.losses import COMPARING, Loss
+
+
+def watched(
+    model: keras.Model, trained: keras.Model, loss: Loss, held_out: Batches, label: Label
+) -> tuple[str, Callable[[], float]]:
+    """The metric of the eval split that training watches, and how it is measured.
+
+    Where all labels are one, as with matches alone, no metric is defined, and it is the loss; that of
+    `in_batch` is of the batches that `held_out` is made of.
+    """
+
+    @tf.function(reduce_retracing=True)
+    def score(texts: dict[str, tf.Tensor]) -> tf.Tensor:
+        return model(texts, training=False)
+
+    @tf.function(reduce_retracing=True)
+    def lose(texts: dict[str, tf.Tensor], labels: tf.Tensor) -> tf.Tensor:
+        return loss(labels, trained(texts, training=False))
+
+    metric = PRIMARY[label.kind]
+    seen = np.unique(np.concatenate([labels.numpy() for _, labels in held_out]))
+    if len(seen) < 2 and label.kind != "classes":
+        if loss in COMPARING:
+            raise KembarError(
+                f"all rows of the eval split have the same label, and [training] loss = '{COMPARING[loss]}' "
+                "compares rows of different labels: give [data] eval such rows, or set loss = 'mse'"
+            )
+        return "loss", lambda: _mean_loss(lose, held_out)
+    return metric, lambda: pair_metrics(*scored(score, held_out), label)[metric]
+
+
+def _mean_loss(lose: Callable[[dict[str, tf.Tensor], tf.Tensor], tf.Tensor], held_out: Batches) -> float:
+    """The loss of the eval split, in which each row counts the same, whatever the size of its batch."""
+    found = [(lose(texts, labels).numpy(), len(labels)) for texts, labels in held_out]
+    return float(np.average([value for value, _ in found], weights=[rows for _, rows in found]))
+
+
+def scored(
+    model: Callable[[dict[str, tf.Tensor]], tf.Tensor], held_out: Batches
+) -> tuple[np.ndarray, np.ndarray]:
+    """Labels [rows] and scores [rows, 1 or classes] of the eval split."""
+    found = [(label.numpy(), model(texts).numpy()) for texts, label in held_out]
+    return np.concatenate([labels for labels, _ in found]), np.concatenate([scores for _, scores in found])

@@ -1,0 +1,81 @@
+"""What is known of the training pairs before training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_transform as tft
+from tensorflow_transform.analyzers import get_empy_vocabulary_dummy_value
+
+from trainer.features import IDS_A, IDS_B, LABEL, Label
+from trainer.pair.batching import lengths
+from trainer.pair.encoders import inverse_document_frequency
+from trainer.pair.pair_config import PairModel
+from trainer.spec import Spec, narrow
+
+VOCABULARY = "tokens"
+# Id 0 is padding, so what the vocabulary calls 0 is 1.
+FIRST_ID = 1
+_NOTHING = get_empy_vocabulary_dummy_value(tf.string)[1]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What is known of the training split before training.
+
+    Attributes:
+      lengths: Of each pool, the tokens of each pair's longer text, int64 [pairs].
+      class_counts: Pairs of each class, or of label 0 and 1; meaningless for scores.
+      lowest_label: As they are trained on: scaled to 0..1; of classes the index.
+      highest_label: The same.
+      token_weights: Inverse document frequency of every id, float32 [rows].
+    """
+
+    lengths: list[np.ndarray]
+    class_counts: np.ndarray
+    lowest_label: float
+    highest_label: float
+    token_weights: np.ndarray
+
+    @property
+    def pairs(self) -> int:
+        """Pairs of the whole split."""
+        return sum(map(len, self.lengths))
+
+
+def vocabulary_rows(transform: tft.TFTransformOutput, spec: Spec) -> int:
+    """Number of ids: padding, the vocabulary, and the buckets of words that are not in it."""
+    return (
+        FIRST_ID + transform.vocabulary_size_by_name(VOCABULARY) + narrow(spec.model, PairModel).oov_buckets
+    )
+
+
+def vocabulary(transform: tft.TFTransformOutput) -> list[bytes]:
+    """The tokens in the order of their ids; none where the transform has no vocabulary."""
+    if transform.vocabulary_file_by_name(VOCABULARY) is None:
+        return []
+    tokens = transform.vocabulary_by_name(VOCABULARY)
+    # What TFT writes where it found nothing new has a row, but is no token.
+    return tokens[:-1] if tokens[-1] == _NOTHING else tokens
+
+
+def take_survey(pools: tf.data.Dataset, rows: int, label: Label) -> Survey:
+    """One pass over the training split; `rows` is the number of ids, or 0 where nobody counts them."""
+    frequencies = np.zeros(rows, np.int64)
+    counts = np.zeros(label.count or 2, np.int64)
+    found: list[np.ndarray] = []
+    lowest, highest = np.inf, -np.inf
+    for pool in pools:
+        found.append(lengths(pool).numpy())
+        labels: np.ndarray = pool[LABEL].numpy()
+        lowest, highest = min(lowest, float(labels.min())), max(highest, float(labels.max()))
+        if label.kind != "score":
+            counts += np.bincount(labels.ravel().astype(int), minlength=len(counts))
+        for name in (IDS_A, IDS_B) if rows else ():
+            ids: tf.SparseTensor = pool[name]
+            once = np.unique(np.stack([ids.indices[:, 0], ids.values], axis=1), axis=0)
+            frequencies += np.bincount(once[:, 1], minlength=rows)
+    texts = 2 * sum(map(len, found))
+    return Survey(found, counts, lowest, highest, inverse_document_frequency(frequencies, texts))

@@ -1,0 +1,69 @@
+"""Folders of pretrained weights: what can be said of them without TensorFlow, before anything starts."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import operator
+from pathlib import Path
+
+from trainer.errors import ConfigError
+from trainer.pair.pair_config import PairModel
+
+_NEEDED = ("keras_hub", "tensorflow_text", "safetensors")
+# What a folder's weights may be in; a pickle is not among them.
+_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "model.weights.h5", "model.weights.json")
+
+
+def check_folder(folder: Path | None, key: str = "weights") -> None:
+    """Refuses, before anything starts, a folder that no tower can be made of; `key` of [model] names it.
+
+    Raises:
+      ConfigError: the extra is not installed, or what the folder lacks.
+    """
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f"[model] {key} = '{folder}' needs {', '.join(missing)}: pip install 'kembar[pretrained]'"
+        )
+    place = f"[model] {key} = '{folder}'"
+    if folder is None or not folder.is_dir():
+        raise ConfigError(f"{place}: no such folder: name one with config.json and model.safetensors")
+    if not (folder / "config.json").is_file():
+        raise ConfigError(f"{place}: no config.json: it is a preset of neither KerasHub nor Hugging Face")
+    if not any((folder / name).is_file() for name in _WEIGHTS):
+        raise ConfigError(f"{place}: no model.safetensors: other formats, pickles above all, are not read")
+
+
+def check_layers(model: PairModel) -> None:
+    """Refuses, before anything starts, layers that a BERT in a checked folder does not have.
+
+    Raises:
+      ConfigError: how many it has, or that its config.json cannot be read.
+    """
+    path = folder_of(model) / "config.json"
+    try:
+        described = json.loads(path.read_text(encoding="utf-8"))
+        # Hugging Face's name, and KerasHub's.
+        found = described.get("num_hidden_layers") or described.get("config", {}).get("num_layers")
+        if found is not None:
+            named_layers(model, operator.index(found))
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise ConfigError(f"[model] weights: {path} describes no BERT: {error}") from None
+
+
+def named_layers(model: PairModel, found: int) -> tuple[int, ...]:
+    """The layers that are looked at, of those that were found; the last one where none is named."""
+    layers = model.layers or (found,)
+    if layers[-1] > found:
+        raise ConfigError(
+            f"[model] layers = {list(layers)}: the BERT in weights = '{model.weights}' has {found} layers"
+        )
+    return layers
+
+
+def folder_of(model: PairModel) -> Path:
+    """The folder of weights, which `PairModel` asks for where the encoder is `pretrained`."""
+    if model.weights is None:
+        raise ValueError("encoder = 'pretrained' needs [model] weights")
+    return model.weights
