@@ -35,10 +35,10 @@ from trainer.pair import fit as pair_fit
 from trainer.pair import pretrained
 from trainer.pair.baselines import METHODS
 from trainer.pair.pair_config import PairModel
-from trainer.pair.survey import FIRST_ID, VOCABULARY
-from trainer.pair.text import text_features
 from trainer.pair.weight_folders import folder_of
 from trainer.spec import narrow
+from trainer.text.tokens import text_features
+from trainer.text.vocabulary import FIRST_ID, VOCABULARY
 
 SPLITS = ("train", "eval", "test")
 

@@ -41,8 +41,8 @@ from trainer.pair.batching import POOL_ROWS, make_dataset, steps
 from trainer.pair.encoders import build_tower
 from trainer.pair.heads import build_head, build_pair
 from trainer.pair.pair_config import PairModel
-from trainer.pair.text import text_features
 from trainer.spec import narrow
+from trainer.text.tokens import text_features
 
 CONFIG = Path(__file__).parents[1] / "configs" / "seed.toml"
 LENGTH, BATCH = 100, 64

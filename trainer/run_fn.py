@@ -16,8 +16,8 @@ from trainer.exporting.warmup import write_warmup
 from trainer.families import family_of
 from trainer.fitting import checkpoint, devices, warm_start, workers
 from trainer.fitting.training import Data, FnArgs, file_names
-from trainer.pair.survey import vocabulary
 from trainer.spec import Spec, narrow
+from trainer.text.vocabulary import vocabulary
 from trainer.tuning import found_values, laid_over
 from trainer.undefined import strict
 

@@ -9,8 +9,8 @@ import pyarrow as pa
 import tensorflow as tf
 
 from trainer.features import LABEL, TEXT_A, TEXT_B, VECTOR, Label
-from trainer.pair.text import text_features
 from trainer.spec import VectorSpec
+from trainer.text.tokens import text_features
 
 CHARACTERS, TOKENS = "characters", "tokens"
 # Of each text so much is cut into tokens: more would cost time and say nothing new.

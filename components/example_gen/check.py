@@ -14,7 +14,7 @@ from components.example_gen.data_config import Data, Vector
 from components.example_gen.keys import hashes
 from components.example_gen.labels import COMMA_NUMBER, check_labels, floats
 from trainer.features import LABEL, TEXT_A, TEXT_B, VECTOR
-from trainer.pair.text_form import TextForm
+from trainer.text.form import TextForm
 from trainer.values import number_or_bool, show
 
 

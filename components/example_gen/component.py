@@ -16,7 +16,7 @@ from components.example_gen.data_config import SPLITS, Data
 from components.example_gen.executor import Executor
 from components.example_gen.places import for_pattern
 from components.example_gen.spans import Carry
-from trainer.pair.text_form import TextForm
+from trainer.text.form import TextForm
 
 
 class ExampleGen(FileBasedExampleGen):

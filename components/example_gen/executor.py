@@ -35,7 +35,7 @@ from components.tfrecords import open_writer
 from trainer.errors import DataRejected
 from trainer.features import LABEL, TEXT_A, TEXT_B, VECTOR
 from trainer.files import hide, remove_tree
-from trainer.pair.text_form import TextForm
+from trainer.text.form import TextForm
 
 # TFX reads whatever is in the folder of a split, so files grow elsewhere.
 _UNFINISHED = ".unfinished"

@@ -23,7 +23,7 @@ from components.example_gen.spans import Carry
 from components.example_gen.splits import JOINS, assign, conflicts, shared
 from components.example_gen.texts import Texts
 from trainer.features import TEXT_A, TEXT_B
-from trainer.pair.text_form import TextForm
+from trainer.text.form import TextForm
 
 # Characters of a text that a message shows.
 _SHOWN = 40

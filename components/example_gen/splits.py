@@ -1,7 +1,7 @@
 """One source into splits, without leaks: no text stands in two of them.
 
 A pair split at random leaks, because the same question then stands in train and test. Texts are known here by
-the hashes of their forms (`trainer.pair.text_form`): what the model cannot tell apart is one text.
+the hashes of their forms (`trainer.text.form`): what the model cannot tell apart is one text.
 """
 
 from __future__ import annotations

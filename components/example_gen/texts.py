@@ -20,7 +20,7 @@ from components.example_gen.spans import Carry
 from components.tables import decode
 from components.tfrecords import read_batches
 from trainer.features import TEXT_A, TEXT_B, VECTOR
-from trainer.pair.text_form import TextForm
+from trainer.text.form import TextForm
 
 FILE = "texts.parquet"
 _FORM = b"kembar.form"

@@ -39,7 +39,7 @@ from pipeline.graph.fingerprint import files_fingerprint, step_fingerprint
 from pipeline.retraining.plan import Plan
 from trainer.errors import ConfigError
 from trainer.families import MODULES, family_of
-from trainer.pair.text_form import TextForm
+from trainer.text.form import TextForm
 
 TRAIN, EVAL, TEST = "train", "eval", "test"
 

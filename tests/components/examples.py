@@ -17,7 +17,7 @@ from components.example_gen.executor import _write, write_examples
 from components.example_gen.plan import decide, digest, plan
 from components.example_gen.spans import Carry
 from components.tfrecords import read_batches
-from trainer.pair.text_form import TextForm
+from trainer.text.form import TextForm
 
 
 class Written(NamedTuple):

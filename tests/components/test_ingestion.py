@@ -15,7 +15,7 @@ from components.example_gen.data_config import Data, Split
 from components.tfrecords import open_writer
 from tests.components.examples import ingest
 from trainer.errors import ConfigError, DataRejected
-from trainer.pair.text_form import TextForm
+from trainer.text.form import TextForm
 
 # Quotes, delimiters, line ends and scripts that a format might stumble over.
 TEXTS = [f'text {at} "quoted", tab\there' if at % 3 else f"Zeile {at}\nzwei — 語" for at in range(120)]

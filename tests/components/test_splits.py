@@ -13,7 +13,7 @@ from components.example_gen.keys import pair_keys
 from components.example_gen.spans import Carry
 from components.example_gen.splits import JOINS, assign, conflicts, shared
 from components.example_gen.texts import Texts
-from trainer.pair.text_form import TextForm
+from trainer.text.form import TextForm
 
 PAIRS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=60)
 GROWING, WHOLE = Split(), Split(groups="whole")

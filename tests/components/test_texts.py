@@ -16,7 +16,7 @@ from components.example_gen.spans import Carry
 from components.example_gen.splits import JOINS, assign
 from components.example_gen.texts import Texts
 from tests.components.examples import ingest
-from trainer.pair.text_form import TextForm
+from trainer.text.form import TextForm
 
 SPANS = st.lists(
     st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=20), min_size=2, max_size=4

@@ -16,7 +16,7 @@ import tensorflow as tf
 from scipy import stats
 
 from components.evaluator.results import load_predictions
-from trainer.pair.text_form import TextForm
+from trainer.text.form import TextForm
 
 pytestmark = pytest.mark.e2e
 

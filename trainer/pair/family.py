@@ -21,9 +21,9 @@ from trainer.pair.baselines import METHODS
 from trainer.pair.pair_config import PairModel
 from trainer.pair.signatures import PairServing
 from trainer.pair.slices import pair_slices
-from trainer.pair.survey import FIRST_ID, VOCABULARY
-from trainer.pair.text import text_features
 from trainer.spec import Spec, narrow
+from trainer.text.tokens import text_features
+from trainer.text.vocabulary import FIRST_ID, VOCABULARY
 
 EVALUATED = "evaluate"
 SCORE = "evaluation"

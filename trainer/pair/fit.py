@@ -28,10 +28,11 @@ from trainer.pair.kernels import lstm_kernels, lstms
 from trainer.pair.losses import Loss, balanced, make_loss, shared
 from trainer.pair.monitor import scored, watched
 from trainer.pair.pair_config import PairModel, Training
-from trainer.pair.survey import FIRST_ID, VOCABULARY, Survey, take_survey, vocabulary, vocabulary_rows
+from trainer.pair.survey import Survey, take_survey, vocabulary_rows
 from trainer.pair.vectors import start_vectors
 from trainer.pair.weight_folders import folder_of
 from trainer.spec import Spec, narrow
+from trainer.text.vocabulary import FIRST_ID, VOCABULARY, vocabulary
 
 _EVAL_ROWS = 1_024
 # With 256 dimensions half a GB: one long text pads all of its batch.

@@ -7,18 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
-from tensorflow_transform.analyzers import get_empy_vocabulary_dummy_value
 
 from trainer.features import IDS_A, IDS_B, LABEL, Label
 from trainer.pair.batching import lengths
 from trainer.pair.encoders import inverse_document_frequency
 from trainer.pair.pair_config import PairModel
 from trainer.spec import Spec, narrow
-
-VOCABULARY = "tokens"
-# Id 0 is padding, so what the vocabulary calls 0 is 1.
-FIRST_ID = 1
-_NOTHING = get_empy_vocabulary_dummy_value(tf.string)[1]
+from trainer.text.vocabulary import FIRST_ID, VOCABULARY
 
 
 @dataclass(frozen=True)
@@ -50,15 +45,6 @@ def vocabulary_rows(transform: tft.TFTransformOutput, spec: Spec) -> int:
     return (
         FIRST_ID + transform.vocabulary_size_by_name(VOCABULARY) + narrow(spec.model, PairModel).oov_buckets
     )
-
-
-def vocabulary(transform: tft.TFTransformOutput) -> list[bytes]:
-    """The tokens in the order of their ids; none where the transform has no vocabulary."""
-    if transform.vocabulary_file_by_name(VOCABULARY) is None:
-        return []
-    tokens = transform.vocabulary_by_name(VOCABULARY)
-    # What TFT writes where it found nothing new has a row, but is no token.
-    return tokens[:-1] if tokens[-1] == _NOTHING else tokens
 
 
 def take_survey(pools: tf.data.Dataset, rows: int, label: Label) -> Survey:

@@ -34,7 +34,7 @@ NO_FAMILY |= {"BulkExampleGen", "AtomicPusher"}
 OTHERS = {
     "pair": r"trainer\.(vae|dense)\.",
     # Ingestion reads texts and vectors alike, so the form of a text is in its key for vectors too.
-    "vae": r"trainer\.(dense\.|pair\.(?!text_form|characters|pair_config))",
+    "vae": r"trainer\.(dense\.|pair\.(?!pair_config))",
 }
 
 

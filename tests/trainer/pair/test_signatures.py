@@ -14,8 +14,8 @@ from trainer.pair.encoders import build_tower
 from trainer.pair.heads import build_pair
 from trainer.pair.pair_config import PairModel, Training
 from trainer.pair.signatures import PairServing
-from trainer.pair.text import text_features
 from trainer.spec import Spec
+from trainer.text.tokens import text_features
 
 ROWS = 50
 TEXTS_A = ["a man plays", "the stock fell", "", "a man plays", "ひとり 🎸"]

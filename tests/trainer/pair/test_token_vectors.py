@@ -13,8 +13,8 @@ from trainer.pair import pretrained, vectors
 from trainer.pair.encoders import TOKEN_TABLE
 from trainer.pair.fit import fit
 from trainer.pair.pair_config import PairModel
-from trainer.pair.survey import FIRST_ID
 from trainer.pair.vectors import check_vectors, start_vectors
+from trainer.text.vocabulary import FIRST_ID
 
 VOCABULARY = [b"man", b"guitar", b"<ma", "ひと".encode()]
 TABLE = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from trainer.features import Label
 from trainer.pair.pair_config import PairModel, Training
-from trainer.pair.text import text_features
-from trainer.pair.text_form import TextForm
 from trainer.spec import Spec
+from trainer.text.form import TextForm
+from trainer.text.tokens import text_features
 
 # Without the tens of thousands of ideographs and Korean syllables that are all alike.
 ASSIGNED = [

@@ -4,8 +4,8 @@ import unicodedata
 import pytest
 import tensorflow as tf
 
-from trainer.pair.text import character_ngrams, text_features, tokenize
-from trainer.pair.unicode import nfkc
+from trainer.text.tokens import character_ngrams, text_features, tokenize
+from trainer.text.unicode import nfkc
 
 
 def words(*texts: str | bytes, max_tokens: int = 100) -> list[list[str]]:

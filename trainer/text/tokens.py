@@ -1,7 +1,7 @@
 """From text to tokens, in TensorFlow ops alone.
 
 The same functions run inside the `preprocessing_fn` of TF Transform and inside the exported serving graph, so
-nothing here may need Python or a library at run time. `trainer.pair.characters` has the patterns.
+nothing here may need Python or a library at run time. `trainer.text.characters` has the patterns.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from trainer.pair.characters import (
+from trainer.text.characters import (
     ALONE,
     ALONE_IN_ASCII,
     CHARACTERS_OF_A_TOKEN,
@@ -22,7 +22,7 @@ from trainer.pair.characters import (
     SEPARATE_NUMBERS,
     UNSEEN,
 )
-from trainer.pair.unicode import nfkc
+from trainer.text.unicode import nfkc
 
 _ASCII = r"[\x00-\x7F]*"
 

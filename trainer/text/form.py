@@ -15,11 +15,11 @@ from typing import Any, Self, TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trainer.pair import characters
 from trainer.pair.pair_config import PairModel
 from trainer.parts import parts
 from trainer.section import Section
 from trainer.spec import Spec
+from trainer.text import characters
 
 # Counts up when the same settings give other forms: hashes of forms are kept from span to span.
 VERSION = 1
@@ -46,7 +46,7 @@ class TextForm(Section):
     """How a model reads texts.
 
     Attributes:
-      pieces: by WordPiece, to which punctuation is a token; else by `trainer.pair.text`.
+      pieces: by WordPiece, to which punctuation is a token; else by `trainer.text.tokens`.
       lowercase: upper and lower case are one.
       strip_accents: a letter with an accent is the letter; of WordPiece alone.
       max_tokens: what is behind is not seen.
@@ -96,7 +96,7 @@ class TextForm(Section):
         return _where(others, self._take_steps, texts, _translate(texts, self.lowercase))
 
     def _take_steps(self, texts: Texts) -> Texts:
-        """Those of `trainer.pair.text`."""
+        """Those of `trainer.text.tokens`."""
         plain = pc.string_is_ascii(texts)
         others = pc.ascii_lower(texts) if self.lowercase else texts
         texts = _where(pc.invert(plain), self._normalize, texts, others)
