@@ -19,8 +19,10 @@ from pipeline.terminal import Terminal
 from trainer.files import LOCK
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-# `nohup` ignores it, children inherit that, and tests send it.
+# Tests send them to children, which inherit what is ignored: SIGHUP under `nohup`, SIGINT behind the `&` of a
+# script.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A shared machine is sometimes slow, and a failure on one machine must be one on all.
 settings.register_profile("kembar", deadline=None, derandomize=True, max_examples=60)
