@@ -277,7 +277,7 @@ def serve(kfp: Kfp) -> Iterator[Kfp]:
         do_GET = do_POST = do_DELETE = handle_one  # noqa: N815 - the standard library's names
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     kfp.url = f"http://127.0.0.1:{server.server_port}"
     try:
         yield kfp
