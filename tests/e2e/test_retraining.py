@@ -48,7 +48,7 @@ def test_days_are_read_once_and_trained_on_together(project, days):
     ran = project.kembar("retrain")
     assert ran.status == 0, ran.err
     assert project.summary["status"] == "unchanged"
-    assert project.summary["seconds"] < 15
+    assert project.summary["components"] == []
     assert project.summary["reason"].endswith("no new data up to 2026-11-02")
 
     days(4).write_bytes(b"\x00\xff garbage \x00" * 500)
