@@ -10,8 +10,8 @@ import tensorflow as tf
 from keras import KerasTensor, ops
 
 from trainer.pair.pair_config import PairModel
+from trainer.text.vocabulary import PADDING
 
-PADDING = 0
 # Layers of a tower: vectors of the tokens, and what they weigh.
 TOKEN_TABLE, WEIGHT_TABLE = "tokens", "token_weights"
 # Tokens that a filter of the CNN spans.

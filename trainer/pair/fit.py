@@ -32,6 +32,7 @@ from trainer.pair.survey import Survey, take_survey, vocabulary_rows
 from trainer.pair.vectors import start_vectors
 from trainer.pair.weight_folders import folder_of
 from trainer.spec import Spec, narrow
+from trainer.text.pieces import WordPiece
 from trainer.text.vocabulary import FIRST_ID, VOCABULARY, vocabulary
 
 _EVAL_ROWS = 1_024
@@ -65,7 +66,7 @@ def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
             raise KembarError(f"the {split} split has no row: give [data] files or [data] split more rows")
     if config.encoder != "pretrained":
         return _from_scratch(data, spec, config)
-    piece = pretrained.WordPiece(folder_of(config), config.max_tokens)
+    piece = WordPiece(folder_of(config), config.max_tokens)
     pools = {split: data.pools(split, POOL_ROWS).map(piece.pool) for split in ("train", "eval")}
     return (_frozen if config.frozen else _fine_tuned)(data, spec, config, pools)
 

@@ -1,4 +1,4 @@
-"""Towers with weights that others trained: a BERT of KerasHub and its WordPiece, from a local folder.
+"""Towers with weights that others trained: a BERT of KerasHub, from a local folder.
 
 The folder is a preset of KerasHub, or of Hugging Face with `model.safetensors`; nothing is downloaded and no
 pickle is read. KerasHub and tensorflow-text come with the extra `pretrained` and are imported only here.
@@ -8,62 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from trainer.errors import ConfigError
-from trainer.features import IDS_A, IDS_B, LABEL, TEXT_A, TEXT_B
-from trainer.pair.encoders import PADDING, mean_over_tokens
+from trainer.pair.encoders import mean_over_tokens
 from trainer.pair.heads import EXACT, unit
 from trainer.pair.pair_config import PairModel
 from trainer.pair.weight_folders import check_folder, folder_of, named_layers
 from trainer.progress import PROGRESS
+from trainer.text.vocabulary import PADDING
 
 TRUNK = "trunk"
-_VOCABULARIES = ("vocab.txt", "assets/tokenizer/vocabulary.txt", "tokenizer/assets/vocabulary.txt")
 # Texts embedded at once.
 _ROWS = 64
 _TOLD = 5_000
-
-
-class WordPiece(tf.Module):
-    """Texts to ids as the pretrained model had them, in the graph: [CLS], the pieces, [SEP].
-
-    Wu et al. 2016, "Google's Neural Machine Translation System", section 4.1.
-    """
-
-    def __init__(self, folder: Path, max_tokens: int) -> None:
-        """`max_tokens` counts [CLS] and [SEP]; what is longer loses its end."""
-        super().__init__()
-        import keras_hub
-
-        self._tokenizer = keras_hub.models.BertTokenizer.from_preset(str(folder))
-        self._kept = max(0, max_tokens - 2)
-        if self._tokenizer.pad_token_id != PADDING:
-            raise ConfigError(
-                f"[model] weights = '{folder}': its padding has id {self._tokenizer.pad_token_id}, not 0"
-            )
-
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
-    def __call__(self, texts: tf.Tensor) -> tf.RaggedTensor:
-        """String [batch] to int64 [batch, (tokens)], ragged; an empty text is [CLS] [SEP]."""
-        # KerasHub's tokenizer refuses bytes that are no UTF-8.
-        texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
-        pieces = tf.cast(self._tokenizer(texts), tf.int64)[:, : self._kept]
-        ends = [
-            tf.fill([pieces.nrows(), 1], tf.constant(end, tf.int64))
-            for end in (self._tokenizer.cls_token_id, self._tokenizer.sep_token_id)
-        ]
-        return tf.concat([ends[0], pieces, ends[1]], axis=1)
-
-    def pool(self, pool: dict[str, tf.Tensor]) -> dict[str, Any]:
-        """Raw rows, as `Data.pools` gives them, to ids."""
-        texts = {ids: tf.reshape(pool[text], [-1]) for ids, text in ((IDS_A, TEXT_A), (IDS_B, TEXT_B))}
-        return {LABEL: pool[LABEL], **{ids: self(text) for ids, text in texts.items()}}
 
 
 def build_tower(model: PairModel, load: bool = True) -> keras.Model:

@@ -12,9 +12,9 @@ from trainer.features import IDS_A, IDS_B, TEXT_A, TEXT_B, Label
 from trainer.metrics import DEFAULT_THRESHOLD
 from trainer.pair.average import Bags
 from trainer.pair.pair_config import PairModel
-from trainer.pair.pretrained import WordPiece
 from trainer.pair.weight_folders import folder_of
 from trainer.spec import Spec, narrow
+from trainer.text.pieces import WordPiece
 
 
 class PairServing(tf.Module):

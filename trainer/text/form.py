@@ -6,11 +6,9 @@ and both small sigmas are one letter.
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import Self, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,17 +18,12 @@ from trainer.parts import parts
 from trainer.section import Section
 from trainer.spec import Spec
 from trainer.text import characters
+from trainer.text.piece_rules import CLEAN, IDEOGRAPHS_ALONE, MARKS, PUNCTUATION_ALONE, rules_of
 
 # Counts up when the same settings give other forms: hashes of forms are kept from span to span.
-VERSION = 1
+VERSION = 2
 # Texts that are worked on together, in bytes.
 _BYTES = 2**25
-# As KerasHub's WordPiece cuts: punctuation and ideographs are tokens, control characters separate.
-_CJK = (
-    r"\x{4E00}-\x{9FFF}\x{3400}-\x{4DBF}\x{20000}-\x{2A6DF}\x{2A700}-\x{2B73F}\x{2B740}-\x{2B81F}"
-    r"\x{2B820}-\x{2CEAF}\x{F900}-\x{FAFF}\x{2F800}-\x{2FA1F}"
-)
-_PIECES = ((rf"([!-/:-@\[-`{{-~\p{{P}}{_CJK}])", r" \1 "), (r"[\s\p{Cc}\p{Cf}]+", " "))
 # What NFKC_Casefold drops (Unicode's Default_Ignorable_Code_Point), but for unassigned ones.
 _IGNORABLE = rf"[{characters.UNSEEN[1:-1]}\x{{115F}}\x{{1160}}\x{{17B4}}\x{{17B5}}\x{{3164}}\x{{FFA0}}]"
 
@@ -74,7 +67,9 @@ class TextForm(Section):
             return found
         # [CLS] and [SEP] are among the tokens, and a word may be several.
         words = {"max_tokens": max(1, model.max_tokens - 2), "pieces": True}
-        return found.model_copy(update={**words, **_settings(model.weights)})
+        rules = rules_of(model.weights)
+        words |= {"lowercase": rules.lowercase, "strip_accents": rules.strip_accents}
+        return found.model_copy(update=words)
 
     def forms(self, texts: Sequence[bytes]) -> list[bytes]:
         """The form of each text, valid UTF-8: its tokens in order, a space between two; b"" without any."""
@@ -117,12 +112,12 @@ class TextForm(Section):
         return text.lower() if self.lowercase else text
 
     def _cut_pieces(self, texts: Texts) -> Texts:
-        # Ideographs of compatibility stand alone before they become others.
-        texts = pc.replace_substring_regex(texts, rf"([{_CJK}])", r" \1 ")
+        """Words as in `trainer.text.pieces`; here ideographs stand alone whatever the BERT's rules."""
+        texts = _replace(texts, (*CLEAN, IDEOGRAPHS_ALONE))
         if self.strip_accents:
             texts = _each(texts, lambda text: unicodedata.normalize("NFD", text))
-            texts = pc.replace_substring_regex(texts, r"\p{Mn}", "")
-        texts = _replace(texts, _PIECES)
+            texts = pc.replace_substring_regex(texts, MARKS, "")
+        texts = _replace(texts, (PUNCTUATION_ALONE,))
         if not self.lowercase:
             return texts
         return pc.replace_substring_regex(_each(texts, _casefold), _IGNORABLE, "")
@@ -137,26 +132,6 @@ def _translate(texts: Texts, lowercase: bool) -> Texts:
 
 def _casefold(text: str) -> str:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-
-
-def _settings(folder: Path) -> dict[str, bool]:
-    """What the folder of a BERT says of its WordPiece, for KerasHub or Hugging Face; the coarser where it
-    says nothing.
-    """
-    for name, section in (("tokenizer.json", "config"), ("tokenizer_config.json", "")):
-        try:
-            said: Any = json.loads((folder / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        said = said.get(section, {}) if section else said
-        if isinstance(said, dict) and ("lowercase" in said or "do_lower_case" in said):
-            # KerasHub reads of Hugging Face's settings this one alone.
-            lowercase = said.get("lowercase", said.get("do_lower_case"))
-            return {
-                "lowercase": bool(lowercase),
-                "strip_accents": bool(said.get("strip_accents") and section),
-            }
-    return {"lowercase": True, "strip_accents": True}
 
 
 def _replace(texts: Texts, steps: Sequence[tuple[str, str]]) -> Texts:

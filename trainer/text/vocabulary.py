@@ -7,7 +7,8 @@ import tensorflow_transform as tft
 from tensorflow_transform.analyzers import get_empy_vocabulary_dummy_value
 
 VOCABULARY = "tokens"
-# Id 0 is padding, so what the vocabulary calls 0 is 1.
+PADDING = 0
+# What the vocabulary calls 0 is the first id behind it.
 FIRST_ID = 1
 _NOTHING = get_empy_vocabulary_dummy_value(tf.string)[1]
 

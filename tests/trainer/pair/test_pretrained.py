@@ -24,6 +24,7 @@ from trainer.pair.family import export, fit
 from trainer.pair.heads import build_pair
 from trainer.pair.pair_config import PairModel, Training
 from trainer.spec import Spec
+from trainer.text.pieces import WordPiece
 
 pytest.importorskip("safetensors", reason="the extra `pretrained` is not installed")
 keras_hub = pytest.importorskip("keras_hub", reason="the extra `pretrained` is not installed")
@@ -104,7 +105,7 @@ def data(tmp_path: Path) -> Data:
 
 
 def test_word_pieces_by_hand(folder):
-    ids = pretrained.WordPiece(folder, 5)(tf.constant(["A man plays.", "", "zzz naïve"])).to_list()
+    ids = WordPiece(folder, 5)(tf.constant(["A man plays.", "", "zzz naïve"])).to_list()
     at = {piece: place for place, piece in enumerate(PIECES)}
     # Five ids at most, the two ends among them.
     assert ids[0] == [at[piece] for piece in ("[CLS]", "a", "man", "play", "[SEP]")]
@@ -113,7 +114,7 @@ def test_word_pieces_by_hand(folder):
 
 
 def test_bytes_that_are_no_utf8_are_read_as_unknown(folder):
-    [ids] = pretrained.WordPiece(folder, 9)(tf.constant([b"man \xff\xfe man"])).to_list()
+    [ids] = WordPiece(folder, 9)(tf.constant([b"man \xff\xfe man"])).to_list()
     assert ids.count(PIECES.index("man")) == 2
 
 
@@ -206,7 +207,7 @@ def test_only_what_stands_behind_a_frozen_trunk_is_trained(folder):
 
 def test_each_different_text_is_embedded_once(folder, monkeypatch):
     monkeypatch.setattr(pretrained, "_ROWS", 2)
-    piece, seen = pretrained.WordPiece(folder, 20), []
+    piece, seen = WordPiece(folder, 20), []
     trunk = pretrained.build_tower(small(folder)).get_layer(pretrained.TRUNK)
 
     class Counting:
@@ -263,7 +264,7 @@ def test_training_learns_and_the_loaded_model_answers_the_same(folder, data, tmp
 
     together = ask(TEXTS, TEXTS[::-1])
     assert np.isfinite(together).all()
-    piece = pretrained.WordPiece(folder, 20)
+    piece = WordPiece(folder, 20)
     ids = {
         name: piece(tf.constant(texts)).to_tensor()
         for name, texts in (("ids_a", TEXTS), ("ids_b", TEXTS[::-1]))
@@ -313,7 +314,7 @@ def test_minilm_ranks_sentences_untrained():
     source = Path(next(iter(pairs.submodule_search_locations))) / "data" / "sts_b" / "sts-test.csv"
     with source.open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))[:200]
-    tower, piece = pretrained.build_tower(small(weights)), pretrained.WordPiece(weights, 100)
+    tower, piece = pretrained.build_tower(small(weights)), WordPiece(weights, 100)
     u, v = (tower(piece(tf.constant([row[at] for row in rows])).to_tensor()).numpy() for at in (5, 6))
     cosine = np.sum(u * v, axis=1) / np.linalg.norm(u, axis=1) / np.linalg.norm(v, axis=1)
     assert np.corrcoef(cosine, [float(row[4]) for row in rows])[0, 1] > 0.8
