@@ -30,13 +30,13 @@ def preflight(source: str, config: Config) -> None:
         for name in names:
             if not matching(name):
                 raise ConfigError(f"{source}: {key} = {str(name)!r}: {why_missing(name)}")
-    place = f"[data] schema_file: {schema}" if schema is not None else "[data] schema_text"
+    schema_key = f"[data] schema_file: {schema}" if schema is not None else "[data] schema_text"
     try:
         text_format.Parse(
             written or (schema.read_text(encoding="utf-8") if schema else ""), schema_pb2.Schema()
         )
     except (text_format.ParseError, UnicodeDecodeError, OSError) as error:
-        raise ConfigError(f"{source}: {place}: {error}") from None
+        raise ConfigError(f"{source}: {schema_key}: {error}") from None
     _check_files(source, config)
 
 
