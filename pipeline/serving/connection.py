@@ -37,7 +37,7 @@ _PROGRESS = 512
 # An answer is given up where the client takes longer than the time limit and this rate allow.
 _SLOWEST_READER = 64 * 1024
 # One write for head and body costs a copy, which is cheap for short ones only.
-_ONE_WRITE = 64 * 1024
+_SINGLE_WRITE = 64 * 1024
 
 
 class State(enum.Enum):
@@ -241,7 +241,7 @@ class Connection(asyncio.Protocol):
     def _write(self, response: Response, connection: str, with_body: bool = True) -> None:
         head, body = response.head(connection), response.body if with_body else b""
         self._wait_for_next()
-        if len(body) <= _ONE_WRITE:
+        if len(body) <= _SINGLE_WRITE:
             self._transport.write(head + body)
         else:
             self._transport.write(head)

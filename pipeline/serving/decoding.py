@@ -20,7 +20,7 @@ import numpy as np
 
 from pipeline.serving.errors import RequestError
 from pipeline.serving.model import LoadedModel
-from pipeline.serving.signatures import Signature, TensorSpec
+from pipeline.serving.signatures import ModelSignature, TensorSpec
 
 _KNOWN_KEYS = {"signature_name", "instances", "inputs"}
 _INTEGERS = {"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"}
@@ -120,16 +120,16 @@ def _first_value(text: str) -> Any:
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object as a dict, unless a key comes twice and one of its values would be lost without a word."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    members = dict(pairs)
+    if len(members) != len(pairs):
         raise RequestError("JSON Parse error: an object has the same key twice")
-    return found
+    return members
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=Word)
 
 
-def _from_instances(instances: Any, signature: Signature, max_batch: int) -> dict[str, list[Any]]:
+def _from_instances(instances: Any, signature: ModelSignature, max_batch: int) -> dict[str, list[Any]]:
     """Rows to columns."""
     if not isinstance(instances, list):
         raise RequestError("Expecting 'instances' to be a list/array")
@@ -159,7 +159,7 @@ def _from_instances(instances: Any, signature: Signature, max_batch: int) -> dic
     return {name: [row[name] for row in instances] for name in names}
 
 
-def _from_columns(columns: Any, signature: Signature) -> dict[str, Any]:
+def _from_columns(columns: Any, signature: ModelSignature) -> dict[str, Any]:
     names = list(signature.inputs)
     if not _is_map(columns):
         if len(names) != 1:

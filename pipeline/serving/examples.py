@@ -16,7 +16,7 @@ import numpy as np
 
 from pipeline.serving.decoding import Word, from_base64, is_base64, parse_document
 from pipeline.serving.errors import RequestError
-from pipeline.serving.signatures import Signature
+from pipeline.serving.signatures import ModelSignature
 
 INPUTS, OUTPUTS, CLASSES, SCORES = "inputs", "outputs", "classes", "scores"
 CLASSIFY, REGRESS = "classify", "regress"
@@ -24,7 +24,7 @@ _KNOWN_KEYS = {"signature_name", "context", "examples"}
 _LARGEST_INTEGER = 2**63 - 1
 
 
-def check_signature(signature: Signature, method: str) -> None:
+def check_signature(signature: ModelSignature, method: str) -> None:
     """Refuses a signature that is not for `method`, one of CLASSIFY and REGRESS."""
     if list(signature.inputs) != [INPUTS] or signature.inputs[INPUTS].dtype != "string":
         noun = "classification" if method == CLASSIFY else "regression"

@@ -28,8 +28,8 @@ def discover(base_dir: str | Path) -> dict[int, Path]:
 
 def latest(base_dir: str | Path) -> Path | None:
     """The directory of the highest version, or None."""
-    found = discover(base_dir)
-    return found[max(found)] if found else None
+    versions = discover(base_dir)
+    return versions[max(versions)] if versions else None
 
 
 def load_served(base_dir: str | Path, name: str = "") -> LoadedModel:
@@ -46,14 +46,14 @@ def load_served(base_dir: str | Path, name: str = "") -> LoadedModel:
     """
     base = Path(base_dir)
     pins = pins_of(base, name or base.name)
-    found = discover(base)
+    versions = discover(base)
     if pins and pins.versions:
-        found = {version: path for version, path in found.items() if version in pins.versions}
-        if not found:
+        versions = {version: path for version, path in versions.items() if version in pins.versions}
+        if not versions:
             listed = ", ".join(map(str, pins.versions))
             raise ServingError(f"{base}: version {listed} is pinned but is not there; pin another")
     passed: list[str] = []
-    for version, path in reversed(found.items()):
+    for version, path in reversed(versions.items()):
         why = damage_of(base, version, path, logger.warning)
         if not why:
             for line in passed:

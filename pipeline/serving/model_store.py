@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.version_folder.log import LARGEST, Stamp, defect, numbered, stamp
-from pipeline.serving.errors import RequestError, ServingError, one_line
+from pipeline.serving.errors import RequestError, ServingError, short_line
 from pipeline.serving.folder import damage_of, discover, pins_of
 from pipeline.serving.model import LoadedModel
 from pipeline.serving.warmup import warm_up
@@ -221,7 +221,7 @@ class ModelStore:
             requests = warm_up(model)
         # Whatever a damaged directory makes TensorFlow raise, the version in service goes on.
         except Exception as error:
-            message = one_line(str(error)) or type(error).__name__
+            message = short_line(str(error)) or type(error).__name__
             line = f"version {version} cannot be served, the old one goes on: {message}"
             if line not in self._warned:  # with the traceback, once
                 logger.exception("%s", line)

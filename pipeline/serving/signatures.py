@@ -41,7 +41,7 @@ class TensorSpec:
 
 
 @dataclass(frozen=True)
-class Signature:
+class ModelSignature:
     """One entry point of a model: the tensors it takes and gives, by name."""
 
     name: str
@@ -54,10 +54,10 @@ class Signature:
         return all(spec.batched for spec in (*self.inputs.values(), *self.outputs.values()))
 
 
-def signature_of(name: str, function: Any) -> Signature:
+def signature_of(name: str, function: Any) -> ModelSignature:
     """The specs of a loaded signature function."""
     _, inputs = function.structured_input_signature
-    return Signature(
+    return ModelSignature(
         name=name,
         inputs={key: _spec(key, value) for key, value in sorted(inputs.items())},
         outputs={key: _spec(key, value) for key, value in sorted(function.structured_outputs.items())},
@@ -69,7 +69,7 @@ def _spec(name: str, spec: Any) -> TensorSpec:
     return TensorSpec(name=name, dtype=spec.dtype.name, shape=shape)
 
 
-def check_names(signature: Signature, inputs: Mapping[str, np.ndarray]) -> None:
+def check_names(signature: ModelSignature, inputs: Mapping[str, np.ndarray]) -> None:
     """Exactly the signature's inputs, and the batched ones equally long."""
     if inputs.keys() != signature.inputs.keys():
         takes, got = ", ".join(sorted(signature.inputs)), ", ".join(sorted(inputs)) or "nothing"
