@@ -48,7 +48,7 @@ def unpack(packed: str) -> dict[str, Any]:
 def for_the_end(values: dict[str, Any]) -> dict[str, Any]:
     """The part of a configuration that is enough to tell that a run did not start."""
     return {
-        section: {key: told for key, told in values[section].items() if keys is None or key in keys}
+        section: {key: value for key, value in values[section].items() if keys is None or key in keys}
         for section, keys in _FOR_THE_END.items()
         if section in values
     }

@@ -51,51 +51,51 @@ def conclude(
       tell: Whether webhook and command hear of it; where others than the exit task sum up anew, only of
         another end.
     """
-    told = json.loads(executor_input) if executor_input else {}
+    task_input = json.loads(executor_input) if executor_input else {}
     unchanged = unchanged_of(records)
     steps = records.steps(launcher)
     if executor_input is not None and unchanged is None and not any(says_no(step) for step in steps):
         steps = name_unstarted(steps)
-    begun = records.read("run") or {}
+    run_record = records.read("run") or {}
     work = work_of(config, workdir, ledger, records, steps)
     found: dict[str, Any] = {
         "pipeline": config.pipeline.name,
         "run_id": launcher.run_id,
-        "started": begun.get("started") or datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": round(time.time() - begun["clock"], 2) if begun else 0.0,
-        **(_end(steps, begun, workdir.name) if unchanged is None else outcome.unchanged(unchanged)),
+        "started": run_record.get("started") or datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(time.time() - run_record["clock"], 2) if run_record else 0.0,
+        **(_end(steps, run_record, workdir.name) if unchanged is None else outcome.unchanged(unchanged)),
         "retraining": work.to_json(),
     }
     before = records.folder / outcome.FILE
     earlier = json.loads(before.read_text()) if executor_input is None and before.is_file() else {}
-    ledger.append(entry_of(found, config, work if begun and unchanged is None else None))
+    ledger.append(entry_of(found, config, work if run_record and unchanged is None else None))
     records.folder.mkdir(parents=True, exist_ok=True)
     outcome.write(records.folder, found)
     report = records.folder / REPORT
-    if _is_newest(records, begun):
+    if _is_newest(records, run_record):
         outcome.write(workdir.root, found)
         summary.show_files(steps, workdir.root)
         shutil.copyfile(write_report(config, workdir, ledger), report)
-    page = user_interface.path_of(told, user_interface.REPORT)
+    page = user_interface.path_of(task_input, user_interface.REPORT)
     if page is not None and report.is_file():
         page.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(report, page)
-    user_interface.write(told, {})
+    user_interface.write(task_input, {})
     print(printable(f"{found['pipeline']}: {found['status']}: {found['reason']}"), flush=True)  # noqa: T201
     if tell and any(earlier.get(key) != found[key] for key in ("status", "reason")):
         notify(config.notify, found, report if report.is_file() else None)
     return 0
 
 
-def _is_newest(records: Records, begun: dict[str, Any]) -> bool:
+def _is_newest(records: Records, run_record: dict[str, Any]) -> bool:
     """Whether no run began after it: what lies on top of the folder is the last run's."""
     others = [json.loads(path.read_text()) for path in records.folder.parent.glob(f"*/{RUN}.json")]
-    return all(other.get("clock", 0.0) <= begun.get("clock", time.time()) for other in others)
+    return all(other.get("clock", 0.0) <= run_record.get("clock", time.time()) for other in others)
 
 
-def _end(steps: list[Step], begun: dict[str, Any], name: str) -> dict[str, Any]:
+def _end(steps: list[Step], run_record: dict[str, Any], name: str) -> dict[str, Any]:
     peak = max(step.peak_memory_mb for step in steps)
-    return {**summary.summarize(steps, begun.get("before", []), name), "peak_memory_mb": peak}
+    return {**summary.summarize(steps, run_record.get("before", []), name), "peak_memory_mb": peak}
 
 
 def is_concluded(records: Records) -> bool:
@@ -119,8 +119,8 @@ def tell_failure(values: dict[str, Any], root: Path, run_id: str, reason: str) -
     except ValidationError:
         section = Notify()
     name = values["pipeline"]["name"]
-    begun = {"pipeline": name, "run_id": run_id, "started": datetime.now(UTC).isoformat(timespec="seconds")}
-    found = {**begun, "seconds": 0.0, **outcome.failed(reason)}
+    facts = {"pipeline": name, "run_id": run_id, "started": datetime.now(UTC).isoformat(timespec="seconds")}
+    found = {**facts, "seconds": 0.0, **outcome.failed(reason)}
     try:
         records = Records.of(root, run_id)
         records.folder.mkdir(parents=True, exist_ok=True)

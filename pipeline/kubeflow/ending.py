@@ -74,12 +74,12 @@ def _verdict(launcher: Launcher, records: Any) -> int:
     from pipeline.runs.outcome import EXIT_CODES
     from pipeline.runs.summary import summarize
 
-    found = summarize(records.steps(launcher), (records.read("run") or {}).get("before", []))
-    if EXIT_CODES[found["status"]]:
-        say_why(f"{found['status']}: {found['reason']}")
+    summary = summarize(records.steps(launcher), (records.read("run") or {}).get("before", []))
+    if EXIT_CODES[summary["status"]]:
+        say_why(f"{summary['status']}: {summary['reason']}")
     else:
-        tell(f"{found['status']}: {found['reason']}")
-    return EXIT_CODES[found["status"]]
+        tell(f"{summary['status']}: {summary['reason']}")
+    return EXIT_CODES[summary["status"]]
 
 
 def tell(line: str) -> None:

@@ -142,17 +142,17 @@ class Kubeflow(Section):
     @model_validator(mode="after")
     def _asks_within_limits(self) -> Self:
         for step in ("", *self.steps):
-            wanted, place = self.resources(step), f"steps.{step}" if step else "default"
+            wanted, section = self.resources(step), f"steps.{step}" if step else "default"
             for key, limit, size in (
                 ("cpu", "cpu_limit", millicores_of),
                 ("memory", "memory_limit", bytes_of),
                 ("shared_memory", "memory_limit", bytes_of),
             ):
-                asked, most = getattr(wanted, key), getattr(wanted, limit)
-                if asked is not None and most is not None and size(asked) > size(most):
+                requested, most = getattr(wanted, key), getattr(wanted, limit)
+                if requested is not None and most is not None and size(requested) > size(most):
                     raise ValueError(
-                        f"{place}: {key} = {asked!r} is more than {limit} = {most!r}, as default and step "
-                        "say: Kubernetes refuses such a pod: raise the limit or ask for less"
+                        f"{section}: {key} = {requested!r} is more than {limit} = {most!r}, as default and "
+                        "step say: Kubernetes refuses such a pod: raise the limit or ask for less"
                     )
         return self
 

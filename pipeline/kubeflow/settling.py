@@ -54,8 +54,8 @@ def settle_runs(
             launcher = (launcher_of or _launcher_of(config, workdir))(plan_of(records), path.parent.name)
             conclude(config, workdir, launcher, records, ledger, None, tell)
         except Exception as error:  # noqa: BLE001 - what an older run left must not fail whoever looks at it
-            said = " ".join(str(error).split())
-            print(f"{records.folder}: cannot be summed up: {said}", file=sys.stderr, flush=True)  # noqa: T201
+            cause = " ".join(str(error).split())
+            print(f"{records.folder}: cannot be summed up: {cause}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def settled_entries(config: Config, workdir: Workdir) -> list[Entry]:

@@ -86,22 +86,22 @@ def configure(values: dict[str, Any], parameters: Parameters) -> Config:
     return configuration.validate(values, "the compiled pipeline with this run's parameters")
 
 
-def _move_data(data: dict[str, Any], place: Path) -> None:
-    """`place` is the file that `path` names, or the folder of the files that `train`, `eval`, `test` name."""
+def _move_data(data: dict[str, Any], data_path: Path) -> None:
+    """Puts the file `data_path` for `path`, or the files of that folder for `train`, `eval` and `test`."""
     if data.get("pattern"):
         raise ConfigError(
-            f"data_path = {str(place)!r}: [data] pattern says where the spans are: "
+            f"data_path = {str(data_path)!r}: [data] pattern says where the spans are: "
             "put data.pattern=... into the run parameter settings"
         )
     if data.get("path"):
-        data["path"] = str(place)
+        data["path"] = str(data_path)
         return
     for split in ("train", "eval", "test"):
         written = data.get(split)
         if isinstance(written, list):
-            data[split] = [str(place / PurePosixPath(one).name) for one in written]
+            data[split] = [str(data_path / PurePosixPath(path).name) for path in written]
         elif written:
-            data[split] = str(place / PurePosixPath(written).name)
+            data[split] = str(data_path / PurePosixPath(written).name)
 
 
 def run_command(

@@ -36,14 +36,14 @@ def show(config: Config, workdir: Workdir, last: int, terminal: Terminal) -> Non
 def table(entries: Sequence[Entry], config: Config) -> Table:
     """When, span, decision, the deciding metric of the new model and of the one in service, and why."""
     metric = metric_of(config)
-    found = Table(
+    listing = Table(
         "when", "span", "decision", f"new {metric}", f"served {metric}", "seconds", "version", "reason",
         box=None, pad_edge=False,
     )  # fmt: skip
     for entry in entries:
         served = entry.served.get(entry.span) if entry.span is not None else None
         why = f"{entry.why}: {entry.reason}" if entry.why else entry.reason
-        found.add_row(
+        listing.add_row(
             entry.at[:16].replace("T", " "),
             name_of(entry.span, config),
             entry.status,
@@ -53,13 +53,15 @@ def table(entries: Sequence[Entry], config: Config) -> Table:
             "" if entry.version is None else str(entry.version),
             why if len(why) <= _LONGEST else f"{why[: _LONGEST - 1]}…",
         )
-    return found
+    return listing
 
 
 def series(entries: Sequence[Entry], config: Config) -> dict[str, list[float]]:
     """The deciding metric, in order of time: of the model in service on new spans, and of trained models."""
     metric = metric_of(config)
-    live = [one.metrics.get(metric) for entry in entries for _, one in sorted(entry.served.items())]
+    live = [
+        evaluation.metrics.get(metric) for entry in entries for _, evaluation in sorted(entry.served.items())
+    ]
     trained = [entry.metrics.get(config.gates.split, {}).get(metric) for entry in entries if entry.trained]
     return {
         "in service, on new data": [value for value in live if value is not None],

@@ -57,12 +57,13 @@ class Launcher:
             with metadata.Metadata(self._connection):
                 return
         except RuntimeError as error:
-            told = self._connection
-            place = (
-                told.sqlite.filename_uri or f"{told.mysql.database} at {told.mysql.host}:{told.mysql.port}"
+            database = self._connection
+            address = (
+                database.sqlite.filename_uri
+                or f"{database.mysql.database} at {database.mysql.host}:{database.mysql.port}"
             )
             raise KembarError(
-                f"cannot open the metadata database {place}: is it running, and is the account right? "
+                f"cannot open the metadata database {address}: is it running, and is the account right? "
                 f"({' '.join(str(error).split())})"
             ) from None
 

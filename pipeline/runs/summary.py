@@ -47,28 +47,30 @@ def show_files(steps: list[Step], root: Path) -> None:
 
     Of a run that came not so far, what the last run left would say nothing, and goes.
     """
-    found = {(step.id, key): Path(artifact.uri) for step in steps for key, artifact in step.outputs.items()}
+    folder_of = {
+        (step.id, key): Path(artifact.uri) for step in steps for key, artifact in step.outputs.items()
+    }
     for node, key, folder in (
         ("ExampleGen", "examples", QUARANTINE),
         ("Trainer", "model_run", "pictures"),
         ("BulkExampleGen", "examples", BULK_QUARANTINE),
     ):
-        if node == "Trainer" and (node, key) not in found:
+        if node == "Trainer" and (node, key) not in folder_of:
             continue  # those of the last training stay
-        source = found.get((node, key))
+        source = folder_of.get((node, key))
         show_folder(None if source is None else source / folder, root, folder)
-    for place, name, shown in (
-        (found.get(("DataGate", "verdict")), VERDICT, VERDICT),
-        (found.get(("Evaluator", "evaluation")), CONFUSION, CONFUSION),
-        (found.get(("Tuner", "tuner_results")), TUNING, TUNING),
-        (found.get(("BulkInferrer", "predictions")), PREDICTIONS, RESULT),
+    for source, name, shown in (
+        (folder_of.get(("DataGate", "verdict")), VERDICT, VERDICT),
+        (folder_of.get(("Evaluator", "evaluation")), CONFUSION, CONFUSION),
+        (folder_of.get(("Tuner", "tuner_results")), TUNING, TUNING),
+        (folder_of.get(("BulkInferrer", "predictions")), PREDICTIONS, RESULT),
     ):
-        if place is not None and (place / name).is_file():
-            show_file(place / name, root / shown)
+        if source is not None and (source / name).is_file():
+            show_file(source / name, root / shown)
         else:
             (root / shown).unlink(missing_ok=True)
-    if ("Trainer", "model_run") in found:
-        show_file(found["Trainer", "model_run"] / TRAINING, root / TRAINING)
+    if ("Trainer", "model_run") in folder_of:
+        show_file(folder_of["Trainer", "model_run"] / TRAINING, root / TRAINING)
 
 
 def show_file(source: Path, target: Path) -> None:
@@ -140,13 +142,13 @@ def summarize(steps: list[Step], versions_before: list[int], name: str = "") -> 
         "interval": values(decision.get("interval", {})),
         "slices": values(slices),
         "undefined": {
-            key: found
-            for key, found in (
+            key: undefined
+            for key, undefined in (
                 ("metrics", decision.get("undefined", {})),
                 ("baselines", reasons(baselines)),
                 ("slices", reasons(slices)),
             )
-            if found
+            if undefined
         },
         "model": model_facts(destination, training),
         **_bulk(outputs),
@@ -169,9 +171,9 @@ def _outcome(
     for step in steps:
         if step.state == FAILED:
             return step_failure(step)
-    told = decision_of(steps)
-    if told and not told["train"]:
-        return Outcome(UNCHANGED, str(told["reason"]))
+    training_decision = decision_of(steps)
+    if training_decision and not training_decision["train"]:
+        return Outcome(UNCHANGED, str(training_decision["reason"]))
     for verdict, node, file in (
         (decision, "QualityGate", "decision.json"),
         (serving, "ServingGate", "serving.json"),
@@ -207,11 +209,11 @@ def step_failure(step: Step) -> Outcome:
     """What a failed step makes of its run."""
     rejected = isinstance(step.error, DataRejected)
     lines = str(step.error).strip().splitlines() or [type(step.error).__name__]
-    said = " ".join(" ".join(lines).split())
-    if len(said) > LONGEST:  # the last line of such an error says what is wrong, the others where
-        said = lines[-1].strip()
-    said = said.split(" [while running '")[0]  # where in the graph: Beam's business
-    reason = said if isinstance(step.error, KembarError) else f"{step.id}: {said}"
+    sentence = " ".join(" ".join(lines).split())
+    if len(sentence) > LONGEST:  # the last line of such an error says what is wrong, the others where
+        sentence = lines[-1].strip()
+    sentence = sentence.split(" [while running '")[0]  # where in the graph: Beam's business
+    reason = sentence if isinstance(step.error, KembarError) else f"{step.id}: {sentence}"
     return Outcome(DATA_REJECTED if rejected else FAILURE, reason)
 
 
