@@ -24,7 +24,7 @@ from pipeline.batch.outputs import write_output
 from pipeline.config import configuration
 from pipeline.config.configuration import PACKAGE, Config
 from pipeline.graph import pipeline as graph
-from pipeline.kubeflow import carried, check_ir, user_interface
+from pipeline.kubeflow import check_ir, run_configuration, user_interface
 from pipeline.kubeflow.kubeflow_config import Kubeflow, StepResources
 from pipeline.kubeflow.step import CONCLUDE, Parameters, configure, root_of
 from pipeline.runs.launch import Launcher
@@ -137,7 +137,7 @@ def _pipeline(config: Config, values: dict[str, Any]) -> Any:
     # Only the graph is wanted here; the containers connect to their own database.
     launcher = Launcher(graph.build(config, workdir.artifacts, _NO_DATABASE, workdir.serving), "compiled")
     check_step_names("kubeflow", cluster.steps, [*launcher.node_ids, CONCLUDE])
-    carried_by = {launcher.node_ids[0]: values, CONCLUDE: carried.for_the_end(values)}
+    carried_by = {launcher.node_ids[0]: values, CONCLUDE: run_configuration.for_exit_task(values)}
     makers = {node: _component(node, config, carried_by.get(node)) for node in [*launcher.node_ids, CONCLUDE]}
 
     def pipeline(data_path: str = "", epochs: int = 0, settings: list = [], force: bool = False) -> None:  # noqa: B006
@@ -177,7 +177,7 @@ def _component(node: str, config: Config, values: dict[str, Any] | None) -> Any:
         channel_of = dict(zip(inputs, channels, strict=False))  # outputs follow
         arguments = ["--node", node, "--run-id", channel_of["run_id"], "--root", str(root_of(config))]
         if values is not None:
-            arguments += ["--config", carried.pack(values)]
+            arguments += ["--config", run_configuration.pack(values)]
         for name in _TYPES:
             arguments += [f"--{name.replace('_', '-')}", channel_of[name]]
         if wanted.accelerators:

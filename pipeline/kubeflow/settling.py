@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.config.configuration import Config
-from pipeline.kubeflow.beginning import LAST, plan_of
+from pipeline.kubeflow.first_step import LAST, plan_of
 from pipeline.kubeflow.records import RUN, RUNNING, Records
-from pipeline.retraining.ledger import Entry, Ledger, read_entries
+from pipeline.retraining.ledger import Ledger, LedgerEntry, read_entries
 from pipeline.retraining.plan import Plan
 from pipeline.runs import outcome
-from pipeline.runs.steps import FAILED
+from pipeline.runs.step_result import FAILED
 from pipeline.store.database import is_writable, ledger_of
 from pipeline.store.workdir import Workdir
 
@@ -58,7 +58,7 @@ def settle_runs(
             print(f"{records.folder}: cannot be summed up: {cause}", file=sys.stderr, flush=True)  # noqa: T201
 
 
-def settled_entries(config: Config, workdir: Workdir) -> list[Entry]:
+def settled_entries(config: Config, workdir: Workdir) -> list[LedgerEntry]:
     """The pipeline's history, oldest first, with every run that has ended; a read-only one as it stands."""
     if not is_writable(config, workdir):
         return read_entries(workdir, config.pipeline.name)

@@ -10,7 +10,7 @@ from rich.table import Table
 from components.example_gen import spans
 from pipeline.config.configuration import Config
 from pipeline.kubeflow.settling import settled_entries
-from pipeline.retraining.ledger import Entry
+from pipeline.retraining.ledger import LedgerEntry
 from pipeline.store.database import is_kept
 from pipeline.store.workdir import Workdir
 from pipeline.terminal import Terminal
@@ -33,7 +33,7 @@ def show(config: Config, workdir: Workdir, last: int, terminal: Terminal) -> Non
     terminal.table(table(settled_entries(config, workdir)[-last:], config))
 
 
-def table(entries: Sequence[Entry], config: Config) -> Table:
+def table(entries: Sequence[LedgerEntry], config: Config) -> Table:
     """When, span, decision, the deciding metric of the new model and of the one in service, and why."""
     metric = metric_of(config)
     listing = Table(
@@ -56,7 +56,7 @@ def table(entries: Sequence[Entry], config: Config) -> Table:
     return listing
 
 
-def series(entries: Sequence[Entry], config: Config) -> dict[str, list[float]]:
+def series(entries: Sequence[LedgerEntry], config: Config) -> dict[str, list[float]]:
     """The deciding metric, in order of time: of the model in service on new spans, and of trained models."""
     metric = metric_of(config)
     live = [

@@ -15,7 +15,7 @@ from components.data_gate.validation_config import VERDICT
 from components.evaluator.files import CONFUSION
 from components.example_gen.counts import QUARANTINE
 from pipeline.config.configuration import Config
-from pipeline.retraining.ledger import Entry
+from pipeline.retraining.ledger import LedgerEntry
 from pipeline.runs.history import decimals, metric_of, series, shown, table
 from pipeline.runs.outcome import grouped
 from pipeline.runs.summary import TRAINING, TUNING
@@ -50,7 +50,7 @@ height:auto}progress{width:8rem}@media print{body{max-width:none}}
 """
 
 
-def render(summary: dict[str, Any], config: Config, root: Path, entries: Sequence[Entry] = ()) -> str:
+def render(summary: dict[str, Any], config: Config, root: Path, entries: Sequence[LedgerEntry] = ()) -> str:
     """The page of a run whose files are in `root`, and of the decisions before it."""
     status = summary["status"]
     sections = [
@@ -176,7 +176,7 @@ def _training(log: dict[str, Any]) -> str:
     )
 
 
-def _history(entries: Sequence[Entry], config: Config) -> str:
+def _history(entries: Sequence[LedgerEntry], config: Config) -> str:
     """The decisions of late, and the deciding metric from span to span."""
     decisions = table(entries[-_DECISIONS:], config)
     columns = [[str(cell) for cell in column.cells] for column in decisions.columns]

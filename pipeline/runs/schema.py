@@ -19,7 +19,7 @@ from pipeline.config.configuration import Config
 from pipeline.config.preflight import preflight
 from pipeline.graph import pipeline as graph
 from pipeline.runs.launch import Launcher
-from pipeline.runs.steps import FAILED
+from pipeline.runs.step_result import FAILED
 from trainer.errors import ConfigError
 
 _DESCRIBES = "StatisticsGen"

@@ -18,7 +18,7 @@ from components.evaluator.files import CONFUSION
 from components.example_gen.counts import COUNTS, QUARANTINE
 from components.version_folder.pins import read_pins
 from components.version_folder.push import in_service
-from pipeline.retraining.work import decision_of
+from pipeline.retraining.span_run import decision_of
 from pipeline.runs.outcome import (
     DATA_REJECTED,
     FAILURE,
@@ -32,7 +32,7 @@ from pipeline.runs.outcome import (
     data_facts,
     model_facts,
 )
-from pipeline.runs.steps import CACHED, FAILED, Step
+from pipeline.runs.step_result import CACHED, FAILED, StepResult
 from trainer.errors import DataRejected, KembarError
 from trainer.files import is_folder, remove_folder, replacing
 from trainer.undefined import reasons, values
@@ -42,7 +42,7 @@ TRAINING, TUNING = "training.json", "tuning.json"
 _OURS = re.compile(r"(.+-\d{5}-of-\d{5}|rows)\.jsonl|.+\.(png|svg)")
 
 
-def show_files(steps: list[Step], root: Path) -> None:
+def show_files(steps: list[StepResult], root: Path) -> None:
     """Copies what people look for from deep inside the artifacts to the top of the work folder.
 
     Of a run that came not so far, what the last run left would say nothing, and goes.
@@ -109,7 +109,7 @@ def _put_back(root: Path, old: Path, shown: Path) -> None:
         remove_folder(root, old)
 
 
-def summarize(steps: list[Step], versions_before: list[int], name: str = "") -> dict[str, Any]:
+def summarize(steps: list[StepResult], versions_before: list[int], name: str = "") -> dict[str, Any]:
     """The summary's keys that come from the steps and their artifacts.
 
     Args:
@@ -166,7 +166,7 @@ def _bulk(outputs: dict[tuple[str, str], mlmd.Artifact]) -> dict[str, Any]:
 
 
 def _outcome(
-    steps: list[Step], decision: dict, serving: dict, destination: str, before: list[int], name: str
+    steps: list[StepResult], decision: dict, serving: dict, destination: str, before: list[int], name: str
 ) -> Outcome:
     for step in steps:
         if step.state == FAILED:
@@ -199,13 +199,13 @@ def _outcome(
     return Outcome(PUSHED, f"version {version}: {decision['reason']}")
 
 
-def _lost(steps: list[Step], node: str, name: str) -> str:
+def _lost(steps: list[StepResult], node: str, name: str) -> str:
     """What to do where a file of a step is not there, which an older Kembar has left unseen."""
     folder = next((step.outputs["blessing"].uri for step in steps if step.id == node and step.outputs), node)
     return f"{Path(folder, name)}: no such file: remove the folder {folder}, and the step runs again"
 
 
-def step_failure(step: Step) -> Outcome:
+def step_failure(step: StepResult) -> Outcome:
     """What a failed step makes of its run."""
     rejected = isinstance(step.error, DataRejected)
     lines = str(step.error).strip().splitlines() or [type(step.error).__name__]

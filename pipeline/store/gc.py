@@ -19,7 +19,7 @@ from components.data_gate.validation_config import VERDICT_TYPE
 from components.version_folder.push import clean, clear_aside, removable, set_aside
 from pipeline.config.configuration import Config
 from pipeline.retraining.ledger import Ledger
-from pipeline.retraining.survey import look
+from pipeline.retraining.survey import survey_spans
 from pipeline.store.backup import back_up
 from pipeline.store.layout import CHECKPOINTS, SYSTEM, artifact_folders, checkpoint_folders, system_folders
 from pipeline.store.lock import lock
@@ -123,7 +123,9 @@ def _plan_for(config: Config, workdir: Workdir, ledger: Ledger, keep: int, neede
 def _of_the_window(config: Config, ledger: Ledger) -> set[int]:
     """The examples, and the verdicts on them, that the next training reads."""
     examples = ledger.examples()
-    window = {(s.number, s.fingerprint) for s in look(config, ledger.entries(), examples).ready.values()}
+    window = {
+        (s.number, s.fingerprint) for s in survey_spans(config, ledger.entries(), examples).ready.values()
+    }
     needed = [example for example in examples if (example.span, example.files) in window]
     return {id_ for example in needed for id_ in (example.id, example.accepted) if id_ is not None}
 
