@@ -1,4 +1,4 @@
-"""What a person sees: progress by component and epoch. What libraries print goes to a log file."""
+"""The output of a command: progress by component and epoch. What libraries print goes to a log file."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Terminal:
         self.console.print(text)
 
     def result(self, text: str) -> None:
-        """What was asked for, on stdout."""
+        """The result of a command, on stdout."""
         print(printable(text, lines=True), file=self.out, flush=True)
 
     def table(self, table: Table) -> None:

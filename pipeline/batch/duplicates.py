@@ -173,7 +173,7 @@ def ask_pairs(model: LoadedModel, a: list[str], b: list[str]) -> dict[str, np.nd
 
 
 def _same(model: LoadedModel, corpus: Corpus) -> dict[int, float]:
-    """What the model gives a text with itself, for texts of several rows."""
+    """Return the model's score of a text with itself, for texts of several rows."""
     counts = np.bincount(corpus.text_of[corpus.text_of >= 0], minlength=len(corpus.texts))
     repeated = np.flatnonzero(counts > 1)
     scores: dict[int, float] = {}
@@ -211,7 +211,7 @@ def group(pairs: Pairs, rows: int) -> np.ndarray:
 
 
 def _lines(pairs: Pairs, groups: np.ndarray, corpus: Corpus) -> Iterator[list[dict[str, Any]]]:
-    """What is written, group by group and the best pairs of each first."""
+    """Return the rows to write, group by group and the best pairs of each first."""
     order = np.lexsort((pairs.second, pairs.first, -pairs.score, groups))
     for at in range(0, len(order), files.BATCH):
         yield [

@@ -1,4 +1,4 @@
-"""Which file a command is given: its format, its dialect, its columns."""
+"""The file that a command is given: its format, its dialect, its columns."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ class _Directions:
             self._add(numbers, unit[rows])
 
     def vectors(self) -> Vectors:
-        """What was taken."""
+        """Return the directions that were added."""
         return Vectors(self._index, np.concatenate(self._of))
 
     def _add(self, numbers: np.ndarray, unit: np.ndarray) -> None:

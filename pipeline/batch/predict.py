@@ -35,7 +35,7 @@ _PAIR = (TEXT_A, TEXT_B)
 
 @dataclass(frozen=True)
 class FileRequest:
-    """What a command reads and writes: `source` as `data` says, into `output`, or else to standard output.
+    """The files of a command: `source`, read as `data` says, and `output`, or else standard output.
 
     The columns that are added have `prefix` before their names.
     """
@@ -186,7 +186,7 @@ def _scores(model: LoadedModel, batch: list[Row], texts: tuple[str, ...]) -> Ite
 
 
 def _scored(model: LoadedModel) -> dict[str, pa.DataType]:
-    """What a table keeps the outputs of each row as."""
+    """Return the types that a table keeps the outputs of each row in."""
     return {name: _type_of(spec) for name, spec in sorted(model.signature(DEFAULT_SIGNATURE).outputs.items())}
 
 
@@ -245,7 +245,7 @@ def _answer_all(
 
 
 def counts(rows: int, bad: int, seconds: float, where: str = "") -> str:
-    """What a command says at its end."""
+    """Return the line that a command ends with."""
     errors = f"{bad:,} with an error{where if bad else ''}"
     return f"{rows:,} rows read, {rows - bad:,} answered, {errors} ({seconds:.1f} s)"
 

@@ -39,7 +39,7 @@ class Row:
 
 
 class _Taken(Data):
-    """What `[data]` says of files, with other columns to take from them."""
+    """The keys of `[data]` about files, with other columns to take from them."""
 
     texts: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
@@ -143,12 +143,12 @@ def as_utf8(value: Any) -> Any:
 
 
 def single_line(error: Exception) -> str:
-    """What a library says, without line ends."""
+    """Return a library's message, without line ends."""
     return " ".join(str(error).split()).strip(" .:")
 
 
 def taken(data: Data, **changes: Any) -> _Taken:
-    """What `data` says of files, and not of labels, numbers and nulls; the changes are not checked."""
+    """Return the keys of `data` about files, without labels, numbers and nulls; changes are not checked."""
     plain = {"label": None, "vector": None, "decimal": ".", "null": ()}
     return _Taken.model_construct(**{**dict(data), **plain, **changes})
 
@@ -212,7 +212,7 @@ def _parquet(table: InputTable, data: Data) -> Iterator[Row]:
 
 
 def _values(name: str, column: pa.Array) -> list[Any]:
-    """What Python makes of a column; text, where it has no such dates or does not know the time zone."""
+    """Return a column's values; text, where Python has no such dates or does not know the time zone."""
     import pyarrow as pa
 
     try:
@@ -238,7 +238,7 @@ def _open_parquet(path: Path) -> pq.ParquetFile:
 
 
 def _common_type(values: Sequence[Any]) -> pa.DataType:
-    """What Parquet keeps a column of JSON values as."""
+    """Return the type that Parquet keeps a column of JSON values in."""
     import pyarrow as pa
 
     try:

@@ -158,7 +158,7 @@ def _finite(value: Any) -> Any:
 
 
 def _other(value: Any) -> Any:
-    """What JSON has no word for: bytes and dates as text, numpy's numbers as numbers."""
+    """Return a value that JSON has no word for: bytes and dates as text, numpy's numbers as numbers."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     return value.item() if isinstance(value, np.number) else str(value)
@@ -179,12 +179,12 @@ def _unfit(error: Exception, column: str = "") -> ConfigError:
 
 
 def needs_columns(output: Path | None) -> bool:
-    """Whether such a file holds a table, whose columns are known before its first row."""
+    """True where such a file holds a table, whose columns are known before its first row."""
     return output is not None and _suffix(output) not in _LINES
 
 
 def is_parquet(output: Path | None) -> bool:
-    """Whether it is a file of Parquet, which holds values of any type."""
+    """True where it is a file of Parquet, which holds values of any type."""
     return output is not None and _suffix(output) == _PARQUET
 
 
@@ -246,7 +246,7 @@ def _written(output: Path, file: IO[bytes], columns: pa.Schema | None) -> Iterat
 
 
 def check_output(output: Path | None, source: Path | None = None) -> None:
-    """Says what is wrong with the place of an output file, before there is any work to lose.
+    """Check that an output file can be written, before there is any work to lose.
 
     Raises:
       ConfigError: its suffix is of no format, it is no regular file, or the one that is read.
@@ -261,7 +261,7 @@ def check_output(output: Path | None, source: Path | None = None) -> None:
 
 
 def output_fault(output: Path, source: Path | None = None) -> str | None:
-    """Why no file can be written there; None where it can. `source` is a file that is read."""
+    """Return why no file can be written there; None where it can. `source` is a file that is read."""
     if not output.absolute().parent.is_dir():
         return f"no such folder: {output.parent}"
     if str(output).startswith(("/dev/std", "/dev/fd/", "/proc/")):

@@ -144,7 +144,7 @@ def load(path: Path, settings: Iterable[str] = ()) -> Config:
 
 
 def read(path: Path, settings: Iterable[str] = ()) -> dict[str, Any]:
-    """What the file and the settings say, paths made absolute, nothing checked yet.
+    """Read the values of file and settings, with absolute paths; nothing is checked yet.
 
     Raises:
       ConfigError: the file is missing or no TOML, or a setting is not one.

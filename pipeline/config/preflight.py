@@ -1,4 +1,4 @@
-"""What can be known to be wrong before any component starts."""
+"""Checks of a configuration's files before any component starts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trainer.pair.weight_folders import check_folder, check_layers
 
 
 def preflight(source: str, config: Config) -> None:
-    """Looks at every file that the configuration names, before any component starts.
+    """Check every file that the configuration names, before any component starts.
 
     Raises:
       ConfigError: naming configuration, key, value and fix.
@@ -41,7 +41,7 @@ def preflight(source: str, config: Config) -> None:
 
 
 def _check_files(source: str, config: Config) -> None:
-    """What is inside the files."""
+    """Check the content of the files."""
     if isinstance(config.model, PairModel) and (config.model.weights or config.model.token_vectors):
         try:
             if config.model.weights is not None:

@@ -62,7 +62,7 @@ def parse_value(text: str) -> Any:
 
 
 def is_deep(value: Any) -> bool:
-    """Whether tables and lists are nested deeper than those of any configuration, as dotted keys can be."""
+    """True where tables and lists are nested deeper than in any configuration, as dotted keys can be."""
     level = [value]
     for _ in range(_DEEPEST):
         level = [
@@ -78,7 +78,7 @@ def is_deep(value: Any) -> bool:
 
 
 def check_strings(values: dict[str, Any], source: str) -> None:
-    """Says which string cannot be written down, because bytes of an argument or a folder are no UTF-8.
+    """Refuse a string that cannot be written down, because bytes of an argument or a folder are no UTF-8.
 
     Raises:
       ConfigError: naming `source` and the key.

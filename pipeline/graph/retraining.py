@@ -1,4 +1,4 @@
-"""What sections add to the graph that not every pipeline has: retraining, spans, a warm start."""
+"""The steps that not every pipeline has: for retraining, spans and a warm start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `[tuning]` adds to the graph: a search for hyperparameters, and the memory of earlier ones."""
+"""The steps of `[tuning]`: a search for hyperparameters, and the memory of earlier ones."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def nodes(
 
 
 def purpose(config: Config, tuning: Tuning) -> str:
-    """SHA-256 of what found values are good for: the space, the rest of the model, and what is learned.
+    """SHA-256 of the purpose of the values: the space, the rest of the model, and what is learned.
 
     Not where the data is, nor how much of it there is.
     """

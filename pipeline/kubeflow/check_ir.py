@@ -1,4 +1,4 @@
-"""What KFP's open-source backend rejects, or silently drops, in a pipeline that kfp's own loader accepts.
+"""Checks for what KFP's open-source backend rejects or drops in a pipeline that kfp's own loader accepts.
 
 The rules are the backend's (kubeflow/pipelines, backend/src/v2: compiler/argocompiler, driver, component)
 and what was seen with TFX's own runner, which is made for Google's managed service.
@@ -29,7 +29,7 @@ _CEL_NAME = re.compile(r"inputs\.(?:parameter_values|parameters|artifacts)\[['\"
 
 
 def check(path: Path) -> None:
-    """Refuses a compiled pipeline with problems.
+    """Refuse a compiled pipeline with problems.
 
     Raises:
       ConfigError: naming the first one, and how many there are.
@@ -42,7 +42,7 @@ def check(path: Path) -> None:
 
 
 def describe(text: str) -> list[str]:
-    """What `check` has checked of a compiled pipeline, a line for each kind."""
+    """Return what `check` has checked of a compiled pipeline, a line for each kind."""
     return pods.describe(list(yaml.safe_load_all(text)))
 
 

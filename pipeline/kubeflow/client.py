@@ -140,7 +140,7 @@ def _within_limit(request: Callable[..., Any], *arguments: Any, **options: Any) 
 
 
 def _message(error: kfp_server_api.ApiException) -> str:
-    """What KFP says, without the stack that it appends."""
+    """Return KFP's message, without the stack that it appends."""
     try:
         body = json.loads(error.body)
         return _first_line(str(body.get("message") or body.get("error") or error.reason))

@@ -66,7 +66,7 @@ class Toleration(Section):
 
 
 class StepResources(Section):
-    """What one step asks of the cluster."""
+    """The resources that one step requests of the cluster."""
 
     image: Image | None = Field(None, description="in place of [kubeflow] image")
     cpu: Cpu | None = Field(None, description="cores asked for, such as '2' or '500m'")
@@ -91,7 +91,7 @@ class StepResources(Section):
 
     @property
     def has_shared_memory(self) -> bool:
-        """Whether the pod gets a /dev/shm of its own: NCCL between several GPUs needs more than 64 MB."""
+        """True where the pod gets a /dev/shm of its own: NCCL between several GPUs needs more than 64 MB."""
         return self.shared_memory is not None or self.accelerators > 1
 
     def over(self, default: StepResources) -> StepResources:
@@ -136,7 +136,7 @@ class Kubeflow(Section):
     )
 
     def resources(self, step: str) -> StepResources:
-        """What `step` asks for."""
+        """Return the resources that `step` requests."""
         return self.steps.get(step, StepResources()).over(self.default)
 
     @model_validator(mode="after")
@@ -198,7 +198,7 @@ class Schedule(Section):
 
 
 class VertexStep(Section):
-    """What one step asks of the managed service."""
+    """The resources that one step requests of the managed service."""
 
     cpu: PositiveFloat | None = Field(None, description="cores")
     memory_gb: PositiveFloat | None = None

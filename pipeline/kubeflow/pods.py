@@ -115,7 +115,7 @@ def problems(documents: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 
 def describe(documents: Sequence[dict[str, Any]]) -> list[str]:
-    """What was checked of a pipeline without problems, a line for each kind."""
+    """Return what was checked of a pipeline without problems, a line for each kind."""
     made = pods_of(documents)
     size = size_of(documents)
     specs = [pod["spec"] for pod in made.values()]
@@ -150,7 +150,7 @@ def describe(documents: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def has_schemas() -> bool:
-    """Whether Kubernetes' schemas are installed: they are 100 MB, which an image does not need."""
+    """True where Kubernetes' schemas are installed: they are 100 MB, which an image does not need."""
     return find_spec("kubernetes_validate") is not None
 
 

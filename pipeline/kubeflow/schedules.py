@@ -22,7 +22,7 @@ _ENABLE, _DISABLE = "ENABLE", "DISABLE"
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What a schedule is made from."""
+    """The values that a schedule is made from."""
 
     cron: str
     parameters: dict[str, Any]
@@ -113,7 +113,7 @@ def listing(client: Kfp) -> Table:
 
 
 def warnings(config: Config) -> list[str]:
-    """What KFP does not do for a schedule, which nobody would hear of otherwise."""
+    """Return what KFP does not do for a schedule, which nobody would hear of otherwise."""
     cluster = narrow(config.kubeflow, Kubeflow)
     lines = [
         "KFP ends no run whose pod no node takes, and this schedule waits for it: let a timer call `kembar "

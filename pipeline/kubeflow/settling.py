@@ -68,12 +68,12 @@ def settled_entries(config: Config, workdir: Workdir) -> list[LedgerEntry]:
 
 
 def _is_fresh(path: Path) -> bool:
-    """Whether a record is not so old that the runs behind it have settled what there was."""
+    """True where a record is so young that later runs may not have settled it."""
     return time.time() - path.stat().st_mtime < _FRESH_SECONDS
 
 
 def _is_unsettled(records: Records, longest: float) -> bool:
-    """Whether the run has ended since it was summed up.
+    """True where the run has ended since it was summed up.
 
     A step that failed ends it, or the last one, and a step that has been at work for `longest` seconds: its
     container was ended, or `kembar schedule watch` has ended the run.

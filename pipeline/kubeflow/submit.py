@@ -46,7 +46,7 @@ class Version:
 
 
 def pipeline_name(config: Config) -> str:
-    """What KFP calls the pipeline, and its schedule."""
+    """Return KFP's name of the pipeline, and of its schedule."""
     return config.pipeline.name.replace("_", "-")
 
 

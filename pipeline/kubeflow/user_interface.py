@@ -1,4 +1,4 @@
-"""What KFP's user interface shows of a step: metrics, tables of a classifier, the report.
+"""The outputs of a step for KFP's user interface: metrics, tables of a classifier, the report.
 
 KFP hands a container its "executor input" (JSON) and reads an "executor output" back from the file named
 in there: that is how metadata comes to the artifacts which the pipeline declares.

@@ -1,4 +1,4 @@
-"""Why to train, as far as it is known before any data is read."""
+"""The reason to train, as far as it is known before any data is read."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def find_reason(
 
 
 def _refused(config: Config, last: LedgerEntry) -> str:
-    """Why the gates as they are now would refuse the last model again, or nothing."""
+    """Return the reason why the gates as they are now would refuse the last model again, or nothing."""
     same = last.gates == gates_of(config) and last.config == model_config(config)
     return last.reason if same and last.status in (NOT_BLESSED, SERVING_REJECTED) else ""
 

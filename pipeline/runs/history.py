@@ -1,4 +1,4 @@
-"""`kembar history`: what was decided when and why, and the metrics as series. ML Metadata is the source."""
+"""`kembar history`: each decision with its time and reason, and the metrics as series, from ML Metadata."""
 
 from __future__ import annotations
 
@@ -70,12 +70,12 @@ def series(entries: Sequence[LedgerEntry], config: Config) -> dict[str, list[flo
 
 
 def metric_of(config: Config) -> str:
-    """What decides between two models."""
+    """Return the metric that decides between two models."""
     return config.gates.metric or family_of(config.spec).primary_metric(config.spec)
 
 
 def name_of(span: int | None, config: Config) -> str:
-    """What a person calls a span; of data without spans, nothing."""
+    """Return the name of a span for a person; of data without spans, nothing."""
     return "" if span is None or config.data.pattern is None else spans.name(span, config.data.pattern)
 
 

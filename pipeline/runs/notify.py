@@ -80,7 +80,7 @@ def notify_error(section: Notify, pipeline: str, error: BaseException) -> None:
 
 
 def message(summary: dict[str, Any], report: Path | None) -> dict[str, Any]:
-    """What is sent; `text` alone is what chat services show."""
+    """Return the JSON that is sent; `text` alone is what chat services show."""
     return {
         "text": f"{summary['pipeline']}: {summary['status']}: {summary['reason']}",
         **{key: summary.get(key) for key in ("pipeline", "run_id", "status", "reason", "started", "seconds")},
@@ -126,7 +126,7 @@ def _send(url: str, data: bytes) -> None:
 
 
 def _may_pass(error: BaseException) -> bool:
-    """Whether a server may like it better the next time."""
+    """True where a server may like it better the next time."""
     return not isinstance(error, urllib.error.HTTPError) or error.code >= 500
 
 

@@ -126,7 +126,7 @@ def _metrics(summary: dict[str, Any], config: Config) -> str:
 
 
 def _undefined(reasons: dict[str, Any]) -> str:
-    """Why metrics of the model have no value, a line for each split and reason; slices say no more."""
+    """Metrics of the model without a value, a line for each split and reason; slices say no more."""
     lines = [
         f"{split}: {', '.join(names)} {'is' if len(names) == 1 else 'are'} not defined: {reason}"
         for split, reason, names in grouped(reasons.get("metrics", {}))

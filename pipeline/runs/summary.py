@@ -1,4 +1,4 @@
-"""What the steps of a run come to: the keys of summary.json, and the files that people look for."""
+"""The result of a run's steps: the keys of summary.json, and the files that people look for."""
 
 from __future__ import annotations
 
@@ -200,13 +200,13 @@ def _outcome(
 
 
 def _lost(steps: list[StepResult], node: str, name: str) -> str:
-    """What to do where a file of a step is not there, which an older Kembar has left unseen."""
+    """Return the way out where a file of a step is not there, which an older Kembar has left unseen."""
     folder = next((step.outputs["blessing"].uri for step in steps if step.id == node and step.outputs), node)
     return f"{Path(folder, name)}: no such file: remove the folder {folder}, and the step runs again"
 
 
 def step_failure(step: StepResult) -> Outcome:
-    """What a failed step makes of its run."""
+    """Return the outcome of a run with a failed step."""
     rejected = isinstance(step.error, DataRejected)
     lines = str(step.error).strip().splitlines() or [type(step.error).__name__]
     sentence = " ".join(" ".join(lines).split())

@@ -67,7 +67,7 @@ class Cron:
 
     @property
     def has_day(self) -> bool:
-        """Whether any of the days is in any of the months: the 30th is never in February."""
+        """True where any of the days is in any of the months: the 30th is never in February."""
         return min(self.values[3]) <= max(
             calendar.monthrange(_LEAP_YEAR, month)[1] for month in self.values[4]
         )

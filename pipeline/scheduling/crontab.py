@@ -72,7 +72,7 @@ def delete(name: str, output: Path | None) -> bool:
 
 
 def is_there(name: str) -> bool:
-    """Whether cron has a file of ours of that name."""
+    """True where cron has a file of ours of that name."""
     return about(FOLDER / name) is not None
 
 
@@ -89,7 +89,7 @@ def rows(output: Path | None) -> list[tuple[str, ...]]:
 
 
 def _same(first: tzinfo, second: tzinfo) -> bool:
-    """Whether two time zones have had the same time this year."""
+    """True where two time zones have had the same time this year."""
     year = datetime.now(UTC).year
     days = [datetime(year, month, day, tzinfo=UTC) for month in range(1, 13) for day in (1, 15)]
     return all(day.astimezone(first).utcoffset() == day.astimezone(second).utcoffset() for day in days)

@@ -1,4 +1,4 @@
-"""What a schedule on this machine runs, and the files that say so."""
+"""The job that a schedule on this machine runs, and the files that it is written in."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def section_of(config: Config) -> Schedule:
 
 
 def name_of(config: Config) -> str:
-    """What the pipeline's schedule is called on this machine."""
+    """Return the name of the pipeline's schedule on this machine."""
     return f"kembar-{config.pipeline.name}"
 
 

@@ -98,7 +98,7 @@ def delete(name: str, output: Path | None) -> bool:
 
 
 def is_there(name: str) -> bool:
-    """Whether this user has a timer of ours of that name."""
+    """True where this user has a timer of ours of that name."""
     return about(folder_of_units() / f"{name}.timer") is not None
 
 
@@ -116,7 +116,7 @@ def rows(output: Path | None) -> list[tuple[str, ...]]:
 
 
 def is_reachable() -> bool:
-    """Whether a systemd of this user is there to be told."""
+    """True where a systemd of this user answers."""
     done = _systemctl("show-environment")
     return done is not None and done.returncode == 0
 
@@ -127,7 +127,7 @@ def _is(state: str, unit: str) -> bool:
 
 
 def _is_loaded(*names: str) -> bool:
-    """Whether systemd goes by the units as they are on the disk."""
+    """True where systemd goes by the units as they are on the disk."""
     done = _systemctl("show", "--property=NeedDaemonReload", "--value", *names)
     return done is not None and done.stdout.split() == ["no"] * len(names)
 

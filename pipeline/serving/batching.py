@@ -38,7 +38,7 @@ class _Call:
     answer: asyncio.Future[Arrays] = field(repr=False)
 
     def fits(self, other: _Call) -> bool:
-        """Whether both can be answered in one call."""
+        """True where both can be answered in one call."""
         return self.model is other.model and self.signature is other.signature
 
 

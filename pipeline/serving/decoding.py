@@ -258,7 +258,7 @@ def _to_bytes(item: Any, spec: TensorSpec) -> bytes:
 
 
 def from_base64(text: str) -> bytes:
-    """What base64 stands for, by absl's rules: blanks do not count, and padding is complete or left out.
+    """Decode base64 by absl's rules: blanks do not count, and padding is complete or left out.
 
     Raises:
         ValueError: it is no base64.
@@ -276,7 +276,7 @@ def _too_many(name: str, rows: int, max_batch: int) -> RequestError:
 
 
 def is_base64(value: Any) -> bool:
-    """Whether a JSON value is TF Serving's object for bytes."""
+    """True where a JSON value is TF Serving's object for bytes."""
     return isinstance(value, dict) and len(value) == 1 and isinstance(value.get("b64"), str)
 
 

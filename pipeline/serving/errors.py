@@ -1,4 +1,4 @@
-"""What a request can be refused for.
+"""Errors for requests that are refused.
 
 ServingError (trainer.errors)
 └── RequestError     the request, not the model, is at fault: carries the status TF Serving answers with

@@ -134,7 +134,7 @@ def _as_float(value: int) -> float:
 
 
 def classes_of(outputs: Mapping[str, np.ndarray]) -> list[list[tuple[str, float]]]:
-    """What Classify answers: for each row its classes, each a label and a score; [batch, classes]."""
+    """Return the answer of Classify: for each row its classes, each a label and a score; [batch, classes]."""
     parts = {name: outputs[name] for name in (CLASSES, SCORES) if name in outputs}
     shapes = {array.shape for array in parts.values()}
     if len(shapes) != 1 or len(next(iter(shapes))) != 2:
@@ -149,7 +149,7 @@ def classes_of(outputs: Mapping[str, np.ndarray]) -> list[list[tuple[str, float]
 
 
 def values_of(outputs: Mapping[str, np.ndarray]) -> list[float]:
-    """What Regress answers: one number a row, from [batch] or [batch, 1]."""
+    """Return the answer of Regress: one number a row, from [batch] or [batch, 1]."""
     array = outputs[OUTPUTS]
     if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[1] != 1):
         raise RequestError(

@@ -66,7 +66,7 @@ def load_served(base_dir: str | Path, name: str = "") -> LoadedModel:
 
 
 def damage_of(base_dir: Path, version: int, path: Path, warn: Callable[[str], object]) -> str:
-    """Why a version must not be served, or nothing.
+    """Return the reason why a version must not be served, or nothing.
 
     Args:
         base_dir: holds the versions, and the log of them.
@@ -83,7 +83,7 @@ def damage_of(base_dir: Path, version: int, path: Path, warn: Callable[[str], ob
 
 
 def pins_of(base_dir: Path, name: str) -> Pins | None:
-    """What the model config file beside the directory says of the model, if it is there.
+    """Return the model's pins in the model config file beside the directory, if it is there.
 
     Raises:
         ServingError: the file cannot be read.

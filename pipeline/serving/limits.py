@@ -1,4 +1,4 @@
-"""What one client may ask of the server."""
+"""The limits on the requests of one client."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ class Listener:
         self._connections.discard(connection)
 
     def has_room(self, connection: Connection) -> bool:
-        """Whether the bodies in memory, with what this connection just got, are not too many.
+        """True where the bodies in memory, with what this connection just got, are not too many.
 
         What has stalled longest in the middle of its body goes first.
         """

@@ -1,4 +1,4 @@
-"""What goes through a connection: a request that has arrived as a whole, and its answer."""
+"""The messages of a connection: a request that has arrived as a whole, and its answer."""
 
 from __future__ import annotations
 

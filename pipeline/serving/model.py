@@ -177,7 +177,7 @@ class LoadedModel:
 
 
 def _lengths(arrays: Mapping[str, np.ndarray], rows: int) -> np.ndarray:
-    """What each row's longest string has, in bytes; 0 without strings."""
+    """Return the bytes of each row's longest string; 0 without strings."""
     lengths = np.zeros(rows, np.int64)
     for array in arrays.values():
         if array.dtype == object and array.ndim == 1:

@@ -44,7 +44,7 @@ class VersionStatus:
 
 @dataclass(frozen=True)
 class _Serving:
-    """What answers at a moment: versions, and labels to versions. It is replaced, never changed."""
+    """The versions that answer at a moment, and labels to versions. It is replaced, never changed."""
 
     loaded: Mapping[int, LoadedModel] = field(default_factory=dict)
     labels: Mapping[str, int] = field(default_factory=dict)
@@ -167,7 +167,7 @@ class ModelStore:
             return self._serving.loaded is not before
 
     def missing(self) -> str:
-        """Why nothing was even tried: one clause for an error."""
+        """The reason why nothing was even tried: one clause for an error."""
         if self._pins_error:
             return self._pins_error
         if self._pins is not None and self._pins.versions:
@@ -176,7 +176,7 @@ class ModelStore:
         return "no version there; push one with `kembar run`"
 
     def _follow_pins(self) -> Pins | None:
-        """What the model config file says; while it cannot be read, what it said before."""
+        """Return the pins of the model config file; while it cannot be read, those that it had before."""
         try:
             self._pins, self._pins_error = pins_of(self.base_dir, self._name), ""
         except (ServingError, OSError) as error:
@@ -186,7 +186,7 @@ class ModelStore:
         return self._pins
 
     def _ensure(self, version: int, on_disk: dict[int, Path]) -> bool:
-        """Whether a version is in service, after trying to bring it there."""
+        """Try to bring a version into service; True where it is."""
         if version in self._serving.loaded:
             return True
         failure = self._failed.get(version)

@@ -1,4 +1,4 @@
-"""What TF Serving's gRPC methods answer: a request message in, a response message out.
+"""The answers of TF Serving's gRPC methods: a request message in, a response message out.
 
 PredictionService: Predict, Classify, Regress, MultiInference, GetModelMetadata. ModelService: GetModelStatus.
 """

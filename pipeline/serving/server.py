@@ -189,7 +189,7 @@ class _Stopped(BaseException):
 
 
 class _Stop:
-    """What the signals that end a server do: they end its start, or set an event once it serves."""
+    """The handling of the signals that end a server: they end its start, or set an event once it serves."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None

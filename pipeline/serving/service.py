@@ -1,4 +1,4 @@
-"""What REST and gRPC have in common: which version answers, within which limits, and what is logged of it."""
+"""The service behind REST and gRPC: which version answers, within which limits, and what is logged of it."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ class Service:
             )
 
     def _values(self) -> Iterator[Value]:
-        """What `/metrics` shows beside the requests."""
+        """The metrics that `/metrics` shows beside the requests."""
         model = self.store.current
         yield Value(
             "kembar_served_version", "The version in service, 0 if none.", model.version if model else 0

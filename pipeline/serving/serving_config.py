@@ -30,7 +30,7 @@ class Serving(PushedTo):
 
     @property
     def limits(self) -> RequestLimits:
-        """What one client of the embedded server may ask for."""
+        """The limits on the requests of one client of the embedded server."""
         return RequestLimits(
             max_body_bytes=self.max_body_bytes,
             max_batch=self.max_batch,

@@ -1,4 +1,4 @@
-"""What the signatures of a model take and give, and whether inputs are that."""
+"""The signatures of a model: the tensors that they take and give, and checks of inputs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class TensorSpec:
     shape: tuple[int | None, ...] | None
 
     def accepts(self, shape: tuple[int, ...]) -> bool:
-        """Whether a tensor of `shape` fits."""
+        """True where a tensor of `shape` fits."""
         if self.shape is None:
             return True
         return len(shape) == len(self.shape) and all(
@@ -32,7 +32,7 @@ class TensorSpec:
 
     @cached_property
     def batched(self) -> bool:
-        """Whether the first dimension is free, which in all our signatures is the batch."""
+        """True where the first dimension is free, which in all our signatures is the batch."""
         return bool(self.shape) and self.shape is not None and self.shape[0] is None
 
     def describe_shape(self) -> str:
@@ -50,7 +50,7 @@ class ModelSignature:
 
     @cached_property
     def batched(self) -> bool:
-        """Whether all tensors have rows, so that the rows of several requests can be answered in one call."""
+        """True where all tensors have rows: then the rows of several requests can be answered in one call."""
         return all(spec.batched for spec in (*self.inputs.values(), *self.outputs.values()))
 
 

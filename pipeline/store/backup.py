@@ -72,7 +72,7 @@ def backup_of(workdir: Workdir) -> Path:
 
 
 def check(database: Path) -> str:
-    """What is wrong with a database, in words; nothing: an empty string.
+    """Return the fault of a database in words; an empty string where there is none.
 
     Raises:
       KembarError: it cannot be looked at: another program keeps it locked, it is another user's.

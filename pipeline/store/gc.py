@@ -38,7 +38,7 @@ _BATCH = 1_000
 
 @dataclass
 class RemovalPlan:
-    """What is to go.
+    """The artifacts, folders and versions that are to go.
 
     Attributes:
       artifacts: Artifacts that the cache must not find again.
@@ -95,7 +95,7 @@ def _decide_and_remove(
     keep: int,
     show: Callable[[RemovalPlan], None] = lambda plan: None,
 ) -> None:
-    """What goes is decided, and versions are taken out of sight, under the lock that pins need too.
+    """Decide what goes, and take versions out of sight, under the lock that pins need too.
 
     The folders themselves, which take their time, go behind it: nothing refers to them any more.
     """
@@ -137,7 +137,7 @@ def make_plan(
     versions: Sequence[int] = (),
     needed: Iterable[int] = (),
 ) -> RemovalPlan:
-    """What can go when the newest `keep` runs stay, `versions` are removed, and artifacts are `needed`."""
+    """Plan what goes when the newest `keep` runs stay, `versions` are removed, and artifacts are `needed`."""
     lineage = Lineage(store)
     runs = sorted(_contexts(store, "pipeline_run"), key=lambda run: run.id)
     fresh = runs[-keep:] if keep else []
@@ -166,7 +166,7 @@ def make_plan(
 
 
 class Lineage:
-    """Which artifacts came out of which, as ML Metadata has it; read once, in a few questions."""
+    """The descent of artifacts, as ML Metadata has it; read once, in a few questions."""
 
     def __init__(self, store: MetadataStore) -> None:
         self.artifacts = {artifact.id: artifact for artifact in store.get_artifacts()}

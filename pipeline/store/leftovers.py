@@ -1,4 +1,4 @@
-"""What runs that were killed, and hands that tidied up, have left: settled before the next run begins."""
+"""The leftovers of runs that were killed, and of hands that tidied up: settled before the next run begins."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _mark(store: MetadataStore, ids: Iterable[int], state: int) -> None:
 
 
 def _missing(artifact: mlmd.Artifact) -> str:
-    """Which file is not what it was, in words; a folder that is gone TFX sees itself."""
+    """Return, in words, the file that is not what it was; a folder that is gone TFX sees itself."""
     folder = Path(artifact.uri)
     if not folder.is_dir():
         return ""

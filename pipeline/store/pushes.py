@@ -1,4 +1,4 @@
-"""What ML Metadata says was pushed, held against the folder of versions before anything is compared."""
+"""The pushed models of ML Metadata, held against the folder of versions before anything is compared."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ def settle(store: MetadataStore, serving: Path, say: Callable[[str], None] = lam
 
 
 def _trouble(version: Path) -> str:
-    """Why a version cannot count as pushed, or nothing."""
+    """Return the reason why a version cannot count as pushed, or nothing."""
     if not version.is_dir():
         return _GONE
     return defect(version) or damage(version.parent, int(version.name), version)
 
 
 def check_reachable(store: MetadataStore, serving: Path) -> None:
-    """Looks whether the folder of versions is what it was: a mount that is not there is no folder, or empty.
+    """Check that the folder of versions is what it was: a mount that is not there is no folder, or empty.
 
     Raises:
       ServingError: versions were pushed into it, and neither one of them nor the log of them is there.
@@ -79,7 +79,7 @@ def check_reachable(store: MetadataStore, serving: Path) -> None:
 
 
 def is_back(pushed: mlmd.Artifact) -> bool:
-    """Whether a pushed model is marked deleted and its version is there. What `gc` removed has no folder."""
+    """True where a pushed model is marked deleted and its version is there; `gc` leaves no folder."""
     return pushed.state == DELETED and Path(pushed.uri).is_dir() and Path(destination_of(pushed)).is_dir()
 
 
@@ -89,7 +89,7 @@ def destination_of(pushed: mlmd.Artifact) -> str:
 
 
 def _pushed(store: MetadataStore) -> list[mlmd.Artifact]:
-    """What really was pushed; a new database does not know the type yet."""
+    """Return the models that really were pushed; a new database does not know the type yet."""
     if not any(kind.name == _TYPE for kind in store.get_artifact_types()):
         return []
     artifacts = store.get_artifacts_by_type(_TYPE)

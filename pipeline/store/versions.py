@@ -54,7 +54,7 @@ def show(workdir: Workdir, terminal: Terminal) -> None:
 
 
 def problems(workdir: Workdir) -> dict[int, str]:
-    """What is wrong with numbered folders, by their numbers: no SavedModel, or not what was pushed.
+    """Return the faults of numbered folders, by their numbers: no SavedModel, or not what was pushed.
 
     Raises:
       ServingError: the log of versions cannot be read.
@@ -120,7 +120,7 @@ def rollback(
 
 
 def _between(workdir: Workdir, pins: Pins | None) -> Pins | None:
-    """What is pinned and labelled now, with the versions that are to come."""
+    """Return the pins and labels of now, with the versions that are to come."""
     if pins is None:
         return None
     now = read_pins(workdir.serving, workdir.name) or Pins()
@@ -129,7 +129,7 @@ def _between(workdir: Workdir, pins: Pins | None) -> Pins | None:
 
 
 def _decide(workdir: Workdir, to: str | None, canary: int | None) -> tuple[Pins | None, str]:
-    """What to pin, and what is then so in words."""
+    """Return the pins to write, and the state that they make in words."""
     present = versions(workdir.serving)
     if to == LATEST:
         if canary is not None:
