@@ -30,27 +30,27 @@ def examine(terminal: Terminal, workdir: Workdir | None = None) -> int:
     if workdir is not None:
         checks["versions"] = lambda: _versions(workdir)
     for name, check in checks.items():
-        found, fix = check()
+        finding, fix = check()
         healthy = healthy and fix is None
         terminal.result(
-            f"{'ok ' if fix is None else 'BAD'}  {name:<18} {found}" + (f": {fix}" if fix else "")
+            f"{'ok ' if fix is None else 'BAD'}  {name:<18} {finding}" + (f": {fix}" if fix else "")
         )
     return 0 if healthy else 1
 
 
 def _python() -> Finding:
-    found = f"{platform.python_version()} at {sys.executable}"
-    return found, None if sys.version_info[:2] == (3, 11) else "TFX 1.21 needs Python 3.11: run make setup"
+    python = f"{platform.python_version()} at {sys.executable}"
+    return python, None if sys.version_info[:2] == (3, 11) else "TFX 1.21 needs Python 3.11: run make setup"
 
 
 def _packages() -> Finding:
-    found, missing = [], []
+    present, missing = [], []
     for name in PACKAGES:
         try:
-            found.append(f"{name} {metadata.version(name)}")
+            present.append(f"{name} {metadata.version(name)}")
         except metadata.PackageNotFoundError:
             missing.append(name)
-    return ", ".join(found), f"{', '.join(missing)} missing: run make setup" if missing else None
+    return ", ".join(present), f"{', '.join(missing)} missing: run make setup" if missing else None
 
 
 def _c_library() -> Finding:
@@ -74,8 +74,8 @@ def _native_libraries() -> Finding:
 
 
 def _bytecode() -> Finding:
-    found = metadata.files("tfx") or []
-    sources = [Path(str(file.locate())) for file in found if str(file).endswith("__init__.py")]
+    files = metadata.files("tfx") or []
+    sources = [Path(str(file.locate())) for file in files if str(file).endswith("__init__.py")]
     compiled = sum(1 for file in sources if any((file.parent / "__pycache__").glob("__init__.*.pyc")))
     fix = None if compiled == len(sources) else "every start takes 30 s: run make clean setup"
     return f"{compiled} of {len(sources)} packages of TFX compiled", fix

@@ -1,4 +1,4 @@
-"""What a person sees: progress by component and epoch. What libraries print goes to a log file."""
+"""The output of a command: progress by component and epoch. What libraries print goes to a log file."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _CONTROLS = (
 )  # fmt: skip
 UNPRINTABLE = {code: f"\\u{code:04x}" for code in _CONTROLS}
 _SHORT = {ord("\t"): "\\t", ord("\n"): "\\n", ord("\r"): "\\r"}
-_ONE_LINE = {**UNPRINTABLE, **_SHORT}
-_LINES_KEPT = {code: shown for code, shown in _ONE_LINE.items() if chr(code) not in "\t\n"}
+_ESCAPES = {**UNPRINTABLE, **_SHORT}
+_LINES_KEPT = {code: shown for code, shown in _ESCAPES.items() if chr(code) not in "\t\n"}
 
 
 def printable(text: str, lines: bool = False) -> str:
@@ -40,7 +40,7 @@ def printable(text: str, lines: bool = False) -> str:
       text: Words of a command, and among them whatever a file holds.
       lines: Whether line ends and tabs stay.
     """
-    return text.translate(_LINES_KEPT if lines else _ONE_LINE)
+    return text.translate(_LINES_KEPT if lines else _ESCAPES)
 
 
 class Terminal:
@@ -56,7 +56,7 @@ class Terminal:
         self.console.print(text)
 
     def result(self, text: str) -> None:
-        """What was asked for, on stdout."""
+        """The result of a command, on stdout."""
         print(printable(text, lines=True), file=self.out, flush=True)
 
     def table(self, table: Table) -> None:

@@ -22,7 +22,7 @@ import pyarrow as pa
 from pipeline.batch import rows as files
 from pipeline.batch import sinks
 from pipeline.batch.neighbours import candidate_pairs, index_texts
-from pipeline.batch.predict import Files, as_bytes, counts, served
+from pipeline.batch.predict import FileRequest, as_bytes, counts, served
 from pipeline.store.workdir import Workdir
 from pipeline.terminal import Terminal
 from trainer.errors import ConfigError
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from pipeline.serving.model import LoadedModel
 
 SCORE, LABEL = "score", "label"
-_PLACES = dict.fromkeys(("group", "row_a", "row_b"), pa.int64())
-_COLUMNS = pa.schema({**_PLACES, SCORE: pa.float64(), TEXT_A: pa.string(), TEXT_B: pa.string()})
+_POSITION_COLUMNS = dict.fromkeys(("group", "row_a", "row_b"), pa.int64())
+_COLUMNS = pa.schema({**_POSITION_COLUMNS, SCORE: pa.float64(), TEXT_A: pa.string(), TEXT_B: pa.string()})
 # Of a score's range.
 _SHARE = 0.8
 
@@ -64,7 +64,7 @@ class Pairs:
 
 def duplicates(
     workdir: Workdir,
-    asked: Files,
+    request: FileRequest,
     columns: Sequence[str],
     terminal: Terminal,
     *,
@@ -75,7 +75,7 @@ def duplicates(
 
     Args:
       workdir: Where the version in service is.
-      asked: The file of the texts, and the one of the pairs.
+      request: The file of the texts, and the one of the pairs.
       columns: The texts are in the first of these that the file has.
       terminal: For progress.
       threshold: The least score, in the label's own range; by default what the model labels 1 where labels
@@ -89,23 +89,23 @@ def duplicates(
     began = time.monotonic()
     if threshold is not None and not math.isfinite(threshold):
         raise ConfigError(f"--threshold {threshold}: is no finite number: give one in the label's range")
-    least = threshold if threshold is not None else default_threshold(asked.data.label)
-    said = f"score {least:g} and more" if least is not None else "label 1"
-    table = asked.open(*((column,) for column in columns))
+    least = threshold if threshold is not None else default_threshold(request.data.label)
+    criterion = f"score {least:g} and more" if least is not None else "label 1"
+    table = request.open(*((column,) for column in columns))
     with (
         served(workdir, terminal, "duplicates") as model,
-        sinks.sink(asked.output, terminal.out, _COLUMNS) as sink,
+        sinks.sink(request.output, terminal.out, _COLUMNS) as sink,
     ):
         if SCORE not in model.signature().outputs:
             raise ConfigError("duplicates needs a model that scores pairs: the served one gives no 'score'")
         corpus = read_corpus(table.rows(), table.texts[0])
         terminal.say(f"{len(corpus.text_of):,} rows, {len(corpus.texts):,} different texts")
-        found = find_pairs(model, corpus.texts, least, neighbours, terminal.say)
-        pairs = to_rows(found, corpus, _same(model, corpus))
+        text_pairs = find_pairs(model, corpus.texts, least, neighbours, terminal.say)
+        pairs = to_rows(text_pairs, corpus, _same(model, corpus))
         groups = group(pairs, len(corpus.text_of))
         for lines in _lines(pairs, groups, corpus):
             sink.write(lines)
-    terminal.say(f"{len(pairs.first):,} pairs of {said} in {len(np.unique(groups)):,} groups")
+    terminal.say(f"{len(pairs.first):,} pairs of {criterion} in {len(np.unique(groups)):,} groups")
     terminal.say(counts(len(corpus.text_of), corpus.problems, time.monotonic() - began))
 
 
@@ -173,7 +173,7 @@ def ask_pairs(model: LoadedModel, a: list[str], b: list[str]) -> dict[str, np.nd
 
 
 def _same(model: LoadedModel, corpus: Corpus) -> dict[int, float]:
-    """What the model gives a text with itself, for texts of several rows."""
+    """Return the model's score of a text with itself, for texts of several rows."""
     counts = np.bincount(corpus.text_of[corpus.text_of >= 0], minlength=len(corpus.texts))
     repeated = np.flatnonzero(counts > 1)
     scores: dict[int, float] = {}
@@ -184,16 +184,16 @@ def _same(model: LoadedModel, corpus: Corpus) -> dict[int, float]:
     return scores
 
 
-def to_rows(found: Pairs, corpus: Corpus, same: dict[int, float]) -> Pairs:
+def to_rows(text_pairs: Pairs, corpus: Corpus, same: dict[int, float]) -> Pairs:
     """Pairs of texts as pairs of rows: the first row of each text stands for it, and its others match it."""
     rows = np.flatnonzero(corpus.text_of >= 0)
     _, at = np.unique(corpus.text_of[rows], return_index=True)
     first_row = rows[at]  # by text, because texts are numbered in the order of their first rows
     again = rows[first_row[corpus.text_of[rows]] != rows]
     own = corpus.text_of[again]
-    first = np.concatenate([first_row[found.first], first_row[own]])
-    second = np.concatenate([first_row[found.second], again])
-    score = np.concatenate([found.score, np.array([same[text] for text in own.tolist()], np.float32)])
+    first = np.concatenate([first_row[text_pairs.first], first_row[own]])
+    second = np.concatenate([first_row[text_pairs.second], again])
+    score = np.concatenate([text_pairs.score, np.array([same[text] for text in own.tolist()], np.float32)])
     return Pairs(np.minimum(first, second), np.maximum(first, second), score)
 
 
@@ -211,7 +211,7 @@ def group(pairs: Pairs, rows: int) -> np.ndarray:
 
 
 def _lines(pairs: Pairs, groups: np.ndarray, corpus: Corpus) -> Iterator[list[dict[str, Any]]]:
-    """What is written, group by group and the best pairs of each first."""
+    """Return the rows to write, group by group and the best pairs of each first."""
     order = np.lexsort((pairs.second, pairs.first, -pairs.score, groups))
     for at in range(0, len(order), files.BATCH):
         yield [

@@ -1,4 +1,4 @@
-"""Which file a command is given: its format, its dialect, its columns."""
+"""The file that a command is given: its format, its dialect, its columns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from components.example_gen.data_config import Data
 from components.example_gen.header import line_of_names
 from components.example_gen.reader import look_up, names_of
-from pipeline.batch.rows import DELIMITED, Table, first_rows, taken
+from pipeline.batch.rows import DELIMITED, InputTable, first_rows, taken
 from trainer.errors import ConfigError, KembarError
 
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
@@ -28,7 +28,7 @@ OTHERS = {
 }
 
 
-def open_table(path: Path, data: Data, choices: Sequence[tuple[str, ...]]) -> Table:
+def open_table(path: Path, data: Data, choices: Sequence[tuple[str, ...]]) -> InputTable:
     """A file as `[data]` says, or where that does not fit as its own name and content say.
 
     Args:
@@ -43,18 +43,18 @@ def open_table(path: Path, data: Data, choices: Sequence[tuple[str, ...]]) -> Ta
     try:
         table = (_delimited if kind in DELIMITED else _other)(path, data, kind, choices)
     except KembarError as error:
-        said = str(error)
-        raise ConfigError(said if said.startswith("--input ") else f"--input {said}") from None
+        message = str(error)
+        raise ConfigError(message if message.startswith("--input ") else f"--input {message}") from None
     return replace(table, nulls=tuple(getattr(data, "null", ())))
 
 
-def _other(path: Path, data: Data, kind: str, choices: Sequence[tuple[str, ...]]) -> Table:
+def _other(path: Path, data: Data, kind: str, choices: Sequence[tuple[str, ...]]) -> InputTable:
     """JSON lines, Parquet and TFRecord."""
     other = taken(data if kind == data.format else _plain(kind), format=kind, header=True, columns=None)
     known = True
     if kind == "jsonl":
         names_of(path, other)  # there are none, but it may be a file of another kind
-        good, bad = first_rows(Table(path, other, (), ()).rows())
+        good, bad = first_rows(InputTable(path, other, (), ()).rows())
         names = tuple(dict.fromkeys(name for values in (*good, *bad) for name in values))
         known = bool(good)
     else:
@@ -67,7 +67,7 @@ def _other(path: Path, data: Data, kind: str, choices: Sequence[tuple[str, ...]]
     fitting = [texts for texts in choices if not known or _are_there(texts, names)]
     if not fitting:
         raise _lacks(path, names, choices)
-    return Table(path, other, names, fitting[0])
+    return InputTable(path, other, names, fitting[0])
 
 
 def unzipped(path: Path) -> Path:
@@ -98,7 +98,7 @@ def _format(path: Path, data: Data) -> str:
     return FORMATS.get(suffix, data.format)
 
 
-def _delimited(path: Path, data: Data, kind: str, choices: Sequence[tuple[str, ...]]) -> Table:
+def _delimited(path: Path, data: Data, kind: str, choices: Sequence[tuple[str, ...]]) -> InputTable:
     """By the first dialect, of `[data]` or else of the file's name, in which one of the choices is there."""
     names: tuple[str, ...] = ()
     own: Data = data
@@ -109,18 +109,18 @@ def _delimited(path: Path, data: Data, kind: str, choices: Sequence[tuple[str, .
         for texts in choices:  # which a delimiter has to leave whole
             names = tuple(names_of(path, taken(titled, texts=texts)))
             if not names:
-                return Table(path, titled, (), choices[0])  # no row, whatever the dialect is
+                return InputTable(path, titled, (), choices[0])  # no row, whatever the dialect is
             if not _are_there(texts, names):
                 continue
             once = _once(names)
             if once == names:
-                return Table(path, titled, names, texts)
+                return InputTable(path, titled, names, texts)
             # The reader takes columns by their names, and here only the places tell them apart.
-            return Table(path, taken(titled, header=False, columns=once), once, texts, titles=True)
+            return InputTable(path, taken(titled, header=False, columns=once), once, texts, titles=True)
         columns = None if dialect.header else _headless(data, len(names))
         texts_of = [texts for texts in choices if columns and _are_there(texts, columns)]
         if columns and texts_of:
-            return Table(path, taken(dialect, columns=columns), columns, texts_of[0])
+            return InputTable(path, taken(dialect, columns=columns), columns, texts_of[0])
     for texts in choices:
         titled = taken(_plain(kind), texts=texts)
         if (line := line_of_names(path, titled, look_up(path, titled))) is not None:
@@ -153,11 +153,11 @@ def _are_there(texts: Sequence[str], names: Sequence[str]) -> bool:
 
 def _lacks(path: Path, names: Sequence[str], choices: Sequence[tuple[str, ...]]) -> ConfigError:
     missing = [next((name for name in texts if name not in names), texts[0]) for texts in choices]
-    said = f"no column {' nor '.join(map(repr, dict.fromkeys(missing)))}"
+    fault = f"no column {' nor '.join(map(repr, dict.fromkeys(missing)))}"
     twice = [name for texts in choices for name in texts if names.count(name) > 1]
     if twice and all(name in names for name in missing):
-        said = f"{names.count(twice[0])} columns are named {twice[0]!r}"
-    return ConfigError(f"--input {path}: {said}: there are {', '.join(names) or 'none'}")
+        fault = f"{names.count(twice[0])} columns are named {twice[0]!r}"
+    return ConfigError(f"--input {path}: {fault}: there are {', '.join(names) or 'none'}")
 
 
 def _plain(kind: str) -> Data:

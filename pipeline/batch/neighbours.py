@@ -50,12 +50,12 @@ def index_texts(model: LoadedModel, texts: list[str], say: Callable[[str], None]
         parts = [chunk[at : at + files.BATCH] for at in range(0, len(chunk), files.BATCH)]
         return np.concatenate([embeddings(model, as_bytes(part)) for part in parts])
 
-    found = _Directions()
+    directions = _Directions()
     for start in range(0, len(texts), _CHUNK):
-        found.add(embedded(texts[start : start + _CHUNK]))
+        directions.add(embedded(texts[start : start + _CHUNK]))
         if start // _CHUNK % 10 == 9:
             say(f"        {start + _CHUNK:,} texts embedded")
-    return found.vectors()
+    return directions.vectors()
 
 
 class _Directions:
@@ -86,7 +86,7 @@ class _Directions:
             self._add(numbers, unit[rows])
 
     def vectors(self) -> Vectors:
-        """What was taken."""
+        """Return the directions that were added."""
         return Vectors(self._index, np.concatenate(self._of))
 
     def _add(self, numbers: np.ndarray, unit: np.ndarray) -> None:
@@ -142,9 +142,9 @@ def neighbours_of(index: Any, vectors: np.ndarray, count: int) -> np.ndarray:
 
 def _nearest(index: Any, own: np.ndarray, neighbours: int) -> np.ndarray:
     """Each direction itself and then the nearest others, int64 [directions, neighbours + 1]; -1 for none."""
-    found = neighbours_of(index, np.asarray(index.get(own), np.float32), neighbours + 1)
-    found[found == own[:, None]] = -1  # it is the nearest, but for rounding
-    others = np.take_along_axis(found, np.argsort(found < 0, axis=1, kind="stable"), axis=1)
+    nearest = neighbours_of(index, np.asarray(index.get(own), np.float32), neighbours + 1)
+    nearest[nearest == own[:, None]] = -1  # it is the nearest, but for rounding
+    others = np.take_along_axis(nearest, np.argsort(nearest < 0, axis=1, kind="stable"), axis=1)
     return np.concatenate([own[:, None], others[:, :neighbours]], axis=1)
 
 

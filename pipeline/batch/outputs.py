@@ -41,5 +41,5 @@ def check_not_read(output: Path | None, config: Path, data: Data) -> None:
 
 
 def is_special(path: Path) -> bool:
-    """Whether it is there and neither a file nor a folder: a device, a pipe."""
+    """True where it is there and neither a file nor a folder: a device, a pipe."""
     return path.exists() and not path.is_file() and not path.is_dir()

@@ -15,7 +15,7 @@ from pipeline.batch import rows as files
 from pipeline.batch import sinks
 from pipeline.batch.inputs import open_table
 from pipeline.batch.outputs import check_not_read
-from pipeline.batch.rows import ERROR, Row, Table
+from pipeline.batch.rows import ERROR, InputTable, Row
 from pipeline.serving.folder import latest, load_served
 from pipeline.serving.signatures import DEFAULT_SIGNATURE, TensorSpec
 from pipeline.store.workdir import Workdir
@@ -34,8 +34,8 @@ _PAIR = (TEXT_A, TEXT_B)
 
 
 @dataclass(frozen=True)
-class Files:
-    """What a command reads and writes: `source` as `data` says, into `output`, or else to standard output.
+class FileRequest:
+    """The files of a command: `source`, read as `data` says, and `output`, or else standard output.
 
     The columns that are added have `prefix` before their names.
     """
@@ -45,7 +45,7 @@ class Files:
     output: Path | None = None
     prefix: str = ""
 
-    def open(self, *choices: tuple[str, ...]) -> Table:
+    def open(self, *choices: tuple[str, ...]) -> InputTable:
         """The file that is read, with the first of the choices that it has for texts.
 
         Raises:
@@ -94,7 +94,7 @@ def predict_pair(
         )
 
 
-def predict(workdir: Workdir, asked: Files, terminal: Terminal) -> None:
+def predict(workdir: Workdir, request: FileRequest, terminal: Terminal) -> None:
     """Scores every row of a file in its order; a row that cannot be scored gets an `error`.
 
     The file's texts are in `text_a` and `text_b`, as in requests, or else in the columns of `[data]`.
@@ -104,12 +104,12 @@ def predict(workdir: Workdir, asked: Files, terminal: Terminal) -> None:
         cannot be written.
       ServingError: when no version is served.
     """
-    table = asked.open(_PAIR, (str(asked.data.text_a), str(asked.data.text_b)))
+    table = request.open(_PAIR, (str(request.data.text_a), str(request.data.text_b)))
     with served(workdir, terminal, "predict") as model:
         ending = _answer_all(
             table,
-            asked.output,
-            asked.prefix,
+            request.output,
+            request.prefix,
             _scored(model),
             lambda batch: _scores(model, batch, table.texts),
             terminal,
@@ -117,7 +117,7 @@ def predict(workdir: Workdir, asked: Files, terminal: Terminal) -> None:
     terminal.say(ending)
 
 
-def embed(workdir: Workdir, asked: Files, columns: Sequence[str], terminal: Terminal) -> None:
+def embed(workdir: Workdir, request: FileRequest, columns: Sequence[str], terminal: Terminal) -> None:
     """Writes every row of a file with the embedding of its text, which is in the first of `columns` there.
 
     Raises:
@@ -126,7 +126,7 @@ def embed(workdir: Workdir, asked: Files, columns: Sequence[str], terminal: Term
     """
     import pyarrow as pa
 
-    table = asked.open(*((column,) for column in columns))
+    table = request.open(*((column,) for column in columns))
 
     def answer(model: LoadedModel, batch: list[Row]) -> Iterator[dict[str, Any]]:
         for vector in embeddings(model, as_bytes([row.values[table.texts[0]] for row in batch])):
@@ -136,8 +136,8 @@ def embed(workdir: Workdir, asked: Files, columns: Sequence[str], terminal: Term
         added = {EMBEDDING: pa.list_(pa.float32())}
         ending = _answer_all(
             table,
-            asked.output,
-            asked.prefix,
+            request.output,
+            request.prefix,
             added,
             lambda batch: answer(model, batch),
             terminal,
@@ -186,7 +186,7 @@ def _scores(model: LoadedModel, batch: list[Row], texts: tuple[str, ...]) -> Ite
 
 
 def _scored(model: LoadedModel) -> dict[str, pa.DataType]:
-    """What a table keeps the outputs of each row as."""
+    """Return the types that a table keeps the outputs of each row in."""
     return {name: _type_of(spec) for name, spec in sorted(model.signature(DEFAULT_SIGNATURE).outputs.items())}
 
 
@@ -198,7 +198,7 @@ def _type_of(spec: TensorSpec) -> pa.DataType:
 
 
 def _answer_all(
-    table: Table | _Given,
+    table: InputTable | _Given,
     output: Path | None,
     prefix: str,
     added: Mapping[str, pa.DataType],
@@ -245,7 +245,7 @@ def _answer_all(
 
 
 def counts(rows: int, bad: int, seconds: float, where: str = "") -> str:
-    """What a command says at its end."""
+    """Return the line that a command ends with."""
     errors = f"{bad:,} with an error{where if bad else ''}"
     return f"{rows:,} rows read, {rows - bad:,} answered, {errors} ({seconds:.1f} s)"
 

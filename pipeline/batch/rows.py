@@ -39,7 +39,7 @@ class Row:
 
 
 class _Taken(Data):
-    """What `[data]` says of files, with other columns to take from them."""
+    """The keys of `[data]` about files, with other columns to take from them."""
 
     texts: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
@@ -54,7 +54,7 @@ class _Taken(Data):
 
 
 @dataclass(frozen=True)
-class Table:
+class InputTable:
     """A file and how it is read.
 
     Attributes:
@@ -87,7 +87,7 @@ class Table:
         except KembarError as error:
             raise ConfigError(f"--input {error}") from None
         except (OSError, ValueError, OverflowError) as error:  # Arrow's are among them
-            raise ConfigError(f"--input {self.path}, after row {number}: {one_line(error)}") from None
+            raise ConfigError(f"--input {self.path}, after row {number}: {single_line(error)}") from None
 
     def columns(self) -> pa.Schema:
         """The columns that a table of all rows has.
@@ -142,21 +142,21 @@ def as_utf8(value: Any) -> Any:
     return value
 
 
-def one_line(error: Exception) -> str:
-    """What a library says, without line ends."""
+def single_line(error: Exception) -> str:
+    """Return a library's message, without line ends."""
     return " ".join(str(error).split()).strip(" .:")
 
 
 def taken(data: Data, **changes: Any) -> _Taken:
-    """What `data` says of files, and not of labels, numbers and nulls; the changes are not checked."""
+    """Return the keys of `data` about files, without labels, numbers and nulls; changes are not checked."""
     plain = {"label": None, "vector": None, "decimal": ".", "null": ()}
     return _Taken.model_construct(**{**dict(data), **plain, **changes})
 
 
-def _rows(table: Table) -> Iterator[Row]:
+def _rows(table: InputTable) -> Iterator[Row]:
     data = taken(table.data, texts=table.texts)
     if data.format == "jsonl":
-        for batch, at in _places(table.path, data):
+        for batch, at in _batch_rows(table.path, data):
             yield _object(batch, at)
         return
     if data.format == "parquet":
@@ -166,11 +166,11 @@ def _rows(table: Table) -> Iterator[Row]:
         return
     data = taken(data, others=tuple(name for name in table.names if name not in table.texts))
     keys = {name: key for key, name in data.wanted.items()}
-    for batch, at in _places(table.path, data):
+    for batch, at in _batch_rows(table.path, data):
         yield Row({name: batch.columns[keys[name]][at] for name in table.names}, _problem(batch, at))
 
 
-def _places(path: Path, data: Data) -> Iterator[tuple[Batch, int]]:
+def _batch_rows(path: Path, data: Data) -> Iterator[tuple[Batch, int]]:
     for batch in read(whole(path, data), data):
         for at in range(len(batch.positions)):
             yield batch, at
@@ -200,9 +200,9 @@ def _whole(digits: str) -> int | float:
     return int(digits) if len(digits) < _DIGITS else float(digits)
 
 
-def _parquet(table: Table, data: Data) -> Iterator[Row]:
+def _parquet(table: InputTable, data: Data) -> Iterator[Row]:
     """All columns as Arrow has them, but the texts as training reads them."""
-    texts = _places(table.path, data)
+    texts = _batch_rows(table.path, data)
     with _open_parquet(table.path) as file:
         for part in file.iter_batches(BATCH):
             columns = [_values(*column) for column in zip(part.schema.names, part.columns, strict=True)]
@@ -212,7 +212,7 @@ def _parquet(table: Table, data: Data) -> Iterator[Row]:
 
 
 def _values(name: str, column: pa.Array) -> list[Any]:
-    """What Python makes of a column; text, where it has no such dates or does not know the time zone."""
+    """Return a column's values; text, where Python has no such dates or does not know the time zone."""
     import pyarrow as pa
 
     try:
@@ -223,8 +223,8 @@ def _values(name: str, column: pa.Array) -> list[Any]:
                 column = column.cast(pa.timestamp(column.type.unit, "UTC"))
             return list(column.cast(pa.string()).to_pylist())
         except pa.ArrowException:
-            said = f"column {name!r} is {column.type}, and it has a value without words: {error}"
-            raise ValueError(f"{said}: leave it out") from None
+            fault = f"column {name!r} is {column.type}, and it has a value without words: {error}"
+            raise ValueError(f"{fault}: leave it out") from None
 
 
 def _open_parquet(path: Path) -> pq.ParquetFile:
@@ -234,11 +234,11 @@ def _open_parquet(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
-        raise ConfigError(f"--input {path}: not a Parquet file: {one_line(error)}") from None
+        raise ConfigError(f"--input {path}: not a Parquet file: {single_line(error)}") from None
 
 
 def _common_type(values: Sequence[Any]) -> pa.DataType:
-    """What Parquet keeps a column of JSON values as."""
+    """Return the type that Parquet keeps a column of JSON values in."""
     import pyarrow as pa
 
     try:

@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
-from pipeline.batch.rows import as_utf8, one_line
+from pipeline.batch.rows import as_utf8, single_line
 from pipeline.terminal import UNPRINTABLE
 from trainer.errors import ConfigError, KembarError
 
@@ -158,7 +158,7 @@ def _finite(value: Any) -> Any:
 
 
 def _other(value: Any) -> Any:
-    """What JSON has no word for: bytes and dates as text, numpy's numbers as numbers."""
+    """Return a value that JSON has no word for: bytes and dates as text, numpy's numbers as numbers."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     return value.item() if isinstance(value, np.number) else str(value)
@@ -174,17 +174,17 @@ def _field(value: Any) -> str:
     return str(_other(value))
 
 
-def _unfit(error: Exception, place: str = "") -> ConfigError:
-    return ConfigError(f"--output:{place} {one_line(error)}: write .jsonl instead")
+def _unfit(error: Exception, column: str = "") -> ConfigError:
+    return ConfigError(f"--output:{column} {single_line(error)}: write .jsonl instead")
 
 
 def needs_columns(output: Path | None) -> bool:
-    """Whether such a file holds a table, whose columns are known before its first row."""
+    """True where such a file holds a table, whose columns are known before its first row."""
     return output is not None and _suffix(output) not in _LINES
 
 
 def is_parquet(output: Path | None) -> bool:
-    """Whether it is a file of Parquet, which holds values of any type."""
+    """True where it is a file of Parquet, which holds values of any type."""
     return output is not None and _suffix(output) == _PARQUET
 
 
@@ -210,8 +210,8 @@ def sink(output: Path | None, default: IO[str], columns: pa.Schema | None = None
             os.fsync(file.fileno())
         fresh.replace(output)
     except OSError as error:
-        said = error.strerror or one_line(error)
-        raise KembarError(f"--output {output}: cannot be written: {said}: nothing was left of it") from None
+        cause = error.strerror or single_line(error)
+        raise KembarError(f"--output {output}: cannot be written: {cause}: nothing was left of it") from None
     finally:
         with suppress(OSError):
             fresh.unlink(missing_ok=True)
@@ -246,22 +246,22 @@ def _written(output: Path, file: IO[bytes], columns: pa.Schema | None) -> Iterat
 
 
 def check_output(output: Path | None, source: Path | None = None) -> None:
-    """Says what is wrong with the place of an output file, before there is any work to lose.
+    """Check that an output file can be written, before there is any work to lose.
 
     Raises:
       ConfigError: its suffix is of no format, it is no regular file, or the one that is read.
     """
     if output is None:
         return
-    said = place_fault(output, source)
-    if said is None and _suffix(output) not in _KNOWN:
-        said = f"name a file that ends with {', '.join(_KNOWN[:-1])} or {_KNOWN[-1]}, each also with .gz"
-    if said is not None:
-        raise ConfigError(f"--output {output}: {said}")
+    fault = output_fault(output, source)
+    if fault is None and _suffix(output) not in _KNOWN:
+        fault = f"name a file that ends with {', '.join(_KNOWN[:-1])} or {_KNOWN[-1]}, each also with .gz"
+    if fault is not None:
+        raise ConfigError(f"--output {output}: {fault}")
 
 
-def place_fault(output: Path, source: Path | None = None) -> str | None:
-    """Why no file can be written there; None where it can. `source` is a file that is read."""
+def output_fault(output: Path, source: Path | None = None) -> str | None:
+    """Return why no file can be written there; None where it can. `source` is a file that is read."""
     if not output.absolute().parent.is_dir():
         return f"no such folder: {output.parent}"
     if str(output).startswith(("/dev/std", "/dev/fd/", "/proc/")):

@@ -98,12 +98,12 @@ def submit(
     with terminal.noise_to(folder.root / "submit.log"):
         from pipeline.kubeflow import submit as submitting
 
-        told = submitting.parse_parameters(parameters or ())
+        run_parameters = submitting.parse_parameters(parameters or ())
         package = folder.root / "pipeline.yaml"
-        loaded = submitting.prepare(config, settings or (), told, package)
+        loaded = submitting.prepare(config, settings or (), run_parameters, package)
         warn(loaded, terminal)
         client = _kfp(loaded, host)
-        name, run_id = submitting.submit(client, loaded, package, told, terminal.say)
+        name, run_id = submitting.submit(client, loaded, package, run_parameters, terminal.say)
         terminal.result(f"run {name}: {run_id}")
         if wait:
             from pipeline.kubeflow import watch
@@ -126,12 +126,12 @@ def apply_schedule(
         from pipeline.kubeflow import submit as submitting
 
         section = section_of(config)
-        told = submitting.check_parameters(section.parameters, f"{path}: [schedule.parameters]")
+        run_parameters = submitting.check_parameters(section.parameters, f"{path}: [schedule.parameters]")
         package = folder.root / "pipeline.yaml"
-        submitting.prepare(path, settings, told, package)
+        submitting.prepare(path, settings, run_parameters, package)
         client = _kfp(config, host)
         version = submitting.upload(client, submitting.pipeline_name(config), package)
-        done = schedules.apply(client, config, section, told, version)
+        done = schedules.apply(client, config, section, run_parameters, version)
     if section.timezone != "UTC":
         terminal.say(
             "  KFP goes by the time zone of its controller: CRON_SCHEDULE_TIMEZONE there has to be "

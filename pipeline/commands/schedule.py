@@ -98,10 +98,10 @@ def delete_schedule(
         return
     from pipeline.scheduling import crontab, systemd
 
-    found = [systemd.delete(name, output), crontab.delete(name, output)]
+    deleted = [systemd.delete(name, output), crontab.delete(name, output)]
     if output is None:
-        found.append(_delete_there(loaded, folder, host, terminal))
-    terminal.result(f"schedule {name}: {'deleted' if any(found) else 'there was none'}")
+        deleted.append(_delete_there(loaded, folder, host, terminal))
+    terminal.result(f"schedule {name}: {'deleted' if any(deleted) else 'there was none'}")
 
 
 @app.command("watch")

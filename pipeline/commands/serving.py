@@ -60,7 +60,7 @@ def predict(
         raise ConfigError("nothing to score: give two texts, or --input FILE")
     folder = Workdir.of(loaded, workdir)
     if input is not None:
-        scoring.predict(folder, scoring.Files(loaded.data, input, output, prefix), Terminal())
+        scoring.predict(folder, scoring.FileRequest(loaded.data, input, output, prefix), Terminal())
     elif texts:
         scoring.predict_pair(folder, (texts[0], texts[1]), output, Terminal(), prefix)
 
@@ -113,12 +113,12 @@ def embed(
     workdir: Folder = None,
 ) -> None:
     """Add the embedding of its text to each row of a file, with the version in service."""
-    from pipeline.batch.predict import Files
+    from pipeline.batch.predict import FileRequest
     from pipeline.batch.predict import embed as write_embeddings
 
     loaded = configuration.load(config, settings or ())
-    files = Files(loaded.data, input, output, prefix)
-    write_embeddings(Workdir.of(loaded, workdir), files, _columns(loaded.data, column), Terminal())
+    request = FileRequest(loaded.data, input, output, prefix)
+    write_embeddings(Workdir.of(loaded, workdir), request, _columns(loaded.data, column), Terminal())
 
 
 @app.command()
@@ -137,12 +137,12 @@ def duplicates(
 ) -> None:
     """Find the matching pairs inside one file of texts, with the version in service."""
     from pipeline.batch.duplicates import duplicates as find
-    from pipeline.batch.predict import Files
+    from pipeline.batch.predict import FileRequest
 
     loaded = configuration.load(config, settings or ())
     find(
         Workdir.of(loaded, workdir),
-        Files(loaded.data, input, output),
+        FileRequest(loaded.data, input, output),
         _columns(loaded.data, column),
         Terminal(),
         threshold=threshold,

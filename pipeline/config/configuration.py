@@ -144,7 +144,7 @@ def load(path: Path, settings: Iterable[str] = ()) -> Config:
 
 
 def read(path: Path, settings: Iterable[str] = ()) -> dict[str, Any]:
-    """What the file and the settings say, paths made absolute, nothing checked yet.
+    """Read the values of file and settings, with absolute paths; nothing is checked yet.
 
     Raises:
       ConfigError: the file is missing or no TOML, or a setting is not one.
@@ -185,15 +185,15 @@ def settings_table(settings: Iterable[str], base: Path) -> dict[str, Any]:
 
 def _apply(override: dict[str, Any], setting: str) -> None:
     key, equals, text = setting.partition("=")
-    *place, name = key.strip().split(".")
-    if not (equals and place and all(place) and name):
+    *sections, name = key.strip().split(".")
+    if not (equals and sections and all(sections) and name):
         raise ConfigError(
             f"--set {setting}: write it as section.key=value, for example --set training.epochs=3"
         )
     value = parse_value(text)
-    if is_deep(value) or len(place) > _DEEPEST:
+    if is_deep(value) or len(sections) > _DEEPEST:
         raise ConfigError(f"--set {setting[:_SHOWN]}: nested too deeply")
-    for part in place:
+    for part in sections:
         override = override.setdefault(part, {})
         if not isinstance(override, dict):
             raise ConfigError(f"--set {setting}: {part} has been set to one value already")
@@ -242,11 +242,11 @@ def change_paths(values: dict[str, Any], change: Callable[[str, str], str]) -> N
         for part in section.split("."):
             table = table.get(part) if isinstance(table, dict) else None
         written = table.get(key) if isinstance(table, dict) else None
-        place = f"[{section}] {key}"
+        full_key = f"[{section}] {key}"
         if isinstance(written, str):
-            table[key] = change(written, place)
+            table[key] = change(written, full_key)
         elif isinstance(written, list):
-            table[key] = [change(one, place) if isinstance(one, str) else one for one in written]
+            table[key] = [change(path, full_key) if isinstance(path, str) else path for path in written]
 
 
 def _unpacked(written: str, key: str) -> str:
@@ -254,32 +254,32 @@ def _unpacked(written: str, key: str) -> str:
         return written
     name, _, inside = written.removeprefix(PACKAGE).partition("/")
     try:
-        found = importlib.util.find_spec(name) if name.isidentifier() else None
+        package = importlib.util.find_spec(name) if name.isidentifier() else None
     except ValueError:  # __main__
-        found = None
-    if found is None or not found.submodule_search_locations:
+        package = None
+    if package is None or not package.submodule_search_locations:
         raise ConfigError(f"{key} = {written!r}: no package {name!r} is installed: run make setup")
-    return str(Path(next(iter(found.submodule_search_locations))) / inside)
+    return str(Path(next(iter(package.submodule_search_locations))) / inside)
 
 
 def _sentence(error: ValidationError) -> str:
     """The first mistake as one sentence, and how many more there are."""
     first, *others = error.errors(include_url=False)
-    place = [str(part) for part in first["loc"] if part != "SecretKey"]  # a member of a union, no key
+    location = [str(part) for part in first["loc"] if part != "SecretKey"]  # a member of a union, no key
     # The member of a union, which the file does not name as a key.
-    family = place.pop(1) if len(place) > 1 and place[0] in ("model", "training") else ""
-    key = f"[{place[0]}] {'.'.join(place[1:])}".strip() if place else "the file"
+    family = location.pop(1) if len(location) > 1 and location[0] in ("model", "training") else ""
+    key = f"[{location[0]}] {'.'.join(location[1:])}".strip() if location else "the file"
     if first["type"] == "extra_forbidden":
-        known = _known_keys(place[:-1], family)
-        near = difflib.get_close_matches(place[-1], known, n=1)
-        said = f"unknown key {key}" + (
+        known = _known_keys(location[:-1], family)
+        near = difflib.get_close_matches(location[-1], known, n=1)
+        sentence = f"unknown key {key}" + (
             f": did you mean {near[0]!r}?" if near else f": known are {', '.join(known)}"
         )
     elif first["type"] == "missing":
-        said = f"{key} is missing: add it"
+        sentence = f"{key} is missing: add it"
     elif first["type"] == "union_tag_invalid":
         known = first["ctx"]["expected_tags"].replace("'", "")
-        said = f"[model] family = {json.dumps(first['ctx']['tag'])}: known are {known}"
+        sentence = f"[model] family = {json.dumps(first['ctx']['tag'])}: known are {known}"
     else:
         is_table = first["type"] in ("model_type", "model_attributes_type", "dict_type")
         message = (
@@ -291,16 +291,16 @@ def _sentence(error: ValidationError) -> str:
         shown = (
             "" if isinstance(value, dict) else f" = {json.dumps(value, default=str, ensure_ascii=False)[:80]}"
         )
-        said = f"{key}{shown}: {message[:1].lower()}{message[1:]}"
-        if not place and message.startswith("["):  # it names the place itself
-            said = message
-    return " ".join(said.split()) + (f" (and {len(others)} more)" if others else "")
+        sentence = f"{key}{shown}: {message[:1].lower()}{message[1:]}"
+        if not location and message.startswith("["):  # it names the place itself
+            sentence = message
+    return " ".join(sentence.split()) + (f" (and {len(others)} more)" if others else "")
 
 
-def _known_keys(place: list[str], family: str) -> list[str]:
-    """The keys that the section at `place` has, in the words of one model family."""
+def _known_keys(location: list[str], family: str) -> list[str]:
+    """The keys that the section at `location` has, in the words of one model family."""
     section: Any = Config
-    for part in place:
+    for part in location:
         if part.isdigit():  # a place in a list of tables
             continue
         fields = getattr(section, "model_fields", {})
@@ -309,4 +309,6 @@ def _known_keys(place: list[str], family: str) -> list[str]:
         models = [option for option in get_args(section) if hasattr(option, "model_fields")]
         models = [m for m in models if len(models) == 1 or m.model_fields["family"].default == family]
         section = models[0] if models else section
-    return sorted(set(getattr(section, "model_fields", {})) - (_HIDDEN if place == ["training"] else set()))
+    return sorted(
+        set(getattr(section, "model_fields", {})) - (_HIDDEN if location == ["training"] else set())
+    )

@@ -1,4 +1,4 @@
-"""What can be known to be wrong before any component starts."""
+"""Checks of a configuration's files before any component starts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trainer.pair.weight_folders import check_folder, check_layers
 
 
 def preflight(source: str, config: Config) -> None:
-    """Looks at every file that the configuration names, before any component starts.
+    """Check every file that the configuration names, before any component starts.
 
     Raises:
       ConfigError: naming configuration, key, value and fix.
@@ -30,18 +30,18 @@ def preflight(source: str, config: Config) -> None:
         for name in names:
             if not matching(name):
                 raise ConfigError(f"{source}: {key} = {str(name)!r}: {why_missing(name)}")
-    place = f"[data] schema_file: {schema}" if schema is not None else "[data] schema_text"
+    schema_key = f"[data] schema_file: {schema}" if schema is not None else "[data] schema_text"
     try:
         text_format.Parse(
             written or (schema.read_text(encoding="utf-8") if schema else ""), schema_pb2.Schema()
         )
     except (text_format.ParseError, UnicodeDecodeError, OSError) as error:
-        raise ConfigError(f"{source}: {place}: {error}") from None
+        raise ConfigError(f"{source}: {schema_key}: {error}") from None
     _check_files(source, config)
 
 
 def _check_files(source: str, config: Config) -> None:
-    """What is inside the files."""
+    """Check the content of the files."""
     if isinstance(config.model, PairModel) and (config.model.weights or config.model.token_vectors):
         try:
             if config.model.weights is not None:

@@ -33,7 +33,7 @@ _SIDES = re.compile(r"[ab12xy]$|left|right|first|second|premise|hypothesis|query
 
 
 def is_data(path: Path) -> bool:
-    """Whether a file is one of rows, by its name."""
+    """True where a file is one of rows, by its name."""
     suffix = unzipped(path).suffix.lower()
     return path.is_file() and (suffix in FORMATS or suffix in OTHERS)
 
@@ -145,7 +145,7 @@ def _texts(columns: dict[str, list[Any]]) -> tuple[str, str] | None:
 
 
 def _are_words(values: Sequence[str]) -> bool:
-    """Whether most values are words, and not a few that come again and again."""
+    """True where most values are words, and not a few that come again and again."""
     with_letters = sum(_LETTERS.search(value) is not None for value in values)
     return with_letters > len(values) / 2 and len(set(values)) > min(_CLASSES, len(values) / 4)
 
@@ -178,7 +178,7 @@ def _kind(values: list[str]) -> str | None:
 
 
 def _are_most(good: Sequence[Any], values: Sequence[Any]) -> bool:
-    """Whether the other ones of `values` are slips of the pen: so few that a run sets them aside."""
+    """True where the other `values` are slips of the pen: so few that a run sets them aside."""
     return len(values) - len(good) <= Data.model_fields["max_quarantined"].default * len(values)
 
 

@@ -62,7 +62,7 @@ def parse_value(text: str) -> Any:
 
 
 def is_deep(value: Any) -> bool:
-    """Whether tables and lists are nested deeper than those of any configuration, as dotted keys can be."""
+    """True where tables and lists are nested deeper than in any configuration, as dotted keys can be."""
     level = [value]
     for _ in range(_DEEPEST):
         level = [
@@ -78,14 +78,14 @@ def is_deep(value: Any) -> bool:
 
 
 def check_strings(values: dict[str, Any], source: str) -> None:
-    """Says which string cannot be written down, because bytes of an argument or a folder are no UTF-8.
+    """Refuse a string that cannot be written down, because bytes of an argument or a folder are no UTF-8.
 
     Raises:
       ConfigError: naming `source` and the key.
     """
-    for place, text in _strings(values, ()):
+    for keys, text in _strings(values, ()):
         if any("\ud800" <= letter < "\ue000" for letter in text):
-            key = f"[{place[0]}] {'.'.join(place[1:])}".strip()
+            key = f"[{keys[0]}] {'.'.join(keys[1:])}".strip()
             raise ConfigError(f"{source}: {key} = {text!r}: is not UTF-8: give it another name")
 
 
@@ -114,22 +114,22 @@ def _read(path: Path) -> bytes:
     return content
 
 
-def _shown(text: str, said: str) -> str:
+def _shown(text: str, message: str) -> str:
     """The line of a mistake, and what it may be."""
-    number = _LINE.search(said)
+    number = _LINE.search(message)
     lines = text.split("\n")
     line = lines[int(number[1]) - 1].strip() if number and int(number[1]) <= len(lines) else ""
     shown = f": {line if len(line) <= _SHOWN else f'{line[:_SHOWN]}…'}" if line else ""
     return f"{shown}: {_ESCAPE}" if '"' in line and "\\" in line else shown
 
 
-def _strings(value: Any, place: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
+def _strings(value: Any, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
     if isinstance(value, dict):
         for key, inner in value.items():
-            yield (*place, "key"), key
-            yield from _strings(inner, (*place, key))
+            yield (*keys, "key"), key
+            yield from _strings(inner, (*keys, key))
     elif isinstance(value, list):
         for inner in value:
-            yield from _strings(inner, place)
+            yield from _strings(inner, keys)
     elif isinstance(value, str):
-        yield place, value
+        yield keys, value

@@ -1,4 +1,4 @@
-"""What the cache has to know about our code: TFX sees that a path is the same, not that the file changed."""
+"""Fingerprints of our code for the cache: TFX sees that a path is the same, not that the file has changed."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _parent(name: str) -> str:
 
 @cache
 def _imports(source: bytes, package: str) -> frozenset[str]:
-    """What a module of `package` imports, wherever in it: modules, and names that may be modules."""
+    """Return what a module of `package` imports, wherever in it: modules, and names that may be modules."""
     return frozenset(name for node in _nodes(ast.parse(source)) for name in _named(node, package))
 
 

@@ -283,10 +283,10 @@ def check_metrics(config: Config) -> None:
         "[retraining] floors": retraining.floors if retraining else {},
         "[retraining] ceilings": retraining.ceilings if retraining else {},
     }
-    for place, names in named.items():
+    for section, names in named.items():
         for name in names:
             if name not in known:
-                raise ConfigError(f"{place}: no metric {name!r}: there are {', '.join(sorted(known))}")
+                raise ConfigError(f"{section}: no metric {name!r}: there are {', '.join(sorted(known))}")
     tuning.check_objective(config)
 
 

@@ -1,4 +1,4 @@
-"""What sections add to the graph that not every pipeline has: retraining, spans, a warm start."""
+"""The steps that not every pipeline has: for retraining, spans and a warm start."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def decision(
         verdict=data_gate.outputs["verdict"],
         live=live.outputs["evaluation"],
         retraining=config.retraining.model_dump_json(),
-        asked=plan.asked,
+        asked=plan.reason,
         code=step_fingerprint("components.retraining_gate.component"),
     )
     return [served, live, gate]

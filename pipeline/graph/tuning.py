@@ -1,4 +1,4 @@
-"""What `[tuning]` adds to the graph: a search for hyperparameters, and the memory of earlier ones."""
+"""The steps of `[tuning]`: a search for hyperparameters, and the memory of earlier ones."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def nodes(
             "[tuning] every_run = false: the managed service cannot find the values of an earlier run: set "
             "every_run = true, or remove [tuning]"
         )
-    told = {
+    custom_config = {
         "spec": config.spec.model_dump_json(),
         "tuning": config.tuning.model_dump_json(exclude={"every_run"}),
         "purpose": purpose(config, config.tuning),
@@ -50,28 +50,28 @@ def nodes(
         "checkpoints": str(root / "checkpoints"),
     }
     examples = transform.outputs["transformed_examples"]
-    found: list[BaseNode] = []
+    resolvers: list[BaseNode] = []
     kept = None
     if not config.tuning.every_run:
         resolver = Resolver(
             strategy_class=KeptStrategy,
-            config={"purpose": told["purpose"], "asked": asked(told) if cached else ""},
+            config={"purpose": custom_config["purpose"], "asked": asked(custom_config) if cached else ""},
             kept=Channel(type=standard_artifacts.HyperParameters),
             examples=examples,
         ).with_id("TunedResolver")
-        found.append(resolver)
+        resolvers.append(resolver)
         kept = resolver.outputs["kept"]
     tuner = Tuner(
         examples=examples,
         transform_graph=transform.outputs["transform_graph"],
-        custom_config=told,
+        custom_config=custom_config,
         kept=kept,
     )
-    return [*found, tuner], {"hyperparameters": tuner.outputs["best_hyperparameters"]}
+    return [*resolvers, tuner], {"hyperparameters": tuner.outputs["best_hyperparameters"]}
 
 
 def purpose(config: Config, tuning: Tuning) -> str:
-    """SHA-256 of what found values are good for: the space, the rest of the model, and what is learned.
+    """SHA-256 of the purpose of the values: the space, the rest of the model, and what is learned.
 
     Not where the data is, nor how much of it there is.
     """
@@ -100,5 +100,5 @@ def check_objective(config: Config) -> None:
 
 def tried(config: Config, key: str) -> list[Any]:
     """The values that a search may give `section.key`; none where it is not searched."""
-    found = config.tuning.space.get(key, ()) if config.tuning is not None else ()
-    return list(found)
+    values = config.tuning.space.get(key, ()) if config.tuning is not None else ()
+    return list(values)

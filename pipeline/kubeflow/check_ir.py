@@ -1,4 +1,4 @@
-"""What KFP's open-source backend rejects, or silently drops, in a pipeline that kfp's own loader accepts.
+"""Checks for what KFP's open-source backend rejects or drops in a pipeline that kfp's own loader accepts.
 
 The rules are the backend's (kubeflow/pipelines, backend/src/v2: compiler/argocompiler, driver, component)
 and what was seen with TFX's own runner, which is made for Google's managed service.
@@ -29,7 +29,7 @@ _CEL_NAME = re.compile(r"inputs\.(?:parameter_values|parameters|artifacts)\[['\"
 
 
 def check(path: Path) -> None:
-    """Refuses a compiled pipeline with problems.
+    """Refuse a compiled pipeline with problems.
 
     Raises:
       ConfigError: naming the first one, and how many there are.
@@ -42,7 +42,7 @@ def check(path: Path) -> None:
 
 
 def describe(text: str) -> list[str]:
-    """What `check` has checked of a compiled pipeline, a line for each kind."""
+    """Return what `check` has checked of a compiled pipeline, a line for each kind."""
     return pods.describe(list(yaml.safe_load_all(text)))
 
 
@@ -87,32 +87,32 @@ def _executor_problems(executors: dict[str, Any]) -> Iterator[str]:
     if not executors:
         yield "deploymentSpec.executors: there are none"
     for label, executor in executors.items():
-        place = f"deploymentSpec.executors.{label}"
+        location = f"deploymentSpec.executors.{label}"
         for kind in executor:
             if kind == "resolver":
-                yield f"{place}: a resolver, which the backend does not implement"
+                yield f"{location}: a resolver, which the backend does not implement"
             elif kind == "importer" and not executor[kind].get("artifactUri"):
-                yield f"{place}: an importer without artifactUri"
+                yield f"{location}: an importer without artifactUri"
             elif kind not in ("container", "importer"):
-                yield f"{place}: {kind!r} is of the managed service, the backend runs containers"
+                yield f"{location}: {kind!r} is of the managed service, the backend runs containers"
         if "container" in executor:
-            yield from _container_problems(place, executor["container"])
+            yield from _container_problems(location, executor["container"])
 
 
-def _container_problems(place: str, container: dict[str, Any]) -> Iterator[str]:
+def _container_problems(location: str, container: dict[str, Any]) -> Iterator[str]:
     if not container.get("image"):
-        yield f"{place}: no image"
+        yield f"{location}: no image"
     if not container.get("command"):
-        yield f"{place}: no command, and the launcher replaces the image's own"
+        yield f"{location}: no command, and the launcher replaces the image's own"
     if "lifecycle" in container:
-        yield f"{place}: a driver of its own (lifecycle), which the backend never calls"
+        yield f"{location}: a driver of its own (lifecycle), which the backend never calls"
     for text in _words(container):
         if _RUN_PLACEHOLDER.search(text):
-            yield f"{place}: {text!r} is resolved only as the value of a task's input, not in a command"
+            yield f"{location}: {text!r} is resolved only as the value of a task's input, not in a command"
     accelerator = container.get("resources", {}).get("accelerator", {})
     resource = accelerator.get("resourceType") or accelerator.get("type")
     if resource and "/" not in resource:
-        yield f"{place}: accelerator {resource!r} is no Kubernetes resource, such as 'nvidia.com/gpu'"
+        yield f"{location}: accelerator {resource!r} is no Kubernetes resource, such as 'nvidia.com/gpu'"
 
 
 def _component_problems(components: dict[str, Any], executors: dict[str, Any]) -> Iterator[str]:
@@ -130,16 +130,16 @@ def _component_problems(components: dict[str, Any], executors: dict[str, Any]) -
             yield from _placeholder_problems(component, executors[component["executorLabel"]])
 
 
-def _definition_problems(place: str, component: dict[str, Any]) -> Iterator[str]:
+def _definition_problems(location: str, component: dict[str, Any]) -> Iterator[str]:
     for side in ("input", "output"):
         declared = _declared(component, side)
         for key, spec in declared["artifacts"].items():
             kind = spec.get("artifactType", {})
             if not (kind.get("schemaTitle") or kind.get("instanceSchema")):
-                yield f"{place}: artifact {key!r} has no schemaTitle, and arrives without properties"
+                yield f"{location}: artifact {key!r} has no schemaTitle, and arrives without properties"
         for key, spec in declared["parameters"].items():
             if "parameterType" not in spec:
-                yield f"{place}: parameter {key!r} has no parameterType (schema 2.0 wrote 'type')"
+                yield f"{location}: parameter {key!r} has no parameterType (schema 2.0 wrote 'type')"
 
 
 def _placeholder_problems(component: dict[str, Any], executor: dict[str, Any]) -> Iterator[str]:
@@ -165,13 +165,13 @@ def _root_problems(root: dict[str, Any], components: dict[str, Any]) -> Iterator
 
 
 def _dag_problems(
-    place: str, dag: dict[str, Any], inputs: dict[str, Any], components: dict[str, Any]
+    location: str, dag: dict[str, Any], inputs: dict[str, Any], components: dict[str, Any]
 ) -> Iterator[str]:
     tasks = dag.get("tasks", {})
     if not tasks:
-        yield f"{place}: no tasks"
+        yield f"{location}: no tasks"
     for name, task in tasks.items():
-        here = f"{place}.tasks.{name}"
+        here = f"{location}.tasks.{name}"
         component = components.get(task.get("componentRef", {}).get("name"))
         if component is None:
             yield f"{here}: its component does not exist"
@@ -183,7 +183,7 @@ def _dag_problems(
         for given in task.get("inputs", {}).values():
             for key, value in given.items():
                 yield from _value_problems(here, key, value, inputs, tasks, task.get("triggerPolicy", {}))
-    yield from _cycle(place, tasks)
+    yield from _cycle(location, tasks)
 
 
 def _input_problems(here: str, task: dict[str, Any], declared: dict[str, dict[str, Any]]) -> Iterator[str]:
@@ -217,13 +217,13 @@ def _value_problems(
         yield f"{here}: input {key!r} = {constant!r}: such a placeholder has to be the whole value"
 
 
-def _cycle(place: str, tasks: dict[str, Any]) -> Iterator[str]:
+def _cycle(location: str, tasks: dict[str, Any]) -> Iterator[str]:
     left = {name: set(task.get("dependentTasks", [])) & set(tasks) for name, task in tasks.items()}
     while ready := [name for name, before in left.items() if not before & set(left)]:
         for name in ready:
             del left[name]
     if left:
-        yield f"{place}: {', '.join(sorted(left))} wait for each other"
+        yield f"{location}: {', '.join(sorted(left))} wait for each other"
 
 
 def _platform_problems(documents: Sequence[dict[str, Any]], executors: dict[str, Any]) -> Iterator[str]:
@@ -232,18 +232,18 @@ def _platform_problems(documents: Sequence[dict[str, Any]], executors: dict[str,
             if platform != "kubernetes":
                 yield f"platforms.{platform}: the backend knows 'kubernetes' alone"
             for label, extras in content.get("deploymentSpec", {}).get("executors", {}).items():
-                place = f"platforms.{platform}.{label}"
+                location = f"platforms.{platform}.{label}"
                 if label not in executors:
-                    yield f"{place}: no such executor"
+                    yield f"{location}: no such executor"
                 for mount in extras.get("pvcMount", []):
                     named = mount.get("pvcNameParameter") or mount.get("constant")
                     if not named or not mount.get("mountPath"):
-                        yield f"{place}: a pvcMount needs a claim and a mountPath"
+                        yield f"{location}: a pvcMount needs a claim and a mountPath"
                 for secret in extras.get("secretAsEnv", []):
                     if not (secret.get("secretNameParameter") or secret.get("secretName")):
-                        yield f"{place}: a secretAsEnv without the secret's name"
+                        yield f"{location}: a secretAsEnv without the secret's name"
 
 
 def _declared(component: dict[str, Any], side: str) -> dict[str, dict[str, Any]]:
-    found = component.get(f"{side}Definitions", {})
-    return {kind: found.get(kind, {}) for kind in ("parameters", "artifacts")}
+    definitions = component.get(f"{side}Definitions", {})
+    return {kind: definitions.get(kind, {}) for kind in ("parameters", "artifacts")}

@@ -80,8 +80,8 @@ class Kfp(Client):
             yield
         except kfp_server_api.ApiException as error:
             traceback.print_exc()
-            told = f"{error.status}: {_message(error)}{self._advice(error.status)}"
-            raise KubeflowError(f"cannot {attempt}: KFP at {self.address} says {told}") from error
+            reply = f"{error.status}: {_message(error)}{self._advice(error.status)}"
+            raise KubeflowError(f"cannot {attempt}: KFP at {self.address} says {reply}") from error
         except urllib3.exceptions.HTTPError as error:
             traceback.print_exc()
             cause = getattr(error, "reason", None) or error
@@ -104,14 +104,14 @@ class Kfp(Client):
         if name is not None:
             predicate = {"operation": "EQUALS", "key": "display_name", "stringValue": name}
             arguments["filter"] = json.dumps({"predicates": [predicate]})
-        found: list[Any] = []
+        items: list[Any] = []
         token = ""
         while True:
             page = ask(page_token=token, page_size=_PAGE, **arguments)
-            found += getattr(page, kind) or []
+            items += getattr(page, kind) or []
             token = page.next_page_token
             if not token:
-                return [one for one in found if name in (None, one.display_name)]
+                return [item for item in items if name in (None, item.display_name)]
 
 
 def _account() -> dict[str, Any]:
@@ -135,12 +135,12 @@ def _limit(api: Any) -> None:
         rest.request = partial(_within_limit, rest.request)
 
 
-def _within_limit(request: Callable[..., Any], *told: Any, **named: Any) -> Any:
-    return request(*told, **{**named, "_request_timeout": named.get("_request_timeout") or _TIMEOUT})
+def _within_limit(request: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    return request(*arguments, **{**options, "_request_timeout": options.get("_request_timeout") or _TIMEOUT})
 
 
 def _message(error: kfp_server_api.ApiException) -> str:
-    """What KFP says, without the stack that it appends."""
+    """Return KFP's message, without the stack that it appends."""
     try:
         body = json.loads(error.body)
         return _first_line(str(body.get("message") or body.get("error") or error.reason))

@@ -24,7 +24,7 @@ from pipeline.batch.outputs import write_output
 from pipeline.config import configuration
 from pipeline.config.configuration import PACKAGE, Config
 from pipeline.graph import pipeline as graph
-from pipeline.kubeflow import carried, check_ir, user_interface
+from pipeline.kubeflow import check_ir, run_configuration, user_interface
 from pipeline.kubeflow.kubeflow_config import Kubeflow, StepResources
 from pipeline.kubeflow.step import CONCLUDE, Parameters, configure, root_of
 from pipeline.runs.launch import Launcher
@@ -114,13 +114,15 @@ def move_inside(
     serving = values.get("serving", {})
     golden = serving.get("golden_file", "")
     if golden and not Path(golden).is_relative_to(mount):
-        serving["golden"] = [asked.model_dump() for asked in read_golden(Path(serving.pop("golden_file")))]
+        serving["golden"] = [
+            request.model_dump() for request in read_golden(Path(serving.pop("golden_file")))
+        ]
 
-    def check(written: str, place: str) -> str:
+    def check(written: str, full_key: str) -> str:
         if not written.startswith(PACKAGE) and not Path(written).is_relative_to(mount):
-            table, _, key = place.removeprefix("[").partition("] ")
+            table, _, key = full_key.removeprefix("[").partition("] ")
             raise ConfigError(
-                f"{path}: {place} = {written!r}: the containers see only {mount}: set {key} in "
+                f"{path}: {full_key} = {written!r}: the containers see only {mount}: set {key} in "
                 f"[{section}.overrides.{table}] to a path below it"
             )
         return written
@@ -135,18 +137,18 @@ def _pipeline(config: Config, values: dict[str, Any]) -> Any:
     # Only the graph is wanted here; the containers connect to their own database.
     launcher = Launcher(graph.build(config, workdir.artifacts, _NO_DATABASE, workdir.serving), "compiled")
     check_step_names("kubeflow", cluster.steps, [*launcher.node_ids, CONCLUDE])
-    carried_by = {launcher.node_ids[0]: values, CONCLUDE: carried.for_the_end(values)}
+    carried_by = {launcher.node_ids[0]: values, CONCLUDE: run_configuration.for_exit_task(values)}
     makers = {node: _component(node, config, carried_by.get(node)) for node in [*launcher.node_ids, CONCLUDE]}
 
     def pipeline(data_path: str = "", epochs: int = 0, settings: list = [], force: bool = False) -> None:  # noqa: B006
-        told = {"data_path": data_path, "epochs": epochs, "settings": settings, "force": force}
-        told["run_id"] = dsl.PIPELINE_JOB_ID_PLACEHOLDER
-        last = makers[CONCLUDE](**told)
+        arguments = {"data_path": data_path, "epochs": epochs, "settings": settings, "force": force}
+        arguments["run_id"] = dsl.PIPELINE_JOB_ID_PLACEHOLDER
+        last = makers[CONCLUDE](**arguments)
         _equip(last, CONCLUDE, config)
         tasks: dict[str, PipelineTask] = {}
         with dsl.ExitHandler(last):
             for node in launcher.node_ids:
-                tasks[node] = task = makers[node](**told)
+                tasks[node] = task = makers[node](**arguments)
                 _equip(task, node, config)
                 # The first step writes down the configuration that all others read.
                 before = launcher.upstream(node) or list(tasks)[:-1][:1]
@@ -172,12 +174,12 @@ def _component(node: str, config: Config, values: dict[str, Any] | None) -> Any:
         inputs["status"] = dsl.PipelineTaskFinalStatus
 
     def step(*channels: Any) -> dsl.ContainerSpec:
-        told = dict(zip(inputs, channels, strict=False))  # outputs follow
-        arguments = ["--node", node, "--run-id", told["run_id"], "--root", str(root_of(config))]
+        channel_of = dict(zip(inputs, channels, strict=False))  # outputs follow
+        arguments = ["--node", node, "--run-id", channel_of["run_id"], "--root", str(root_of(config))]
         if values is not None:
-            arguments += ["--config", carried.pack(values)]
+            arguments += ["--config", run_configuration.pack(values)]
         for name in _TYPES:
-            arguments += [f"--{name.replace('_', '-')}", told[name]]
+            arguments += [f"--{name.replace('_', '-')}", channel_of[name]]
         if wanted.accelerators:
             arguments += ["--gpus", str(wanted.accelerators)]
         arguments += ["--executor-input", "{{$}}"]

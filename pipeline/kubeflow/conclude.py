@@ -14,17 +14,18 @@ from pydantic import ValidationError
 
 from pipeline.config.configuration import Config
 from pipeline.kubeflow import user_interface
-from pipeline.kubeflow.beginning import unchanged_of, work_of
+from pipeline.kubeflow.first_step import restore_run, unchanged_of
 from pipeline.kubeflow.kubeflow_config import Kubeflow
 from pipeline.kubeflow.records import RUN, Records, StepDied
 from pipeline.retraining.ledger import Ledger
-from pipeline.retraining.work import entry_of, says_no
-from pipeline.runs import outcome, summary
+from pipeline.retraining.span_run import declines_training, entry_of
+from pipeline.runs import outcome
 from pipeline.runs.launch import Launcher
 from pipeline.runs.notify import Notify, notify
 from pipeline.runs.report import FILE as REPORT
 from pipeline.runs.report import write_report
-from pipeline.runs.steps import FAILED, SKIPPED, Step
+from pipeline.runs.step_result import FAILED, SKIPPED, StepResult
+from pipeline.runs.summary import show_files, summarize
 from pipeline.store.database import connection
 from pipeline.store.workdir import Workdir
 from pipeline.terminal import printable
@@ -39,72 +40,76 @@ def conclude(
     executor_input: str | None,
     tell: bool = True,
 ) -> int:
-    """Writes summary and report of the run, shows them, and tells who is to hear of it.
+    """Write summary and report of the run, show them, and tell those who are to hear of it.
 
     Args:
       config: The run's.
       workdir: Where it works.
       launcher: Of the run.
-      records: What its steps say of themselves.
+      records: Of its steps.
       ledger: The pipeline's.
       executor_input: What KFP tells the exit task; None where the run is summed up by others than that.
       tell: Whether webhook and command hear of it; where others than the exit task sum up anew, only of
         another end.
     """
-    told = json.loads(executor_input) if executor_input else {}
+    task_input = json.loads(executor_input) if executor_input else {}
     unchanged = unchanged_of(records)
     steps = records.steps(launcher)
-    if executor_input is not None and unchanged is None and not any(says_no(step) for step in steps):
+    if (
+        executor_input is not None
+        and unchanged is None
+        and not any(declines_training(step) for step in steps)
+    ):
         steps = name_unstarted(steps)
-    begun = records.read("run") or {}
-    work = work_of(config, workdir, ledger, records, steps)
-    found: dict[str, Any] = {
+    run_record = records.read("run") or {}
+    span_run = restore_run(config, workdir, ledger, records, steps)
+    summary: dict[str, Any] = {
         "pipeline": config.pipeline.name,
         "run_id": launcher.run_id,
-        "started": begun.get("started") or datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": round(time.time() - begun["clock"], 2) if begun else 0.0,
-        **(_end(steps, begun, workdir.name) if unchanged is None else outcome.unchanged(unchanged)),
-        "retraining": work.to_json(),
+        "started": run_record.get("started") or datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(time.time() - run_record["clock"], 2) if run_record else 0.0,
+        **(_end(steps, run_record, workdir.name) if unchanged is None else outcome.unchanged(unchanged)),
+        "retraining": span_run.to_json(),
     }
     before = records.folder / outcome.FILE
     earlier = json.loads(before.read_text()) if executor_input is None and before.is_file() else {}
-    ledger.append(entry_of(found, config, work if begun and unchanged is None else None))
+    ledger.append(entry_of(summary, config, span_run if run_record and unchanged is None else None))
     records.folder.mkdir(parents=True, exist_ok=True)
-    outcome.write(records.folder, found)
+    outcome.write(records.folder, summary)
     report = records.folder / REPORT
-    if _is_newest(records, begun):
-        outcome.write(workdir.root, found)
-        summary.show_files(steps, workdir.root)
+    if _is_newest(records, run_record):
+        outcome.write(workdir.root, summary)
+        show_files(steps, workdir.root)
         shutil.copyfile(write_report(config, workdir, ledger), report)
-    page = user_interface.path_of(told, user_interface.REPORT)
+    page = user_interface.path_of(task_input, user_interface.REPORT)
     if page is not None and report.is_file():
         page.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(report, page)
-    user_interface.write(told, {})
-    print(printable(f"{found['pipeline']}: {found['status']}: {found['reason']}"), flush=True)  # noqa: T201
-    if tell and any(earlier.get(key) != found[key] for key in ("status", "reason")):
-        notify(config.notify, found, report if report.is_file() else None)
+    user_interface.write(task_input, {})
+    print(printable(f"{summary['pipeline']}: {summary['status']}: {summary['reason']}"), flush=True)  # noqa: T201
+    if tell and any(earlier.get(key) != summary[key] for key in ("status", "reason")):
+        notify(config.notify, summary, report if report.is_file() else None)
     return 0
 
 
-def _is_newest(records: Records, begun: dict[str, Any]) -> bool:
-    """Whether no run began after it: what lies on top of the folder is the last run's."""
+def _is_newest(records: Records, run_record: dict[str, Any]) -> bool:
+    """True where no run began after it: the files on top of the folder are the last run's."""
     others = [json.loads(path.read_text()) for path in records.folder.parent.glob(f"*/{RUN}.json")]
-    return all(other.get("clock", 0.0) <= begun.get("clock", time.time()) for other in others)
+    return all(other.get("clock", 0.0) <= run_record.get("clock", time.time()) for other in others)
 
 
-def _end(steps: list[Step], begun: dict[str, Any], name: str) -> dict[str, Any]:
+def _end(steps: list[StepResult], run_record: dict[str, Any], name: str) -> dict[str, Any]:
     peak = max(step.peak_memory_mb for step in steps)
-    return {**summary.summarize(steps, begun.get("before", []), name), "peak_memory_mb": peak}
+    return {**summarize(steps, run_record.get("before", []), name), "peak_memory_mb": peak}
 
 
 def is_concluded(records: Records) -> bool:
-    """Whether the run was summed up before."""
+    """True where the run was summed up before."""
     return (records.folder / outcome.FILE).is_file()
 
 
 def tell_failure(values: dict[str, Any], root: Path, run_id: str, reason: str) -> None:
-    """Tells of a run that this task cannot sum up, such as one with a wrong parameter.
+    """Tell of a run that this task cannot sum up, such as one with a wrong parameter.
 
     Summary and history have it too, where volume and database are there.
 
@@ -119,21 +124,21 @@ def tell_failure(values: dict[str, Any], root: Path, run_id: str, reason: str) -
     except ValidationError:
         section = Notify()
     name = values["pipeline"]["name"]
-    begun = {"pipeline": name, "run_id": run_id, "started": datetime.now(UTC).isoformat(timespec="seconds")}
-    found = {**begun, "seconds": 0.0, **outcome.failed(reason)}
+    facts = {"pipeline": name, "run_id": run_id, "started": datetime.now(UTC).isoformat(timespec="seconds")}
+    summary = {**facts, "seconds": 0.0, **outcome.failed(reason)}
     try:
         records = Records.of(root, run_id)
         records.folder.mkdir(parents=True, exist_ok=True)
         for folder in (records.folder, root):
-            outcome.write(folder, found)
+            outcome.write(folder, summary)
         database = Kubeflow.model_validate(values["kubeflow"]).database
-        Ledger(connection(database, Workdir(root, root)), name).append(entry_of(found, None, None))
+        Ledger(connection(database, Workdir(root, root)), name).append(entry_of(summary, None, None))
     except Exception as error:  # noqa: BLE001 - may be what is wrong: the webhook hears it all the same
         print(f"not in the history: {' '.join(str(error).split())}", file=sys.stderr, flush=True)  # noqa: T201
-    notify(section, found)
+    notify(section, summary)
 
 
-def name_unstarted(steps: list[Step]) -> list[Step]:
+def name_unstarted(steps: list[StepResult]) -> list[StepResult]:
     """Fails the first step that never started though all before it went well: its container came not up.
 
     KFP tells an exit task that a task has failed, but not why.

@@ -66,7 +66,7 @@ class Toleration(Section):
 
 
 class StepResources(Section):
-    """What one step asks of the cluster."""
+    """The resources that one step requests of the cluster."""
 
     image: Image | None = Field(None, description="in place of [kubeflow] image")
     cpu: Cpu | None = Field(None, description="cores asked for, such as '2' or '500m'")
@@ -91,7 +91,7 @@ class StepResources(Section):
 
     @property
     def has_shared_memory(self) -> bool:
-        """Whether the pod gets a /dev/shm of its own: NCCL between several GPUs needs more than 64 MB."""
+        """True where the pod gets a /dev/shm of its own: NCCL between several GPUs needs more than 64 MB."""
         return self.shared_memory is not None or self.accelerators > 1
 
     def over(self, default: StepResources) -> StepResources:
@@ -136,23 +136,23 @@ class Kubeflow(Section):
     )
 
     def resources(self, step: str) -> StepResources:
-        """What `step` asks for."""
+        """Return the resources that `step` requests."""
         return self.steps.get(step, StepResources()).over(self.default)
 
     @model_validator(mode="after")
     def _asks_within_limits(self) -> Self:
         for step in ("", *self.steps):
-            wanted, place = self.resources(step), f"steps.{step}" if step else "default"
+            wanted, section = self.resources(step), f"steps.{step}" if step else "default"
             for key, limit, size in (
                 ("cpu", "cpu_limit", millicores_of),
                 ("memory", "memory_limit", bytes_of),
                 ("shared_memory", "memory_limit", bytes_of),
             ):
-                asked, most = getattr(wanted, key), getattr(wanted, limit)
-                if asked is not None and most is not None and size(asked) > size(most):
+                requested, most = getattr(wanted, key), getattr(wanted, limit)
+                if requested is not None and most is not None and size(requested) > size(most):
                     raise ValueError(
-                        f"{place}: {key} = {asked!r} is more than {limit} = {most!r}, as default and step "
-                        "say: Kubernetes refuses such a pod: raise the limit or ask for less"
+                        f"{section}: {key} = {requested!r} is more than {limit} = {most!r}, as default and "
+                        "step say: Kubernetes refuses such a pod: raise the limit or ask for less"
                     )
         return self
 
@@ -198,7 +198,7 @@ class Schedule(Section):
 
 
 class VertexStep(Section):
-    """What one step asks of the managed service."""
+    """The resources that one step requests of the managed service."""
 
     cpu: PositiveFloat | None = Field(None, description="cores")
     memory_gb: PositiveFloat | None = None

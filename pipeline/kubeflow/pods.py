@@ -59,12 +59,12 @@ def pods_of(documents: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     spec = documents[0]
     executors = spec["deploymentSpec"]["executors"]
     platform = _platform(documents)
-    found = {}
+    pods = {}
     for name, _, component in _tasks(spec):
         label = str(component.get("executorLabel"))
         if "container" in executors.get(label, {}):
-            found[name] = _pod(name, component, executors[label]["container"], platform.get(label, {}))
-    return found
+            pods[name] = _pod(name, component, executors[label]["container"], platform.get(label, {}))
+    return pods
 
 
 def size_of(documents: Sequence[dict[str, Any]]) -> Size:
@@ -79,7 +79,7 @@ def size_of(documents: Sequence[dict[str, Any]]) -> Size:
             continue
         label = component["executorLabel"]
         known = [task, component, executors[label]["container"], platform.get(label, {})]
-        inputs = [_compact(one) for one in known]
+        inputs = [_compact(part) for part in known]
         bare += _ENTRIES + sum(map(len, inputs))
         patch = _compact(pods[name]["spec"])
         nodes.append({**_STATUS, "name": f"{name}-driver", "inputs": inputs, "outputs": [patch]})
@@ -88,15 +88,19 @@ def size_of(documents: Sequence[dict[str, Any]]) -> Size:
     statuses = base64.b64encode(gzip.compress(_compact(nodes).encode()))
     main = [pod["spec"]["containers"][0] for pod in pods.values()]
     words = [word for container in main for word in container["args"]]
-    words += [f"{one['name']}={one.get('value', '')}" for container in main for one in container["env"]]
+    words += [
+        f"{variable['name']}={variable.get('value', '')}"
+        for container in main
+        for variable in container["env"]
+    ]
     return Size(_TEMPLATES + bare + len(statuses), max((len(word.encode()) for word in words), default=0))
 
 
 def problems(documents: Sequence[dict[str, Any]]) -> Iterator[str]:
     """One sentence a problem of a pod or of the whole workflow, beginning with its place."""
     for name, pod in pods_of(documents).items():
-        for said in _objections(pod):
-            yield f"pod of {name}: {said}"
+        for objection in _objections(pod):
+            yield f"pod of {name}: {objection}"
     size = size_of(documents)
     if size.argument > LONGEST_ARGUMENT:
         yield (
@@ -111,7 +115,7 @@ def problems(documents: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 
 def describe(documents: Sequence[dict[str, Any]]) -> list[str]:
-    """What was checked of a pipeline without problems, a line for each kind."""
+    """Return what was checked of a pipeline without problems, a line for each kind."""
     made = pods_of(documents)
     size = size_of(documents)
     specs = [pod["spec"] for pod in made.values()]
@@ -122,7 +126,7 @@ def describe(documents: Sequence[dict[str, Any]]) -> list[str]:
         else "not against Kubernetes' schemas: pip install kubernetes-validate"
     )
     names = {
-        "images": {one["image"] for one in main},
+        "images": {container["image"] for container in main},
         "claims": {
             volume["persistentVolumeClaim"]["claimName"]
             for spec in specs
@@ -131,22 +135,22 @@ def describe(documents: Sequence[dict[str, Any]]) -> list[str]:
         },
         "secrets": {
             variable["valueFrom"]["secretKeyRef"]["name"]
-            for one in main
-            for variable in one["env"]
+            for container in main
+            for variable in container["env"]
             if "valueFrom" in variable
         },
     }
     return [
         f"KFP {KFP}: schema, executors, placeholders, edges, exit task",
         f"pods: {len(made)}, names, requests and limits, {schemas}",
-        *(f"{kind}: {', '.join(sorted(found)) or 'none'}" for kind, found in names.items()),
+        *(f"{kind}: {', '.join(sorted(used)) or 'none'}" for kind, used in names.items()),
         f"sizes: the workflow with all statuses about {size.workflow:,} of {MOST_BYTES:,} bytes, the longest "
         f"argument or variable {size.argument:,} of {LONGEST_ARGUMENT:,}",
     ]
 
 
 def has_schemas() -> bool:
-    """Whether Kubernetes' schemas are installed: they are 100 MB, which an image does not need."""
+    """True where Kubernetes' schemas are installed: they are 100 MB, which an image does not need."""
     return find_spec("kubernetes_validate") is not None
 
 
@@ -155,17 +159,17 @@ def _objections(pod: dict[str, Any]) -> Iterator[str]:
     for key, names, fix in (
         (
             "env",
-            [one["name"] for one in container["env"]],
+            [variable["name"] for variable in container["env"]],
             "[kubeflow] environment, database and webhook set variables: leave it to one of them",
         ),
         (
             "mountPath",
-            [one["mountPath"] for one in container["volumeMounts"]],
+            [mount["mountPath"] for mount in container["volumeMounts"]],
             "KFP has that folder for itself: set another [kubeflow] mount_path",
         ),
         (
             "volume",
-            [one["name"] for one in pod["spec"]["volumes"]],
+            [volume["name"] for volume in pod["spec"]["volumes"]],
             "KFP or a step's shared memory has such a volume: call [kubeflow] volume_claim otherwise",
         ),
     ):
@@ -179,14 +183,14 @@ def _objections(pod: dict[str, Any]) -> Iterator[str]:
         try:
             validate(pod, version, strict=True)
         except ValidationError as error:
-            place = ".".join(str(part) for part in error.path)
-            yield f"Kubernetes {version}: {place}: {error.message}"
+            location = ".".join(str(part) for part in error.path)
+            yield f"Kubernetes {version}: {location}: {error.message}"
 
 
 def _tasks(spec: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
     """Every task of every DAG with its component."""
     components = spec.get("components", {})
-    dags = [spec.get("root", {}), *(one for one in components.values() if "dag" in one)]
+    dags = [spec.get("root", {}), *(component for component in components.values() if "dag" in component)]
     for dag in dags:
         for name, task in dag.get("dag", {}).get("tasks", {}).items():
             yield name, task, components.get(task.get("componentRef", {}).get("name"), {})
@@ -225,11 +229,11 @@ def _pod(
         {
             "name": pair["envVar"],
             "valueFrom": {
-                "secretKeyRef": {"name": one.get("secretName") or "secret", "key": pair["secretKey"]}
+                "secretKeyRef": {"name": secret.get("secretName") or "secret", "key": pair["secretKey"]}
             },
         }
-        for one in extras.get("secretAsEnv", [])
-        for pair in one["keyToEnv"]
+        for secret in extras.get("secretAsEnv", [])
+        for pair in secret["keyToEnv"]
     ]
     spec: dict[str, Any] = {
         "containers": [
@@ -252,7 +256,7 @@ def _pod(
         spec["nodeSelector"] = extras["nodeSelector"].get("labels", {})
     if "imagePullSecret" in extras:
         spec["imagePullSecrets"] = [
-            {"name": one.get("secretName") or "secret"} for one in extras["imagePullSecret"]
+            {"name": secret.get("secretName") or "secret"} for secret in extras["imagePullSecret"]
         ]
     if "activeDeadlineSeconds" in extras:
         spec["activeDeadlineSeconds"] = int(extras["activeDeadlineSeconds"])

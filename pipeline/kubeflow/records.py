@@ -1,4 +1,4 @@
-"""What each step of a run says of itself, in a folder that all steps of the run see.
+"""The record of each step of a run, in a folder that all steps of the run see.
 
 ROOT/runs/RUN_ID/STEP.json is there from the step's start; a step that is still `running` when the run is
 over was ended from outside: memory, preemption, a timeout.
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.runs.steps import FAILED, SKIPPED, Step
+from pipeline.runs.step_result import FAILED, SKIPPED, StepResult
 from trainer import errors
 from trainer.errors import ConfigError, KembarError
 from trainer.files import replace_file
@@ -54,8 +54,8 @@ class Records:
         path = self.folder / f"{name}.json"
         return json.loads(path.read_text()) if path.is_file() else None
 
-    def write_step(self, step: Step) -> None:
-        """Keeps what became of a step; its artifacts are in the metadata database."""
+    def write_step(self, step: StepResult) -> None:
+        """Keep the result of a step; its artifacts are in the metadata database."""
         self.write(
             step.id,
             {
@@ -69,22 +69,22 @@ class Records:
             },
         )
 
-    def steps(self, launcher: Launcher) -> list[Step]:
+    def steps(self, launcher: Launcher) -> list[StepResult]:
         """All steps in the order of the graph; what was never started is skipped."""
         return [self.step(node, launcher) for node in launcher.node_ids]
 
-    def step(self, node: str, launcher: Launcher) -> Step:
-        """What became of one step so far."""
+    def step(self, node: str, launcher: Launcher) -> StepResult:
+        """Return the result of one step so far."""
         record = self.read(node)
         if record is None:
-            return Step(node, SKIPPED)
+            return StepResult(node, SKIPPED)
         if record["state"] == RUNNING:
             died = StepDied(
                 f"{node}: its container was ended while it worked: out of memory, out of time or preempted; "
                 f"look at the pod, and at memory_limit and timeout_seconds of [kubeflow.steps.{node}]"
             )
-            return Step(node, FAILED, error=died)
-        step = Step(node, record["state"], record["seconds"], record["peak_memory_mb"])
+            return StepResult(node, FAILED, error=died)
+        step = StepResult(node, record["state"], record["seconds"], record["peak_memory_mb"])
         step.execution = record["execution"]
         if record["error"] is not None:
             kind = getattr(errors, record["error"]["type"], StepFailed)

@@ -22,7 +22,7 @@ _ENABLE, _DISABLE = "ENABLE", "DISABLE"
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What a schedule is made from."""
+    """The values that a schedule is made from."""
 
     cron: str
     parameters: dict[str, Any]
@@ -73,8 +73,8 @@ def apply(
             enabled=False,
             service_account=cluster.service_account,
         )
-        for one in old:
-            client.delete_recurring_run(one.recurring_run_id)
+        for recurring in old:
+            client.delete_recurring_run(recurring.recurring_run_id)
         if schedule.enabled:
             _switch(client, fresh.recurring_run_id, enabled=True)
     return "replaced" if old else "created"
@@ -85,33 +85,35 @@ def delete(client: Kfp, config: Config) -> int:
     name = pipeline_name(config)
     with client.explained(f"delete the schedule of {name}"):
         old = _of_name(client, name)
-        for one in old:
-            client.delete_recurring_run(one.recurring_run_id)
+        for recurring in old:
+            client.delete_recurring_run(recurring.recurring_run_id)
     return len(old)
 
 
 def listing(client: Kfp) -> Table:
     """The schedules of the namespace that were made here."""
     with client.explained("list schedules"):
-        found = client.find(client.list_recurring_runs, "recurring_runs", None, namespace=client.namespace)
+        recurring_runs = client.find(
+            client.list_recurring_runs, "recurring_runs", None, namespace=client.namespace
+        )
     table = Table("Schedule", "Cron", "Mode", "Version", "Parameters", "Made", box=None)
-    for one in sorted(found, key=lambda each: each.display_name):
-        if not (one.description or "").startswith(f"{_OURS} "):
+    for recurring in sorted(recurring_runs, key=lambda each: each.display_name):
+        if not (recurring.description or "").startswith(f"{_OURS} "):
             continue
-        told = (one.runtime_config and one.runtime_config.parameters) or {}
+        parameters = (recurring.runtime_config and recurring.runtime_config.parameters) or {}
         table.add_row(
-            one.display_name,
-            one.trigger.cron_schedule.cron,
-            {_ENABLE: "enabled", _DISABLE: "disabled"}.get(one.mode, str(one.mode)),
-            one.description.rpartition(" ")[2],
-            ", ".join(f"{key}={value}" for key, value in sorted(told.items())) or "-",
-            f"{one.created_at:%Y-%m-%d %H:%M}" if one.created_at else "-",
+            recurring.display_name,
+            recurring.trigger.cron_schedule.cron,
+            {_ENABLE: "enabled", _DISABLE: "disabled"}.get(recurring.mode, str(recurring.mode)),
+            recurring.description.rpartition(" ")[2],
+            ", ".join(f"{key}={value}" for key, value in sorted(parameters.items())) or "-",
+            f"{recurring.created_at:%Y-%m-%d %H:%M}" if recurring.created_at else "-",
         )
     return table
 
 
 def warnings(config: Config) -> list[str]:
-    """What KFP does not do for a schedule, which nobody would hear of otherwise."""
+    """Return what KFP does not do for a schedule, which nobody would hear of otherwise."""
     cluster = narrow(config.kubeflow, Kubeflow)
     lines = [
         "KFP ends no run whose pod no node takes, and this schedule waits for it: let a timer call `kembar "
@@ -131,9 +133,10 @@ def _of_name(client: Kfp, name: str) -> list[Any]:
     return client.find(client.list_recurring_runs, "recurring_runs", name, namespace=client.namespace)
 
 
-def _is(one: Any, wanted: _Wanted, version: Version) -> bool:
-    cron = one.trigger and one.trigger.cron_schedule and one.trigger.cron_schedule.cron
-    return bool(one.description == wanted.description(version.version) and cron == wanted.cron)
+def _is(recurring: Any, wanted: _Wanted, version: Version) -> bool:
+    trigger = recurring.trigger
+    cron = trigger and trigger.cron_schedule and trigger.cron_schedule.cron
+    return bool(recurring.description == wanted.description(version.version) and cron == wanted.cron)
 
 
 def _switch(client: Kfp, schedule_id: str, enabled: bool) -> None:

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.config.configuration import Config
-from pipeline.kubeflow.beginning import LAST, plan_of
+from pipeline.kubeflow.first_step import LAST, plan_of
 from pipeline.kubeflow.records import RUN, RUNNING, Records
-from pipeline.retraining.ledger import Entry, Ledger, read_entries
+from pipeline.retraining.ledger import Ledger, LedgerEntry, read_entries
 from pipeline.retraining.plan import Plan
 from pipeline.runs import outcome
-from pipeline.runs.steps import FAILED
+from pipeline.runs.step_result import FAILED
 from pipeline.store.database import is_writable, ledger_of
 from pipeline.store.workdir import Workdir
 
@@ -54,11 +54,11 @@ def settle_runs(
             launcher = (launcher_of or _launcher_of(config, workdir))(plan_of(records), path.parent.name)
             conclude(config, workdir, launcher, records, ledger, None, tell)
         except Exception as error:  # noqa: BLE001 - what an older run left must not fail whoever looks at it
-            said = " ".join(str(error).split())
-            print(f"{records.folder}: cannot be summed up: {said}", file=sys.stderr, flush=True)  # noqa: T201
+            cause = " ".join(str(error).split())
+            print(f"{records.folder}: cannot be summed up: {cause}", file=sys.stderr, flush=True)  # noqa: T201
 
 
-def settled_entries(config: Config, workdir: Workdir) -> list[Entry]:
+def settled_entries(config: Config, workdir: Workdir) -> list[LedgerEntry]:
     """The pipeline's history, oldest first, with every run that has ended; a read-only one as it stands."""
     if not is_writable(config, workdir):
         return read_entries(workdir, config.pipeline.name)
@@ -68,12 +68,12 @@ def settled_entries(config: Config, workdir: Workdir) -> list[Entry]:
 
 
 def _is_fresh(path: Path) -> bool:
-    """Whether a record is not so old that the runs behind it have settled what there was."""
+    """True where a record is so young that later runs may not have settled it."""
     return time.time() - path.stat().st_mtime < _FRESH_SECONDS
 
 
 def _is_unsettled(records: Records, longest: float) -> bool:
-    """Whether the run has ended since it was summed up.
+    """True where the run has ended since it was summed up.
 
     A step that failed ends it, or the last one, and a step that has been at work for `longest` seconds: its
     container was ended, or `kembar schedule watch` has ended the run.

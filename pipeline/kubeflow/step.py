@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 from pipeline.config import configuration
 from pipeline.config.configuration import Config
 from pipeline.config.preflight import preflight
-from pipeline.kubeflow import carried
-from pipeline.kubeflow.beginning import begin, is_over, plan_of
-from pipeline.kubeflow.ending import end, say_why, tell
+from pipeline.kubeflow import run_configuration
+from pipeline.kubeflow.first_step import is_over, plan_of, plan_run
 from pipeline.kubeflow.kubeflow_config import Kubeflow
 from pipeline.kubeflow.records import RUNNING, Records
 from pipeline.kubeflow.settling import settle_runs
-from pipeline.runs.steps import FAILED, SKIPPED, Step
+from pipeline.kubeflow.step_end import end_step, say_why, tell
+from pipeline.runs.step_result import FAILED, SKIPPED, StepResult
 from pipeline.store.database import connection
 from pipeline.store.leftovers import forget_incomplete
 from pipeline.store.pushes import settle
@@ -47,7 +47,7 @@ _NEVER_STARTED = (
 
 @dataclass(frozen=True)
 class Parameters:
-    """What can be changed from run to run without compiling again."""
+    """The parameters of a run, which change without compiling again."""
 
     data_path: str = ""
     epochs: int = 0
@@ -86,22 +86,22 @@ def configure(values: dict[str, Any], parameters: Parameters) -> Config:
     return configuration.validate(values, "the compiled pipeline with this run's parameters")
 
 
-def _move_data(data: dict[str, Any], place: Path) -> None:
-    """`place` is the file that `path` names, or the folder of the files that `train`, `eval`, `test` name."""
+def _move_data(data: dict[str, Any], data_path: Path) -> None:
+    """Puts the file `data_path` for `path`, or the files of that folder for `train`, `eval` and `test`."""
     if data.get("pattern"):
         raise ConfigError(
-            f"data_path = {str(place)!r}: [data] pattern says where the spans are: "
+            f"data_path = {str(data_path)!r}: [data] pattern says where the spans are: "
             "put data.pattern=... into the run parameter settings"
         )
     if data.get("path"):
-        data["path"] = str(place)
+        data["path"] = str(data_path)
         return
     for split in ("train", "eval", "test"):
         written = data.get(split)
         if isinstance(written, list):
-            data[split] = [str(place / PurePosixPath(one).name) for one in written]
+            data[split] = [str(data_path / PurePosixPath(path).name) for path in written]
         elif written:
-            data[split] = str(place / PurePosixPath(written).name)
+            data[split] = str(data_path / PurePosixPath(written).name)
 
 
 def run_command(
@@ -116,13 +116,13 @@ def run_command(
     """Runs one step of the run whose configuration is `packed`, or else published below `root`."""
     try:
         records = Records.of(root, run_id)
-        values = carried.published(records)
+        values = run_configuration.read_published(records)
         if values is None and packed is not None:
-            values = carried.unpack(packed)
+            values = run_configuration.unpack(packed)
             if node == CONCLUDE:
                 return _conclude_unstarted(root, values, run_id)
             _check_volume(root)
-            carried.publish(records, values)
+            run_configuration.publish(records, values)
     except KembarError as error:
         say_why(str(error))
         return error.exit_code
@@ -173,7 +173,7 @@ def run_step(
     else:
         # A step without a record is one whose container never started. The volume may be what is wrong.
         with suppress(OSError, ConfigError):
-            Records.of(root, run_id).write_step(Step(node, FAILED, error=failure))
+            Records.of(root, run_id).write_step(StepResult(node, FAILED, error=failure))
     say_why(reason)
     return status
 
@@ -186,7 +186,7 @@ def _run_step(
     workdir = Workdir.of(config, root_of(config))
     records = Records.of(workdir.root, run_id)
     if node != CONCLUDE and is_over(records):
-        records.write_step(Step(node, SKIPPED))
+        records.write_step(StepResult(node, SKIPPED))
         tell(f"{node}: left out: nothing is to be trained")
         return 0
     # Here and not above: it takes seconds, and a wrong parameter should not.
@@ -216,12 +216,12 @@ def _run_step(
             forget_incomplete(ledger.store, tell)
             settle(ledger.store, workdir.serving, tell)
             settle_runs(config, workdir, ledger, but=run_id, tell=True)
-            begin(config, workdir, ledger, records, force, launcher_of, launcher.node_ids[-1])
+            plan_run(config, workdir, ledger, records, force, launcher_of, launcher.node_ids[-1])
             launcher = launcher_of(plan_of(records))
         step = _launch(node, launcher, records, gpus)
     except Exception as error:  # noqa: BLE001 - the record says that it works, and has to say why it does not
-        step = Step(node, FAILED, error=error)
-    status = end(step, config, launcher, records, executor_input)
+        step = StepResult(node, FAILED, error=error)
+    status = end_step(step, config, launcher, records, executor_input)
     if step.state == FAILED or node == launcher.node_ids[-1]:
         _conclude_again(config, workdir, launcher, records, ledger)
     return status
@@ -244,12 +244,12 @@ def _conclude_again(
             tell(f"the run cannot be summed up: {' '.join(str(error).split())}")
 
 
-def _launch(node: str, launcher: Launcher, records: Records, gpus: int) -> Step:
+def _launch(node: str, launcher: Launcher, records: Records, gpus: int) -> StepResult:
     """The node, or nothing where the first step has found that there is nothing to do."""
     from trainer.fitting.devices import require_gpus
 
     if is_over(records):
-        return Step(node, SKIPPED)
+        return StepResult(node, SKIPPED)
     if gpus:
         require_gpus(gpus)
     launcher.clear_leftovers(node)

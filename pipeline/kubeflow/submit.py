@@ -46,36 +46,36 @@ class Version:
 
 
 def pipeline_name(config: Config) -> str:
-    """What KFP calls the pipeline, and its schedule."""
+    """Return KFP's name of the pipeline, and of its schedule."""
     return config.pipeline.name.replace("_", "-")
 
 
-def check_parameters(told: dict[str, Any], where: str) -> dict[str, Any]:
+def check_parameters(parameters: dict[str, Any], where: str) -> dict[str, Any]:
     """Run parameters with their types; those that are not told are left as compiled.
 
     Raises:
       ConfigError: there is no such parameter, or its value has the wrong type.
     """
     known = [field.name for field in fields(Parameters)]
-    for name in told:
+    for name in parameters:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             fix = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
             raise ConfigError(f"{where} {name}: no such run parameter: {fix}")
     try:
-        values = asdict(_PARAMETERS.validate_python(told))
+        values = asdict(_PARAMETERS.validate_python(parameters))
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         raise ConfigError(f"{where} {first['loc'][0]} = {first['input']!r}: {first['msg']}") from None
     values["settings"] = list(values["settings"])
-    for name in told:
+    for name in parameters:
         for text in values[name] if name == "settings" else [values[name]]:
             if isinstance(text, str) and PLACEHOLDER.search(text):
                 raise ConfigError(
                     f"{where} {name} = {text!r}: KFP and Kubernetes replace '{{{{', '$(' and '$$' in a "
                     "parameter: write it without, or into the configuration"
                 )
-    return {name: values[name] for name in told}
+    return {name: values[name] for name in parameters}
 
 
 def parse_parameters(words: Sequence[str]) -> dict[str, Any]:
@@ -84,32 +84,34 @@ def parse_parameters(words: Sequence[str]) -> dict[str, Any]:
     Raises:
       ConfigError: a word has no '=', a name is not known, or a value has the wrong type.
     """
-    told: dict[str, Any] = {}
+    parameters: dict[str, Any] = {}
     for word in words:
         name, equals, value = word.partition("=")
         if not equals:
             raise ConfigError(f"--param {word}: write NAME=VALUE")
         if name == "settings":
-            told.setdefault(name, []).append(value)
+            parameters.setdefault(name, []).append(value)
         else:
-            told[name] = value
-    return check_parameters(told, "--param")
+            parameters[name] = value
+    return check_parameters(parameters, "--param")
 
 
-def prepare(path: Path, settings: Sequence[str], told: dict[str, Any], package: Path) -> Config:
+def prepare(path: Path, settings: Sequence[str], parameters: dict[str, Any], package: Path) -> Config:
     """Compiles, and checks that a run with these parameters would have a valid configuration.
 
     Args:
       path: The configuration file.
       settings: `section.key=value` on top of it.
-      told: Run parameters.
+      parameters: Run parameters.
       package: Where the YAML goes.
 
     Raises:
       ConfigError: the configuration or a parameter is wrong.
     """
     values = cluster_values(path, configuration.read(path, settings))
-    config = configure(values, Parameters(**{**told, "settings": tuple(told.get("settings", ()))}))
+    config = configure(
+        values, Parameters(**{**parameters, "settings": tuple(parameters.get("settings", ()))})
+    )
     compile_pipeline(path, settings, package)
     return config
 
@@ -122,9 +124,9 @@ def upload(client: Kfp, name: str, package: Path) -> Version:
     """
     digest = hashlib.sha256(package.read_bytes()).hexdigest()[:12]
     with client.explained(f"upload pipeline {name}"):
-        found = client.find(client.list_pipelines, "pipelines", name, namespace=client.namespace)
-        if found:
-            pipeline_id = found[0].pipeline_id
+        pipelines = client.find(client.list_pipelines, "pipelines", name, namespace=client.namespace)
+        if pipelines:
+            pipeline_id = pipelines[0].pipeline_id
         else:
             # kfp's upload_pipeline would make a first version that is called as the pipeline is.
             fresh = kfp_server_api.V2beta1Pipeline(
@@ -147,7 +149,7 @@ def experiment_id(client: Kfp, cluster: Kubeflow) -> str:
 
 
 def submit(
-    client: Kfp, config: Config, package: Path, told: dict[str, Any], say: Callable[[str], None]
+    client: Kfp, config: Config, package: Path, parameters: dict[str, Any], say: Callable[[str], None]
 ) -> tuple[str, str]:
     """Uploads the version if KFP has not got it, and starts a run. Returns the run's name and id."""
     cluster = narrow(config.kubeflow, Kubeflow)
@@ -159,7 +161,7 @@ def submit(
         run = client.run_pipeline(
             experiment,
             name,
-            params=told,
+            params=parameters,
             pipeline_id=version.pipeline_id,
             version_id=version.version_id,
             service_account=cluster.service_account,

@@ -1,4 +1,4 @@
-"""What KFP's user interface shows of a step: metrics, tables of a classifier, the report.
+"""The outputs of a step for KFP's user interface: metrics, tables of a classifier, the report.
 
 KFP hands a container its "executor input" (JSON) and reads an "executor output" back from the file named
 in there: that is how metadata comes to the artifacts which the pipeline declares.
@@ -14,7 +14,7 @@ from kfp import dsl
 
 from components.evaluator.files import CONFUSION
 from pipeline.config.configuration import Config
-from pipeline.runs.steps import Step
+from pipeline.runs.step_result import StepResult
 from trainer.confusion import shown_classes
 from trainer.undefined import number
 
@@ -33,7 +33,7 @@ def outputs_of(node: str, config: Config) -> dict[str, type[dsl.Artifact]]:
     return shown.get(node, {})
 
 
-def of_step(step: Step, config: Config) -> dict[str, dict[str, Any]]:
+def of_step(step: StepResult, config: Config) -> dict[str, dict[str, Any]]:
     """The metadata of the artifacts of `outputs_of`."""
     if step.id == "QualityGate":
         decision = json.loads(Path(step.outputs["blessing"].uri, "decision.json").read_text())

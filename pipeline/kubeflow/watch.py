@@ -28,8 +28,8 @@ def end_overdue(client: Kfp, config: Config, say: Callable[[str], None]) -> int:
     cluster = narrow(config.kubeflow, Kubeflow)
     name = pipeline_name(config)
     with client.explained(f"look for runs of {name}"):
-        found = client.find(client.list_pipelines, "pipelines", name, namespace=client.namespace)
-        pipelines = {one.pipeline_id for one in found}
+        listed = client.find(client.list_pipelines, "pipelines", name, namespace=client.namespace)
+        pipelines = {pipeline.pipeline_id for pipeline in listed}
         runs = client.find(client.list_runs, "runs", None, namespace=client.namespace) if pipelines else []
     ended = 0
     for run in runs:
@@ -60,5 +60,5 @@ def end(client: Kfp, config: Config, run: Any, seconds: float, say: Callable[[st
         "may have what a step asks for, or [kubeflow] run_timeout_seconds has to be longer"
     )
     say(reason)
-    begun = {"pipeline": config.pipeline.name, "run_id": run.run_id, "seconds": round(seconds)}
-    notify(config.notify, {**begun, "started": run.created_at.isoformat(), **outcome.failed(reason)})
+    facts = {"pipeline": config.pipeline.name, "run_id": run.run_id, "seconds": round(seconds)}
+    notify(config.notify, {**facts, "started": run.created_at.isoformat(), **outcome.failed(reason)})

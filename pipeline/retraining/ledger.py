@@ -1,4 +1,4 @@
-"""What was decided, in ML Metadata: one execution of type `kembar.Retraining` for each time."""
+"""The decisions of a pipeline in ML Metadata: one execution of type `kembar.Retraining` for each."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _EXAMPLES = "Examples"
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What became of one span when it was read."""
+class SpanVerdict:
+    """The verdict on one span when it was read."""
 
     files: str
     """fingerprint"""
@@ -39,8 +39,8 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Served:
-    """The model in service on a span that was new to it."""
+class LiveEvaluation:
+    """The metrics of the model in service on a span that was new to it."""
 
     version: int | None
     """none where the log of versions does not know it"""
@@ -49,7 +49,7 @@ class Served:
 
 
 @dataclass(frozen=True)
-class Entry:
+class LedgerEntry:
     """One decision: what was seen, what was done and why."""
 
     at: str
@@ -61,8 +61,8 @@ class Entry:
     run_id: str | None = None
     span: int | None = None
     """the newest that was looked at"""
-    spans: dict[int, Seen] = field(default_factory=dict)
-    served: dict[int, Served] = field(default_factory=dict)
+    spans: dict[int, SpanVerdict] = field(default_factory=dict)
+    served: dict[int, LiveEvaluation] = field(default_factory=dict)
     trained: dict[int, str] = field(default_factory=dict)
     """span to fingerprint of its files, where a model was trained"""
     config: str = ""
@@ -75,18 +75,18 @@ class Entry:
     metrics: dict[str, dict[str, float | None]] = field(default_factory=dict)
 
     @classmethod
-    def from_json(cls, told: dict[str, Any]) -> Entry:
+    def from_json(cls, record: dict[str, Any]) -> LedgerEntry:
         """As it was written; what a later version of this program has added is left out.
 
         Metrics are numbers or None; an older version wrote words for what is no number.
         """
-        known = {key: value for key, value in told.items() if key in cls.__dataclass_fields__}
-        for key, kind in (("spans", Seen), ("served", Served)):
-            known[key] = {int(number): kind(**values) for number, values in told.get(key, {}).items()}
+        known = {key: value for key, value in record.items() if key in cls.__dataclass_fields__}
+        for key, kind in (("spans", SpanVerdict), ("served", LiveEvaluation)):
+            known[key] = {int(number): kind(**values) for number, values in record.get(key, {}).items()}
         for number, served in known["served"].items():
             known["served"][number] = replace(served, metrics=values(served.metrics))
-        known["metrics"] = values(told.get("metrics", {}))
-        known["trained"] = {int(number): files for number, files in told.get("trained", {}).items()}
+        known["metrics"] = values(record.get("metrics", {}))
+        known["trained"] = {int(number): files for number, files in record.get("trained", {}).items()}
         return cls(**known)
 
 
@@ -123,19 +123,19 @@ class Ledger:
         """The database that it is in."""
         return self._store
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[LedgerEntry]:
         """All entries, oldest first; of a run that was summed up several times, the last one."""
         if TYPE not in {kind.name for kind in self._store.get_execution_types()}:
             return []
-        found: dict[str | int, Entry] = {}
-        for execution in sorted(self._store.get_executions_by_type(TYPE), key=lambda one: one.id):
+        latest: dict[str | int, LedgerEntry] = {}
+        for execution in sorted(self._store.get_executions_by_type(TYPE), key=lambda execution: execution.id):
             if execution.custom_properties[_PIPELINE].string_value == self._pipeline:
-                entry = Entry.from_json(json.loads(execution.custom_properties[_ENTRY].string_value))
-                found.pop(entry.run_id or execution.id, None)
-                found[entry.run_id or execution.id] = entry
-        return list(found.values())
+                entry = LedgerEntry.from_json(json.loads(execution.custom_properties[_ENTRY].string_value))
+                latest.pop(entry.run_id or execution.id, None)
+                latest[entry.run_id or execution.id] = entry
+        return list(latest.values())
 
-    def append(self, entry: Entry) -> None:
+    def append(self, entry: LedgerEntry) -> None:
         """Adds one entry, at once and as a whole."""
         kind = mlmd.ExecutionType(name=TYPE)
         execution = mlmd.Execution(
@@ -178,11 +178,11 @@ class Ledger:
                 and FILES in artifact.custom_properties
                 and os.path.isdir(artifact.uri)
             ),
-            key=lambda one: one.id,
+            key=lambda examples: examples.id,
         )
 
 
-def read_entries(workdir: Workdir, pipeline: str) -> list[Entry]:
+def read_entries(workdir: Workdir, pipeline: str) -> list[LedgerEntry]:
     """All entries, oldest first, of a work folder that may be read-only.
 
     SQLite has to write to a database that a killed process has left: where it cannot, a copy is read.
@@ -198,14 +198,14 @@ def read_entries(workdir: Workdir, pipeline: str) -> list[Entry]:
         return Ledger.local(copy, pipeline).entries()
 
 
-def seen_spans(entries: Iterable[Entry]) -> dict[int, Seen]:
-    """What became of each span when it was looked at last."""
-    found: dict[int, Seen] = {}
+def span_verdicts(entries: Iterable[LedgerEntry]) -> dict[int, SpanVerdict]:
+    """Return the last verdict on each span."""
+    verdicts: dict[int, SpanVerdict] = {}
     for entry in entries:
-        found |= entry.spans
-    return found
+        verdicts |= entry.spans
+    return verdicts
 
 
-def trained_spans(entries: Iterable[Entry]) -> set[tuple[int, str]]:
+def trained_spans(entries: Iterable[LedgerEntry]) -> set[tuple[int, str]]:
     """Spans that a model was trained on, with the fingerprint of their files."""
     return {pair for entry in entries for pair in entry.trained.items()}

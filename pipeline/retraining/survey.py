@@ -1,4 +1,4 @@
-"""What lies on disk against what is on record: which spans are new, which accepted, what is in the way."""
+"""The spans on disk held against those on record: which are new, which accepted, which wait."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 from components.example_gen import spans
 from components.example_gen.spans import Carry, Span
 from pipeline.config.configuration import Config
-from pipeline.retraining.ledger import REJECTED, Entry, SpanExamples, seen_spans, trained_spans
+from pipeline.retraining.ledger import REJECTED, LedgerEntry, SpanExamples, span_verdicts, trained_spans
 from pipeline.retraining.plan import Plan
 
 
 @dataclass(frozen=True)
-class Survey:
+class SpanSurvey:
     """The spans that matter now."""
 
     pattern: str | None
@@ -32,13 +32,13 @@ class Survey:
     missing: tuple[int, ...] = ()
 
     def name(self, span: int) -> str:
-        """What a person calls it."""
+        """Return the span's name for a person."""
         return spans.name(span, self.pattern) if self.pattern is not None else "the data"
 
     def names(self, numbers: Sequence[int]) -> str:
-        """Several, at most ten of them."""
-        told = [self.name(number) for number in numbers]
-        return ", ".join(told[:10]) + (f" and {len(told) - 10} more" if len(told) > 10 else "")
+        """Return the names of several spans, at most ten of them."""
+        listed = [self.name(number) for number in numbers]
+        return ", ".join(listed[:10]) + (f" and {len(listed) - 10} more" if len(listed) > 10 else "")
 
     def to_json(self) -> dict[str, Any]:
         """For summary.json."""
@@ -51,14 +51,14 @@ class Survey:
         }
 
 
-def look(
+def survey_spans(
     config: Config,
-    entries: Sequence[Entry],
+    entries: Sequence[LedgerEntry],
     examples: Sequence[SpanExamples],
     again: bool = False,
     now: float | None = None,
-) -> Survey:
-    """Compares what is on disk with what is on record.
+) -> SpanSurvey:
+    """Compare the spans on disk with those on record.
 
     Args:
       config: The configuration; data without spans is one span that changes.
@@ -67,32 +67,32 @@ def look(
       again: Whether data without spans that was rejected is to be looked at once more.
       now: Unix time, for tests.
     """
-    seen, trained, rules = seen_spans(entries), trained_spans(entries), rules_of(config)
+    verdicts, trained, rules = span_verdicts(entries), trained_spans(entries), rules_of(config)
     data = config.data
     if data.pattern is None:
         files = tuple(path for paths in data.files().values() for path in paths)
-        found = [Span(0, files, spans.fingerprint(files))]
+        candidates = [Span(0, files, spans.fingerprint(files))]
     else:
-        found = spans.find(data.pattern, data.spans or spans.Spans(), now)
+        candidates = spans.find(data.pattern, data.spans or spans.Spans(), now)
     rejected = {
         span.number: was.reason
-        for span in found
-        if (was := seen.get(span.number)) is not None
+        for span in candidates
+        if (was := verdicts.get(span.number)) is not None
         and was.outcome == REJECTED
         and (was.files, was.rules) == (span.fingerprint, rules)
         and not (again and data.pattern is None)
     }
-    there = {(one.span, one.files) for one in examples if one.accepted is not None}
-    known = {number: one.files for number, one in seen.items() if one.outcome != REJECTED}
-    present = {span.number for span in found}
+    there = {(example.span, example.files) for example in examples if example.accepted is not None}
+    known = {number: verdict.files for number, verdict in verdicts.items() if verdict.outcome != REJECTED}
+    present = {span.number for span in candidates}
     # Files that were read may be archived: their examples are still there.
-    found += [
+    candidates += [
         Span(number, (), files)
         for number, files in known.items()
         if number not in present and (number, files) in there
     ]
-    found.sort(key=lambda span: span.number)
-    usable = [span for span in found if not span.waiting and span.number not in rejected]
+    candidates.sort(key=lambda span: span.number)
+    usable = [span for span in candidates if not span.waiting and span.number not in rejected]
     window = data.spans.window if data.spans is not None else "all"
     ready = {span.number: span for span in (usable if window == "all" else usable[-window:])}
     accepted = [
@@ -102,54 +102,58 @@ def look(
         and (data.pattern is None or (span.number, span.fingerprint) in there)
     ]
     oldest = min(ready, default=0)
-    return Survey(
+    return SpanSurvey(
         data.pattern,
         ready,
         tuple(span for span in ready.values() if span not in accepted),
         tuple(span.number for span in accepted if (span.number, span.fingerprint) not in trained),
         {number: reason for number, reason in rejected.items() if number >= oldest},
-        {span.number: span.waiting for span in found if span.waiting},
-        tuple(number for number in spans.missing(span.number for span in found) if number >= oldest),
+        {span.number: span.waiting for span in candidates if span.waiting},
+        tuple(number for number in spans.missing(span.number for span in candidates) if number >= oldest),
     )
 
 
 def plan_for(
-    survey: Survey, span: Span, accepted: Sequence[int], asked: str, examples: Sequence[SpanExamples]
+    survey: SpanSurvey, span: Span, accepted: Sequence[int], reason: str, examples: Sequence[SpanExamples]
 ) -> Plan:
     """The plan of a run that reads `span`, and trains on it and on those that are `accepted`."""
     if survey.pattern is None:
-        return Plan(asked=asked)
+        return Plan(reason=reason)
     window = {
         number: survey.ready[number].fingerprint
         for number in sorted({*accepted, span.number})
         if number in survey.ready
     }
-    mine = [one.id for one in examples if (one.span, one.files) == (span.number, span.fingerprint)]
+    mine = [
+        example.id for example in examples if (example.span, example.files) == (span.number, span.fingerprint)
+    ]
     # A span that was read before sees what it saw the first time, and comes out of the cache.
     before = [
-        one
-        for one in examples
-        if one.accepted is not None and one.id not in mine and one.id < min(mine, default=one.id + 1)
+        example
+        for example in examples
+        if example.accepted is not None
+        and example.id not in mine
+        and example.id < min(mine, default=example.id + 1)
     ]
-    earlier = max(before, key=lambda one: one.accepted or 0, default=None)
+    earlier = max(before, key=lambda example: example.accepted or 0, default=None)
     carry = Carry(
         span.number,
         span.fingerprint,
         min(window),
         earlier.uri if earlier is not None else "",
-        {one.uri: one.span for one in before if one.span >= min(window)},
+        {example.uri: example.span for example in before if example.span >= min(window)},
     )
-    return Plan(span.files, carry, window, asked)
+    return Plan(span.files, carry, window, reason)
 
 
 def rules_of(config: Config) -> str:
     """Digest of what a span is judged by: where it changes, spans that were rejected are looked at again."""
-    told = {
+    rules = {
         "data": config.data.model_dump(mode="json", exclude={"spans", "schema_file", "path"}),
         "schema": config.data.schema_file.read_text() if config.data.schema_file is not None else "",
         "validation": config.validation.model_dump(mode="json"),
     }
-    return _digest(told)
+    return _digest(rules)
 
 
 def model_config(config: Config) -> str:
@@ -162,5 +166,5 @@ def gates_of(config: Config) -> str:
     return _digest({"gates": config.gates.model_dump(mode="json"), "serving": config.serving.for_gate()})
 
 
-def _digest(told: object) -> str:
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""`kembar history`: what was decided when and why, and the metrics as series. ML Metadata is the source."""
+"""`kembar history`: each decision with its time and reason, and the metrics as series, from ML Metadata."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.table import Table
 from components.example_gen import spans
 from pipeline.config.configuration import Config
 from pipeline.kubeflow.settling import settled_entries
-from pipeline.retraining.ledger import Entry
+from pipeline.retraining.ledger import LedgerEntry
 from pipeline.store.database import is_kept
 from pipeline.store.workdir import Workdir
 from pipeline.terminal import Terminal
@@ -33,17 +33,17 @@ def show(config: Config, workdir: Workdir, last: int, terminal: Terminal) -> Non
     terminal.table(table(settled_entries(config, workdir)[-last:], config))
 
 
-def table(entries: Sequence[Entry], config: Config) -> Table:
+def table(entries: Sequence[LedgerEntry], config: Config) -> Table:
     """When, span, decision, the deciding metric of the new model and of the one in service, and why."""
     metric = metric_of(config)
-    found = Table(
+    listing = Table(
         "when", "span", "decision", f"new {metric}", f"served {metric}", "seconds", "version", "reason",
         box=None, pad_edge=False,
     )  # fmt: skip
     for entry in entries:
         served = entry.served.get(entry.span) if entry.span is not None else None
         why = f"{entry.why}: {entry.reason}" if entry.why else entry.reason
-        found.add_row(
+        listing.add_row(
             entry.at[:16].replace("T", " "),
             name_of(entry.span, config),
             entry.status,
@@ -53,13 +53,15 @@ def table(entries: Sequence[Entry], config: Config) -> Table:
             "" if entry.version is None else str(entry.version),
             why if len(why) <= _LONGEST else f"{why[: _LONGEST - 1]}…",
         )
-    return found
+    return listing
 
 
-def series(entries: Sequence[Entry], config: Config) -> dict[str, list[float]]:
+def series(entries: Sequence[LedgerEntry], config: Config) -> dict[str, list[float]]:
     """The deciding metric, in order of time: of the model in service on new spans, and of trained models."""
     metric = metric_of(config)
-    live = [one.metrics.get(metric) for entry in entries for _, one in sorted(entry.served.items())]
+    live = [
+        evaluation.metrics.get(metric) for entry in entries for _, evaluation in sorted(entry.served.items())
+    ]
     trained = [entry.metrics.get(config.gates.split, {}).get(metric) for entry in entries if entry.trained]
     return {
         "in service, on new data": [value for value in live if value is not None],
@@ -68,12 +70,12 @@ def series(entries: Sequence[Entry], config: Config) -> dict[str, list[float]]:
 
 
 def metric_of(config: Config) -> str:
-    """What decides between two models."""
+    """Return the metric that decides between two models."""
     return config.gates.metric or family_of(config.spec).primary_metric(config.spec)
 
 
 def name_of(span: int | None, config: Config) -> str:
-    """What a person calls a span; of data without spans, nothing."""
+    """Return the name of a span for a person; of data without spans, nothing."""
     return "" if span is None or config.data.pattern is None else spans.name(span, config.data.pattern)
 
 

@@ -14,7 +14,7 @@ from tfx.orchestration.local import runner_utils
 from tfx.orchestration.pipeline import Pipeline
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
 
-from pipeline.runs.steps import CACHED, FAILED, RAN, Step
+from pipeline.runs.step_result import CACHED, FAILED, RAN, StepResult
 from pipeline.store.leftovers import record_files
 from trainer.errors import KembarError
 from trainer.files import remove_folder
@@ -57,12 +57,13 @@ class Launcher:
             with metadata.Metadata(self._connection):
                 return
         except RuntimeError as error:
-            told = self._connection
-            place = (
-                told.sqlite.filename_uri or f"{told.mysql.database} at {told.mysql.host}:{told.mysql.port}"
+            database = self._connection
+            address = (
+                database.sqlite.filename_uri
+                or f"{database.mysql.database} at {database.mysql.host}:{database.mysql.port}"
             )
             raise KembarError(
-                f"cannot open the metadata database {place}: is it running, and is the account right? "
+                f"cannot open the metadata database {address}: is it running, and is the account right? "
                 f"({' '.join(str(error).split())})"
             ) from None
 
@@ -74,9 +75,9 @@ class Launcher:
                 needed.update(self.upstream(node))
         return [node for node in self.node_ids if node in needed]
 
-    def launch(self, node_id: str) -> Step:
+    def launch(self, node_id: str) -> StepResult:
         """Runs one node, or finds what it made before. Its exception is in the step, not raised."""
-        step = Step(node_id, RAN)
+        step = StepResult(node_id, RAN)
         started = time.monotonic()
         _reset_peak_memory()
         try:

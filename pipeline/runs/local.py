@@ -12,7 +12,7 @@ from tfx.orchestration.pipeline import Pipeline
 
 from pipeline.runs.interrupt import raise_again
 from pipeline.runs.launch import Launcher
-from pipeline.runs.steps import FAILED, SKIPPED, Step
+from pipeline.runs.step_result import FAILED, SKIPPED, StepResult
 
 
 class LocalRunner:
@@ -29,10 +29,10 @@ class LocalRunner:
     def run(
         self,
         on_start: Callable[[str], None] = lambda node: None,
-        on_end: Callable[[Step], None] = lambda step: None,
-        stop_after: Callable[[Step], bool] = lambda step: False,
+        on_end: Callable[[StepResult], None] = lambda step: None,
+        stop_after: Callable[[StepResult], bool] = lambda step: False,
         up_to: str | None = None,
-    ) -> list[Step]:
+    ) -> list[StepResult]:
         """Runs every node; the first failure skips all that follow.
 
         Args:
@@ -47,11 +47,11 @@ class LocalRunner:
         Raises:
           Interrupted: a signal came while a node was at work.
         """
-        steps: list[Step] = []
+        steps: list[StepResult] = []
         ended = False
         for node_id in self.node_ids if up_to is None else self._launcher.up_to(up_to):
             if ended:
-                step = Step(node_id, SKIPPED)
+                step = StepResult(node_id, SKIPPED)
             else:
                 on_start(node_id)
                 step = self._launcher.launch(node_id)

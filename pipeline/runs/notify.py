@@ -48,20 +48,20 @@ class Notify(Section):
     )
 
 
-def notify(section: Notify, found: dict[str, Any], report: Path | None = None) -> None:
+def notify(section: Notify, summary: dict[str, Any], report: Path | None = None) -> None:
     """Tells the webhook and the command of a run, if its status is one of `[notify] on`.
 
     What goes wrong is logged without URL, output or body, which may hold secrets.
 
     Args:
       section: The `[notify]` section.
-      found: What `summary.json` holds; `pipeline`, `status` and `reason` are enough.
+      summary: What `summary.json` holds; `pipeline`, `status` and `reason` are enough.
       report: The run's report.
     """
     try:
-        if found["status"] not in section.on:
+        if summary["status"] not in section.on:
             return
-        body = message(found, report)
+        body = message(summary, report)
         url = os.environ.get(section.webhook)
         if url:
             _within(_LIMIT_SECONDS, "webhook", lambda: post(url, body, section.webhook))
@@ -74,18 +74,18 @@ def notify(section: Notify, found: dict[str, Any], report: Path | None = None) -
 def notify_error(section: Notify, pipeline: str, error: BaseException) -> None:
     """Tells of a run that ended before there was a summary: a missing file, a database that is gone."""
     status = "data_rejected" if isinstance(error, DataRejected) else "failed"
-    told = str(error) if isinstance(error, KembarError) else type(error).__name__
+    reason = str(error) if isinstance(error, KembarError) else type(error).__name__
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    notify(section, {"pipeline": pipeline, "status": status, "reason": told, "started": started})
+    notify(section, {"pipeline": pipeline, "status": status, "reason": reason, "started": started})
 
 
-def message(found: dict[str, Any], report: Path | None) -> dict[str, Any]:
-    """What is sent; `text` alone is what chat services show."""
+def message(summary: dict[str, Any], report: Path | None) -> dict[str, Any]:
+    """Return the JSON that is sent; `text` alone is what chat services show."""
     return {
-        "text": f"{found['pipeline']}: {found['status']}: {found['reason']}",
-        **{key: found.get(key) for key in ("pipeline", "run_id", "status", "reason", "started", "seconds")},
-        "version": found.get("model", {}).get("version"),
-        "metrics": values(found.get("metrics", {})),
+        "text": f"{summary['pipeline']}: {summary['status']}: {summary['reason']}",
+        **{key: summary.get(key) for key in ("pipeline", "run_id", "status", "reason", "started", "seconds")},
+        "version": summary.get("model", {}).get("version"),
+        "metrics": values(summary.get("metrics", {})),
         "report": None if report is None else str(report),
     }
 
@@ -126,7 +126,7 @@ def _send(url: str, data: bytes) -> None:
 
 
 def _may_pass(error: BaseException) -> bool:
-    """Whether a server may like it better the next time."""
+    """True where a server may like it better the next time."""
     return not isinstance(error, urllib.error.HTTPError) or error.code >= 500
 
 

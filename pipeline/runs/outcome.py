@@ -74,11 +74,11 @@ def _empty(status: str, reason: str) -> dict[str, Any]:
 
 def grouped(reasons: dict[str, dict[str, str]]) -> list[tuple[str, str, list[str]]]:
     """Split, reason and metrics, from split to metric to the reason why it is not defined."""
-    found: dict[tuple[str, str], list[str]] = {}
+    names_of: dict[tuple[str, str], list[str]] = {}
     for split, by_name in reasons.items():
         for name, reason in by_name.items():
-            found.setdefault((split, reason), []).append(name)
-    return [(split, reason, sorted(names)) for (split, reason), names in found.items()]
+            names_of.setdefault((split, reason), []).append(name)
+    return [(split, reason, sorted(names)) for (split, reason), names in names_of.items()]
 
 
 def model_facts(destination: str, training: dict[str, Any]) -> dict[str, Any]:

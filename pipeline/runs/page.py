@@ -15,7 +15,7 @@ from components.data_gate.validation_config import VERDICT
 from components.evaluator.files import CONFUSION
 from components.example_gen.counts import QUARANTINE
 from pipeline.config.configuration import Config
-from pipeline.retraining.ledger import Entry
+from pipeline.retraining.ledger import LedgerEntry
 from pipeline.runs.history import decimals, metric_of, series, shown, table
 from pipeline.runs.outcome import grouped
 from pipeline.runs.summary import TRAINING, TUNING
@@ -50,7 +50,7 @@ height:auto}progress{width:8rem}@media print{body{max-width:none}}
 """
 
 
-def render(summary: dict[str, Any], config: Config, root: Path, entries: Sequence[Entry] = ()) -> str:
+def render(summary: dict[str, Any], config: Config, root: Path, entries: Sequence[LedgerEntry] = ()) -> str:
     """The page of a run whose files are in `root`, and of the decisions before it."""
     status = summary["status"]
     sections = [
@@ -126,7 +126,7 @@ def _metrics(summary: dict[str, Any], config: Config) -> str:
 
 
 def _undefined(reasons: dict[str, Any]) -> str:
-    """Why metrics of the model have no value, a line for each split and reason; slices say no more."""
+    """Metrics of the model without a value, a line for each split and reason; slices say no more."""
     lines = [
         f"{split}: {', '.join(names)} {'is' if len(names) == 1 else 'are'} not defined: {reason}"
         for split, reason, names in grouped(reasons.get("metrics", {}))
@@ -138,23 +138,23 @@ def _confusion(by_split: dict[str, Any]) -> str:
     """Rows of each true class by the class that they were taken for."""
     return "".join(
         _table(
-            [f"{split}: is, taken for", *found["classes"]],
+            [f"{split}: is, taken for", *confusion["classes"]],
             [
                 [name, *(f"{count:,}" for count in row)]
-                for name, row in zip(found["classes"], found["matrix"], strict=True)
+                for name, row in zip(confusion["classes"], confusion["matrix"], strict=True)
             ],
         )
-        for split, found in sorted(by_split.items())
+        for split, confusion in sorted(by_split.items())
     )
 
 
 def _slices(by_split: dict[str, Any]) -> str:
     parts = []
-    for split, found in sorted(by_split.items()):
-        names = list(next(iter(found.values()), {}))
+    for split, slices in sorted(by_split.items()):
+        names = list(next(iter(slices.values()), {}))
         rows = [
             [part, *(f"{values[n]:,}" if n == "rows" else shown(values, n) for n in names)]
-            for part, values in found.items()
+            for part, values in slices.items()
         ]
         parts.append(_table([split, *names], rows) if rows else "")
     return "".join(parts)
@@ -176,11 +176,11 @@ def _training(log: dict[str, Any]) -> str:
     )
 
 
-def _history(entries: Sequence[Entry], config: Config) -> str:
+def _history(entries: Sequence[LedgerEntry], config: Config) -> str:
     """The decisions of late, and the deciding metric from span to span."""
-    told = table(entries[-_DECISIONS:], config)
-    columns = [[str(cell) for cell in column.cells] for column in told.columns]
-    head = [str(column.header) for column in told.columns]
+    decisions = table(entries[-_DECISIONS:], config)
+    columns = [[str(cell) for cell in column.cells] for column in decisions.columns]
+    head = [str(column.header) for column in decisions.columns]
     charts = [
         f"<figure>{line_chart({name: values}, name, 'decision', metric_of(config))}</figure>"
         for name, values in series(entries, config).items()
@@ -189,17 +189,17 @@ def _history(entries: Sequence[Entry], config: Config) -> str:
     return "".join(charts) + _table(head, [list(row) for row in zip(*columns, strict=True)])
 
 
-def _tuning(found: dict[str, Any]) -> str:
+def _tuning(search: dict[str, Any]) -> str:
     """All trials, in order, the best one marked; or where the values were kept from."""
-    if not found:
+    if not search:
         return ""
-    best = found["best"]
-    if found["kept"]:
+    best = search["best"]
+    if search["kept"]:
         kept = [f"{key} = {json.dumps(value)}" for key, value in best["values"].items()]
         return "<p>Values of an earlier search:</p>" + _list(kept)
-    head = ["trial", *best["values"], found["objective"], "epochs", "seconds", ""]
+    head = ["trial", *best["values"], search["objective"], "epochs", "seconds", ""]
     rows = []
-    for number, trial in enumerate(found["trials"], 1):
+    for number, trial in enumerate(search["trials"], 1):
         outcome = trial["error"] or ("best" if number == best["trial"] else "")
         values = [f"{value:.4g}" if isinstance(value, float) else value for value in trial["values"].values()]
         rows.append(
@@ -246,8 +246,8 @@ def _checks(verdict: dict[str, Any]) -> str:
         allowed = None if check["value"] is None else check["limit"] + check["chance"]
         near = check["value"] / max(allowed, 1e-9) if allowed is not None else 1e9
         outcome = check["severity"] if check["found"] else "ok"
-        place = [check["split"], check["feature"], check["kind"], check["subject"]]
-        rows.append((-check["found"], -near, [*place, decimals(check["value"]), decimals(allowed), outcome]))
+        labels = [check["split"], check["feature"], check["kind"], check["subject"]]
+        rows.append((-check["found"], -near, [*labels, decimals(check["value"]), decimals(allowed), outcome]))
     rows.sort(key=lambda row: row[:2])
     head = ["split", "feature", "what", "check", "value", "allowed", ""]
     shown = _table(head, [row for _, _, row in rows]) if rows else ""
@@ -265,8 +265,8 @@ def _quarantined(folder: Path) -> str:
                 shown[row["reason"]] += 1
                 if shown[row["reason"]] <= _EXAMPLES:
                     rows.append(row)
-    told = [f"{row['reason']}: {json.dumps(row, ensure_ascii=False)[:_LONGEST]}" for row in rows]
-    return f"<details><summary>Examples</summary>{_list(told)}</details>" if told else ""
+    examples = [f"{row['reason']}: {json.dumps(row, ensure_ascii=False)[:_LONGEST]}" for row in rows]
+    return f"<details><summary>Examples</summary>{_list(examples)}</details>" if examples else ""
 
 
 def _steps(components: list[dict[str, Any]]) -> str:

@@ -19,7 +19,7 @@ from pipeline.config.configuration import Config
 from pipeline.config.preflight import preflight
 from pipeline.graph import pipeline as graph
 from pipeline.runs.launch import Launcher
-from pipeline.runs.steps import FAILED
+from pipeline.runs.step_result import FAILED
 from trainer.errors import ConfigError
 
 _DESCRIBES = "StatisticsGen"
@@ -64,9 +64,9 @@ def _describe(config: Config, folder: Path) -> Splits:
         last = launcher.launch(node)
         if last.state == FAILED and last.error is not None:
             raise last.error
-    found = last.outputs["statistics"]
-    splits = artifact_utils.decode_split_names(found.properties["split_names"].string_value)
+    statistics = last.outputs["statistics"]
+    splits = artifact_utils.decode_split_names(statistics.properties["split_names"].string_value)
     return {
-        split: tfdv.load_stats_binary(str(Path(found.uri, f"Split-{split}", "FeatureStats.pb")))
+        split: tfdv.load_stats_binary(str(Path(statistics.uri, f"Split-{split}", "FeatureStats.pb")))
         for split in splits
     }

@@ -1,4 +1,4 @@
-"""What the steps of a run come to: the keys of summary.json, and the files that people look for."""
+"""The result of a run's steps: the keys of summary.json, and the files that people look for."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from components.evaluator.files import CONFUSION
 from components.example_gen.counts import COUNTS, QUARANTINE
 from components.version_folder.pins import read_pins
 from components.version_folder.push import in_service
-from pipeline.retraining.work import decision_of
+from pipeline.retraining.span_run import decision_of
 from pipeline.runs.outcome import (
     DATA_REJECTED,
     FAILURE,
@@ -32,7 +32,7 @@ from pipeline.runs.outcome import (
     data_facts,
     model_facts,
 )
-from pipeline.runs.steps import CACHED, FAILED, Step
+from pipeline.runs.step_result import CACHED, FAILED, StepResult
 from trainer.errors import DataRejected, KembarError
 from trainer.files import is_folder, remove_folder, replacing
 from trainer.undefined import reasons, values
@@ -42,33 +42,35 @@ TRAINING, TUNING = "training.json", "tuning.json"
 _OURS = re.compile(r"(.+-\d{5}-of-\d{5}|rows)\.jsonl|.+\.(png|svg)")
 
 
-def show_files(steps: list[Step], root: Path) -> None:
+def show_files(steps: list[StepResult], root: Path) -> None:
     """Copies what people look for from deep inside the artifacts to the top of the work folder.
 
     Of a run that came not so far, what the last run left would say nothing, and goes.
     """
-    found = {(step.id, key): Path(artifact.uri) for step in steps for key, artifact in step.outputs.items()}
+    folder_of = {
+        (step.id, key): Path(artifact.uri) for step in steps for key, artifact in step.outputs.items()
+    }
     for node, key, folder in (
         ("ExampleGen", "examples", QUARANTINE),
         ("Trainer", "model_run", "pictures"),
         ("BulkExampleGen", "examples", BULK_QUARANTINE),
     ):
-        if node == "Trainer" and (node, key) not in found:
+        if node == "Trainer" and (node, key) not in folder_of:
             continue  # those of the last training stay
-        source = found.get((node, key))
+        source = folder_of.get((node, key))
         show_folder(None if source is None else source / folder, root, folder)
-    for place, name, shown in (
-        (found.get(("DataGate", "verdict")), VERDICT, VERDICT),
-        (found.get(("Evaluator", "evaluation")), CONFUSION, CONFUSION),
-        (found.get(("Tuner", "tuner_results")), TUNING, TUNING),
-        (found.get(("BulkInferrer", "predictions")), PREDICTIONS, RESULT),
+    for source, name, shown in (
+        (folder_of.get(("DataGate", "verdict")), VERDICT, VERDICT),
+        (folder_of.get(("Evaluator", "evaluation")), CONFUSION, CONFUSION),
+        (folder_of.get(("Tuner", "tuner_results")), TUNING, TUNING),
+        (folder_of.get(("BulkInferrer", "predictions")), PREDICTIONS, RESULT),
     ):
-        if place is not None and (place / name).is_file():
-            show_file(place / name, root / shown)
+        if source is not None and (source / name).is_file():
+            show_file(source / name, root / shown)
         else:
             (root / shown).unlink(missing_ok=True)
-    if ("Trainer", "model_run") in found:
-        show_file(found["Trainer", "model_run"] / TRAINING, root / TRAINING)
+    if ("Trainer", "model_run") in folder_of:
+        show_file(folder_of["Trainer", "model_run"] / TRAINING, root / TRAINING)
 
 
 def show_file(source: Path, target: Path) -> None:
@@ -107,7 +109,7 @@ def _put_back(root: Path, old: Path, shown: Path) -> None:
         remove_folder(root, old)
 
 
-def summarize(steps: list[Step], versions_before: list[int], name: str = "") -> dict[str, Any]:
+def summarize(steps: list[StepResult], versions_before: list[int], name: str = "") -> dict[str, Any]:
     """The summary's keys that come from the steps and their artifacts.
 
     Args:
@@ -140,13 +142,13 @@ def summarize(steps: list[Step], versions_before: list[int], name: str = "") -> 
         "interval": values(decision.get("interval", {})),
         "slices": values(slices),
         "undefined": {
-            key: found
-            for key, found in (
+            key: undefined
+            for key, undefined in (
                 ("metrics", decision.get("undefined", {})),
                 ("baselines", reasons(baselines)),
                 ("slices", reasons(slices)),
             )
-            if found
+            if undefined
         },
         "model": model_facts(destination, training),
         **_bulk(outputs),
@@ -164,14 +166,14 @@ def _bulk(outputs: dict[tuple[str, str], mlmd.Artifact]) -> dict[str, Any]:
 
 
 def _outcome(
-    steps: list[Step], decision: dict, serving: dict, destination: str, before: list[int], name: str
+    steps: list[StepResult], decision: dict, serving: dict, destination: str, before: list[int], name: str
 ) -> Outcome:
     for step in steps:
         if step.state == FAILED:
             return step_failure(step)
-    told = decision_of(steps)
-    if told and not told["train"]:
-        return Outcome(UNCHANGED, str(told["reason"]))
+    training_decision = decision_of(steps)
+    if training_decision and not training_decision["train"]:
+        return Outcome(UNCHANGED, str(training_decision["reason"]))
     for verdict, node, file in (
         (decision, "QualityGate", "decision.json"),
         (serving, "ServingGate", "serving.json"),
@@ -197,21 +199,21 @@ def _outcome(
     return Outcome(PUSHED, f"version {version}: {decision['reason']}")
 
 
-def _lost(steps: list[Step], node: str, name: str) -> str:
-    """What to do where a file of a step is not there, which an older Kembar has left unseen."""
+def _lost(steps: list[StepResult], node: str, name: str) -> str:
+    """Return the way out where a file of a step is not there, which an older Kembar has left unseen."""
     folder = next((step.outputs["blessing"].uri for step in steps if step.id == node and step.outputs), node)
     return f"{Path(folder, name)}: no such file: remove the folder {folder}, and the step runs again"
 
 
-def step_failure(step: Step) -> Outcome:
-    """What a failed step makes of its run."""
+def step_failure(step: StepResult) -> Outcome:
+    """Return the outcome of a run with a failed step."""
     rejected = isinstance(step.error, DataRejected)
     lines = str(step.error).strip().splitlines() or [type(step.error).__name__]
-    said = " ".join(" ".join(lines).split())
-    if len(said) > LONGEST:  # the last line of such an error says what is wrong, the others where
-        said = lines[-1].strip()
-    said = said.split(" [while running '")[0]  # where in the graph: Beam's business
-    reason = said if isinstance(step.error, KembarError) else f"{step.id}: {said}"
+    sentence = " ".join(" ".join(lines).split())
+    if len(sentence) > LONGEST:  # the last line of such an error says what is wrong, the others where
+        sentence = lines[-1].strip()
+    sentence = sentence.split(" [while running '")[0]  # where in the graph: Beam's business
+    reason = sentence if isinstance(step.error, KembarError) else f"{step.id}: {sentence}"
     return Outcome(DATA_REJECTED if rejected else FAILURE, reason)
 
 

@@ -67,7 +67,7 @@ class Cron:
 
     @property
     def has_day(self) -> bool:
-        """Whether any of the days is in any of the months: the 30th is never in February."""
+        """True where any of the days is in any of the months: the 30th is never in February."""
         return min(self.values[3]) <= max(
             calendar.monthrange(_LEAP_YEAR, month)[1] for month in self.values[4]
         )
@@ -76,7 +76,7 @@ class Cron:
         """The times as systemd's OnCalendar has them: two lines where a date may fit in either way."""
         every = [len(values) == count for values, count in zip(self.values, _ALL, strict=True)]
         second, minute, hour, day, month, _ = map(_dotted, self.values, every)
-        names = ",".join(_WEEKDAYS[one].capitalize() for one in self.values[5])
+        names = ",".join(_WEEKDAYS[number].capitalize() for number in self.values[5])
         by_day = f"*-{month}-{day} {hour}:{minute}:{second} {timezone}"
         every_day = f"*-{month}-* {hour}:{minute}:{second} {timezone}"
         if not self.either:
@@ -92,7 +92,7 @@ class Cron:
 
         zone = ZoneInfo(timezone)
         second, minute, hour, day, month = (",".join(map(str, values)) for values in self.values[:5])
-        weekday = ",".join(_WEEKDAYS[one] for one in self.values[5])
+        weekday = ",".join(_WEEKDAYS[number] for number in self.values[5])
         common = {"second": second, "minute": minute, "hour": hour, "month": month, "timezone": zone}
         if not self.either:
             return CronTrigger(day=day, day_of_week=weekday, **common)

@@ -72,27 +72,27 @@ def delete(name: str, output: Path | None) -> bool:
 
 
 def is_there(name: str) -> bool:
-    """Whether cron has a file of ours of that name."""
+    """True where cron has a file of ours of that name."""
     return about(FOLDER / name) is not None
 
 
 def rows(output: Path | None) -> list[tuple[str, ...]]:
     """Name, times, time zone, state, next time and configuration of each file of ours."""
-    found: list[tuple[str, ...]] = []
+    listed: list[tuple[str, ...]] = []
     for path in sorted((output or FOLDER).glob("kembar-*")):
-        told = None if path.suffix else about(path)
-        if told is not None:
-            config, cron, zone = told
+        header = None if path.suffix else about(path)
+        if header is not None:
+            config, cron, zone = header
             state = "disabled" if "\n#@reboot" in path.read_text(encoding="utf-8") else "enabled"
-            found.append((path.name, "cron", cron, zone, state, next_time(cron, zone), config))
-    return found
+            listed.append((path.name, "cron", cron, zone, state, next_time(cron, zone), config))
+    return listed
 
 
-def _same(one: tzinfo, other: tzinfo) -> bool:
-    """Whether two time zones have had the same time this year."""
+def _same(first: tzinfo, second: tzinfo) -> bool:
+    """True where two time zones have had the same time this year."""
     year = datetime.now(UTC).year
     days = [datetime(year, month, day, tzinfo=UTC) for month in range(1, 13) for day in (1, 15)]
-    return all(day.astimezone(one).utcoffset() == day.astimezone(other).utcoffset() for day in days)
+    return all(day.astimezone(first).utcoffset() == day.astimezone(second).utcoffset() for day in days)
 
 
 def _quoted(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What a schedule on this machine runs, and the files that say so."""
+"""The job that a schedule on this machine runs, and the files that it is written in."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ class Job:
     @property
     def about(self) -> str:
         """The lines that a file begins with."""
-        told = "\t".join((str(self.config), self.schedule.cron, self.schedule.timezone))
-        return f"{MARK}\n{_ABOUT}{told}\n"
+        fields = "\t".join((str(self.config), self.schedule.cron, self.schedule.timezone))
+        return f"{MARK}\n{_ABOUT}{fields}\n"
 
     @property
     def shown(self) -> str:
@@ -93,7 +93,7 @@ def section_of(config: Config) -> Schedule:
 
 
 def name_of(config: Config) -> str:
-    """What the pipeline's schedule is called on this machine."""
+    """Return the name of the pipeline's schedule on this machine."""
     return f"kembar-{config.pipeline.name}"
 
 
@@ -114,8 +114,8 @@ def scheduler_of(config: Config) -> str:
 def retrain(path: Path, settings: tuple[str, ...], workdir: Workdir) -> tuple[str, ...]:
     """The arguments of `kembar`; settings of the schedule have done their work."""
     settings = tuple(setting for setting in settings if not setting.strip().startswith("schedule."))
-    told = [argument for setting in settings for argument in ("--set", setting)]
-    return ("retrain", str(path.absolute()), "--workdir", str(workdir.root), *told)
+    options = [argument for setting in settings for argument in ("--set", setting)]
+    return ("retrain", str(path.absolute()), "--workdir", str(workdir.root), *options)
 
 
 def program() -> tuple[str, ...]:
@@ -156,13 +156,13 @@ def remove(paths: list[Path]) -> bool:
     Raises:
       ConfigError: one of them is somebody else's, or cannot be removed.
     """
-    found = [path for path in paths if read(path) is not None]
-    for path in found:
+    ours = [path for path in paths if read(path) is not None]
+    for path in ours:
         try:
             path.unlink()
         except OSError as error:
             raise ConfigError(f"{path}: {error.strerror}: have it removed by who may") from None
-    return bool(found)
+    return bool(ours)
 
 
 def read(path: Path) -> str | None:
@@ -188,12 +188,14 @@ def about(path: Path) -> list[str] | None:
         text = read(path)
     except ConfigError:
         return None
-    told = text.splitlines()[1].removeprefix(_ABOUT).split("\t") if text else []
-    return told if len(told) == 3 else None
+    fields = text.splitlines()[1].removeprefix(_ABOUT).split("\t") if text else []
+    return fields if len(fields) == 3 else None
 
 
 def next_time(cron: str, timezone: str) -> str:
     """When the expression fits next, in its own time zone."""
     now = datetime.now(UTC)
-    found = Cron.parse(cron).trigger(timezone).get_next_fire_time(None, now)
-    return "never" if found is None else f"{found.astimezone(UTC).astimezone(found.tzinfo):%Y-%m-%d %H:%M %Z}"
+    next_fire = Cron.parse(cron).trigger(timezone).get_next_fire_time(None, now)
+    if next_fire is None:
+        return "never"
+    return f"{next_fire.astimezone(UTC).astimezone(next_fire.tzinfo):%Y-%m-%d %H:%M %Z}"

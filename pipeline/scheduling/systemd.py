@@ -91,32 +91,32 @@ def delete(name: str, output: Path | None) -> bool:
     reachable = output is None and about(folder / files[0]) is not None and is_reachable()
     if reachable:
         _call("disable", "--now", files[0])
-    found = remove([folder / file for file in files])
+    removed = remove([folder / file for file in files])
     if reachable:
         _call("daemon-reload")
-    return found
+    return removed
 
 
 def is_there(name: str) -> bool:
-    """Whether this user has a timer of ours of that name."""
+    """True where this user has a timer of ours of that name."""
     return about(folder_of_units() / f"{name}.timer") is not None
 
 
 def rows(output: Path | None) -> list[tuple[str, ...]]:
     """Name, times, time zone, state, next time and configuration of each timer of ours."""
-    found: list[tuple[str, ...]] = []
+    listed: list[tuple[str, ...]] = []
     reachable = output is None and is_reachable()
     for path in sorted((output or folder_of_units()).glob("kembar-*.timer")):
-        told = about(path)
-        if told is not None:
-            config, cron, zone = told
+        header = about(path)
+        if header is not None:
+            config, cron, zone = header
             state = ("enabled" if _is("enabled", path.name) else "disabled") if reachable else "unknown"
-            found.append((path.stem, "systemd", cron, zone, state, next_time(cron, zone), config))
-    return found
+            listed.append((path.stem, "systemd", cron, zone, state, next_time(cron, zone), config))
+    return listed
 
 
 def is_reachable() -> bool:
-    """Whether a systemd of this user is there to be told."""
+    """True where a systemd of this user answers."""
     done = _systemctl("show-environment")
     return done is not None and done.returncode == 0
 
@@ -127,7 +127,7 @@ def _is(state: str, unit: str) -> bool:
 
 
 def _is_loaded(*names: str) -> bool:
-    """Whether systemd goes by the units as they are on the disk."""
+    """True where systemd goes by the units as they are on the disk."""
     done = _systemctl("show", "--property=NeedDaemonReload", "--value", *names)
     return done is not None and done.stdout.split() == ["no"] * len(names)
 
@@ -135,8 +135,8 @@ def _is_loaded(*names: str) -> bool:
 def _call(*arguments: str) -> None:
     done = _systemctl(*arguments)
     if done is None or done.returncode:
-        said = "it is gone" if done is None else " ".join(done.stderr.split())
-        raise KembarError(f"systemctl --user {' '.join(arguments)}: {said}")
+        cause = "it is gone" if done is None else " ".join(done.stderr.split())
+        raise KembarError(f"systemctl --user {' '.join(arguments)}: {cause}")
 
 
 def _systemctl(*arguments: str) -> subprocess.CompletedProcess[str] | None:

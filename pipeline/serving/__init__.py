@@ -7,7 +7,7 @@
     versions.ModelStore   follows the version directories and pins, and swaps in versions that answer
     folder.load_served    the version in service, for `kembar predict`
     model.LoadedModel     one SavedModel and `predict`
-    signatures.Signature  what it takes and gives
+    signatures.ModelSignature  what it takes and gives
 
 Nothing is imported here, and TensorFlow only when a model is loaded, so that `kembar --help` stays fast.
 """

@@ -174,7 +174,7 @@ def _path_of(target: str) -> str:
 
 
 def _preflight(request: Request) -> Response:
-    """What a browser asks before a script of another site may ask."""
+    """Answer the question that a browser asks before a script of another site may ask."""
     if re.search(rb"https?://", request.headers.get(b"origin", b"")):
         return Response(b"")
     return error_response(400, "Origin header is missing in CORS preflight")

@@ -20,9 +20,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pipeline.serving.errors import RequestError
-from pipeline.serving.limits import Limits
+from pipeline.serving.limits import RequestLimits
 from pipeline.serving.model import LoadedModel
-from pipeline.serving.signatures import Signature
+from pipeline.serving.signatures import ModelSignature
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -32,35 +32,35 @@ class _Call:
     """One request on its way."""
 
     model: LoadedModel
-    signature: Signature
+    signature: ModelSignature
     inputs: Arrays
     rows: int
     answer: asyncio.Future[Arrays] = field(repr=False)
 
     def fits(self, other: _Call) -> bool:
-        """Whether both can be answered in one call."""
+        """True where both can be answered in one call."""
         return self.model is other.model and self.signature is other.signature
 
 
 class Batcher:
     """Runs calls in a few threads; to be used from one event loop."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: RequestLimits) -> None:
         self._limits = limits
         self._pool = ThreadPoolExecutor(limits.workers, thread_name_prefix="kembar-predict")
         self._queue: deque[_Call] = deque()
         self._running = 0
         self._starting = False
-        self._asked = 0
+        self._pending = 0
         self.batches = 0
         self.joined = 0
 
     @property
     def pending(self) -> int:
         """Requests at work or in the queue."""
-        return self._asked
+        return self._pending
 
-    async def run(self, model: LoadedModel, signature: Signature, inputs: Arrays) -> Arrays:
+    async def run(self, model: LoadedModel, signature: ModelSignature, inputs: Arrays) -> Arrays:
         """Answers inputs that `LoadedModel.check` gave.
 
         Raises:
@@ -72,7 +72,7 @@ class Batcher:
         rows = len(next(iter(inputs.values()))) if signature.batched else 0
         call = _Call(model, signature, inputs, rows, asyncio.get_running_loop().create_future())
         self._queue.append(call)
-        self._asked += 1
+        self._pending += 1
         if not self._starting:
             # Requests that came in the same turn of the event loop are joined.
             self._starting = True
@@ -80,7 +80,7 @@ class Batcher:
         try:
             return await call.answer
         finally:
-            self._asked -= 1
+            self._pending -= 1
 
     def close(self) -> None:
         """Takes no more calls; what runs ends in its thread."""

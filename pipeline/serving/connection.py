@@ -37,11 +37,11 @@ _PROGRESS = 512
 # An answer is given up where the client takes longer than the time limit and this rate allow.
 _SLOWEST_READER = 64 * 1024
 # One write for head and body costs a copy, which is cheap for short ones only.
-_ONE_WRITE = 64 * 1024
+_SINGLE_WRITE = 64 * 1024
 
 
 class State(enum.Enum):
-    """What a connection waits for."""
+    """The state of a connection: what it waits for."""
 
     IDLE = enum.auto()
     HEAD = enum.auto()
@@ -144,7 +144,7 @@ class Connection(asyncio.Protocol):
                 self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def body_grew(self, size: int) -> bool:
-        """Whether there is memory for so many bytes more."""
+        """True where there is memory for so many bytes more."""
         self._hold(size)
         return self._listener.has_room(self)
 
@@ -157,7 +157,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def state(self) -> State:
-        """What this connection waits for."""
+        """The state of this connection."""
         if self._lingering:
             return State.LINGER
         if self._answering:
@@ -182,7 +182,7 @@ class Connection(asyncio.Protocol):
             self._linger()
 
     def has_unread(self) -> bool:
-        """Whether more of a request has come than was read yet."""
+        """True where more of a request has come than was read yet."""
         if self.state not in _ARRIVING.values():
             return False
         unread = fcntl.ioctl(self._transport.get_extra_info("socket").fileno(), termios.FIONREAD, b"\0" * 4)
@@ -241,7 +241,7 @@ class Connection(asyncio.Protocol):
     def _write(self, response: Response, connection: str, with_body: bool = True) -> None:
         head, body = response.head(connection), response.body if with_body else b""
         self._wait_for_next()
-        if len(body) <= _ONE_WRITE:
+        if len(body) <= _SINGLE_WRITE:
             self._transport.write(head + body)
         else:
             self._transport.write(head)

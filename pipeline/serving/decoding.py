@@ -20,7 +20,7 @@ import numpy as np
 
 from pipeline.serving.errors import RequestError
 from pipeline.serving.model import LoadedModel
-from pipeline.serving.signatures import Signature, TensorSpec
+from pipeline.serving.signatures import ModelSignature, TensorSpec
 
 _KNOWN_KEYS = {"signature_name", "instances", "inputs"}
 _INTEGERS = {"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"}
@@ -120,16 +120,16 @@ def _first_value(text: str) -> Any:
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object as a dict, unless a key comes twice and one of its values would be lost without a word."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    members = dict(pairs)
+    if len(members) != len(pairs):
         raise RequestError("JSON Parse error: an object has the same key twice")
-    return found
+    return members
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=Word)
 
 
-def _from_instances(instances: Any, signature: Signature, max_batch: int) -> dict[str, list[Any]]:
+def _from_instances(instances: Any, signature: ModelSignature, max_batch: int) -> dict[str, list[Any]]:
     """Rows to columns."""
     if not isinstance(instances, list):
         raise RequestError("Expecting 'instances' to be a list/array")
@@ -159,7 +159,7 @@ def _from_instances(instances: Any, signature: Signature, max_batch: int) -> dic
     return {name: [row[name] for row in instances] for name in names}
 
 
-def _from_columns(columns: Any, signature: Signature) -> dict[str, Any]:
+def _from_columns(columns: Any, signature: ModelSignature) -> dict[str, Any]:
     names = list(signature.inputs)
     if not _is_map(columns):
         if len(names) != 1:
@@ -258,7 +258,7 @@ def _to_bytes(item: Any, spec: TensorSpec) -> bytes:
 
 
 def from_base64(text: str) -> bytes:
-    """What base64 stands for, by absl's rules: blanks do not count, and padding is complete or left out.
+    """Decode base64 by absl's rules: blanks do not count, and padding is complete or left out.
 
     Raises:
         ValueError: it is no base64.
@@ -276,7 +276,7 @@ def _too_many(name: str, rows: int, max_batch: int) -> RequestError:
 
 
 def is_base64(value: Any) -> bool:
-    """Whether a JSON value is TF Serving's object for bytes."""
+    """True where a JSON value is TF Serving's object for bytes."""
     return isinstance(value, dict) and len(value) == 1 and isinstance(value.get("b64"), str)
 
 

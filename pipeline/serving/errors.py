@@ -1,4 +1,4 @@
-"""What a request can be refused for.
+"""Errors for requests that are refused.
 
 ServingError (trainer.errors)
 └── RequestError     the request, not the model, is at fault: carries the status TF Serving answers with
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from trainer.errors import ServingError
 
-__all__ = ["RequestError", "ServingError", "one_line"]
+__all__ = ["RequestError", "ServingError", "short_line"]
 
 # TF Serving echoes the whole offending value; a client that sent 8 MiB does not need it back.
 _LONGEST_MESSAGE = 500
@@ -36,12 +36,12 @@ class RequestError(ServingError):
     """
 
     def __init__(self, message: str, status: int = 400, code: str | None = None) -> None:
-        super().__init__(one_line(message))
+        super().__init__(short_line(message))
         self.status = status
         self.code = code or _CODES[status]
 
 
-def one_line(text: str) -> str:
+def short_line(text: str) -> str:
     """`text` without line breaks or control characters, shortened to what fits a log line."""
     # A lone surrogate cannot be written as UTF-8, so it becomes a question mark here.
     text = text[: 8 * _LONGEST_MESSAGE]  # of megabytes each letter would be looked at

@@ -16,7 +16,7 @@ import numpy as np
 
 from pipeline.serving.decoding import Word, from_base64, is_base64, parse_document
 from pipeline.serving.errors import RequestError
-from pipeline.serving.signatures import Signature
+from pipeline.serving.signatures import ModelSignature
 
 INPUTS, OUTPUTS, CLASSES, SCORES = "inputs", "outputs", "classes", "scores"
 CLASSIFY, REGRESS = "classify", "regress"
@@ -24,7 +24,7 @@ _KNOWN_KEYS = {"signature_name", "context", "examples"}
 _LARGEST_INTEGER = 2**63 - 1
 
 
-def check_signature(signature: Signature, method: str) -> None:
+def check_signature(signature: ModelSignature, method: str) -> None:
     """Refuses a signature that is not for `method`, one of CLASSIFY and REGRESS."""
     if list(signature.inputs) != [INPUTS] or signature.inputs[INPUTS].dtype != "string":
         noun = "classification" if method == CLASSIFY else "regression"
@@ -134,7 +134,7 @@ def _as_float(value: int) -> float:
 
 
 def classes_of(outputs: Mapping[str, np.ndarray]) -> list[list[tuple[str, float]]]:
-    """What Classify answers: for each row its classes, each a label and a score; [batch, classes]."""
+    """Return the answer of Classify: for each row its classes, each a label and a score; [batch, classes]."""
     parts = {name: outputs[name] for name in (CLASSES, SCORES) if name in outputs}
     shapes = {array.shape for array in parts.values()}
     if len(shapes) != 1 or len(next(iter(shapes))) != 2:
@@ -149,7 +149,7 @@ def classes_of(outputs: Mapping[str, np.ndarray]) -> list[list[tuple[str, float]
 
 
 def values_of(outputs: Mapping[str, np.ndarray]) -> list[float]:
-    """What Regress answers: one number a row, from [batch] or [batch, 1]."""
+    """Return the answer of Regress: one number a row, from [batch] or [batch, 1]."""
     array = outputs[OUTPUTS]
     if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[1] != 1):
         raise RequestError(

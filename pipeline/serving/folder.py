@@ -28,8 +28,8 @@ def discover(base_dir: str | Path) -> dict[int, Path]:
 
 def latest(base_dir: str | Path) -> Path | None:
     """The directory of the highest version, or None."""
-    found = discover(base_dir)
-    return found[max(found)] if found else None
+    versions = discover(base_dir)
+    return versions[max(versions)] if versions else None
 
 
 def load_served(base_dir: str | Path, name: str = "") -> LoadedModel:
@@ -46,14 +46,14 @@ def load_served(base_dir: str | Path, name: str = "") -> LoadedModel:
     """
     base = Path(base_dir)
     pins = pins_of(base, name or base.name)
-    found = discover(base)
+    versions = discover(base)
     if pins and pins.versions:
-        found = {version: path for version, path in found.items() if version in pins.versions}
-        if not found:
+        versions = {version: path for version, path in versions.items() if version in pins.versions}
+        if not versions:
             listed = ", ".join(map(str, pins.versions))
             raise ServingError(f"{base}: version {listed} is pinned but is not there; pin another")
     passed: list[str] = []
-    for version, path in reversed(found.items()):
+    for version, path in reversed(versions.items()):
         why = damage_of(base, version, path, logger.warning)
         if not why:
             for line in passed:
@@ -66,7 +66,7 @@ def load_served(base_dir: str | Path, name: str = "") -> LoadedModel:
 
 
 def damage_of(base_dir: Path, version: int, path: Path, warn: Callable[[str], object]) -> str:
-    """Why a version must not be served, or nothing.
+    """Return the reason why a version must not be served, or nothing.
 
     Args:
         base_dir: holds the versions, and the log of them.
@@ -83,7 +83,7 @@ def damage_of(base_dir: Path, version: int, path: Path, warn: Callable[[str], ob
 
 
 def pins_of(base_dir: Path, name: str) -> Pins | None:
-    """What the model config file beside the directory says of the model, if it is there.
+    """Return the model's pins in the model config file beside the directory, if it is there.
 
     Raises:
         ServingError: the file cannot be read.

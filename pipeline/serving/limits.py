@@ -1,4 +1,4 @@
-"""What one client may ask of the server."""
+"""The limits on the requests of one client."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Limits:
+class RequestLimits:
     """Bounds on a request, which bound memory and time.
 
     Attributes:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from pipeline.serving.connection import Connection, State
-from pipeline.serving.limits import Limits
+from pipeline.serving.limits import RequestLimits
 from pipeline.serving.messages import Request, Response
 
 logger = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class Listener:
         self,
         listening: socket.socket,
         answer: Answer,
-        limits: Limits,
+        limits: RequestLimits,
         refused: Callable[[int], None] = lambda status: None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
@@ -95,7 +95,7 @@ class Listener:
         self._connections.discard(connection)
 
     def has_room(self, connection: Connection) -> bool:
-        """Whether the bodies in memory, with what this connection just got, are not too many.
+        """True where the bodies in memory, with what this connection just got, are not too many.
 
         What has stalled longest in the middle of its body goes first.
         """

@@ -26,7 +26,7 @@ class Sparse(logging.Filter):
         self._seen: dict[tuple[str, int], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether to show it."""
+        """True where the record is to be shown."""
         kind = record.pathname, record.lineno
         since, count = self._seen.get(kind, (0.0, 0))
         now = time.monotonic()

@@ -1,4 +1,4 @@
-"""What goes through a connection: a request that has arrived as a whole, and its answer."""
+"""The messages of a connection: a request that has arrived as a whole, and its answer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import orjson
 
-from pipeline.serving.errors import RequestError, one_line
+from pipeline.serving.errors import RequestError, short_line
 
 JSON = "application/json"
 _CLIENT_CLOSED_REQUEST = 499  # nginx's code, and TF Serving's for CANCELLED
@@ -55,7 +55,7 @@ def error_response(status: int, message: str, headers: Headers = ()) -> Response
     """`{"error": ...}`; where the server is at its limits, with a time to come again after."""
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers = (("Retry-After", "1"), *headers)
-    return Response(orjson.dumps({"error": one_line(message)}), status, headers=headers)
+    return Response(orjson.dumps({"error": short_line(message)}), status, headers=headers)
 
 
 def refusal(error: RequestError) -> Response:

@@ -1,4 +1,4 @@
-"""What `/metrics` shows: requests by endpoint, and what the server knows of itself."""
+"""The metrics of `/metrics`: requests by endpoint, and what the server knows of itself."""
 
 from __future__ import annotations
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.serving.errors import RequestError, ServingError, one_line
+from pipeline.serving.errors import RequestError, ServingError, short_line
 from pipeline.serving.signatures import (
     DEFAULT_SIGNATURE,
-    Signature,
+    ModelSignature,
     check_names,
     checked,
     signature_of,
@@ -52,7 +52,7 @@ class LoadedModel:
 
     path: Path
     version: int
-    signatures: Mapping[str, Signature]
+    signatures: Mapping[str, ModelSignature]
     signature_def: Mapping[str, Any]
     signature_protos: Mapping[str, Any] = field(repr=False)
     _functions: Mapping[str, Any] = field(repr=False)
@@ -78,7 +78,7 @@ class LoadedModel:
             raise
         # The loader raises whatever it trips over in a damaged file: a dozen types, none of them documented.
         except Exception as error:
-            raise ServingError(one_line(f"{folder}: cannot be loaded: {error}")) from error
+            raise ServingError(short_line(f"{folder}: cannot be loaded: {error}")) from error
         functions = dict(owner.signatures)
         if not functions:
             raise ServingError(f"{folder}: the model has no signature; export it with signatures=...")
@@ -92,16 +92,16 @@ class LoadedModel:
             _owner=owner,
         )
 
-    def signature(self, name: str = DEFAULT_SIGNATURE) -> Signature:
+    def signature(self, name: str = DEFAULT_SIGNATURE) -> ModelSignature:
         """The signature called `name`, which an empty name means the default one."""
-        found = self.signatures.get(name or DEFAULT_SIGNATURE)
-        if found is None:
+        signature = self.signatures.get(name or DEFAULT_SIGNATURE)
+        if signature is None:
             known = ", ".join(sorted(self.signatures))
             raise RequestError(
                 f'Serving signature name: "{name}" not found in signature def; known: {known}',
                 code="FAILED_PRECONDITION",
             )
-        return found
+        return signature
 
     def predict(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Runs one signature.
@@ -120,7 +120,7 @@ class LoadedModel:
         entry = self.signature(signature)
         return self.run(entry, self.check(entry, inputs))
 
-    def check(self, signature: Signature, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def check(self, signature: ModelSignature, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The inputs in the types that the signature takes.
 
         Raises:
@@ -129,7 +129,7 @@ class LoadedModel:
         check_names(signature, inputs)
         return {name: checked(spec, np.asarray(inputs[name])) for name, spec in signature.inputs.items()}
 
-    def run(self, signature: Signature, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def run(self, signature: ModelSignature, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Runs a signature on inputs that were checked.
 
         Many rows go in several calls, texts of like length together: encoders that read them in order pad
@@ -152,7 +152,7 @@ class LoadedModel:
         back = np.argsort(order)
         return {name: array[back] for name, array in outputs.items()}
 
-    def _call(self, signature: Signature, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def _call(self, signature: ModelSignature, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         import tensorflow as tf
 
         try:
@@ -177,7 +177,7 @@ class LoadedModel:
 
 
 def _lengths(arrays: Mapping[str, np.ndarray], rows: int) -> np.ndarray:
-    """What each row's longest string has, in bytes; 0 without strings."""
+    """Return the bytes of each row's longest string; 0 without strings."""
     lengths = np.zeros(rows, np.int64)
     for array in arrays.values():
         if array.dtype == object and array.ndim == 1:
@@ -217,4 +217,4 @@ def _reason(text: str) -> str:
     text = _POSITION.sub("", text)
     noise = ("Graph execution error", "Detected at node", "<stack traces", "[[{{", "(most recent call last)")
     lines = [line for line in text.splitlines() if line.strip() and not line.strip().startswith(noise)]
-    return one_line(" ".join(lines) or text)
+    return short_line(" ".join(lines) or text)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.version_folder.log import LARGEST, Stamp, defect, numbered, stamp
-from pipeline.serving.errors import RequestError, ServingError, one_line
+from pipeline.serving.errors import RequestError, ServingError, short_line
 from pipeline.serving.folder import damage_of, discover, pins_of
 from pipeline.serving.model import LoadedModel
 from pipeline.serving.warmup import warm_up
@@ -44,7 +44,7 @@ class VersionStatus:
 
 @dataclass(frozen=True)
 class _Serving:
-    """What answers at a moment: versions, and labels to versions. It is replaced, never changed."""
+    """The versions that answer at a moment, and labels to versions. It is replaced, never changed."""
 
     loaded: Mapping[int, LoadedModel] = field(default_factory=dict)
     labels: Mapping[str, int] = field(default_factory=dict)
@@ -167,7 +167,7 @@ class ModelStore:
             return self._serving.loaded is not before
 
     def missing(self) -> str:
-        """Why nothing was even tried: one clause for an error."""
+        """The reason why nothing was even tried: one clause for an error."""
         if self._pins_error:
             return self._pins_error
         if self._pins is not None and self._pins.versions:
@@ -176,7 +176,7 @@ class ModelStore:
         return "no version there; push one with `kembar run`"
 
     def _follow_pins(self) -> Pins | None:
-        """What the model config file says; while it cannot be read, what it said before."""
+        """Return the pins of the model config file; while it cannot be read, those that it had before."""
         try:
             self._pins, self._pins_error = pins_of(self.base_dir, self._name), ""
         except (ServingError, OSError) as error:
@@ -186,7 +186,7 @@ class ModelStore:
         return self._pins
 
     def _ensure(self, version: int, on_disk: dict[int, Path]) -> bool:
-        """Whether a version is in service, after trying to bring it there."""
+        """Try to bring a version into service; True where it is."""
         if version in self._serving.loaded:
             return True
         failure = self._failed.get(version)
@@ -221,7 +221,7 @@ class ModelStore:
             requests = warm_up(model)
         # Whatever a damaged directory makes TensorFlow raise, the version in service goes on.
         except Exception as error:
-            message = one_line(str(error)) or type(error).__name__
+            message = short_line(str(error)) or type(error).__name__
             line = f"version {version} cannot be served, the old one goes on: {message}"
             if line not in self._warned:  # with the traceback, once
                 logger.exception("%s", line)

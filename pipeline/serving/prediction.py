@@ -1,4 +1,4 @@
-"""What TF Serving's gRPC methods answer: a request message in, a response message out.
+"""The answers of TF Serving's gRPC methods: a request message in, a response message out.
 
 PredictionService: Predict, Classify, Regress, MultiInference, GetModelMetadata. ModelService: GetModelStatus.
 """
@@ -15,7 +15,7 @@ from pipeline.serving import examples
 from pipeline.serving.errors import RequestError
 from pipeline.serving.model import LoadedModel
 from pipeline.serving.service import Service, aside
-from pipeline.serving.signatures import DEFAULT_SIGNATURE, Signature
+from pipeline.serving.signatures import DEFAULT_SIGNATURE, ModelSignature
 from pipeline.serving.tensors import read_tensor, write_tensor
 
 _METADATA_FIELD = "signature_def"
@@ -131,26 +131,26 @@ class Api:
         return self._service.find(*_which(request))
 
     async def _infer(
-        self, model: LoadedModel, asked: Any, rows: np.ndarray, method: str, spec: Any
+        self, model: LoadedModel, request: Any, rows: np.ndarray, method: str, spec: Any
     ) -> Mapping[str, np.ndarray]:
-        """Answers examples with the signature that `asked` names, and says so in `spec`."""
-        signature = model.signature(asked.model_spec.signature_name)
+        """Answers examples with the signature that `request` names, and says so in `spec`."""
+        signature = model.signature(request.model_spec.signature_name)
         examples.check_signature(signature, method)
-        _name(spec, asked, model, signature.name)
+        _name(spec, request, model, signature.name)
         return await self._service.predict(model, signature, {examples.INPUTS: rows})
 
     async def _classify(
-        self, model: LoadedModel, asked: Any, rows: np.ndarray, result: Any, spec: Any
+        self, model: LoadedModel, request: Any, rows: np.ndarray, result: Any, spec: Any
     ) -> None:
-        for row in examples.classes_of(await self._infer(model, asked, rows, examples.CLASSIFY, spec)):
+        for row in examples.classes_of(await self._infer(model, request, rows, examples.CLASSIFY, spec)):
             classes = result.classifications.add().classes
             for label, score in row:
                 classes.add(label=label, score=score)
 
     async def _regress(
-        self, model: LoadedModel, asked: Any, rows: np.ndarray, result: Any, spec: Any
+        self, model: LoadedModel, request: Any, rows: np.ndarray, result: Any, spec: Any
     ) -> None:
-        for value in examples.values_of(await self._infer(model, asked, rows, examples.REGRESS, spec)):
+        for value in examples.values_of(await self._infer(model, request, rows, examples.REGRESS, spec)):
             result.regressions.add(value=value)
 
     async def _examples(self, given: Any) -> np.ndarray:
@@ -166,7 +166,7 @@ class Api:
         most = self._service.limits.max_body_bytes
         return await aside(given.ByteSize(), lambda: examples.as_array(serialized, most))
 
-    def _inputs(self, tensors: Any, signature: Signature) -> dict[str, np.ndarray]:
+    def _inputs(self, tensors: Any, signature: ModelSignature) -> dict[str, np.ndarray]:
         """TensorProtos to arrays; shapes first, because a small message can claim a large one."""
         if tensors.keys() != signature.inputs.keys():
             extra, missing = set(tensors) - signature.inputs.keys(), signature.inputs.keys() - set(tensors)
@@ -182,7 +182,7 @@ class Api:
         }
 
 
-def _check_filter(names: Sequence[str], signature: Signature) -> None:
+def _check_filter(names: Sequence[str], signature: ModelSignature) -> None:
     """Refuses outputs that the signature has not, and those that are named twice."""
     seen: set[str] = set()
     for name in names:

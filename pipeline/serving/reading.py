@@ -17,7 +17,7 @@ _MOST_TARGET = 8 * 1024
 
 
 class Part(enum.Enum):
-    """What of a request has begun to come."""
+    """The part of a request that has begun to come."""
 
     NOTHING = enum.auto()
     HEAD = enum.auto()
@@ -34,7 +34,7 @@ class Receiver(Protocol):
         """A head is complete; whether the client waits for a word before it sends the body."""
 
     def body_grew(self, size: int) -> bool:
-        """Whether there is memory for so many bytes more."""
+        """True where there is memory for so many bytes more."""
 
     def deliver(self, request: Request) -> None:
         """A whole request."""

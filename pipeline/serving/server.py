@@ -23,7 +23,7 @@ import uvloop
 from pipeline.runs.interrupt import not_ignored
 from pipeline.serving.app import App
 from pipeline.serving.errors import ServingError
-from pipeline.serving.limits import Limits
+from pipeline.serving.limits import RequestLimits
 from pipeline.serving.listener import Listener
 from pipeline.serving.log import rotate
 from pipeline.serving.model_store import ModelStore, Watcher, discover
@@ -56,7 +56,7 @@ def serve(
     port: int = 8501,
     grpc_port: int | None = None,
     *,
-    limits: Limits | None = None,
+    limits: RequestLimits | None = None,
     open_log: Callable[[], RequestLog | None] = lambda: None,
     poll_seconds: float = 1.0,
     announce: Callable[[str], None] = _print,
@@ -74,7 +74,7 @@ def serve(
     Raises:
         ServingError: no version can be loaded, or a port cannot be had.
     """
-    limits, grpc_connections = _fitting(limits or Limits())
+    limits, grpc_connections = _fitting(limits or RequestLimits())
     stop = _Stop()
     # First the ports, which are quick to fail; the model takes seconds.
     with stop.signals(), _bind(host, port) as listening:
@@ -189,7 +189,7 @@ class _Stopped(BaseException):
 
 
 class _Stop:
-    """What the signals that end a server do: they end its start, or set an event once it serves."""
+    """The handling of the signals that end a server: they end its start, or set an event once it serves."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -220,7 +220,7 @@ class _Stop:
             self._loop.call_soon_threadsafe(self._event.set)
 
 
-def _fitting(limits: Limits) -> tuple[Limits, int]:
+def _fitting(limits: RequestLimits) -> tuple[RequestLimits, int]:
     """The limits with no more connections than there are descriptors, and the connections for gRPC."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)

@@ -1,4 +1,4 @@
-"""What REST and gRPC have in common: which version answers, within which limits, and what is logged of it."""
+"""The service behind REST and gRPC: which version answers, within which limits, and what is logged of it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import numpy as np
 
 from pipeline.serving.batching import Batcher
 from pipeline.serving.errors import RequestError
-from pipeline.serving.limits import Limits
+from pipeline.serving.limits import RequestLimits
 from pipeline.serving.metrics import RequestMetrics, Value
 from pipeline.serving.model import LoadedModel
 from pipeline.serving.model_store import LARGEST_VERSION, ModelStore, VersionStatus
 from pipeline.serving.request_log import RequestLog
-from pipeline.serving.signatures import Signature
+from pipeline.serving.signatures import ModelSignature
 
 Answer = TypeVar("Answer")
 # So many are read or written faster than they are handed to another thread.
@@ -42,11 +42,11 @@ class Service:
     """
 
     def __init__(
-        self, store: ModelStore, name: str, limits: Limits | None = None, log: RequestLog | None = None
+        self, store: ModelStore, name: str, limits: RequestLimits | None = None, log: RequestLog | None = None
     ) -> None:
         self.store = store
         self.name = name
-        self.limits = limits or Limits()
+        self.limits = limits or RequestLimits()
         self.metrics = RequestMetrics(self._values)
         self.draining = False
         self._batcher = Batcher(self.limits)
@@ -83,11 +83,11 @@ class Service:
         Raises:
             RequestError: there is none.
         """
-        found = self.store.statuses(version, label) if name == self.name else []
-        if not found:
+        statuses = self.store.statuses(version, label) if name == self.name else []
+        if not statuses:
             which = f"version {version}" if version and name == self.name else "any versions"
             raise RequestError(f"Could not find {which} of model {name}", 404)
-        return found
+        return statuses
 
     @contextmanager
     def admitted(self, size: int = 0) -> Iterator[None]:
@@ -120,7 +120,7 @@ class Service:
             raise RequestError(f"not answered within {self.limits.timeout:g} s", 504) from error
 
     async def predict(
-        self, model: LoadedModel, signature: Signature, inputs: Mapping[str, np.ndarray]
+        self, model: LoadedModel, signature: ModelSignature, inputs: Mapping[str, np.ndarray]
     ) -> Mapping[str, np.ndarray]:
         """Answers one request, perhaps together with others.
 
@@ -161,7 +161,7 @@ class Service:
             )
 
     def _values(self) -> Iterator[Value]:
-        """What `/metrics` shows beside the requests."""
+        """The metrics that `/metrics` shows beside the requests."""
         model = self.store.current
         yield Value(
             "kembar_served_version", "The version in service, 0 if none.", model.version if model else 0

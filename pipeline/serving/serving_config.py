@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from components.serving_gate.check import Serving as PushedTo
-from pipeline.serving.limits import Limits
+from pipeline.serving.limits import RequestLimits
 from pipeline.serving.request_log import RequestLog
 
 
@@ -23,15 +23,15 @@ class Serving(PushedTo):
     request_log: Path | None = _own(None, description="folder that a sample of the requests is logged to")
     sample: Annotated[float, Field(ge=0, le=1)] = _own(1.0, description="share of the requests to log")
     texts: Literal["hash", "keep"] = _own("hash", description="how texts are logged")
-    max_body_bytes: PositiveInt = _own(Limits.max_body_bytes)
-    max_batch: PositiveInt = _own(Limits.max_batch)
-    max_text_bytes: PositiveInt = _own(Limits.max_text_bytes)
-    timeout: PositiveFloat = _own(Limits.timeout)
+    max_body_bytes: PositiveInt = _own(RequestLimits.max_body_bytes)
+    max_batch: PositiveInt = _own(RequestLimits.max_batch)
+    max_text_bytes: PositiveInt = _own(RequestLimits.max_text_bytes)
+    timeout: PositiveFloat = _own(RequestLimits.timeout)
 
     @property
-    def limits(self) -> Limits:
-        """What one client of the embedded server may ask for."""
-        return Limits(
+    def limits(self) -> RequestLimits:
+        """The limits on the requests of one client of the embedded server."""
+        return RequestLimits(
             max_body_bytes=self.max_body_bytes,
             max_batch=self.max_batch,
             max_text_bytes=self.max_text_bytes,

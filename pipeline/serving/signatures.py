@@ -1,4 +1,4 @@
-"""What the signatures of a model take and give, and whether inputs are that."""
+"""The signatures of a model: the tensors that they take and give, and checks of inputs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class TensorSpec:
     shape: tuple[int | None, ...] | None
 
     def accepts(self, shape: tuple[int, ...]) -> bool:
-        """Whether a tensor of `shape` fits."""
+        """True where a tensor of `shape` fits."""
         if self.shape is None:
             return True
         return len(shape) == len(self.shape) and all(
@@ -32,7 +32,7 @@ class TensorSpec:
 
     @cached_property
     def batched(self) -> bool:
-        """Whether the first dimension is free, which in all our signatures is the batch."""
+        """True where the first dimension is free, which in all our signatures is the batch."""
         return bool(self.shape) and self.shape is not None and self.shape[0] is None
 
     def describe_shape(self) -> str:
@@ -41,7 +41,7 @@ class TensorSpec:
 
 
 @dataclass(frozen=True)
-class Signature:
+class ModelSignature:
     """One entry point of a model: the tensors it takes and gives, by name."""
 
     name: str
@@ -50,14 +50,14 @@ class Signature:
 
     @cached_property
     def batched(self) -> bool:
-        """Whether all tensors have rows, so that the rows of several requests can be answered in one call."""
+        """True where all tensors have rows: then the rows of several requests can be answered in one call."""
         return all(spec.batched for spec in (*self.inputs.values(), *self.outputs.values()))
 
 
-def signature_of(name: str, function: Any) -> Signature:
+def signature_of(name: str, function: Any) -> ModelSignature:
     """The specs of a loaded signature function."""
     _, inputs = function.structured_input_signature
-    return Signature(
+    return ModelSignature(
         name=name,
         inputs={key: _spec(key, value) for key, value in sorted(inputs.items())},
         outputs={key: _spec(key, value) for key, value in sorted(function.structured_outputs.items())},
@@ -69,7 +69,7 @@ def _spec(name: str, spec: Any) -> TensorSpec:
     return TensorSpec(name=name, dtype=spec.dtype.name, shape=shape)
 
 
-def check_names(signature: Signature, inputs: Mapping[str, np.ndarray]) -> None:
+def check_names(signature: ModelSignature, inputs: Mapping[str, np.ndarray]) -> None:
     """Exactly the signature's inputs, and the batched ones equally long."""
     if inputs.keys() != signature.inputs.keys():
         takes, got = ", ".join(sorted(signature.inputs)), ", ".join(sorted(inputs)) or "nothing"

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.serving import examples
-from pipeline.serving.errors import ServingError, one_line
+from pipeline.serving.errors import ServingError, short_line
 from pipeline.serving.model import LoadedModel
 
 logger = logging.getLogger(__name__)
@@ -50,23 +50,23 @@ def warm_up(model: LoadedModel) -> int:
             kind = log.WhichOneof("log_type")
             if kind not in _KINDS:
                 continue  # what others may record: sessions, several inferences at once
-            requests.append(_asked(getattr(log, kind).request))
+            requests.append(_signature_and_inputs(getattr(log, kind).request))
             model.predict(*requests[-1])
         # The kernels choose their ways, and find their memory, in the first few calls.
         end = time.monotonic() + _MORE_SECONDS
         for _ in range(_MORE_ROUNDS):
-            for asked in requests:
+            for request in requests:
                 if time.monotonic() < end:
-                    model.predict(*asked)
+                    model.predict(*request)
     # Damaged records and failing graphs raise errors of TensorFlow, protobuf and numpy.
     except Exception as error:
         raise ServingError(
-            one_line(f"{path}: warm-up request {len(requests) or 1} failed: {error}")
+            short_line(f"{path}: warm-up request {len(requests) or 1} failed: {error}")
         ) from error
     return len(requests)
 
 
-def _asked(request: Any) -> tuple[str, dict[str, np.ndarray]]:
+def _signature_and_inputs(request: Any) -> tuple[str, dict[str, np.ndarray]]:
     """Signature and inputs of a recorded request."""
     import tensorflow as tf
 

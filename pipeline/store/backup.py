@@ -72,7 +72,7 @@ def backup_of(workdir: Workdir) -> Path:
 
 
 def check(database: Path) -> str:
-    """What is wrong with a database, in words; nothing: an empty string.
+    """Return the fault of a database in words; an empty string where there is none.
 
     Raises:
       KembarError: it cannot be looked at: another program keeps it locked, it is another user's.
@@ -117,10 +117,10 @@ def _copy(source: Path, target: Path) -> None:
 def _put_aside(database: Path) -> Path | None:
     """Renames a damaged database and what SQLite has beside it; None if there was no database."""
     stem = f"{database.name}.corrupt-{datetime.now(UTC):%Y%m%dT%H%M%S}"
-    found = [end for end in SQLITE_FILES if database.with_name(database.name + end).exists()]
-    for end in found:
+    present = [end for end in SQLITE_FILES if database.with_name(database.name + end).exists()]
+    for end in present:
         database.with_name(database.name + end).rename(database.with_name(stem + end))
-    return database.with_name(stem) if "" in found else None
+    return database.with_name(stem) if "" in present else None
 
 
 def _from_the_future(workdir: Workdir) -> list[Path]:

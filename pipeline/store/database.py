@@ -36,7 +36,7 @@ def connection(database: Database | None, workdir: Workdir) -> Any:
 
 
 def is_kept(config: Config, workdir: Workdir) -> bool:
-    """Whether there can be a history: in a pod's database, or in the work folder's file."""
+    """True where there can be a history: in a pod's database, or in the work folder's file."""
     return _database(config) is not None or workdir.metadata.is_file()
 
 
@@ -61,7 +61,7 @@ def ledger_of(config: Config, workdir: Workdir) -> Ledger:
 
 
 def is_writable(config: Config, workdir: Workdir) -> bool:
-    """Whether the history can be added to from here."""
+    """True where the history can be added to from here."""
     return _database(config) is not None or (
         os.access(workdir.root, os.W_OK) and os.access(workdir.metadata, os.W_OK)
     )

@@ -19,7 +19,7 @@ from components.data_gate.validation_config import VERDICT_TYPE
 from components.version_folder.push import clean, clear_aside, removable, set_aside
 from pipeline.config.configuration import Config
 from pipeline.retraining.ledger import Ledger
-from pipeline.retraining.survey import look
+from pipeline.retraining.survey import survey_spans
 from pipeline.store.backup import back_up
 from pipeline.store.layout import CHECKPOINTS, SYSTEM, artifact_folders, checkpoint_folders, system_folders
 from pipeline.store.lock import lock
@@ -37,8 +37,8 @@ _BATCH = 1_000
 
 
 @dataclass
-class Plan:
-    """What is to go.
+class RemovalPlan:
+    """The artifacts, folders and versions that are to go.
 
     Attributes:
       artifacts: Artifacts that the cache must not find again.
@@ -93,9 +93,9 @@ def _decide_and_remove(
     workdir: Workdir,
     ledger: Ledger,
     keep: int,
-    show: Callable[[Plan], None] = lambda plan: None,
+    show: Callable[[RemovalPlan], None] = lambda plan: None,
 ) -> None:
-    """What goes is decided, and versions are taken out of sight, under the lock that pins need too.
+    """Decide what goes, and take versions out of sight, under the lock that pins need too.
 
     The folders themselves, which take their time, go behind it: nothing refers to them any more.
     """
@@ -113,7 +113,7 @@ def _decide_and_remove(
             remove_folder(workdir.root if kind == RECORDS else workdir.artifacts, folder)
 
 
-def _plan_for(config: Config, workdir: Workdir, ledger: Ledger, keep: int, needed: set[int]) -> Plan:
+def _plan_for(config: Config, workdir: Workdir, ledger: Ledger, keep: int, needed: set[int]) -> RemovalPlan:
     check_reachable(ledger.store, workdir.serving)  # or all models would go whose versions are out of sight
     kept = config.serving.keep_versions
     versions = [] if kept is None else removable(workdir.serving, kept, workdir.name)
@@ -123,9 +123,11 @@ def _plan_for(config: Config, workdir: Workdir, ledger: Ledger, keep: int, neede
 def _of_the_window(config: Config, ledger: Ledger) -> set[int]:
     """The examples, and the verdicts on them, that the next training reads."""
     examples = ledger.examples()
-    window = {(s.number, s.fingerprint) for s in look(config, ledger.entries(), examples).ready.values()}
-    needed = [one for one in examples if (one.span, one.files) in window]
-    return {id_ for one in needed for id_ in (one.id, one.accepted) if id_ is not None}
+    window = {
+        (s.number, s.fingerprint) for s in survey_spans(config, ledger.entries(), examples).ready.values()
+    }
+    needed = [example for example in examples if (example.span, example.files) in window]
+    return {id_ for example in needed for id_ in (example.id, example.accepted) if id_ is not None}
 
 
 def make_plan(
@@ -134,22 +136,22 @@ def make_plan(
     keep: int,
     versions: Sequence[int] = (),
     needed: Iterable[int] = (),
-) -> Plan:
-    """What can go when the newest `keep` runs stay, `versions` are removed, and artifacts are `needed`."""
+) -> RemovalPlan:
+    """Plan what goes when the newest `keep` runs stay, `versions` are removed, and artifacts are `needed`."""
     lineage = Lineage(store)
     runs = sorted(_contexts(store, "pipeline_run"), key=lambda run: run.id)
     fresh = runs[-keep:] if keep else []
     executions = {execution.id for run in fresh for execution in store.get_executions_by_context(run.id)}
     gone = {str(workdir.serving / str(version)) for version in versions}
     needed = lineage.touched(executions) | lineage.ancestors([*_wanted(lineage, gone), *needed])
-    plan = Plan(versions=list(versions))
+    plan = RemovalPlan(versions=list(versions))
     live = set()
     for artifact in lineage.artifacts.values():
-        place = _place(artifact.uri)
+        relative = _relative_folder(artifact.uri)
         if artifact.id in needed or artifact.state not in (mlmd.Artifact.LIVE, mlmd.Artifact.UNKNOWN):
             if artifact.id in needed:
-                live.add(place)
-        elif (workdir.artifacts / place).is_dir():
+                live.add(relative)
+        elif (workdir.artifacts / relative).is_dir():
             plan.artifacts.append(artifact)
     last = max((execution.id for execution in store.get_executions()), default=0)
     for folder in artifact_folders(workdir.artifacts, last):
@@ -164,7 +166,7 @@ def make_plan(
 
 
 class Lineage:
-    """Which artifacts came out of which, as ML Metadata has it; read once, in a few questions."""
+    """The descent of artifacts, as ML Metadata has it; read once, in a few questions."""
 
     def __init__(self, store: MetadataStore) -> None:
         self.artifacts = {artifact.id: artifact for artifact in store.get_artifacts()}
@@ -185,7 +187,11 @@ class Lineage:
 
     def touched(self, executions: Iterable[int]) -> set[int]:
         """All that executions read or wrote."""
-        return {artifact for one in executions for artifact in self._inputs[one] | self._outputs[one]}
+        return {
+            artifact
+            for execution in executions
+            for artifact in self._inputs[execution] | self._outputs[execution]
+        }
 
     def makers(self, artifacts: Iterable[int]) -> set[int]:
         """The executions that wrote artifacts, those that found them in the cache too."""
@@ -197,17 +203,17 @@ class Lineage:
         The cache takes the outputs of an execution all together or not at all. What was compared with was
         compared with something in its turn, back to the first run: it is kept, and its ancestors are not.
         """
-        found: set[int] = set()
+        reached: set[int] = set()
         compared: set[int] = set()
         open_ = set(artifacts)
         while open_:
-            found |= open_
+            reached |= open_
             makers = self.makers(open_)
-            others = {artifact for one in makers for artifact in self._compared[one]}
+            others = {artifact for execution in makers for artifact in self._compared[execution]}
             compared |= others
-            open_ = self.touched(makers) - others - found
-        together = {artifact for one in self.makers(compared) for artifact in self._outputs[one]}
-        return found | compared | together
+            open_ = self.touched(makers) - others - reached
+        together = {artifact for execution in self.makers(compared) for artifact in self._outputs[execution]}
+        return reached | compared | together
 
 
 def _wanted(lineage: Lineage, gone: set[str]) -> Iterator[int]:
@@ -220,9 +226,9 @@ def _wanted(lineage: Lineage, gone: set[str]) -> Iterator[int]:
         properties = artifact.custom_properties
         if lineage.types[artifact.type_id] == "PushedModel" and PUSHED_DESTINATION in properties:
             pushed.add(properties[MODEL_ID].int_value)
-            place = properties[PUSHED_DESTINATION].string_value
-            there = is_back(artifact) or (artifact.state == LIVE and Path(place).is_dir())
-            if there and place not in gone:
+            destination = properties[PUSHED_DESTINATION].string_value
+            there = is_back(artifact) or (artifact.state == LIVE and Path(destination).is_dir())
+            if there and destination not in gone:
                 yield artifact.id
                 yield properties[MODEL_ID].int_value
     for artifact in lineage.artifacts.values():
@@ -241,7 +247,7 @@ def _wanted(lineage: Lineage, gone: set[str]) -> Iterator[int]:
     yield from sorted(accepted)[-1:]
 
 
-def _plan_old(plan: Plan, workdir: Workdir, runs: list[Any], fresh: list[Any]) -> None:
+def _plan_old(plan: RemovalPlan, workdir: Workdir, runs: list[Any], fresh: list[Any]) -> None:
     """Checkpoints that the kept runs have not touched, and records of runs that are not kept."""
     since = fresh[0].create_time_since_epoch / 1_000 if fresh else float("inf")
     for folder in checkpoint_folders(workdir.artifacts):
@@ -253,7 +259,7 @@ def _plan_old(plan: Plan, workdir: Workdir, runs: list[Any], fresh: list[Any]) -
         plan.folders[RECORDS] += [f for f in records.glob("*") if f.name in names and is_folder(f)]
 
 
-def _take_out(plan: Plan, store: MetadataStore, workdir: Workdir) -> list[Path]:
+def _take_out(plan: RemovalPlan, store: MetadataStore, workdir: Workdir) -> list[Path]:
     """Marks artifacts deleted and moves versions aside; where those are now."""
     # First the database: whatever ends this, the cache finds nothing that is half gone.
     for start in range(0, len(plan.artifacts), _BATCH):
@@ -266,7 +272,7 @@ def _take_out(plan: Plan, store: MetadataStore, workdir: Workdir) -> list[Path]:
     return set_aside(workdir.serving, plan.versions)
 
 
-def _show(plan: Plan, workdir: Workdir, dry_run: bool, terminal: Terminal) -> None:
+def _show(plan: RemovalPlan, workdir: Workdir, dry_run: bool, terminal: Terminal) -> None:
     rows = [(kind, folders) for kind, folders in sorted(plan.folders.items()) if folders]
     if plan.versions:
         rows.append(("versions", [workdir.serving / str(version) for version in plan.versions]))
@@ -281,7 +287,7 @@ def _show(plan: Plan, workdir: Workdir, dry_run: bool, terminal: Terminal) -> No
 
 
 def _contexts(store: MetadataStore, kind: str) -> list[Any]:
-    known = {found.name for found in store.get_context_types()}
+    known = {context_type.name for context_type in store.get_context_types()}
     return store.get_contexts_by_type(kind) if kind in known else []
 
 
@@ -290,7 +296,7 @@ def _in_batches(ids: list[int], ask: Callable[[list[int]], list[Any]]) -> Iterat
         yield from ask(ids[start : start + _BATCH])
 
 
-def _place(uri: str) -> str:
+def _relative_folder(uri: str) -> str:
     """NODE/OUTPUT/EXECUTION, wherever the folder was when the run took place."""
     parts = uri.rstrip("/").split("/")
     if parts[-1].isdigit() and parts[-2].isdigit():  # one of several artifacts of the same output

@@ -1,4 +1,4 @@
-"""What TFX makes of the folder of artifacts, and which folders in there can only be this pipeline's."""
+"""The layout of TFX's folder of artifacts, and which folders in there can only be this pipeline's."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def artifact_folders(root: Path, last: int = 0) -> Iterator[Path]:
 
 
 def system_folders(root: Path) -> Iterator[Path]:
-    """What TFX keeps of an execution of ours: NODE/.system/KIND/EXECUTION."""
+    """The folders that TFX keeps of an execution of ours: NODE/.system/KIND/EXECUTION."""
     return _numbered(root, f"{SYSTEM}/*/*")
 
 

@@ -1,4 +1,4 @@
-"""What runs that were killed, and hands that tidied up, have left: settled before the next run begins."""
+"""The leftovers of runs that were killed, and of hands that tidied up: settled before the next run begins."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def clear(store: MetadataStore, workdir: Workdir, say: Callable[[str], None]) ->
 
 def record_files(store: MetadataStore, artifacts: Iterable[mlmd.Artifact]) -> None:
     """Keeps which files artifacts have now; TFX's cache looks at their folders only."""
-    found = []
+    recorded = []
     for artifact in artifacts:
         if "://" not in artifact.uri and Path(artifact.uri).is_dir():
             artifact.custom_properties[FILES].string_value = json.dumps(_sizes(Path(artifact.uri)))
-            found.append(artifact)
-    if found:
-        store.put_artifacts(found)
+            recorded.append(artifact)
+    if recorded:
+        store.put_artifacts(recorded)
 
 
 def forget_incomplete(store: MetadataStore, say: Callable[[str], None]) -> None:
@@ -65,10 +65,10 @@ def forget_incomplete(store: MetadataStore, say: Callable[[str], None]) -> None:
 
 def _end_killed(store: MetadataStore, workdir: Workdir) -> None:
     """Executions that a killed process has left running have failed; their folders go."""
-    killed = [one for one in store.get_executions() if one.last_known_state in _AT_WORK]
+    killed = [execution for execution in store.get_executions() if execution.last_known_state in _AT_WORK]
     if not killed:
         return
-    ids = {one.id for one in killed}
+    ids = {execution.id for execution in killed}
     for folders in (artifact_folders(workdir.artifacts), system_folders(workdir.artifacts)):
         for folder in list(folders):
             if int(folder.name) in ids:
@@ -80,11 +80,13 @@ def _end_killed(store: MetadataStore, workdir: Workdir) -> None:
         if event.type not in (mlmd.Event.INPUT, mlmd.Event.DECLARED_INPUT)
     }
     pending = [
-        one.id for one in store.get_artifacts_by_id(sorted(made)) if one.state == mlmd.Artifact.PENDING
+        artifact.id
+        for artifact in store.get_artifacts_by_id(sorted(made))
+        if artifact.state == mlmd.Artifact.PENDING
     ]
     _mark(store, pending, mlmd.Artifact.ABANDONED)
-    for one in killed:
-        one.last_known_state = mlmd.Execution.FAILED
+    for execution in killed:
+        execution.last_known_state = mlmd.Execution.FAILED
     store.put_executions(killed)
 
 
@@ -97,7 +99,7 @@ def _mark(store: MetadataStore, ids: Iterable[int], state: int) -> None:
 
 
 def _missing(artifact: mlmd.Artifact) -> str:
-    """Which file is not what it was, in words; a folder that is gone TFX sees itself."""
+    """Return, in words, the file that is not what it was; a folder that is gone TFX sees itself."""
     folder = Path(artifact.uri)
     if not folder.is_dir():
         return ""

@@ -66,7 +66,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _is_dead(holder: dict[str, Any]) -> bool:
-    """Whether it was a process of this machine that is no more: killed, it left its name behind."""
+    """True where it was a process of this machine that is no more: killed, it left its name behind."""
     if holder["host"] != socket.gethostname():
         return False
     try:

@@ -1,4 +1,4 @@
-"""What ML Metadata says was pushed, held against the folder of versions before anything is compared."""
+"""The pushed models of ML Metadata, held against the folder of versions before anything is compared."""
 
 from __future__ import annotations
 
@@ -34,38 +34,39 @@ def settle(store: MetadataStore, serving: Path, say: Callable[[str], None] = lam
     pushed = _pushed(store)
     if not pushed:
         return
-    ids = {one.custom_properties[MODEL_ID].int_value for one in pushed}
-    models = {one.id for one in store.get_artifacts_by_id(sorted(ids)) if one.state == LIVE}
+    ids = {artifact.custom_properties[MODEL_ID].int_value for artifact in pushed}
+    models = {artifact.id for artifact in store.get_artifacts_by_id(sorted(ids)) if artifact.state == LIVE}
     changed = []
-    for one in pushed:
-        why = _trouble(Path(destination_of(one)))
-        if one.state == LIVE and why:
+    for artifact in pushed:
+        why = _trouble(Path(destination_of(artifact)))
+        if artifact.state == LIVE and why:
             if why != _GONE:
-                say(f"  warning: {destination_of(one)}: {why}: it is pushed again where it is still wanted")
-            one.state = DELETED
-            changed.append(one)
-        elif not why and is_back(one) and one.custom_properties[MODEL_ID].int_value in models:
-            one.state = LIVE
-            changed.append(one)
+                version = destination_of(artifact)
+                say(f"  warning: {version}: {why}: it is pushed again where it is still wanted")
+            artifact.state = DELETED
+            changed.append(artifact)
+        elif not why and is_back(artifact) and artifact.custom_properties[MODEL_ID].int_value in models:
+            artifact.state = LIVE
+            changed.append(artifact)
     if changed:
         store.put_artifacts(changed)
 
 
 def _trouble(version: Path) -> str:
-    """Why a version cannot count as pushed, or nothing."""
+    """Return the reason why a version cannot count as pushed, or nothing."""
     if not version.is_dir():
         return _GONE
     return defect(version) or damage(version.parent, int(version.name), version)
 
 
 def check_reachable(store: MetadataStore, serving: Path) -> None:
-    """Looks whether the folder of versions is what it was: a mount that is not there is no folder, or empty.
+    """Check that the folder of versions is what it was: a mount that is not there is no folder, or empty.
 
     Raises:
       ServingError: versions were pushed into it, and neither one of them nor the log of them is there.
     """
-    places = [Path(destination_of(one)) for one in _pushed(store) if one.state == LIVE]
-    pushed = [place.name for place in places if place.parent == serving]
+    destinations = [Path(destination_of(artifact)) for artifact in _pushed(store) if artifact.state == LIVE]
+    pushed = [destination.name for destination in destinations if destination.parent == serving]
     try:
         if not pushed or (serving / LOG).is_file() or folders(serving):
             return
@@ -78,7 +79,7 @@ def check_reachable(store: MetadataStore, serving: Path) -> None:
 
 
 def is_back(pushed: mlmd.Artifact) -> bool:
-    """Whether a pushed model is marked deleted and its version is there. What `gc` removed has no folder."""
+    """True where a pushed model is marked deleted and its version is there; `gc` leaves no folder."""
     return pushed.state == DELETED and Path(pushed.uri).is_dir() and Path(destination_of(pushed)).is_dir()
 
 
@@ -88,8 +89,8 @@ def destination_of(pushed: mlmd.Artifact) -> str:
 
 
 def _pushed(store: MetadataStore) -> list[mlmd.Artifact]:
-    """What really was pushed; a new database does not know the type yet."""
+    """Return the models that really were pushed; a new database does not know the type yet."""
     if not any(kind.name == _TYPE for kind in store.get_artifact_types()):
         return []
-    found = store.get_artifacts_by_type(_TYPE)
-    return [one for one in found if PUSHED_DESTINATION in one.custom_properties]
+    artifacts = store.get_artifacts_by_type(_TYPE)
+    return [artifact for artifact in artifacts if PUSHED_DESTINATION in artifact.custom_properties]

@@ -54,24 +54,26 @@ def show(workdir: Workdir, terminal: Terminal) -> None:
 
 
 def problems(workdir: Workdir) -> dict[int, str]:
-    """What is wrong with numbered folders, by their numbers: no SavedModel, or not what was pushed.
+    """Return the faults of numbered folders, by their numbers: no SavedModel, or not what was pushed.
 
     Raises:
       ServingError: the log of versions cannot be read.
     """
-    found = {}
+    faults = {}
     served = in_service(workdir.serving, workdir.name)
     logged = {entry["version"] for entry in read_log(workdir.serving)}
     for version, folder in numbered(workdir.serving).items():
         why = defect(folder)
         if why and version in logged:
-            found[version] = f"{folder}: {why}: its files have changed: `kembar run` pushes it again"
+            faults[version] = f"{folder}: {why}: its files have changed: `kembar run` pushes it again"
         elif why:
-            found[version] = f"{folder}: {why}, so it is no version: remove it or mend it"
+            faults[version] = f"{folder}: {why}, so it is no version: remove it or mend it"
         elif why := damage(workdir.serving, version, folder):
             newer = served is not None and served > version
-            found[version] = f"{folder}: {why}: " + ("remove it" if newer else "`kembar run` pushes it again")
-    return found
+            faults[version] = f"{folder}: {why}: " + (
+                "remove it" if newer else "`kembar run` pushes it again"
+            )
+    return faults
 
 
 def rollback(
@@ -111,14 +113,14 @@ def rollback(
             _mirror(workdir, name, mirror, file, terminal)
         time.sleep(wait)
     with exclusive(workdir.serving):
-        pins, said = _decide(workdir, to, canary)
+        pins, state = _decide(workdir, to, canary)
         file = write_pins(workdir.serving, name, pins)
     files = str(file) if mirror is None else f"{file}, {_mirror(workdir, name, mirror, file, terminal)}"
-    terminal.result(f"{name}: {said}: {files}")
+    terminal.result(f"{name}: {state}: {files}")
 
 
 def _between(workdir: Workdir, pins: Pins | None) -> Pins | None:
-    """What is pinned and labelled now, with the versions that are to come."""
+    """Return the pins and labels of now, with the versions that are to come."""
     if pins is None:
         return None
     now = read_pins(workdir.serving, workdir.name) or Pins()
@@ -127,7 +129,7 @@ def _between(workdir: Workdir, pins: Pins | None) -> Pins | None:
 
 
 def _decide(workdir: Workdir, to: str | None, canary: int | None) -> tuple[Pins | None, str]:
-    """What to pin, and what is then so in words."""
+    """Return the pins to write, and the state that they make in words."""
     present = versions(workdir.serving)
     if to == LATEST:
         if canary is not None:
@@ -156,8 +158,8 @@ def _mirror(workdir: Workdir, name: str, mirror: str, file: Path, terminal: Term
         try:
             copy(workdir.serving, mirror, name)
         except Exception as error:  # whatever the file system's library raises
-            said = " ".join(str(error).split())
-            raise ServingError(f"{mirror}: pinned in {file}, but not there: {said}: run it again") from error
+            cause = " ".join(str(error).split())
+            raise ServingError(f"{mirror}: pinned in {file}, but not there: {cause}: run it again") from error
     return f"{mirror.rstrip('/')}/{FILE}"
 
 

@@ -61,7 +61,7 @@ class Workdir:
 
     @property
     def log(self) -> Path:
-        """What TFX and TensorFlow print during a run."""
+        """The file of what TFX and TensorFlow print during a run."""
         return self.root / "run.log"
 
 

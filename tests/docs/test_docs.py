@@ -300,7 +300,11 @@ def test_every_quarantine_reason_is_in_the_data_guide():
 def keys_of_the_summary() -> set[str]:
     """The keys of the dicts that make summary.json; read as source, because that module imports TFX."""
     found: set[str] = set()
-    for file, only in (("summary.py", ()), ("outcome.py", ()), ("run.py", ("_told", "_run", "_work_off"))):
+    for file, only in (
+        ("summary.py", ()),
+        ("outcome.py", ()),
+        ("run.py", ("summary", "_run_pipeline", "_execute")),
+    ):
         tree = ast.parse((ROOT / "pipeline" / "runs" / file).read_text())
         defined = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)]
         functions = [function for function in defined if not only or function.name in only]

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.kubeflow import carried
+from pipeline.kubeflow import run_configuration
 from tests.e2e.compiled import CompiledPipeline, TaskRun, Webhook, start
 
 pytestmark = pytest.mark.e2e
@@ -104,7 +104,7 @@ def pipeline(project, mount, webhook, copies, tmp_path_factory) -> CompiledPipel
 
     secrets = {"kembar-webhook": {"url": webhook.url}}
     made = CompiledPipeline(output, tmp_path_factory.mktemp("kfp"), secrets, launch)
-    told = output.read_text() + str([carried.unpack(packed) for packed in packed_in(made)])
+    told = output.read_text() + str([run_configuration.unpack(packed) for packed in packed_in(made)])
     assert webhook.url not in told, "a secret is in the compiled file"
     return made
 

@@ -170,7 +170,7 @@ def test_predict_hands_on_what_it_was_given(config, tmp_path, monkeypatch):
     assert first[0].serving == tmp_path / "runs" / "twins" / "serving" / "twins"
     assert first[1:] == (("one", "two"), None)
     assert second[0].root == tmp_path / "w"
-    assert second[1] == predicting.Files(load(config).data, Path("q.csv"), Path("o"), "p_")
+    assert second[1] == predicting.FileRequest(load(config).data, Path("q.csv"), Path("o"), "p_")
 
 
 def test_versions_before_any_run_says_what_to_do(config, tmp_path):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rich.table import Table
 
 from pipeline.config.configuration import load
-from pipeline.retraining.ledger import Entry
+from pipeline.retraining.ledger import LedgerEntry
 from pipeline.runs.history import table
 from pipeline.terminal import printable
 
@@ -85,7 +85,7 @@ def test_progress_is_shown_on_a_terminal_alone(new_terminal, capfd):
 
 def test_the_history_shows_a_reason_that_names_a_section(new_terminal, capfd):
     reason = "nothing to do ([retraining] max_age = 30.0 days) [/red]"
-    entry = Entry(at="2026-11-25T04:10:00", status="skipped", reason=reason, seconds=1.0)
+    entry = LedgerEntry(at="2026-11-25T04:10:00", status="skipped", reason=reason, seconds=1.0)
     new_terminal().table(table([entry], load(STS)))
     assert reason in capfd.readouterr().out
 

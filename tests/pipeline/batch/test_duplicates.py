@@ -12,7 +12,7 @@ from pipeline.batch import neighbours as searching
 from pipeline.batch import rows as files
 from pipeline.batch.duplicates import default_threshold, duplicates
 from pipeline.batch.neighbours import candidate_pairs, index_texts, neighbours_of
-from pipeline.batch.predict import Files
+from pipeline.batch.predict import FileRequest
 from pipeline.store.workdir import Workdir
 from trainer.errors import ConfigError
 from trainer.features import Label
@@ -55,7 +55,7 @@ def find(tmp_path, monkeypatch, new_terminal, make_data):
     def call(texts, label=SCORES, name="out.jsonl", **options):
         source, output = tmp_path / "in.jsonl", tmp_path / name
         source.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
-        asked = Files(make_data(label=label), source, output)
+        asked = FileRequest(make_data(label=label), source, output)
         duplicates(workdir, asked, ("text",), new_terminal(), **options)
         if output.suffix == ".parquet":
             return pq.read_table(output)

@@ -16,17 +16,19 @@ import pytest
 
 from pipeline.batch import predict as predicting
 from pipeline.batch import rows
-from pipeline.batch.predict import Files, embed, predict, predict_pair
-from pipeline.serving.signatures import Signature, TensorSpec
+from pipeline.batch.predict import FileRequest, embed, predict, predict_pair
+from pipeline.serving.signatures import ModelSignature, TensorSpec
 from pipeline.store.workdir import Workdir
 from trainer.errors import ConfigError, ServingError
 
 HEADER = "text_a,text_b\n"
 
 
-def signature(**outputs: tuple[str, tuple]) -> Signature:
+def signature(**outputs: tuple[str, tuple]) -> ModelSignature:
     """What a model says that it gives, by name."""
-    return Signature("serving_default", {}, {name: TensorSpec(name, *spec) for name, spec in outputs.items()})
+    return ModelSignature(
+        "serving_default", {}, {name: TensorSpec(name, *spec) for name, spec in outputs.items()}
+    )
 
 
 class Lengths:
@@ -95,7 +97,7 @@ def ask(new_terminal, workdir, data):
         if texts is not None:
             predict_pair(workdir, texts, output, new_terminal(), **how)
         else:
-            predict(workdir, Files(data, source, output, **how), new_terminal())
+            predict(workdir, FileRequest(data, source, output, **how), new_terminal())
 
     return call
 
@@ -105,7 +107,7 @@ def add_vectors(new_terminal, workdir, data):
     """Writes the embeddings of a file's column `t`."""
 
     def call(source: Path, output: Path, data=data, columns=("t",), **how) -> None:
-        embed(workdir, Files(data, source, output, **how), columns, new_terminal())
+        embed(workdir, FileRequest(data, source, output, **how), columns, new_terminal())
 
     return call
 

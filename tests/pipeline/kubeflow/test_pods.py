@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from pipeline.kubeflow import carried, check_ir, pods
+from pipeline.kubeflow import check_ir, pods, run_configuration
 from pipeline.kubeflow.compile import compile_pipeline
 from trainer.errors import ConfigError
 
@@ -84,7 +84,7 @@ def test_a_hundred_kilobytes_of_golden_requests_stay_under_half_of_what_argo_kee
         word for pod in made.values() for word in pod["spec"]["containers"][0]["args"] if len(word) > 1_000
     ]
     assert len(texts) == 1
-    assert len(carried.unpack(texts[0])["serving"]["golden"]) > 100
+    assert len(run_configuration.unpack(texts[0])["serving"]["golden"]) > 100
 
 
 def test_a_pod_has_what_its_step_asks_for(large):
@@ -181,14 +181,16 @@ def test_a_packed_configuration_holds_no_placeholder():
         "a": "$(HOME) {{workflow.name}} {{$.inputs.parameters['x']}} \N{PILE OF POO}",
         "b": [1, 2.5, None],
     }
-    packed = carried.pack(values)
-    assert carried.unpack(packed) == values
+    packed = run_configuration.pack(values)
+    assert run_configuration.unpack(packed) == values
     assert packed.isascii()
     assert not {"$", "{"} & set(packed)
 
 
-@pytest.mark.parametrize("packed", ["", "x", "{}", carried.pack([])[:-4], carried.pack([])])
+@pytest.mark.parametrize(
+    "packed", ["", "x", "{}", run_configuration.pack([])[:-4], run_configuration.pack([])]
+)
 def test_what_was_not_packed_is_one_line(packed):
     with pytest.raises(ConfigError, match=r"--config .*: is not what `kembar compile` writes") as error:
-        carried.unpack(packed)
+        run_configuration.unpack(packed)
     assert "\n" not in str(error.value)

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline.config import configuration
-from pipeline.kubeflow import carried, step
+from pipeline.kubeflow import run_configuration, step
 from pipeline.kubeflow.compile import cluster_values
 from pipeline.kubeflow.conclude import conclude
 from pipeline.kubeflow.kubeflow_config import Database
@@ -19,7 +19,7 @@ from pipeline.kubeflow.settling import settle_runs
 from pipeline.kubeflow.step import CONCLUDE, Parameters, configure, run_command
 from pipeline.retraining.ledger import Ledger
 from pipeline.runs.notify import WEBHOOK
-from pipeline.runs.steps import FAILED, RAN, Step
+from pipeline.runs.step_result import FAILED, RAN, StepResult
 from pipeline.store.database import PASSWORD, USER, ledger_of
 from pipeline.store.workdir import Workdir
 from trainer.errors import KembarError
@@ -70,7 +70,7 @@ class Cluster:
             )
         for node, state in states.items():
             error = None if state == RAN else ValueError(state)
-            records.write_step(Step(node, RAN if error is None else FAILED, error=error))
+            records.write_step(StepResult(node, RAN if error is None else FAILED, error=error))
         return records
 
     def conclude(self, run_id):
@@ -161,7 +161,7 @@ def test_the_next_run_tells_of_one_that_nobody_told_of(cluster, webhook):
     records = cluster.end("dead", Evaluator="later")
     newest = max(path.stat().st_mtime_ns for path in records.folder.iterdir())
     os.utime(records.folder / "Evaluator.json", ns=(newest + 1_000_000, newest + 1_000_000))
-    cluster.records("dead").write_step(Step("Trainer", RAN))
+    cluster.records("dead").write_step(StepResult("Trainer", RAN))
     settle_runs(cluster.config, cluster.workdir, cluster.ledger, make(cluster))
     assert cluster.history == [("dead", "failed", "Evaluator: later")]
 
@@ -179,7 +179,7 @@ def test_the_history_of_a_cluster_is_asked_of_its_database(cluster, monkeypatch)
 
 
 def test_a_run_whose_first_step_never_started_is_told_and_kept(cluster, webhook, capfd):
-    packed = carried.pack(carried.for_the_end(cluster.values))
+    packed = run_configuration.pack(run_configuration.for_exit_task(cluster.values))
     root = cluster.workdir.root
     assert run_command(CONCLUDE, root, packed, "run-1", Parameters(), "{}", 0) == 0
     [(run_id, status, reason)] = cluster.history
@@ -199,9 +199,9 @@ def test_a_step_without_the_first_s_configuration_is_one_line(cluster, capfd):
 def test_the_first_step_writes_down_what_the_others_read(cluster, monkeypatch):
     seen = []
     monkeypatch.setattr(step, "run_step", lambda node, values, *_: seen.append((node, values)) or 0)
-    root, packed = cluster.workdir.root, carried.pack(cluster.values)
+    root, packed = cluster.workdir.root, run_configuration.pack(cluster.values)
     assert run_command("ExampleGen", root, packed, "run-1", Parameters(), None, 0) == 0
     assert run_command("Trainer", root, None, "run-1", Parameters(), None, 0) == 0
-    thin = carried.pack(carried.for_the_end(cluster.values))
+    thin = run_configuration.pack(run_configuration.for_exit_task(cluster.values))
     assert run_command(CONCLUDE, root, thin, "run-1", Parameters(), None, 0) == 0
     assert seen == [(node, cluster.values) for node in ("ExampleGen", "Trainer", CONCLUDE)]

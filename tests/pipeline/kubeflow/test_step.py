@@ -8,12 +8,12 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline.config import configuration
-from pipeline.kubeflow import ending, step
+from pipeline.kubeflow import step, step_end
 from pipeline.kubeflow.compile import cluster_values
 from pipeline.kubeflow.records import Records
 from pipeline.kubeflow.step import CONCLUDE, Parameters, configure, run_step
 from pipeline.runs.notify import WEBHOOK
-from pipeline.runs.steps import FAILED, RAN, Step
+from pipeline.runs.step_result import FAILED, RAN, StepResult
 from pipeline.store.database import PASSWORD, USER
 from trainer.errors import ConfigError
 
@@ -119,7 +119,7 @@ def test_what_fails_after_the_component_is_the_step_s_failure(tmp_path, monkeypa
     monkeypatch.setattr("pipeline.kubeflow.user_interface.of_step", fail)
     records = Records(tmp_path / "run")
     launcher = SimpleNamespace(node_ids=["Evaluator"])
-    assert ending.end(Step("Evaluator", RAN), config, launcher, records, "{}") == 1
+    assert step_end.end_step(StepResult("Evaluator", RAN), config, launcher, records, "{}") == 1
     assert capfd.readouterr().err.splitlines()[-1] == "kembar: error: Evaluator: nothing to show"
     [read] = records.steps(launcher)
     assert (read.state, str(read.error)) == (FAILED, "nothing to show")

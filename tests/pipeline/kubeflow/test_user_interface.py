@@ -11,7 +11,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from components.evaluator.files import CONFUSION
 from pipeline.config import configuration
 from pipeline.kubeflow import user_interface
-from pipeline.runs.steps import RAN, Step
+from pipeline.runs.step_result import RAN, StepResult
 from trainer.confusion import confusion, shown_classes
 from trainer.features import Label
 
@@ -114,7 +114,7 @@ def test_they_are_those_of_the_split_that_is_gated(make_config, tmp_path):
         for split, score in {"test": [0.9, 0.2, 0.8], "eval": [0.1, 0.9, 0.1]}.items()
     }
     (tmp_path / CONFUSION).write_text(json.dumps(tables))
-    step = Step("Evaluator", RAN, outputs={"evaluation": mlmd.Artifact(uri=str(tmp_path))})
+    step = StepResult("Evaluator", RAN, outputs={"evaluation": mlmd.Artifact(uri=str(tmp_path))})
     shown = user_interface.of_step(step, make_config("binary"))[user_interface.CLASSIFICATION]
     assert matrix(shown)[1] == [[1, 0], [0, 2]]
 
@@ -123,7 +123,7 @@ def test_they_are_those_of_the_split_that_is_gated(make_config, tmp_path):
 def test_a_metric_without_a_value_is_left_out(make_config, tmp_path, word):
     decision = {"blessed": False, "metrics": {"test": {"auc": word, "accuracy": 0.5}}}
     (tmp_path / "decision.json").write_text(json.dumps(decision))
-    step = Step("QualityGate", RAN, outputs={"blessing": mlmd.Artifact(uri=str(tmp_path))})
+    step = StepResult("QualityGate", RAN, outputs={"blessing": mlmd.Artifact(uri=str(tmp_path))})
     shown = user_interface.of_step(step, make_config("binary"))
     assert shown == {user_interface.METRICS: {"test_accuracy": 0.5, "blessed": 0.0}}
 

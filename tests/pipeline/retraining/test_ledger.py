@@ -10,22 +10,24 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from pipeline.retraining.ledger import (
     ACCEPTED,
     REJECTED,
-    Entry,
     Ledger,
-    Seen,
-    Served,
-    seen_spans,
+    LedgerEntry,
+    LiveEvaluation,
+    SpanVerdict,
+    span_verdicts,
     trained_spans,
 )
 from pipeline.store.workdir import Workdir
 
-FIRST = Entry(
+FIRST = LedgerEntry(
     "2026-11-24T03:00:00+00:00", "pushed", "version 1: good", 61.5, "run-1", 2,
-    spans={1: Seen("a", ACCEPTED, rules="r"), 2: Seen("b", REJECTED, "garbage «\n", "r")},
-    served={1: Served(1, 300, {"spearman": 0.5, "pearson": None})},
+    spans={1: SpanVerdict("a", ACCEPTED, rules="r"), 2: SpanVerdict("b", REJECTED, "garbage «\n", "r")},
+    served={1: LiveEvaluation(1, 300, {"spearman": 0.5, "pearson": None})},
     trained={1: "a"}, config="c", why="1 is new", version=1, metrics={"test": {"spearman": 0.6}},
 )  # fmt: skip
-SECOND = Entry("2026-11-25T03:00:00+00:00", "unchanged", "no new data", 0.4, spans={2: Seen("c", ACCEPTED)})
+SECOND = LedgerEntry(
+    "2026-11-25T03:00:00+00:00", "unchanged", "no new data", 0.4, spans={2: SpanVerdict("c", ACCEPTED)}
+)
 
 
 def ledger(tmp_path, name="twins"):
@@ -45,7 +47,7 @@ def test_pipelines_that_share_a_database_do_not_share_entries(tmp_path):
 
 
 def test_the_last_word_on_a_span_counts():
-    found = seen_spans([FIRST, SECOND])
+    found = span_verdicts([FIRST, SECOND])
     assert (found[1].files, found[2].files) == ("a", "c")
     assert found[2].outcome == ACCEPTED
     assert trained_spans([FIRST, SECOND]) == {(1, "a")}
@@ -53,7 +55,8 @@ def test_the_last_word_on_a_span_counts():
 
 def test_an_entry_of_a_later_version_can_be_read():
     assert (
-        Entry.from_json({"at": "t", "status": "pushed", "reason": "", "seconds": 1.0, "later": 3}).at == "t"
+        LedgerEntry.from_json({"at": "t", "status": "pushed", "reason": "", "seconds": 1.0, "later": 3}).at
+        == "t"
     )
 
 
@@ -61,7 +64,7 @@ def test_an_entry_of_an_older_version_has_no_words_in_the_place_of_numbers(tmp_p
     told = asdict(FIRST)
     told["metrics"] = {"test": {"auc": "NaN", "nll": "Infinity", "f1": 0.5, "mse": float("nan")}}
     told["served"][1]["metrics"] = {"auc": "NaN", "f1": 1}
-    entry = Entry.from_json(json.loads(json.dumps(told)))
+    entry = LedgerEntry.from_json(json.loads(json.dumps(told)))
     assert entry.metrics == {"test": {"auc": None, "nll": None, "f1": 0.5, "mse": None}}
     assert entry.served[1].metrics == {"auc": None, "f1": 1}
     ledger(tmp_path).append(entry)

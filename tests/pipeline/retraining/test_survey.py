@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.config.configuration import Config
-from pipeline.retraining.ledger import ACCEPTED, REJECTED, Entry, Seen, SpanExamples
+from pipeline.retraining.ledger import ACCEPTED, REJECTED, LedgerEntry, SpanExamples, SpanVerdict
 from pipeline.retraining.plan import Plan
 from pipeline.retraining.reasons import find_reason
-from pipeline.retraining.survey import gates_of, look, model_config, plan_for, rules_of
+from pipeline.retraining.survey import gates_of, model_config, plan_for, rules_of, survey_spans
 from tests.pipeline.retraining.spans import configure
 
 
@@ -22,7 +22,7 @@ class History:
 
     def __init__(self, folder: Path, config: Config) -> None:
         self.folder, self.config = folder, config
-        self.entries: list[Entry] = []
+        self.entries: list[LedgerEntry] = []
         self.examples: list[SpanExamples] = []
 
     def arrive(self, *numbers: int, text: str = "a\n") -> None:
@@ -30,7 +30,7 @@ class History:
             (self.folder / f"{number}.csv").write_text(text)
 
     def look(self, **options):
-        return look(self.config, self.entries, self.examples, **options)
+        return survey_spans(self.config, self.entries, self.examples, **options)
 
     def record(
         self, outcome: str, *numbers: int, train: bool = True, rules: str = "", status: str = "pushed"
@@ -39,7 +39,7 @@ class History:
         seen = {}
         for number in numbers:
             files = on_disk[number].fingerprint
-            seen[number] = Seen(files, outcome, "", rules or rules_of(self.config))
+            seen[number] = SpanVerdict(files, outcome, "", rules or rules_of(self.config))
             verdict = len(self.examples) + 100 if outcome == ACCEPTED else None
             self.examples.append(
                 SpanExamples(len(self.examples) + 1, f"/examples/{number}", number, files, verdict)
@@ -47,7 +47,7 @@ class History:
         window = {span.number: span.fingerprint for span in self.look().ready.values() if span.number in seen}
         trained = window if train and outcome == ACCEPTED else {}
         self.entries.append(
-            Entry("2026-11-25T00:00:00+00:00", status, "pearson 0.1 is below 0.7", 1.0, spans=seen,
+            LedgerEntry("2026-11-25T00:00:00+00:00", status, "pearson 0.1 is below 0.7", 1.0, spans=seen,
                   trained=trained, config=model_config(self.config) if trained else "",
                   gates=gates_of(self.config) if trained else "")
         )  # fmt: skip
@@ -71,7 +71,7 @@ def test_all_that_can_be_in_the_window_is_pending_at_first(history):
     survey = history.look()
     assert numbers(survey.pending) == [6, 7, 8]
     assert sorted(survey.ready) == [6, 7, 8]
-    assert history.reason().asked == "6, 7, 8 are new"
+    assert history.reason().text == "6, 7, 8 are new"
 
 
 def test_what_was_accepted_is_not_read_again(history):
@@ -79,7 +79,7 @@ def test_what_was_accepted_is_not_read_again(history):
     history.record(ACCEPTED, 1, 2)
     assert history.look().pending == ()
     reason = history.reason()
-    assert (reason.work, reason.asked) == (False, "")
+    assert (reason.due, reason.text) == (False, "")
     assert reason.figures == "version 7 is 24.0 hours old; no new data up to 2"
 
 
@@ -143,9 +143,9 @@ def test_an_incomplete_span_waits(tmp_path):
     survey = history.look()
     assert survey.pending == ()
     assert survey.waiting == {1: f"{tmp_path}/1.done is not there"}
-    assert not history.reason(version=None).work
+    assert not history.reason(version=None).due
     (tmp_path / "1.done").touch()
-    assert history.reason(version=None).asked == "nothing is in service yet; 1 is new"
+    assert history.reason(version=None).text == "nothing is in service yet; 1 is new"
 
 
 def test_spans_that_no_model_was_trained_on_are_a_reason(history):
@@ -153,7 +153,7 @@ def test_spans_that_no_model_was_trained_on_are_a_reason(history):
     history.record(ACCEPTED, 1)
     history.record(ACCEPTED, 2, train=False)
     assert history.look().untrained == (2,)
-    assert history.reason().asked == "no model was trained on 2 yet"
+    assert history.reason().text == "no model was trained on 2 yet"
 
 
 def test_another_model_is_a_reason(history):
@@ -162,32 +162,32 @@ def test_another_model_is_a_reason(history):
     history.config = configure(
         history.folder, data={"spans": {"window": 3}}, retraining={}, model={"embedding_dim": 8}
     )
-    assert history.reason().asked == "the configuration of the model has changed"
+    assert history.reason().text == "the configuration of the model has changed"
 
 
 @pytest.mark.parametrize("status", ["not_blessed", "serving_rejected"])
 def test_a_model_that_was_refused_is_not_trained_again_of_the_same(history, status):
     history.arrive(1)
-    assert history.reason(version=None).asked == "nothing is in service yet; 1 is new"
+    assert history.reason(version=None).text == "nothing is in service yet; 1 is new"
     history.record(ACCEPTED, 1, status=status)
     reason = history.reason(version=None)
-    assert not reason.work
+    assert not reason.due
     assert "nothing is in service; the last model was refused: pearson 0.1 is below 0.7" in reason.figures
     other_gates = configure(
         history.folder, data={"spans": {"window": 3}}, retraining={}, gates={"floors": {"spearman": 0.1}}
     )
     history.config, kept = other_gates, history.config
-    assert history.reason(version=None).asked == "nothing is in service yet"
+    assert history.reason(version=None).text == "nothing is in service yet"
     history.config = kept
     history.arrive(2)
-    assert history.reason(version=None).asked == "nothing is in service yet; 2 is new"
+    assert history.reason(version=None).text == "nothing is in service yet; 2 is new"
 
 
 @pytest.mark.parametrize("status", ["pushed", "failed"])
 def test_where_nothing_is_in_service_though_nobody_refused_it_is_trained(history, status):
     history.arrive(1)
     history.record(ACCEPTED, 1, status=status)
-    assert history.reason(version=None).asked == "nothing is in service yet"
+    assert history.reason(version=None).text == "nothing is in service yet"
 
 
 @pytest.mark.parametrize(("age", "asked"), [(29, ""), (31, "version 7 is 31.0 days old")])
@@ -195,12 +195,12 @@ def test_an_old_model_is_a_reason_where_there_is_data_that_it_lacks(tmp_path, ag
     history = History(tmp_path, configure(tmp_path, retraining={"every_span": False, "max_age": "30d"}))
     history.arrive(1)
     history.record(ACCEPTED, 1)
-    assert not history.reason(age=age).work
+    assert not history.reason(age=age).due
     history.arrive(2)
     reason = history.reason(age=age)
-    assert reason.work
-    assert reason.asked.startswith(asked)
-    assert bool(reason.asked) == bool(asked)
+    assert reason.due
+    assert reason.text.startswith(asked)
+    assert bool(reason.text) == bool(asked)
 
 
 def test_a_plan_carries_the_texts_of_the_span_accepted_before(history):
@@ -238,8 +238,8 @@ def test_data_without_spans_is_one_that_changes(tmp_path):
     path.write_text("a\n")
     config = configure(tmp_path, data={"pattern": None, "path": str(path)}, retraining={})
     history = History(tmp_path, config)
-    assert history.reason().asked == "the data is new"
+    assert history.reason().text == "the data is new"
     history.record(ACCEPTED, 0)
-    assert not history.reason().work
+    assert not history.reason().due
     os.utime(path, (1, 1))
-    assert history.reason().asked == "the data is new"
+    assert history.reason().text == "the data is new"

@@ -13,7 +13,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from pipeline.runs import interrupt, local
 from pipeline.runs.interrupt import Interrupted, interruptible
-from pipeline.runs.steps import FAILED, Step
+from pipeline.runs.step_result import FAILED, StepResult
 
 ROOT = Path(__file__).parents[3]
 # `kembar run` whose work is to be sent a signal; what is asked of the configuration is its name alone.
@@ -28,7 +28,7 @@ number, folder = int(sys.argv[1]), Path(sys.argv[2])
 def work(*_):
     os.kill(os.getpid(), number)
     signal.pause()
-run._run, run.preflight, run.read_pins = work, lambda *_: None, lambda *_: None
+run._run_pipeline, run.preflight, run.read_pins = work, lambda *_: None, lambda *_: None
 config = types.SimpleNamespace(
     pipeline=types.SimpleNamespace(name="twins"), serving=types.SimpleNamespace(for_gate=lambda: None)
 )
@@ -91,7 +91,7 @@ def test_a_signal_that_beam_takes_for_an_error_of_its_own_ends_the_run_all_the_s
                         | beam.Map(signal.raise_signal)
                     )
             except Exception as error:  # noqa: BLE001 - what Beam makes of it
-                return Step(node_id, FAILED, error=error)
+                return StepResult(node_id, FAILED, error=error)
             raise AssertionError
 
     monkeypatch.setattr(local, "Launcher", lambda pipeline, run_id: InBeam())

@@ -9,7 +9,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.version_folder.pins import Pins, write_pins
 from pipeline.runs.outcome import EXIT_CODES, data_facts, grouped, write
-from pipeline.runs.steps import CACHED, FAILED, RAN, SKIPPED, Step
+from pipeline.runs.step_result import CACHED, FAILED, RAN, SKIPPED, StepResult
 from pipeline.runs.summary import show_files, summarize
 from trainer.errors import ConfigError, DataRejected, KembarError
 
@@ -54,8 +54,8 @@ NODES = [
 def make_steps(tmp_path):
     """The steps of a run that went well; arguments change what the gates and the pusher left."""
 
-    def make(state=RAN, decision=DECISION, serving=None, version: int | None = 1000) -> list[Step]:
-        steps = {name: Step(name, state, 1.234, 100) for name in NODES}
+    def make(state=RAN, decision=DECISION, serving=None, version: int | None = 1000) -> list[StepResult]:
+        steps = {name: StepResult(name, state, 1.234, 100) for name in NODES}
         files = [
             ("ExampleGen", "examples", "counts.json", COUNTS),
             ("DataGate", "verdict", "verdict.json", VERDICT),
@@ -82,8 +82,8 @@ def make_steps(tmp_path):
 def bulk_steps(make_steps, tmp_path):
     """Such a run with rows of `[bulk]`; whether they were answered is told."""
 
-    def make(answered: bool) -> list[Step]:
-        read, answers = Step("BulkExampleGen", RAN), Step("BulkInferrer", RAN)
+    def make(answered: bool) -> list[StepResult]:
+        read, answers = StepResult("BulkExampleGen", RAN), StepResult("BulkInferrer", RAN)
         for step, key in ((read, "examples"), (answers, "predictions")):
             folder = tmp_path / step.id / key
             folder.mkdir(parents=True, exist_ok=True)
@@ -100,11 +100,15 @@ def bulk_steps(make_steps, tmp_path):
     return make
 
 
-def failed_at(name: str, error: BaseException) -> list[Step]:
+def failed_at(name: str, error: BaseException) -> list[StepResult]:
     """The steps of a run that ended at one of them."""
     at = NODES.index(name)
-    steps = [Step(node, RAN) for node in NODES[:at]]
-    return [*steps, Step(name, FAILED, error=error), *(Step(node, SKIPPED) for node in NODES[at + 1 :])]
+    steps = [StepResult(node, RAN) for node in NODES[:at]]
+    return [
+        *steps,
+        StepResult(name, FAILED, error=error),
+        *(StepResult(node, SKIPPED) for node in NODES[at + 1 :]),
+    ]
 
 
 def test_rows_without_a_label_are_counted_and_their_answers_copied(bulk_steps, tmp_path):

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from pipeline.serving.app import App
-from pipeline.serving.limits import Limits
+from pipeline.serving.limits import RequestLimits
 from pipeline.serving.listener import Listener
 from pipeline.serving.model_store import ModelStore
 from pipeline.serving.rpc import GrpcServer
@@ -184,7 +184,7 @@ def make_client():
     """A client of an application over a store."""
 
     def make(store: ModelStore, **limits) -> AppClient:
-        return AppClient(Service(store, "twin", Limits(**limits)))
+        return AppClient(Service(store, "twin", RequestLimits(**limits)))
 
     return make
 
@@ -196,7 +196,7 @@ class GrpcService:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self.service = Service(store, "twin", Limits(**limits))
+        self.service = Service(store, "twin", RequestLimits(**limits))
         self._server = self._do(GrpcServer.start(self.service, "127.0.0.1", 0))
         self.channel = grpc.insecure_channel(f"127.0.0.1:{self._server.port}")
 

@@ -11,9 +11,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[3]
 PROGRAM = """
 import json, sys
-from pipeline.serving.limits import Limits
+from pipeline.serving.limits import RequestLimits
 from pipeline.serving.server import serve
-limits = Limits(**json.loads(sys.argv[3]))
+limits = RequestLimits(**json.loads(sys.argv[3]))
 serve(sys.argv[1], "twin", port=0, grpc_port=int(sys.argv[2]), limits=limits, poll_seconds=0.1)
 """
 LINE = re.compile(

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from pipeline.serving import request_log
-from pipeline.serving.limits import Limits
+from pipeline.serving.limits import RequestLimits
 from pipeline.serving.request_log import RequestLog
 from pipeline.serving.service import Service
 from tests.pipeline.serving.conftest import AppClient
@@ -132,7 +132,7 @@ def test_a_full_queue_and_a_full_disk_only_count(tmp_path, monkeypatch):
 
 def test_the_server_logs_what_it_answered(tmp_path, shared_store):
     log = RequestLog(tmp_path, keep_texts=True)
-    service = Service(shared_store, "twin", Limits(), log)
+    service = Service(shared_store, "twin", RequestLimits(), log)
     client = AppClient(service)
     assert client.predict({"instances": [{"text_a": "a", "text_b": "b"}] * 2}).status_code == 200
     assert client.predict({"instances": [{"text_a": "a"}]}).status_code == 400

@@ -9,12 +9,14 @@ import pytest
 
 from pipeline.serving.batching import Batcher
 from pipeline.serving.errors import RequestError
-from pipeline.serving.limits import Limits
-from pipeline.serving.signatures import Signature, TensorSpec
+from pipeline.serving.limits import RequestLimits
+from pipeline.serving.signatures import ModelSignature, TensorSpec
 
 
-def signature(name="double", shape=(None,)) -> Signature:
-    return Signature(name, {"x": TensorSpec("x", "float32", shape)}, {"y": TensorSpec("y", "float32", shape)})
+def signature(name="double", shape=(None,)) -> ModelSignature:
+    return ModelSignature(
+        name, {"x": TensorSpec("x", "float32", shape)}, {"y": TensorSpec("y", "float32", shape)}
+    )
 
 
 DOUBLE, OTHER = signature(), signature("other")
@@ -48,7 +50,7 @@ def run(scenario, **limits):
     """Runs a scenario with a batcher of one worker."""
 
     async def body():
-        batcher = Batcher(Limits(workers=1, **limits))
+        batcher = Batcher(RequestLimits(workers=1, **limits))
         try:
             return await scenario(batcher)
         finally:

@@ -138,17 +138,17 @@ def test_paths(client, source, method, path, status, holds):
 
 def test_scripts_of_other_sites_ask_if_they_may(shared_store):
     """http:170 and http:183."""
-    from pipeline.serving.limits import Limits
+    from pipeline.serving.limits import RequestLimits
     from pipeline.serving.service import Service
     from tests.pipeline.serving.conftest import AppClient
 
-    open_client = AppClient(Service(shared_store, "twin", Limits()), cors=True)
+    open_client = AppClient(Service(shared_store, "twin", RequestLimits()), cors=True)
     for method, path in (("OPTIONS", f"{MODEL}:predict"), ("POST", f"{MODEL}:nonsense"), ("GET", MODEL)):
         answer = open_client.request(method, path, headers={"Origin": "https://a.example"})
         assert answer.headers["access-control-allow-origin"] == "*"
         assert answer.headers["access-control-allow-methods"] == "POST, GET"
         assert answer.headers["access-control-allow-headers"] == "Content-Type"
-    shut = AppClient(Service(shared_store, "twin", Limits()))
+    shut = AppClient(Service(shared_store, "twin", RequestLimits()))
     answer = shut.request("OPTIONS", f"{MODEL}:predict", headers={"Origin": "https://a.example"})
     assert (answer.status_code, answer.content) == (200, b"")
     assert "access-control-allow-origin" not in answer.headers

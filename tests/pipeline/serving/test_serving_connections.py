@@ -15,7 +15,7 @@ import pytest
 from pipeline.serving import connection as connection_module
 from pipeline.serving import listener as listener_module
 from pipeline.serving.connection import State
-from pipeline.serving.limits import Limits
+from pipeline.serving.limits import RequestLimits
 from pipeline.serving.listener import Listener
 from pipeline.serving.messages import Response, error_response
 from tests.pipeline.serving.answers import split_answers
@@ -94,7 +94,7 @@ def run(scenario, seconds=40, **limits):
     async def body():
         listening = socket.create_server(("127.0.0.1", 0), backlog=512)
         port = listening.getsockname()[1]
-        world = World(Listener(listening, Echo(), Limits(**limits)), None, port)
+        world = World(Listener(listening, Echo(), RequestLimits(**limits)), None, port)
         world.app = world.listener._answer  # type: ignore[assignment]
         try:
             await asyncio.wait_for(scenario(world), seconds)
@@ -238,7 +238,7 @@ def test_answers_that_nobody_reads_are_given_up(monkeypatch):
 
 
 def test_memory_is_for_bodies_that_go_on(monkeypatch):
-    monkeypatch.setattr(Limits, "max_held_bytes", 1_000_000)
+    monkeypatch.setattr(RequestLimits, "max_held_bytes", 1_000_000)
     monkeypatch.setattr(listener_module, "_STALLED_SECONDS", 0.0)
 
     async def scenario(world):

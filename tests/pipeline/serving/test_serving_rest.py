@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from pipeline.serving.model import LoadedModel
 from pipeline.serving.model_store import ModelStore
-from pipeline.serving.signatures import Signature, TensorSpec
+from pipeline.serving.signatures import ModelSignature, TensorSpec
 
 PREDICT = "/v1/models/twin:predict"
 PAIR = {"text_a": "abcd", "text_b": "ab"}
@@ -176,7 +176,7 @@ class Gate:
 
     def store(self, base_dir: Path) -> ModelStore:
         text = {"text": TensorSpec("text", "string", (None,))}
-        signatures = {"serving_default": Signature("serving_default", text, text)}
+        signatures = {"serving_default": ModelSignature("serving_default", text, text)}
 
         def load(path):
             return LoadedModel(path, 1, signatures, {}, {}, {"serving_default": self}, None)

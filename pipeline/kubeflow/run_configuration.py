@@ -1,4 +1,4 @@
-"""The configuration of a run in a cluster: carried by the command of its first step, read by all others.
+"""The configuration of a run in a cluster: the command of its first step has it, all others read it.
 
 KFP and Argo keep a step's command several times over, so what stands in each of twenty steps outgrows what
 Kubernetes stores. Packed it also holds nothing that KFP, Argo or Kubernetes would take for a placeholder.
@@ -16,7 +16,7 @@ from pipeline.kubeflow.records import Records
 from trainer.errors import ConfigError
 
 # What the last task needs to tell of a run whose first step never started.
-_FOR_THE_END = {
+_FOR_EXIT_TASK = {
     "pipeline": None,
     "notify": None,
     "kubeflow": ("image", "volume_claim", "mount_path", "pipeline_root", "database"),
@@ -31,7 +31,7 @@ def pack(values: dict[str, Any]) -> str:
 
 
 def unpack(packed: str) -> dict[str, Any]:
-    """What was packed.
+    """Return the configuration that was packed.
 
     Raises:
       ConfigError: it is something else.
@@ -45,20 +45,20 @@ def unpack(packed: str) -> dict[str, Any]:
     return values
 
 
-def for_the_end(values: dict[str, Any]) -> dict[str, Any]:
-    """The part of a configuration that is enough to tell that a run did not start."""
+def for_exit_task(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the part of a configuration that is enough to tell that a run did not start."""
     return {
-        section: {key: told for key, told in values[section].items() if keys is None or key in keys}
-        for section, keys in _FOR_THE_END.items()
+        section: {key: value for key, value in values[section].items() if keys is None or key in keys}
+        for section, keys in _FOR_EXIT_TASK.items()
         if section in values
     }
 
 
 def publish(records: Records, values: dict[str, Any]) -> None:
-    """Writes it where the other steps of the run read it."""
+    """Write it where the other steps of the run read it."""
     records.write(_RECORD, values)
 
 
-def published(records: Records) -> dict[str, Any] | None:
-    """The configuration of the run; None where its first step has not written it."""
+def read_published(records: Records) -> dict[str, Any] | None:
+    """Return the configuration of the run; None where its first step has not written it."""
     return records.read(_RECORD)

@@ -5,16 +5,19 @@ from __future__ import annotations
 import pytest
 
 from pipeline.config import configuration
-from pipeline.kubeflow.beginning import begin, work_of
+from pipeline.kubeflow.first_step import plan_run, restore_run
 from pipeline.kubeflow.records import Records
 from pipeline.retraining.ledger import ACCEPTED, REJECTED, Ledger
-from pipeline.retraining.survey import look
-from pipeline.runs.steps import FAILED, RAN, SKIPPED, Step
+from pipeline.retraining.survey import survey_spans
+from pipeline.runs.step_result import FAILED, RAN, SKIPPED, StepResult
 from pipeline.store.workdir import Workdir
 from trainer.errors import DataRejected
 
-REJECTION = [Step("ExampleGen", RAN), Step("DataGate", FAILED, error=DataRejected("turned labels"))]
-SUCCESS = [Step("ExampleGen", RAN), Step("DataGate", RAN), Step("LiveMetrics", SKIPPED)]
+REJECTION = [
+    StepResult("ExampleGen", RAN),
+    StepResult("DataGate", FAILED, error=DataRejected("turned labels")),
+]
+SUCCESS = [StepResult("ExampleGen", RAN), StepResult("DataGate", RAN), StepResult("LiveMetrics", SKIPPED)]
 
 
 @pytest.mark.parametrize("key", ["path", "pattern"])
@@ -32,13 +35,13 @@ def test_a_file_that_changes_while_the_run_is_at_work_is_not_the_one_that_was_ju
     )
     workdir = Workdir(tmp_path / "work", tmp_path / "serving")
     ledger, records = Ledger.local(workdir, "twins"), Records(tmp_path / "run")
-    [before] = look(config, [], ()).ready.values()
+    [before] = survey_spans(config, [], ()).ready.values()
 
-    begin(config, workdir, ledger, records, False, lambda plan, name: pytest.fail("there is no backlog"))
+    plan_run(config, workdir, ledger, records, False, lambda plan, name: pytest.fail("there is no backlog"))
     path.write_text("a,b,score\nx,y,1\nmended,rows,2\n")
-    work = work_of(config, workdir, ledger, records, steps)
+    work = restore_run(config, workdir, ledger, records, steps)
 
-    [seen] = work.seen.values()
+    [seen] = work.verdicts.values()
     assert (seen.outcome, seen.files) == (outcome, before.fingerprint)
-    [now] = look(config, [], ()).ready.values()
+    [now] = survey_spans(config, [], ()).ready.values()
     assert now.fingerprint != before.fingerprint

@@ -9,9 +9,9 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.version_folder.push import push
 from pipeline.retraining.ledger import ACCEPTED, REJECTED, Ledger, SpanExamples
-from pipeline.retraining.survey import look
-from pipeline.retraining.work import Work, begin_work, decision_of, entry_of, says_no
-from pipeline.runs.steps import FAILED, RAN, SKIPPED, Step
+from pipeline.retraining.span_run import SpanRun, decision_of, declines_training, entry_of, prepare_run
+from pipeline.retraining.survey import survey_spans
+from pipeline.runs.step_result import FAILED, RAN, SKIPPED, StepResult
 from pipeline.store.workdir import Workdir
 from tests.pipeline.retraining.spans import configure
 from trainer.errors import DataRejected, KembarError
@@ -35,8 +35,8 @@ class Pipeline:
         self.ran: list[tuple[int, list[int], str]] = []
 
     def work(self, asked="new"):
-        survey = look(self.config, self.ledger.entries(), ())
-        return Work(self.config, survey, asked, self.ledger, {"/model/1": 41})
+        survey = survey_spans(self.config, self.ledger.entries(), ())
+        return SpanRun(self.config, survey, asked, self.ledger, {"/model/1": 41})
 
     def front(self, span, plan, last):
         self.ran.append((span.number, sorted(plan.window), last))
@@ -47,26 +47,30 @@ class Pipeline:
         steps = self._steps(plan.carry.span)
         state = SKIPPED if any(step.state == FAILED for step in steps) else RAN
         blessing = {"blessing": mlmd.Artifact(uri="/x")} if state == RAN else {}
-        return [*steps, Step("QualityGate", state, outputs=blessing)]
+        return [*steps, StepResult("QualityGate", state, outputs=blessing)]
 
     def _steps(self, number):
         error = self.verdicts[number]
         if error is not None:
             return [
-                Step("ExampleGen", RAN),
-                Step("DataGate", FAILED, error=error),
-                Step("LiveMetrics", SKIPPED),
+                StepResult("ExampleGen", RAN),
+                StepResult("DataGate", FAILED, error=error),
+                StepResult("LiveMetrics", SKIPPED),
             ]
         folder = self.root / f"live{number}"
         folder.mkdir(exist_ok=True)
         told = {"model": "/model/1", "rows": 9, "metrics": {"spearman": 0.5, "pearson": float("nan")}}
         (folder / "live.json").write_text(json.dumps(told))
         live = {"evaluation": mlmd.Artifact(uri=str(folder))}
-        return [Step("ExampleGen", RAN), Step("DataGate", RAN), Step("LiveMetrics", RAN, outputs=live)]
+        return [
+            StepResult("ExampleGen", RAN),
+            StepResult("DataGate", RAN),
+            StepResult("LiveMetrics", RAN, outputs=live),
+        ]
 
 
 def outcomes(work):
-    return {number: seen.outcome for number, seen in work.seen.items()}
+    return {number: seen.outcome for number, seen in work.verdicts.items()}
 
 
 def test_the_backlog_is_read_first_and_the_newest_is_trained_on(tmp_path):
@@ -125,7 +129,7 @@ def test_a_file_without_the_columns_is_rejected_before_anything_starts(tmp_path)
     assert work.read_backlog(pipeline.front)
     work.finish(pipeline.whole)
     assert [number for number, _, _ in pipeline.ran] == [2]
-    assert "no column 'a'" in work.seen[1].reason
+    assert "no column 'a'" in work.verdicts[1].reason
 
 
 def test_a_file_that_cannot_be_read_is_tried_again(tmp_path, monkeypatch):
@@ -134,7 +138,7 @@ def test_a_file_that_cannot_be_read_is_tried_again(tmp_path, monkeypatch):
     monkeypatch.setattr("os.access", lambda path, mode: False)
     work.finish(pipeline.whole)
     assert pipeline.ran == []
-    assert work.seen == {}
+    assert work.verdicts == {}
     [step] = work.steps
     assert isinstance(step.error, KembarError)
     assert not isinstance(step.error, DataRejected)
@@ -144,10 +148,10 @@ def test_a_file_that_cannot_be_read_is_tried_again(tmp_path, monkeypatch):
 @pytest.mark.parametrize("train", [True, False])
 def test_the_gates_decision_is_read_from_its_artifact(tmp_path, train):
     (tmp_path / "decision.json").write_text(json.dumps({"train": train, "reason": "because"}))
-    step = Step("RetrainingGate", RAN, outputs={"decision": mlmd.Artifact(uri=str(tmp_path))})
-    assert decision_of([Step("DataGate", RAN), step])["reason"] == "because"
-    assert says_no(step) is not train
-    assert not says_no(Step("RetrainingGate", SKIPPED))
+    step = StepResult("RetrainingGate", RAN, outputs={"decision": mlmd.Artifact(uri=str(tmp_path))})
+    assert decision_of([StepResult("DataGate", RAN), step])["reason"] == "because"
+    assert declines_training(step) is not train
+    assert not declines_training(StepResult("RetrainingGate", SKIPPED))
 
 
 def test_an_entry_says_what_was_seen_and_trained(tmp_path):
@@ -164,7 +168,7 @@ def test_an_entry_says_what_was_seen_and_trained(tmp_path):
     assert pipeline.ledger.entries() == [entry]
     assert (entry.span, sorted(entry.trained), entry.why) == (2, [1, 2], "new")
     assert SpanExamples(1, "/x", 1, entry.trained[1], 5).files == entry.spans[1].files
-    pending = look(pipeline.config, pipeline.ledger.entries(), [
+    pending = survey_spans(pipeline.config, pipeline.ledger.entries(), [
         SpanExamples(number, "/x", number, files, 5) for number, files in entry.trained.items()
     ]).pending  # fmt: skip
     assert pending == ()
@@ -177,9 +181,9 @@ def test_a_damaged_version_is_a_reason_to_work(tmp_path):
         (tmp_path / "model").mkdir(exist_ok=True)
         (tmp_path / "model" / "saved_model.pb").write_text(f"{number}")
         push(tmp_path / "model", workdir.serving, {}, now=number)
-    _, reason = begin_work(pipeline.config, workdir, pipeline.ledger, None)
-    assert "damaged" not in reason.asked
+    _, reason = prepare_run(pipeline.config, workdir, pipeline.ledger, None)
+    assert "damaged" not in reason.text
     (workdir.serving / "8" / "saved_model.pb").write_text("9")
-    work, reason = begin_work(pipeline.config, workdir, pipeline.ledger, None)
-    assert reason.work
-    assert work.asked.startswith("version 8 is damaged")
+    work, reason = prepare_run(pipeline.config, workdir, pipeline.ledger, None)
+    assert reason.due
+    assert work.reason.startswith("version 8 is damaged")

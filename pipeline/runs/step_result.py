@@ -1,4 +1,4 @@
-"""What became of one node of a run."""
+"""The result of one node of a run, and the states that it can have."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ RAN, CACHED, SKIPPED, FAILED = "ran", "cached", "skipped", "failed"
 
 
 @dataclass
-class Step:
-    """What became of one node."""
+class StepResult:
+    """The result of one node: its state, time, memory and outputs, or its error."""
 
     id: str
     state: str

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config.configuration import Config
-from pipeline.kubeflow.beginning import decline
+from pipeline.kubeflow.first_step import record_decline
 from pipeline.kubeflow.records import Records
-from pipeline.retraining.work import says_no
-from pipeline.runs.steps import FAILED, SKIPPED, Step
+from pipeline.retraining.span_run import declines_training
+from pipeline.runs.step_result import FAILED, SKIPPED, StepResult
 from pipeline.terminal import printable
 from trainer.errors import KembarError
 
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 _TERMINATION_LOG = Path("/dev/termination-log")
 
 
-def end(step: Step, config: Config, launcher: Launcher, records: Records, executor_input: str | None) -> int:
-    """Keeps what became of a step and shows it; the exit code.
+def end_step(
+    step: StepResult, config: Config, launcher: Launcher, records: Records, executor_input: str | None
+) -> int:
+    """Keep the result of a step, show it, and return the exit code.
 
     What goes wrong behind the component is the step's failure, and its record says so.
     """
@@ -42,8 +44,8 @@ def end(step: Step, config: Config, launcher: Launcher, records: Records, execut
     if step.state == SKIPPED:
         return 0
     try:
-        if says_no(step):
-            decline(records)
+        if declines_training(step):
+            record_decline(records)
         return _verdict(launcher, records) if step.id == launcher.node_ids[-1] else 0
     except Exception as error:  # noqa: BLE001 - as above
         traceback.print_exc()
@@ -52,7 +54,7 @@ def end(step: Step, config: Config, launcher: Launcher, records: Records, execut
         return _failed(step)
 
 
-def _show(step: Step, config: Config, executor_input: str | None) -> None:
+def _show(step: StepResult, config: Config, executor_input: str | None) -> None:
     """Hands KFP's page what it shows of a step that went well."""
     from pipeline.kubeflow import user_interface
 
@@ -60,7 +62,7 @@ def _show(step: Step, config: Config, executor_input: str | None) -> None:
         user_interface.write(json.loads(executor_input), user_interface.of_step(step, config))
 
 
-def _failed(step: Step) -> int:
+def _failed(step: StepResult) -> int:
     from pipeline.runs.outcome import EXIT_CODES
     from pipeline.runs.summary import step_failure
 
@@ -74,12 +76,12 @@ def _verdict(launcher: Launcher, records: Any) -> int:
     from pipeline.runs.outcome import EXIT_CODES
     from pipeline.runs.summary import summarize
 
-    found = summarize(records.steps(launcher), (records.read("run") or {}).get("before", []))
-    if EXIT_CODES[found["status"]]:
-        say_why(f"{found['status']}: {found['reason']}")
+    summary = summarize(records.steps(launcher), (records.read("run") or {}).get("before", []))
+    if EXIT_CODES[summary["status"]]:
+        say_why(f"{summary['status']}: {summary['reason']}")
     else:
-        tell(f"{found['status']}: {found['reason']}")
-    return EXIT_CODES[found["status"]]
+        tell(f"{summary['status']}: {summary['reason']}")
+    return EXIT_CODES[summary["status"]]
 
 
 def tell(line: str) -> None:
