@@ -15,7 +15,7 @@ from tfx.dsl.io import fileio
 from components.bulk_inferrer.bulk_config import BULK_QUARANTINE, FILE, KEPT_ROWS, LINE, SPLIT
 from components.example_gen.check import check
 from components.example_gen.counts import COUNTS, READ
-from components.example_gen.data_config import Data
+from components.example_gen.data_config import DataSection
 from components.example_gen.executor import encode, quarantine_line
 from components.example_gen.reader import read, whole
 from components.tfrecords import open_writer
@@ -23,7 +23,7 @@ from trainer.errors import KembarError
 from trainer.files import hide
 
 
-def write_rows(data: Data, uri: str) -> None:
+def write_rows(data: DataSection, uri: str) -> None:
     """Writes `Split-bulk/`, rows that cannot be used into `bulk_quarantine/`, and `counts.json`.
 
     Raises:

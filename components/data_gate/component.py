@@ -16,7 +16,7 @@ from components.data_gate.validation_config import EXAMPLES_ID, VERDICT, Validat
 from components.data_gate.verdict import Verdict
 from components.drift.sampling import sample_split
 from components.example_gen.counts import COUNTS, check_counts
-from components.example_gen.data_config import Data
+from components.example_gen.data_config import DataSection
 from components.resolvers.accepted_data import DataVerdict
 from trainer.errors import DataRejected
 from trainer.spec import Spec
@@ -35,7 +35,7 @@ def RowGate(
       DataRejected: naming the file, the counts, the commonest reasons and the first row.
     """
     del code  # part of the cache key
-    check_counts(examples.uri, Data.model_validate_json(data), bool(alone))
+    check_counts(examples.uri, DataSection.model_validate_json(data), bool(alone))
 
 
 @component

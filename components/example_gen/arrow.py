@@ -48,7 +48,7 @@ def check_type(key: str, name: str, kind: pa.DataType) -> None:
     """Whether a column can be what `[data]` takes it for.
 
     Args:
-      key: The key of `[data]`, as in `Data.wanted`.
+      key: The key of `[data]`, as in `DataSection.wanted`.
       name: The column.
       kind: Its type.
 

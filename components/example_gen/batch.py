@@ -14,7 +14,7 @@ BATCH_ROWS = 8_192
 READ, KEPT = "read", "kept in "
 
 
-class Reason(StrEnum):
+class FaultReason(StrEnum):
     """Why a row cannot be used."""
 
     BAD_ENCODING = "bad encoding"
@@ -38,14 +38,14 @@ class Reason(StrEnum):
 
 # The row itself is in order and only has no place in the splits, or there is no row: a spreadsheet writes
 # delimiters for every line that it shows.
-NO_FAULT_OF_THE_ROW = frozenset({Reason.JOINS_SPLITS, Reason.BLANK_ROW})
+NO_FAULT_OF_THE_ROW = frozenset({FaultReason.JOINS_SPLITS, FaultReason.BLANK_ROW})
 
 
 @dataclass(frozen=True)
 class Fault:
     """Why a row cannot be used, and where that is seen."""
 
-    reason: Reason
+    reason: FaultReason
     detail: str
     number: float | None = None
     """a label that is beyond its range"""

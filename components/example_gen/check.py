@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from components.example_gen.batch import Batch, Fault, Reason
-from components.example_gen.data_config import Data, Vector
+from components.example_gen.batch import Batch, Fault, FaultReason
+from components.example_gen.data_config import DataSection, Vector
 from components.example_gen.keys import hashes
 from components.example_gen.labels import COMMA_NUMBER, check_labels, floats
 from trainer.features import LABEL, TEXT_A, TEXT_B, VECTOR
@@ -19,7 +19,7 @@ from trainer.values import number_or_bool, show
 
 
 @dataclass
-class Rows:
+class UsableRows:
     """Usable rows, column by column; what the data does not have is None."""
 
     text_a: list[bytes] | None = None
@@ -35,12 +35,12 @@ class Rows:
         columns = [c for c in (self.text_a, self.vector) if c is not None]
         return len(columns[0])
 
-    def take(self, mask: np.ndarray) -> Rows:
+    def take(self, mask: np.ndarray) -> UsableRows:
         """The rows for which `mask`, bool [rows], is true."""
         if mask.all():
             return self
         at = np.flatnonzero(mask)
-        return Rows(
+        return UsableRows(
             None if self.text_a is None else [self.text_a[i] for i in at],
             None if self.text_b is None else [self.text_b[i] for i in at],
             None if self.vector is None else self.vector[at],
@@ -57,10 +57,10 @@ class Rows:
         return np.stack([hashes(form.forms(part or [])) for part in (self.text_a, self.text_b)], axis=1)
 
 
-def check(batch: Batch, data: Data) -> tuple[Rows, dict[int, Fault]]:
+def check(batch: Batch, data: DataSection) -> tuple[UsableRows, dict[int, Fault]]:
     """The usable rows in their order, and the fault of each other row by its place in the batch."""
     faults = dict(batch.faults)
-    found = Rows()
+    found = UsableRows()
     if data.label is not None:
         found.label = check_labels(batch.columns[f"{LABEL}.column"], data.label, faults)
     if data.vector is not None:
@@ -74,7 +74,9 @@ def check(batch: Batch, data: Data) -> tuple[Rows, dict[int, Fault]]:
     return found.take(usable), faults
 
 
-def check_texts(values: Sequence[Any], column: str, data: Data, faults: dict[int, Fault]) -> list[bytes]:
+def check_texts(
+    values: Sequence[Any], column: str, data: DataSection, faults: dict[int, Fault]
+) -> list[bytes]:
     """Texts in UTF-8 without white space at their ends; whatever is not usable is in `faults`."""
     texts = [value.strip() if isinstance(value, str) else value for value in values]
     longest = data.max_text_length
@@ -98,12 +100,14 @@ def _all_usable(texts: Sequence[Any], longest: int) -> bool:
 
 def _text_fault(text: Any, column: str, longest: int) -> Fault:
     if text is None or text == "":
-        return Fault(Reason.EMPTY_TEXT, f"column {column!r}" + (": null" if text is None else ""))
+        return Fault(FaultReason.EMPTY_TEXT, f"column {column!r}" + (": null" if text is None else ""))
     if isinstance(text, str):
-        return Fault(Reason.TEXT_TOO_LONG, f"column {column!r}: {len(text)} characters, {longest} allowed")
+        return Fault(
+            FaultReason.TEXT_TOO_LONG, f"column {column!r}: {len(text)} characters, {longest} allowed"
+        )
     if isinstance(text, bytes):
-        return Fault(Reason.BAD_ENCODING, f"column {column!r}: bytes that are not utf-8")
-    return Fault(Reason.NOT_A_TEXT, f"column {column!r}: {show(text)} is no text")
+        return Fault(FaultReason.BAD_ENCODING, f"column {column!r}: bytes that are not utf-8")
+    return Fault(FaultReason.NOT_A_TEXT, f"column {column!r}: {show(text)} is no text")
 
 
 def _encode(at: int, text: str, column: str, faults: dict[int, Fault]) -> bytes:
@@ -111,7 +115,7 @@ def _encode(at: int, text: str, column: str, faults: dict[int, Fault]) -> bytes:
         return text.encode()
     except UnicodeEncodeError:
         said = f"column {column!r}: half of a surrogate pair"
-        faults.setdefault(at, Fault(Reason.BAD_ENCODING, said))
+        faults.setdefault(at, Fault(FaultReason.BAD_ENCODING, said))
         return b""
 
 
@@ -139,14 +143,14 @@ def check_vectors(
         if not np.isfinite(exact[row, at]):
             value = columns[f"{VECTOR}.columns[{at}]"][int(row)] if vector.column is None else None
             detail = _not_finite(value)
-        faults.setdefault(int(row), Fault(Reason.BAD_NUMBER, f"column {names[at]!r}: {detail}"))
+        faults.setdefault(int(row), Fault(FaultReason.BAD_NUMBER, f"column {names[at]!r}: {detail}"))
     if vector.range is not None:
         low, high = vector.range
         inside = (numbers >= low) & (numbers <= high)
         for row in np.flatnonzero(~inside.all(axis=1)):
             at = int(np.argmin(inside[row]))
             said = f"column {names[at]!r}: {numbers[row, at]:g} is not within {low:g}..{high:g}"
-            faults.setdefault(int(row), Fault(Reason.VALUE_OUT_OF_RANGE, said))
+            faults.setdefault(int(row), Fault(FaultReason.VALUE_OUT_OF_RANGE, said))
     return numbers, exact
 
 
@@ -171,7 +175,7 @@ def _stack(lists: Sequence[Any], vector: Vector, faults: dict[int, Fault]) -> np
         flat, count = _flat(values)
         if flat is None or len(flat) != vector.dimension:
             detail = f"column {vector.column!r}: {count}, dimension = {vector.dimension}"
-            faults.setdefault(row, Fault(Reason.WRONG_DIMENSION, detail))
+            faults.setdefault(row, Fault(FaultReason.WRONG_DIMENSION, detail))
         elif isinstance(flat, np.ndarray):
             numbers[row] = flat
         else:

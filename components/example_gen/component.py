@@ -12,7 +12,7 @@ from tfx.components.example_gen.component import FileBasedExampleGen
 from tfx.dsl.components.base import executor_spec
 from tfx.proto import example_gen_pb2
 
-from components.example_gen.data_config import SPLITS, Data
+from components.example_gen.data_config import SPLITS, DataSection
 from components.example_gen.executor import Executor
 from components.example_gen.places import for_pattern
 from components.example_gen.spans import Carry
@@ -24,7 +24,7 @@ class ExampleGen(FileBasedExampleGen):
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
 
-    def __init__(self, data: Data, code: str, form: TextForm, carry: Carry | None = None) -> None:
+    def __init__(self, data: DataSection, code: str, form: TextForm, carry: Carry | None = None) -> None:
         """Args: `data`, the section of the configuration, its files those of one span where `carry` says so;
         `code`, the fingerprint of our source; `form`, how the model reads texts.
         """
@@ -67,7 +67,7 @@ class ExampleGen(FileBasedExampleGen):
         )
 
 
-def states(data: Data) -> dict[str, list[tuple[str, int, int]]]:
+def states(data: DataSection) -> dict[str, list[tuple[str, int, int]]]:
     """Path, size in bytes and time of the last change in nanoseconds of every file of each source."""
     return {key: [_state(path) for path in paths] for key, paths in data.files().items()}
 

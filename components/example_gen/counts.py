@@ -10,10 +10,10 @@ from typing import Any
 
 from tfx.dsl.io import fileio
 
-from components.example_gen.batch import KEPT, NO_FAULT_OF_THE_ROW, READ, Reason
-from components.example_gen.data_config import SPLITS, Data
+from components.example_gen.batch import KEPT, NO_FAULT_OF_THE_ROW, READ, FaultReason
+from components.example_gen.data_config import SPLITS, DataSection
 from components.example_gen.doubts import Doubts
-from components.example_gen.labels import Seen, advice
+from components.example_gen.labels import LabelCounts, advice
 from components.example_gen.numbers import Finding, warnings
 from trainer.errors import DataRejected
 
@@ -32,7 +32,7 @@ def merge(parts: Iterable[dict[str, Any]], facts: Mapping[str, Any]) -> dict[str
     `shared` of a part is what splits with files of their own have in common.
     """
     sources: dict[str, Counter[str]] = {}
-    labels: dict[str, Seen] = {}
+    labels: dict[str, LabelCounts] = {}
     shared: dict[str, Any] = {}
     findings: list[Finding] = []
     doubts = Doubts()
@@ -43,7 +43,7 @@ def merge(parts: Iterable[dict[str, Any]], facts: Mapping[str, Any]) -> dict[str
         for source, counts in part["sources"].items():
             sources.setdefault(source, Counter()).update(counts)
         for source, seen in part["labels"].items():
-            labels.setdefault(source, Seen()).add(Seen.from_json(seen))
+            labels.setdefault(source, LabelCounts()).add(LabelCounts.from_json(seen))
     return {
         "sources": {source: dict(counts) for source, counts in sources.items()},
         "labels": {source: seen.to_json() for source, seen in labels.items()},
@@ -55,7 +55,7 @@ def merge(parts: Iterable[dict[str, Any]], facts: Mapping[str, Any]) -> dict[str
     }
 
 
-def check_counts(examples_uri: str, data: Data, alone: bool = True) -> None:
+def check_counts(examples_uri: str, data: DataSection, alone: bool = True) -> None:
     """Raises unless every row is accounted for and enough of them can be used.
 
     Where the data is not `alone`, but trained on with other spans, a split may have no row.
@@ -99,14 +99,14 @@ def check_counts(examples_uri: str, data: Data, alone: bool = True) -> None:
             )
 
 
-def _labels(merged: dict[str, Any], source: str, data: Data, aside: dict[str, int], bad: int) -> str:
+def _labels(merged: dict[str, Any], source: str, data: DataSection, aside: dict[str, int], bad: int) -> str:
     """What was seen in the labels, where most of the bad rows are so for theirs."""
-    for_label = aside.get(Reason.BAD_LABEL, 0) + aside.get(Reason.LABEL_OUT_OF_RANGE, 0)
+    for_label = aside.get(FaultReason.BAD_LABEL, 0) + aside.get(FaultReason.LABEL_OUT_OF_RANGE, 0)
     if data.label is None or not for_label or 2 * for_label < bad:
         return ""
     seen = merged.get("labels", {}).get(source)  # an older Kembar has not counted them
     has_decimal = data.format in ("csv", "tsv") and data.decimal is None
-    return "" if seen is None else f"; {advice(Seen.from_json(seen), data.label, has_decimal)}"
+    return "" if seen is None else f"; {advice(LabelCounts.from_json(seen), data.label, has_decimal)}"
 
 
 def _first_of_each(examples_uri: str, source: str, reasons: list[str]) -> str:

@@ -75,7 +75,7 @@ class Split(Section):
     )
 
 
-class Data(Section):
+class DataSection(Section):
     """Files, and the columns to take from them.
 
     Either one source a split (`train`, `eval`, `test`), or one for all (`path`) divided by `split`. A source
@@ -226,7 +226,7 @@ class Data(Section):
         """The key of the configuration to the files and patterns that it names."""
         return {key: files for key in (*SPLITS, "path") if (files := getattr(self, key)) is not None}
 
-    def of_span(self, files: tuple[Path, ...]) -> Data:
+    def of_span(self, files: tuple[Path, ...]) -> DataSection:
         """The same data where the files of one span are all."""
         return self.model_copy(update={"path": files, "pattern": None, "spans": None})
 

@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from components.example_gen.data_config import Data
+from components.example_gen.data_config import DataSection
 from components.example_gen.encodings import encoding_of, is_utf8
 from components.example_gen.labels import COMMA_NUMBER, THOUSANDS
 from components.example_gen.records import Record, read_records
@@ -118,7 +118,7 @@ class _Trial:
         return self.named, len(self.header) > 1, round(self.whole, 2)
 
 
-def dialect_of(path: Path, data: Data) -> Dialect:
+def dialect_of(path: Path, data: DataSection) -> Dialect:
     """How a file is written, by `data` and else by its beginning.
 
     Raises:
@@ -163,7 +163,7 @@ def _beginning(path: Path) -> tuple[bytes, bool]:
             size *= 8
 
 
-def _newline(text: str, data: Data) -> str:
+def _newline(text: str, data: DataSection) -> str:
     """A carriage return where the first line and most others end by that alone, outside of quotes."""
     if "\r" not in text:
         return "\n"
@@ -178,7 +178,7 @@ def _quoted_with(escape: str) -> re.Pattern[str]:
     return re.compile(f'"(?:{sign}.|[^"{sign}])*"', re.DOTALL)
 
 
-def _try(lines: list[str], dialect: Dialect, data: Data) -> _Trial:
+def _try(lines: list[str], dialect: Dialect, data: DataSection) -> _Trial:
     # The first line has been taken from them.
     dialect = replace(dialect, row_names=False)
     records = replace(dialect, first_line=1).records(iter(lines))
@@ -199,7 +199,7 @@ def _try(lines: list[str], dialect: Dialect, data: Data) -> _Trial:
     return _Trial(dialect, header, rows, named, whole / len(rows) if rows else 1.0)
 
 
-def _parted(lines: list[str], dialect: Dialect, data: Data, delimiters: Sequence[str]) -> _Trial:
+def _parted(lines: list[str], dialect: Dialect, data: DataSection, delimiters: Sequence[str]) -> _Trial:
     """The sample under the best delimiter."""
     quote = (data.quote or '"') if data.quoting else None
     plain = replace(dialect, quote=quote, escape=data.escape)
@@ -230,7 +230,7 @@ def _parted(lines: list[str], dialect: Dialect, data: Data, delimiters: Sequence
     return best
 
 
-def _spaced(best: _Trial, lines: list[str], data: Data) -> _Trial:
+def _spaced(best: _Trial, lines: list[str], data: DataSection) -> _Trial:
     """The best one, or the same with spaces before quotes, where they stand in the header or most rows."""
     quote, rows = best.dialect.quote, best.rows
     if quote is None or best.dialect.delimiter == " ":
@@ -252,7 +252,7 @@ def _begin_with(lines: list[str], quote: str, delimiter: str) -> bool:
     return quoted >= _MOST * len(rows) > 0 and not any('"' in line for line in rows)
 
 
-def _quoted(best: _Trial, lines: list[str], data: Data) -> _Trial:
+def _quoted(best: _Trial, lines: list[str], data: DataSection) -> _Trial:
     """The best one, or the same with other rules for quotes where more rows are whole under these."""
     dialect = best.dialect
     if best.whole == 1 or dialect.quote is None:
@@ -280,7 +280,7 @@ def _unnamed(best: _Trial) -> int:
     return -1 if shorter >= _MOST * len(rows) > 0 and best.header[-1] == "" else 0
 
 
-def _has_row_names(rows: list[list[str] | None], width: int, data: Data) -> bool:
+def _has_row_names(rows: list[list[str] | None], width: int, data: DataSection) -> bool:
     """Whether most rows have a field more than the header's `width`, and begin with a number of their own.
 
     Among the numbers of a vector these have to count the rows.
@@ -291,7 +291,7 @@ def _has_row_names(rows: list[list[str] | None], width: int, data: Data) -> bool
     return len(longer) >= _MOST * len(rows) > 0 and own == len(longer)
 
 
-def _decimal(best: _Trial, data: Data) -> str:
+def _decimal(best: _Trial, data: DataSection) -> str:
     """A comma where every number with a fraction has one, in columns that hold numbers."""
     if best.dialect.delimiter == ",":
         return "."

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from components.example_gen.batch import Batch
-from components.example_gen.check import Rows
-from components.example_gen.data_config import Data
+from components.example_gen.check import UsableRows
+from components.example_gen.data_config import DataSection
 from components.example_gen.labels import MISSING
 from components.example_gen.plan import Item
 from components.example_gen.reader import EmptyFile, check_columns
 from components.example_gen.records import MANY_LINES
 from trainer.errors import KembarError
 
-# As `Rows` has texts.
+# As `UsableRows` has texts.
 _MISSING = frozenset(word.encode() for word in MISSING)
 
 
@@ -28,7 +28,7 @@ class Doubts:
         self._first: list[tuple[str, int, int]] = []
         self._nothings: Counter[tuple[str, str]] = Counter()
 
-    def add(self, path: Path, before: int, batch: Batch, rows: Rows, data: Data) -> None:
+    def add(self, path: Path, before: int, batch: Batch, rows: UsableRows, data: DataSection) -> None:
         """Takes in a batch, whose positions in the file are behind `before`, and its usable rows."""
         self._long += len(batch.many_lines)
         self._first += [(str(path), before + first, before + last) for first, last in batch.many_lines[:1]]
@@ -67,7 +67,7 @@ class Doubts:
         return lines
 
 
-def source_facts(data: Data, items: list[Item]) -> dict[str, Any]:
+def source_facts(data: DataSection, items: list[Item]) -> dict[str, Any]:
     """How the files of each source are written, with the number of files, and remarks on some of them."""
     dialects: dict[str, Counter[str]] = {}
     sizes = Counter(item.source for item in items for piece in item.pieces if piece.start == 0)
@@ -83,7 +83,7 @@ def source_facts(data: Data, items: list[Item]) -> dict[str, Any]:
     return {"dialects": {source: dict(found) for source, found in dialects.items()}, "remarks": remarks}
 
 
-def _is_empty(path: Path, data: Data) -> bool:
+def _is_empty(path: Path, data: DataSection) -> bool:
     # What else is wrong with it is reported by whoever reads it.
     with suppress(KembarError):
         try:

@@ -23,12 +23,12 @@ from tfx.utils import proto_utils
 from tfx_bsl.coders import example_coder
 
 from components.example_gen.batch import Fault
-from components.example_gen.check import Rows, check
+from components.example_gen.check import UsableRows, check
 from components.example_gen.counts import COUNTS, KEPT, QUARANTINE, READ, merge
-from components.example_gen.data_config import SPLITS, Data
+from components.example_gen.data_config import SPLITS, DataSection
 from components.example_gen.doubts import Doubts, source_facts
 from components.example_gen.numbers import Numbers
-from components.example_gen.plan import Item, Order, decide, digest, misplaced, plan
+from components.example_gen.plan import Assignment, Item, decide, digest, misplaced, plan
 from components.example_gen.reader import read
 from components.example_gen.spans import FILES, Carry
 from components.tfrecords import open_writer
@@ -65,7 +65,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
 
 def write_examples(
-    data: Data, uri: str, form: TextForm | None = None, carry: Carry | None = None
+    data: DataSection, uri: str, form: TextForm | None = None, carry: Carry | None = None
 ) -> beam.PTransform:
     """All files of the configuration to everything that the artifact at `uri` holds."""
     items = plan(data, data.files())
@@ -75,7 +75,7 @@ def write_examples(
 class _WriteExamples(beam.PTransform):
     def __init__(
         self,
-        data: Data,
+        data: DataSection,
         uri: str,
         items: list[Item],
         form: TextForm,
@@ -107,7 +107,7 @@ class _WriteExamples(beam.PTransform):
         )
 
 
-def _write(order: Order, data: Data, form: TextForm, uri: str, items: int) -> dict[str, Any]:
+def _write(order: Assignment, data: DataSection, form: TextForm, uri: str, items: int) -> dict[str, Any]:
     """Writes an item's part of every split and of the quarantine; its counts."""
     source = order.item.source
     name = f"{order.item.number:05d}-of-{items:05d}"
@@ -138,8 +138,13 @@ def _write(order: Order, data: Data, form: TextForm, uri: str, items: int) -> di
 
 
 def _batches(
-    order: Order, data: Data, form: TextForm, counts: Counter[str], doubts: Doubts, numbers: Numbers
-) -> Iterator[tuple[dict[str, Rows], list[str]]]:
+    order: Assignment,
+    data: DataSection,
+    form: TextForm,
+    counts: Counter[str],
+    doubts: Doubts,
+    numbers: Numbers,
+) -> Iterator[tuple[dict[str, UsableRows], list[str]]]:
     """The rows of each batch by split, and the lines of its quarantine."""
     places = np.frombuffer(order.places, np.uint8)
     done = 0
@@ -178,7 +183,7 @@ def quarantine_line(file: str, line: int, fault: Fault, raw: str) -> str:
     return json.dumps(row, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
 
 
-def encode(rows: Rows, data: Data, more: Mapping[str, pa.Array] | None = None) -> list[bytes]:
+def encode(rows: UsableRows, data: DataSection, more: Mapping[str, pa.Array] | None = None) -> list[bytes]:
     """Serialized tf.Examples of rows, in their order; `more` are features with a value for each row."""
     columns: dict[str, pa.Array] = {name: _lists(values, 1) for name, values in (more or {}).items()}
     for name, texts in ((TEXT_A, rows.text_a), (TEXT_B, rows.text_b)):
@@ -197,9 +202,9 @@ def _lists(values: pa.Array, length: int) -> pa.ListArray:
     return pa.ListArray.from_arrays(np.arange(0, len(values) + 1, length, dtype=np.int32), values)
 
 
-def data_of(exec_properties: dict[str, Any]) -> Data:
+def data_of(exec_properties: dict[str, Any]) -> DataSection:
     """The `[data]` section that the component was built with."""
-    return Data.model_validate(_told(exec_properties)["data"])
+    return DataSection.model_validate(_told(exec_properties)["data"])
 
 
 def form_of(exec_properties: dict[str, Any]) -> TextForm:

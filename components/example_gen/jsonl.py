@@ -8,8 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from components.example_gen.batch import BATCH_ROWS, Batch, Fault, Reason
-from components.example_gen.data_config import Data
+from components.example_gen.batch import BATCH_ROWS, Batch, Fault, FaultReason
+from components.example_gen.data_config import DataSection
 from components.example_gen.encodings import encoding_faults
 from trainer.errors import ConfigError
 
@@ -19,7 +19,7 @@ _ONE_A_LINE = ": write one object a line, such as by jq -c '.[]' FILE"
 _IS_ARRAY = f": a JSON array{_ONE_A_LINE}"
 
 
-def read_jsonl(lines: Iterator[str], data: Data) -> Iterator[Batch]:
+def read_jsonl(lines: Iterator[str], data: DataSection) -> Iterator[Batch]:
     """Batches of the objects in `lines`; blank lines are passed over."""
     wanted = data.wanted
     names = tuple(wanted.values())
@@ -39,7 +39,7 @@ def check_objects(path: Path, first: Batch) -> None:
         return
     _, fault = min(first.faults.items())
     detail = fault.detail
-    if fault.reason is Reason.MISSING_KEY:
+    if fault.reason is FaultReason.MISSING_KEY:
         detail += f": set [data] to keys of these objects, such as {first.raw(0)[:80]}"
     if not any(text.lstrip()[:1] in ("{", "[") for text in map(first.raw, range(len(first.positions)))):
         detail += ': if these are fields, set [data] format = "csv"'
@@ -56,22 +56,24 @@ def _parse(at: int, text: str, wanted: tuple[str, ...], faults: dict[int, Fault]
         try:
             row = _load(text, error)
         except (ValueError, RecursionError) as again:
-            faults[at] = Fault(Reason.MALFORMED_JSON, _malformed(text, again))
+            faults[at] = Fault(FaultReason.MALFORMED_JSON, _malformed(text, again))
             return {}
     if not isinstance(row, dict):
         detail = f"{type(row).__name__} in place of an object"
-        faults[at] = Fault(Reason.MALFORMED_JSON, detail + _IS_ARRAY * isinstance(row, list))
+        faults[at] = Fault(FaultReason.MALFORMED_JSON, detail + _IS_ARRAY * isinstance(row, list))
         return {}
     for name in wanted:
         if name not in row:
-            faults[at] = Fault(Reason.MISSING_KEY, f"no key {name!r}")
+            faults[at] = Fault(FaultReason.MISSING_KEY, f"no key {name!r}")
             return {}
     if text.count(":") > len(row):  # a key may come twice, of which `json` keeps the last
         pairs = json.loads(text.removeprefix("\ufeff"), object_pairs_hook=list, parse_int=float)
         names = [name for name, _ in pairs]
         for name in wanted:
             if names.count(name) > 1:
-                faults[at] = Fault(Reason.MALFORMED_JSON, f"key {name!r} comes {names.count(name)} times")
+                faults[at] = Fault(
+                    FaultReason.MALFORMED_JSON, f"key {name!r} comes {names.count(name)} times"
+                )
                 return {}
     return row
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from components.example_gen.batch import Batch, Fault, Reason
+from components.example_gen.batch import Batch, Fault, FaultReason
 from trainer import values
 from trainer.errors import DataRejected
 from trainer.features import LABEL, MEANS_0, MEANS_1, Label
@@ -87,19 +87,19 @@ def _each(given: Sequence[Any], convert: Callable[[Any], float]) -> np.ndarray:
 def _fault(value: Any, number: float, label: Label) -> Fault:
     seen = f"column {label.column!r}: {values.show(value)}"
     if label.classes is not None:
-        return Fault(Reason.BAD_LABEL, f"{seen} is none of the classes")
+        return Fault(FaultReason.BAD_LABEL, f"{seen} is none of the classes")
     if label.positive is not None:
-        return Fault(Reason.BAD_LABEL, f"{seen} is neither positive nor negative")
+        return Fault(FaultReason.BAD_LABEL, f"{seen} is neither positive nor negative")
     if label.kind == "score" and math.isnan(number) and "nan" not in str(value).lower():
-        return Fault(Reason.BAD_LABEL, f"{seen} is no number")
+        return Fault(FaultReason.BAD_LABEL, f"{seen} is no number")
     low, high = label.bounds
     if not math.isfinite(number) or (label.kind == "binary" and low < number < high):
-        return Fault(Reason.BAD_LABEL, f"{seen} is not a {label.kind} label")
-    return Fault(Reason.LABEL_OUT_OF_RANGE, f"{seen} is not within {low:g}..{high:g}", number)
+        return Fault(FaultReason.BAD_LABEL, f"{seen} is not a {label.kind} label")
+    return Fault(FaultReason.LABEL_OUT_OF_RANGE, f"{seen} is not within {low:g}..{high:g}", number)
 
 
 @dataclass
-class Seen:
+class LabelCounts:
     """Label values as they stand in the files, of bad rows too, but of none that cannot be read.
 
     Attributes:
@@ -114,11 +114,11 @@ class Seen:
     high: float = -math.inf
 
     @classmethod
-    def of(cls, batch: Batch, faults: Mapping[int, Fault], label: Label) -> Seen:
+    def of(cls, batch: Batch, faults: Mapping[int, Fault], label: Label) -> LabelCounts:
         """The labels of a batch, whose rows have `faults`."""
         given = batch.columns[f"{LABEL}.column"]
         if label.kind == "score":
-            bad = [given[at] for at, fault in faults.items() if fault.reason is Reason.BAD_LABEL]
+            bad = [given[at] for at, fault in faults.items() if fault.reason is FaultReason.BAD_LABEL]
             beyond = [fault.number for fault in faults.values() if fault.number is not None]
             return cls(_count(bad), min(beyond, default=math.inf), max(beyond, default=-math.inf))
         if batch.faults:
@@ -126,7 +126,7 @@ class Seen:
         return cls(_count(given))
 
     @classmethod
-    def from_json(cls, read: Mapping[str, Any]) -> Seen:
+    def from_json(cls, read: Mapping[str, Any]) -> LabelCounts:
         """What `to_json` has made."""
         return cls(Counter(read["values"]), read.get("low", math.inf), read.get("high", -math.inf))
 
@@ -135,7 +135,7 @@ class Seen:
         beyond = {"low": self.low, "high": self.high} if self.low <= self.high else {}
         return {"values": dict(self.counts.most_common()), **beyond}
 
-    def add(self, other: Seen) -> None:
+    def add(self, other: LabelCounts) -> None:
         """Counts those of `other` too."""
         self.counts = Counter(dict((self.counts + other.counts).most_common(_COUNTED)))
         self.low, self.high = min(self.low, other.low), max(self.high, other.high)
@@ -155,7 +155,7 @@ class Seen:
         return ", ".join(parts)
 
 
-def check_negative(seen: Seen, label: Label) -> None:
+def check_negative(seen: LabelCounts, label: Label) -> None:
     """Raises DataRejected unless the value that means 0 is certain: a slip of the pen is no negative."""
     if label.positive is None or label.negative is not None:
         return
@@ -183,7 +183,7 @@ def check_negative(seen: Seen, label: Label) -> None:
         raise DataRejected(f"{problem}: name both, such as {keys}: rows with others are then quarantined")
 
 
-def advice(seen: Seen, label: Label, has_decimal: bool = False) -> str:
+def advice(seen: LabelCounts, label: Label, has_decimal: bool = False) -> str:
     """The labels that were seen, and the key that takes them; `[data] decimal` where that `has_decimal`."""
     missing = MISSING if label.classes is None else ()
     names = [value for value in seen.counts if value and value not in missing]

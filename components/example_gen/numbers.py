@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from components.example_gen.data_config import Data
+from components.example_gen.data_config import DataSection
 
 # Rows of an item that the middle of each column is taken from, and its digits looked at in.
 _SAMPLE = 1_024
@@ -106,7 +106,7 @@ Finding = Merged | Outlier
 class Numbers:
     """The numbers of one item's rows, batch by batch."""
 
-    def __init__(self, data: Data) -> None:
+    def __init__(self, data: DataSection) -> None:
         vector = data.vector
         self._names: Sequence[str] = ()
         if vector is not None:

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from components.example_gen.batch import Reason
-from components.example_gen.check import Rows, check
-from components.example_gen.data_config import SPLITS, Data, Split
+from components.example_gen.batch import FaultReason
+from components.example_gen.check import UsableRows, check
+from components.example_gen.data_config import SPLITS, DataSection, Split
 from components.example_gen.keys import NOTHING, distinct, pair_keys
-from components.example_gen.labels import Seen, check_negative
+from components.example_gen.labels import LabelCounts, check_negative
 from components.example_gen.reader import PIECE_BYTES, Piece, pieces, read
 from components.example_gen.spans import Carry
 from components.example_gen.splits import JOINS, assign, conflicts, shared
@@ -51,11 +51,11 @@ class Digest:
     """uint64 [usable rows, 2]"""
     labels: bytes
     """float32 [usable rows], or nothing"""
-    seen: Seen
+    seen: LabelCounts
 
 
 @dataclass(frozen=True)
-class Order:
+class Assignment:
     """An item, and where its usable rows go."""
 
     item: Item
@@ -63,12 +63,12 @@ class Order:
     """what to add to the positions of each piece"""
     places: bytes
     """uint8 [usable rows]: places in SPLITS, or JOINS, CONFLICTS or NO_TOKEN"""
-    seen: Seen
+    seen: LabelCounts
     shared: dict[str, dict[str, int]] = field(default_factory=dict)
     """what the splits of the whole artifact have in common; in one order only"""
 
 
-def plan(data: Data, files: dict[str, list[Path]]) -> list[Item]:
+def plan(data: DataSection, files: dict[str, list[Path]]) -> list[Item]:
     """Every piece of every file in its order, small ones together."""
     items: list[Item] = []
     for source, paths in files.items():
@@ -85,9 +85,9 @@ def plan(data: Data, files: dict[str, list[Path]]) -> list[Item]:
     return items
 
 
-def digest(item: Item, data: Data, form: TextForm) -> Digest:
+def digest(item: Item, data: DataSection, form: TextForm) -> Digest:
     """Reads an item for the keys and labels of its usable rows."""
-    seen = Seen()
+    seen = LabelCounts()
     lines, keys, labels = [], [np.zeros((0, 2), np.uint64)], [np.zeros(0, np.float32)]
     for piece in item.pieces:
         last = 0
@@ -97,7 +97,7 @@ def digest(item: Item, data: Data, form: TextForm) -> Digest:
             if rows.label is not None:
                 labels.append(rows.label.astype(np.float32))
             if data.label is not None:
-                seen.add(Seen.of(batch, faults, data.label))
+                seen.add(LabelCounts.of(batch, faults, data.label))
             last = batch.positions[-1]
         lines.append(last if data.format in ("parquet", "tfrecord") else _line_ends(piece, last))
     return Digest(item, tuple(lines), np.concatenate(keys).tobytes(), np.concatenate(labels).tobytes(), seen)
@@ -113,8 +113,8 @@ def _line_ends(piece: Piece, last: int) -> int:
 
 
 def decide(
-    digests: list[Digest], data: Data, form: TextForm, carry: Carry | None = None, uri: str = ""
-) -> Iterator[Order]:
+    digests: list[Digest], data: DataSection, form: TextForm, carry: Carry | None = None, uri: str = ""
+) -> Iterator[Assignment]:
     """Where each row of each item goes; of a span, the artifact at `uri` gets the texts and their splits.
 
     Raises:
@@ -125,7 +125,7 @@ def decide(
     sources = list(dict.fromkeys(digest.item.source for digest in digests))
     texts: dict[str, np.ndarray] = {}
     rows_of: dict[str, np.ndarray] = {}
-    orders: list[Order] = []
+    orders: list[Assignment] = []
     for source in sources:
         mine = [digest for digest in digests if digest.item.source == source]
         keys = np.frombuffer(b"".join(digest.keys for digest in mine), np.uint64).reshape(-1, 2)
@@ -156,7 +156,9 @@ def decide(
             for piece, lines in zip(digest.item.pieces, digest.lines, strict=True):
                 offsets.append(before[piece.path])
                 before[piece.path] += lines
-            orders.append(Order(digest.item, tuple(offsets), places[at : at + rows].tobytes(), digest.seen))
+            orders.append(
+                Assignment(digest.item, tuple(offsets), places[at : at + rows].tobytes(), digest.seen)
+            )
             at += rows
     if texts:
         facts = {
@@ -172,15 +174,15 @@ def _sizes(hashes: dict[str, np.ndarray]) -> dict[str, int]:
     return {split: len(found) for split, found in hashes.items()}
 
 
-def _check_labels(digests: list[Digest], data: Data) -> None:
+def _check_labels(digests: list[Digest], data: DataSection) -> None:
     if data.label is not None:
-        seen = Seen()
+        seen = LabelCounts()
         for digest in digests:
             seen.add(digest.seen)
         check_negative(seen, data.label)
 
 
-def _has_conflicts(data: Data) -> bool:
+def _has_conflicts(data: DataSection) -> bool:
     """Scores of the same pair by two people differ; classes of the same pair contradict each other."""
     label = data.label
     return (
@@ -191,16 +193,16 @@ def _has_conflicts(data: Data) -> bool:
     )
 
 
-def misplaced(place: int, row: Rows, data: Data, form: TextForm) -> tuple[Reason, str]:
+def misplaced(place: int, row: UsableRows, data: DataSection, form: TextForm) -> tuple[FaultReason, str]:
     """Reason and detail for a usable row, one alone, that goes to no split."""
     if place == JOINS:
-        return Reason.JOINS_SPLITS, "its texts stand in two splits already"
+        return FaultReason.JOINS_SPLITS, "its texts stand in two splits already"
     if place == NO_TOKEN:
         text, key = (row.text_a, TEXT_A) if form.forms(row.text_a or []) == [b""] else (row.text_b, TEXT_B)
         # Nobody would see most of what it has.
         shown = ascii((text or [b""])[0].decode()[:_SHOWN])
-        return Reason.EMPTY_TEXT, f"column {data.wanted[key]!r}: {shown} has no word, number or symbol"
+        return FaultReason.EMPTY_TEXT, f"column {data.wanted[key]!r}: {shown} has no word, number or symbol"
     column = data.label.column if data.label is not None else ""
     read = "as the model reads it" + (", or turned round" if form.symmetric else "")
     said = f"column {column!r}: the same pair came before with another label, {read}"
-    return Reason.CONFLICTING_LABEL, said
+    return FaultReason.CONFLICTING_LABEL, said

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tfx.dsl.io import fileio
 
-from components.example_gen.check import Rows
+from components.example_gen.check import UsableRows
 from components.example_gen.data_config import SPLITS
 from components.example_gen.spans import Carry
 from components.tables import decode
@@ -98,8 +98,8 @@ class Texts:
         )
 
 
-def _rows(table: pa.Table) -> Rows:
+def _rows(table: pa.Table) -> UsableRows:
     columns = {name: table[name].combine_chunks().flatten() for name in table.column_names}
     if VECTOR in columns:
-        return Rows(vector=columns[VECTOR].to_numpy().reshape(table.num_rows, -1))
-    return Rows(columns[TEXT_A].to_pylist(), columns[TEXT_B].to_pylist())
+        return UsableRows(vector=columns[VECTOR].to_numpy().reshape(table.num_rows, -1))
+    return UsableRows(columns[TEXT_A].to_pylist(), columns[TEXT_B].to_pylist())

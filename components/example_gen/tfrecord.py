@@ -15,8 +15,8 @@ from google.protobuf.message import DecodeError
 from tfx_bsl.coders import example_coder
 
 from components.example_gen.arrow import decoded, lists
-from components.example_gen.batch import BATCH_ROWS, Batch, Fault, Reason
-from components.example_gen.data_config import Data
+from components.example_gen.batch import BATCH_ROWS, Batch, Fault, FaultReason
+from components.example_gen.data_config import DataSection
 from components.example_gen.parquet import shown
 from components.example_gen.streams import compression_of
 from trainer.errors import DataRejected
@@ -26,7 +26,7 @@ from trainer.features import VECTOR
 _PLACE = re.compile(r"\{\{.*?\}\}| ?\[Op:.*")
 
 
-def read_tfrecord(path: Path, data: Data) -> Iterator[Batch]:
+def read_tfrecord(path: Path, data: DataSection) -> Iterator[Batch]:
     """Batches of the file's examples.
 
     Raises:
@@ -78,7 +78,7 @@ def _example(at: int, record: bytes, faults: dict[int, Fault]) -> tf.train.Examp
     try:
         return tf.train.Example.FromString(record)
     except DecodeError:
-        faults[at] = Fault(Reason.MALFORMED_EXAMPLE, f"{len(record)} bytes that are no tf.Example")
+        faults[at] = Fault(FaultReason.MALFORMED_EXAMPLE, f"{len(record)} bytes that are no tf.Example")
         return tf.train.Example()
 
 
@@ -101,7 +101,7 @@ def _feature(examples: list[tf.train.Example], name: str, is_vector: bool) -> Se
 
 def _find_missing(values: Sequence[Any], name: str, faults: dict[int, Fault]) -> None:
     for at in [at for at, value in enumerate(values) if value is None]:
-        faults.setdefault(at, Fault(Reason.MISSING_KEY, f"no feature {name!r}"))
+        faults.setdefault(at, Fault(FaultReason.MISSING_KEY, f"no feature {name!r}"))
 
 
 def _column(batch: pa.RecordBatch, name: str, is_vector: bool) -> Sequence[Any]:

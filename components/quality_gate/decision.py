@@ -35,7 +35,7 @@ class Gates(Section):
 
 
 @dataclass(frozen=True)
-class Decision:
+class QualityDecision:
     """Whether the model is blessed, and one sentence for every check."""
 
     blessed: bool
@@ -55,7 +55,7 @@ def decide(
     baselines: dict[str, Metrics],
     champion: Metrics | None,
     noise: Noise | None = None,
-) -> Decision:
+) -> QualityDecision:
     """Checks a candidate against floors, ceilings, baselines and champion.
 
     Args:
@@ -71,7 +71,7 @@ def decide(
     value = _value(candidate, metric)
     unknown = _undefined(gates, metric, candidate)
     if unknown:
-        return Decision(False, (), tuple(unknown))
+        return QualityDecision(False, (), tuple(unknown))
     checks = [*_limits(gates, candidate)]
     if gates.beat_baselines:
         checks += _against_baselines(metric, value, baselines)
@@ -83,7 +83,7 @@ def decide(
             checks.append(_against_champion(gates, metric, value, _value(champion, metric), noise))
     passed = tuple(said for ok, said in checks if ok)
     failed = tuple(said for ok, said in checks if not ok)
-    return Decision(not failed, passed, failed)
+    return QualityDecision(not failed, passed, failed)
 
 
 def _value(measured: Metrics, metric: str) -> float:

@@ -13,7 +13,7 @@ FILE = "decision.json"
 
 
 @dataclass(frozen=True)
-class Decision:
+class TrainingDecision:
     """What speaks for a training, and the figures that were looked at."""
 
     reasons: tuple[str, ...]
@@ -32,7 +32,7 @@ class Decision:
 
 def decide(
     retraining: Retraining, asked: str, live: dict[str, float] | None, rows: int, drift: list[str]
-) -> Decision:
+) -> TrainingDecision:
     """Puts together what was known before the data was looked at, and what it shows.
 
     Args:
@@ -56,7 +56,7 @@ def decide(
         reasons.append(f"the data has changed: {'; '.join(drift)}")
     else:
         figures.append("the data has not changed" if not drift else "changes of the data are no reason")
-    return Decision(tuple(reasons), tuple(figures))
+    return TrainingDecision(tuple(reasons), tuple(figures))
 
 
 def _limits(retraining: Retraining, live: dict[str, float], rows: int) -> Iterator[tuple[bool, str]]:

@@ -8,14 +8,14 @@ import tensorflow_data_validation as tfdv
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
-from components.example_gen.data_config import Data
+from components.example_gen.data_config import DataSection
 from components.schema_gen.default import default_schema
 from trainer.features import LABEL, TEXT_A, TEXT_B, VECTOR
 
 Splits = Mapping[str, statistics_pb2.DatasetFeatureStatisticsList]
 
 
-def infer_schema(splits: Splits, data: Data) -> str:
+def infer_schema(splits: Splits, data: DataSection) -> str:
     """A tensorflow.metadata Schema in text format, which every split fits.
 
     Types, presence and shapes are what TFDV infers, ranges and environments what `[data]` says. The extremes
@@ -65,7 +65,7 @@ def _opening(splits: Splits) -> str:
     )
 
 
-def _comment(name: str, splits: Splits, data: Data) -> list[str]:
+def _comment(name: str, splits: Splits, data: DataSection) -> list[str]:
     """What the feature is and what was seen of it, over all splits."""
     meaning = {
         TEXT_A: f"The first text, column {data.text_a!r}.",
@@ -93,7 +93,7 @@ def _comment(name: str, splits: Splits, data: Data) -> list[str]:
     return told
 
 
-def _label_meaning(data: Data) -> str:
+def _label_meaning(data: DataSection) -> str:
     label = data.label
     if label is None:
         return ""

@@ -25,7 +25,7 @@ TOLERANCE = 1e-4
 NOT_THE_GATES = {"directory", "keep_versions", "mirror", "golden_file"}
 
 
-class Serving(Section):
+class Deployment(Section):
     """The `[serving]` section: where versions stand and what the gate allows."""
 
     directory: Path | None = Field(None, description="where versions are pushed; default: DIR/serving/NAME")
@@ -69,7 +69,7 @@ def run_probe(
     model: str,
     requests: list[dict[str, Any]],
     folder: Path,
-    limits: Serving,
+    limits: Deployment,
     timed: dict[str, Any] | None = None,
 ) -> tuple[dict[str, Any], str]:
     """Asks the model in a fresh process.
@@ -115,7 +115,7 @@ def judge(
     promised: dict[str, Signature],
     score: str,
     expected: list[list[float]],
-    limits: Serving,
+    limits: Deployment,
 ) -> list[str]:
     """What is wrong with the model; empty when nothing is.
 
@@ -150,7 +150,7 @@ def judge(
     return list(dict.fromkeys(wrong + _over(report, limits)))
 
 
-def _over(report: dict[str, Any], limits: Serving) -> list[str]:
+def _over(report: dict[str, Any], limits: Deployment) -> list[str]:
     measured = [("max_memory_mb", "loading and answering took", report["memory_mb"], "MB")]
     for kind, key, rank in (
         ("single", "p50", "p50"),

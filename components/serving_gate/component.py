@@ -13,7 +13,7 @@ from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
 from components.evaluator.results import load_predictions
-from components.serving_gate.check import Serving, judge, run_probe
+from components.serving_gate.check import Deployment, judge, run_probe
 from components.tables import decode
 from trainer import tables
 from trainer.exporting.inference import promise_inference
@@ -57,7 +57,7 @@ def ServingGate(
 ) -> None:
     """Asks the exported model in a fresh process and blesses it when all that it must be and give is so."""
     del code  # part of the cache key
-    parsed, limits = Spec.model_validate_json(spec), Serving.model_validate_json(serving)
+    parsed, limits = Spec.model_validate_json(spec), Deployment.model_validate_json(serving)
     family = family_of(parsed)
     seen = load_predictions(evaluation.uri, "test").slice(0, COMPARED_ROWS)
     examples = [{"b64": base64.b64encode(row).decode()} for row in seen["serialized"].to_pylist()]

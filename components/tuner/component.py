@@ -25,7 +25,7 @@ KEPT = "kept"
 REPORT = "tuning.json"
 
 
-class Spec(keys.TunerSpec):
+class TunerSpec(keys.TunerSpec):
     """TFX's own, with the input `kept`."""
 
     INPUTS: ClassVar[dict[str, ChannelParameter]] = {
@@ -72,7 +72,7 @@ class Executor(executor.Executor):
 class Tuner(base_component.BaseComponent):
     """TFX's Tuner component: a search with keras-tuner, unless there is an earlier one's result."""
 
-    SPEC_CLASS = Spec
+    SPEC_CLASS = TunerSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
 
     def __init__(
@@ -91,7 +91,7 @@ class Tuner(base_component.BaseComponent):
           kept: What KeptStrategy has found.
         """
         super().__init__(
-            Spec(
+            TunerSpec(
                 examples=examples,
                 transform_graph=transform_graph,
                 tuner_fn="trainer.tuner.tuner_fn",

@@ -36,7 +36,7 @@ class _Field:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ModelEntry:
     """The entry of one model: the message, and which characters of the text stand inside its braces."""
 
     message: Any
@@ -75,9 +75,9 @@ class ConfigText:
         except _Malformed:
             self._parse(text, model_server_config_pb2.ModelServerConfig())
             raise self._wrong("braces that do not fit") from None
-        self.entries = [Entry(self._entry(*span, allow_unknown_field=True), *span) for span in spans]
+        self.entries = [ModelEntry(self._entry(*span, allow_unknown_field=True), *span) for span in spans]
 
-    def find(self, name: str) -> Entry | None:
+    def find(self, name: str) -> ModelEntry | None:
         """The entry of a model.
 
         Raises:
@@ -109,7 +109,7 @@ class ConfigText:
             raise self._wrong(f"the entry of {message.name!r} cannot be changed")
         return text
 
-    def _changed(self, entry: Entry, message: Any) -> str:
+    def _changed(self, entry: ModelEntry, message: Any) -> str:
         pins = model_server_config_pb2.ModelConfig()
         pins.model_version_policy.CopyFrom(message.model_version_policy)
         pins.version_labels.update(message.version_labels)
