@@ -20,7 +20,7 @@ from components.drift.compare import compare
 from components.drift.derive import Derived, derive
 from components.drift.profile import Profile
 from components.drift.requests import read_requests
-from components.example_gen.places import matching
+from components.example_gen.paths import matching
 from components.schema_gen.default import SERVING
 from trainer.features import TEXT_A, VECTOR
 from trainer.spec import Spec

@@ -15,7 +15,7 @@ from tfx.dsl.io import fileio
 
 from components.drift.derive import CHARACTERS
 from components.drift.sampling import sample_lines
-from components.example_gen.places import matching
+from components.example_gen.paths import matching
 from trainer.features import TEXT_A, TEXT_B, VECTOR
 from trainer.spec import VectorSpec
 

@@ -14,7 +14,7 @@ from tfx.proto import example_gen_pb2
 
 from components.example_gen.data_config import SPLITS, DataSection
 from components.example_gen.executor import Executor
-from components.example_gen.places import for_pattern
+from components.example_gen.paths import for_pattern
 from components.example_gen.spans import Carry
 from trainer.text.form import TextForm
 

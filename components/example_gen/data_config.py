@@ -7,8 +7,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
-from components.example_gen.names import Names
-from components.example_gen.places import matching, without_aliases
+from components.example_gen.column_names import Names
+from components.example_gen.paths import matching, without_aliases
 from components.example_gen.spans import Pattern, Spans
 from trainer.features import LABEL, TEXT_A, TEXT_B, VECTOR, Label
 from trainer.section import Section

@@ -15,9 +15,9 @@ from components.example_gen.check import check
 from components.example_gen.data_config import DataSection
 from components.example_gen.delimited import read_delimited, without_nulls
 from components.example_gen.dialect import Dialect, dialect_of
+from components.example_gen.file_kinds import check_kind
 from components.example_gen.header import check_names
 from components.example_gen.jsonl import check_objects, read_jsonl
-from components.example_gen.kinds import check_kind
 from components.example_gen.parquet import check_types, column_names, open_parquet, read_parquet
 from components.example_gen.records import Record
 from components.example_gen.streams import compression_of, lines_of, open_lines

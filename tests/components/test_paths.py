@@ -11,7 +11,7 @@ import pytest
 
 from components.example_gen.data_config import DataSection
 from components.example_gen.doubts import source_facts
-from components.example_gen.places import for_pattern, local_path, matching, why_missing, without_aliases
+from components.example_gen.paths import for_pattern, local_path, matching, why_missing, without_aliases
 from components.example_gen.plan import plan
 from components.example_gen.reader import EmptyFile, check_files, read, whole
 from components.example_gen.spans import Spans, find
