@@ -45,7 +45,7 @@ _LONGEST = 80
 
 
 def check_type(key: str, name: str, kind: pa.DataType) -> None:
-    """Whether a column can be what `[data]` takes it for.
+    """Check that a column has a type which `[data]` can take it for.
 
     Args:
       key: The key of `[data]`, as in `DataSection.wanted`.
@@ -66,12 +66,12 @@ def check_type(key: str, name: str, kind: pa.DataType) -> None:
     else:
         good = _is(inner, (*_STRINGS, *_BINARIES, *(() if key in (TEXT_A, TEXT_B) else _NUMBERS)))
     if not (good or types.is_null(inner)):
-        said = "".join(letter if letter.isprintable() else "?" for letter in str(kind))[:_LONGEST]
+        type_name = "".join(letter if letter.isprintable() else "?" for letter in str(kind))[:_LONGEST]
         other = f"set [data] {key} to another column"
         if key == VECTOR and _is(inner, _NUMBERS):
             other = "name columns of single numbers in [data.vector] columns"
         raise ConfigError(
-            f"column {name!r} is {said}, and {_NEEDED.get(key, _A_NUMBER)}: write it so, or {other}"
+            f"column {name!r} is {type_name}, and {_NEEDED.get(key, _A_NUMBER)}: write it so, or {other}"
         )
 
 

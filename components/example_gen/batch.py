@@ -1,4 +1,4 @@
-"""What a reader makes of a file: rows by the thousand, column by column, and what could not be read."""
+"""Batches of a file's rows, column by column, and the faults of rows that cannot be used."""
 
 from __future__ import annotations
 

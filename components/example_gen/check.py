@@ -1,4 +1,4 @@
-"""Which rows of a batch can be used, and what is wrong with the others. No Beam and no TFX in here."""
+"""The usable rows of a batch, and the faults of the others. No Beam and no TFX in here."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class UsableRows:
     exact: np.ndarray | None = None
     """the same before it was rounded, float64"""
     label: np.ndarray | None = None
-    """float64 [rows]; a class is its place in the list of classes"""
+    """float64 [rows]; a class is its index in the list of classes"""
 
     def __len__(self) -> int:
         columns = [c for c in (self.text_a, self.vector) if c is not None]
@@ -52,26 +52,26 @@ class UsableRows:
         """uint64 [rows, 2]: hashes of the texts' forms, or twice of the vector; equal ones are one text."""
         if self.vector is not None:
             # Adding 0 makes the two zeros of a float one.
-            found = hashes(row.tobytes() for row in self.vector + np.float32(0))
-            return np.stack([found, found], axis=1)
+            keys = hashes(row.tobytes() for row in self.vector + np.float32(0))
+            return np.stack([keys, keys], axis=1)
         return np.stack([hashes(form.forms(part or [])) for part in (self.text_a, self.text_b)], axis=1)
 
 
 def check(batch: Batch, data: DataSection) -> tuple[UsableRows, dict[int, Fault]]:
-    """The usable rows in their order, and the fault of each other row by its place in the batch."""
+    """The usable rows in their order, and the fault of each other row by its index in the batch."""
     faults = dict(batch.faults)
-    found = UsableRows()
+    rows = UsableRows()
     if data.label is not None:
-        found.label = check_labels(batch.columns[f"{LABEL}.column"], data.label, faults)
+        rows.label = check_labels(batch.columns[f"{LABEL}.column"], data.label, faults)
     if data.vector is not None:
-        found.vector, found.exact = check_vectors(batch.columns, data.vector, faults)
+        rows.vector, rows.exact = check_vectors(batch.columns, data.vector, faults)
     else:
-        found.text_a, found.text_b = (
+        rows.text_a, rows.text_b = (
             check_texts(batch.columns[key], data.wanted[key], data, faults) for key in (TEXT_A, TEXT_B)
         )
     usable = np.ones(len(batch.positions), bool)
     usable[list(faults)] = False
-    return found.take(usable), faults
+    return rows.take(usable), faults
 
 
 def check_texts(
@@ -114,8 +114,8 @@ def _encode(at: int, text: str, column: str, faults: dict[int, Fault]) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        said = f"column {column!r}: half of a surrogate pair"
-        faults.setdefault(at, Fault(FaultReason.BAD_ENCODING, said))
+        detail = f"column {column!r}: half of a surrogate pair"
+        faults.setdefault(at, Fault(FaultReason.BAD_ENCODING, detail))
         return b""
 
 
@@ -149,13 +149,13 @@ def check_vectors(
         inside = (numbers >= low) & (numbers <= high)
         for row in np.flatnonzero(~inside.all(axis=1)):
             at = int(np.argmin(inside[row]))
-            said = f"column {names[at]!r}: {numbers[row, at]:g} is not within {low:g}..{high:g}"
-            faults.setdefault(int(row), Fault(FaultReason.VALUE_OUT_OF_RANGE, said))
+            detail = f"column {names[at]!r}: {numbers[row, at]:g} is not within {low:g}..{high:g}"
+            faults.setdefault(int(row), Fault(FaultReason.VALUE_OUT_OF_RANGE, detail))
     return numbers, exact
 
 
 def _not_finite(value: Any) -> str:
-    """What is wrong with a value that is no finite number; those of lists are numbers already."""
+    """The fault of a value that is no finite number; those of lists are numbers already."""
     if not isinstance(value, str):
         return "not a finite number"
     comma = COMMA_NUMBER.fullmatch(value) is not None

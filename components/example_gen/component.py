@@ -40,10 +40,11 @@ class ExampleGen(FileBasedExampleGen):
         changed = states(data)
         # A new schema makes no new examples.
         rows = data.model_dump(mode="json", exclude={"schema_file", "schema_text"})
-        told = None if carry is None else asdict(carry)
+        carry_fields = None if carry is None else asdict(carry)
         seen = form.model_dump()
         text = json.dumps(
-            {"data": rows, "code": code, "changed": changed, "carry": told, "form": seen}, sort_keys=True
+            {"data": rows, "code": code, "changed": changed, "carry": carry_fields, "form": seen},
+            sort_keys=True,
         )
         config = example_gen_pb2.CustomConfig()
         config.custom_config.Pack(wrappers_pb2.StringValue(value=text))
@@ -73,5 +74,5 @@ def states(data: DataSection) -> dict[str, list[tuple[str, int, int]]]:
 
 
 def _state(path: Path) -> tuple[str, int, int]:
-    found = path.stat()
-    return str(path), found.st_size, found.st_mtime_ns
+    status = path.stat()
+    return str(path), status.st_size, status.st_mtime_ns

@@ -1,4 +1,4 @@
-"""What became of the rows: `counts.json` beside the splits, and whether it is good enough to go on."""
+"""Counts of kept and quarantined rows: `counts.json` beside the splits, and the check of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COUNTS = "counts.json"
 # Nothing varies in fewer.
 MIN_TRAIN_ROWS = 2
 # Reasons that a message tells, with the first row of each.
-_TOLD = 5
+_SHOWN_REASONS = 5
 _LONGEST_DETAIL = 120
 
 
@@ -73,13 +73,13 @@ def check_counts(examples_uri: str, data: DataSection, alone: bool = True) -> No
             raise AssertionError(f"{path}: {read} rows read, but {kept} kept and {aside} quarantined")
         bad = sum(n for reason, n in aside.items() if reason not in NO_FAULT_OF_THE_ROW)
         if not kept or bad > data.max_quarantined * read:
-            told = [reason for reason, _ in Counter(aside).most_common(_TOLD)]
-            common = ", ".join(f"{reason} ({aside[reason]})" for reason in told)
+            commonest = [reason for reason, _ in Counter(aside).most_common(_SHOWN_REASONS)]
+            common = ", ".join(f"{reason} ({aside[reason]})" for reason in commonest)
             raise DataRejected(
                 f"{path}: {bad} of {read} rows cannot be used, "
                 f"[data] max_quarantined = {data.max_quarantined:g} allows "
                 f"{int(data.max_quarantined * read)}: {common or 'no rows'}"
-                f"{_first_of_each(examples_uri, source, told)}"
+                f"{_first_of_each(examples_uri, source, commonest)}"
                 f"{_labels(merged, source, data, aside, bad)}"
             )
         if not alone:
@@ -100,7 +100,7 @@ def check_counts(examples_uri: str, data: DataSection, alone: bool = True) -> No
 
 
 def _labels(merged: dict[str, Any], source: str, data: DataSection, aside: dict[str, int], bad: int) -> str:
-    """What was seen in the labels, where most of the bad rows are so for theirs."""
+    """Advice on the labels, where most of the bad rows are bad for theirs."""
     for_label = aside.get(FaultReason.BAD_LABEL, 0) + aside.get(FaultReason.LABEL_OUT_OF_RANGE, 0)
     if data.label is None or not for_label or 2 * for_label < bad:
         return ""
@@ -111,17 +111,19 @@ def _labels(merged: dict[str, Any], source: str, data: DataSection, aside: dict[
 
 def _first_of_each(examples_uri: str, source: str, reasons: list[str]) -> str:
     """The first row of every reason, its values cut short."""
-    found: dict[str, str] = {}
+    first_rows: dict[str, str] = {}
     for name in sorted(fileio.glob(os.path.join(examples_uri, QUARANTINE, f"{source}-*.jsonl"))):
         with fileio.open(name) as file:
             for line in file:
                 row = json.loads(line)
-                if row["reason"] in reasons and row["reason"] not in found:
+                if row["reason"] in reasons and row["reason"] not in first_rows:
                     file_name = os.path.basename(row["file"])
                     detail = row["detail"][:_LONGEST_DETAIL]
-                    found[row["reason"]] = f"{file_name} line {row['line']}: {row['reason']}, {detail}"
-                if len(found) == len(reasons):
+                    first_rows[row["reason"]] = f"{file_name} line {row['line']}: {row['reason']}, {detail}"
+                if len(first_rows) == len(reasons):
                     break
     return (
-        f"; for example {'; '.join(found[reason] for reason in reasons if reason in found)}" if found else ""
+        f"; for example {'; '.join(first_rows[reason] for reason in reasons if reason in first_rows)}"
+        if first_rows
+        else ""
     )

@@ -45,7 +45,7 @@ class Vector(Section):
     range: tuple[float, float] | None = Field(None, description="lowest and highest value allowed")
 
     @model_validator(mode="after")
-    def _one_source(self) -> Self:
+    def _columns_fit(self) -> Self:
         if (self.column is None) == (self.columns is None):
             raise ValueError(
                 "a vector comes from one list column (column) or from columns: give one of the two"
@@ -214,13 +214,13 @@ class DataSection(Section):
     @property
     def wanted(self) -> dict[str, str]:
         """The key of the configuration to the column that it names."""
-        found = {TEXT_A: self.text_a, TEXT_B: self.text_b}
+        columns = {TEXT_A: self.text_a, TEXT_B: self.text_b}
         if self.vector is not None:
-            found[VECTOR] = self.vector.column
-            found |= {f"{VECTOR}.columns[{at}]": name for at, name in enumerate(self.vector.columns or ())}
+            columns[VECTOR] = self.vector.column
+            columns |= {f"{VECTOR}.columns[{at}]": name for at, name in enumerate(self.vector.columns or ())}
         if self.label is not None:
-            found[f"{LABEL}.column"] = self.label.column
-        return {key: name for key, name in found.items() if name is not None}
+            columns[f"{LABEL}.column"] = self.label.column
+        return {key: name for key, name in columns.items() if name is not None}
 
     def sources(self) -> dict[str, tuple[Path, ...]]:
         """The key of the configuration to the files and patterns that it names."""

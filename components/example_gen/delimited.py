@@ -24,7 +24,7 @@ def read_delimited(
     records: Iterator[Record], names: list[str], data: DataSection, dialect: Dialect
 ) -> Iterator[Batch]:
     """Batches of `records`, whose fields are called `names`."""
-    places = {key: names.index(column) for key, column in data.wanted.items()}
+    indices = {key: names.index(column) for key, column in data.wanted.items()}
     while chunk := _take(records):
         odd = _odd(chunk, len(names))
         if any("\r" in chunk[at].raw for at in odd):
@@ -37,7 +37,7 @@ def read_delimited(
             # What there is of a row that cannot be used, for those who keep it.
             missing = [None] * len(names)
             rows = tuple([*(row or ()), *missing] if at in faults else row for at, row in enumerate(fields))
-        columns = {key: [row[place] for row in rows] for key, place in places.items()}
+        columns = {key: [row[index] for row in rows] for key, index in indices.items()}
         if dialect.decimal == ",":
             _read_commas(columns, data, faults)
         yield Batch(lines, columns, raws.__getitem__, faults, _many_lines(lines, raws))

@@ -103,7 +103,7 @@ class Dialect:
 
 @dataclass(frozen=True)
 class _Trial:
-    """What the sample is under one dialect."""
+    """The sample, read with one dialect."""
 
     dialect: Dialect
     header: list[str]
@@ -125,7 +125,7 @@ def dialect_of(path: Path, data: DataSection) -> Dialect:
       UnicodeError: the file is not in the encoding that `data` names.
       EOFError, OSError, lzma.LZMAError, zlib.error: it cannot be read.
     """
-    content, is_all = _beginning(path)
+    content, is_all = _read_sample(path)
     encoding, mark = encoding_of(content, data)
     decoder = codecs.getincrementaldecoder(encoding)("replace")
     text = decoder.decode(content[mark:], final=is_all)
@@ -150,7 +150,7 @@ def dialect_of(path: Path, data: DataSection) -> Dialect:
     return dialect
 
 
-def _beginning(path: Path) -> tuple[bytes, bool]:
+def _read_sample(path: Path) -> tuple[bytes, bool]:
     """The first bytes of a file, unpacked, and whether they are all of it."""
     content, size = b"", _SAMPLE
     with open_bytes(path) as file:
@@ -246,7 +246,7 @@ def _spaced(best: _Trial, lines: list[str], data: DataSection) -> _Trial:
 
 
 def _begin_with(lines: list[str], quote: str, delimiter: str) -> bool:
-    """Whether a quote begins a field of most rows, and the common one is not about."""
+    """True where `quote` begins a field of most rows, and the common quote does not occur."""
     rows = [line for line in lines[:_ROWS] if line.strip()]
     quoted = sum(line[0] == quote or delimiter + quote in line for line in rows)
     return quoted >= _MOST * len(rows) > 0 and not any('"' in line for line in rows)
@@ -281,7 +281,7 @@ def _unnamed(best: _Trial) -> int:
 
 
 def _has_row_names(rows: list[list[str] | None], width: int, data: DataSection) -> bool:
-    """Whether most rows have a field more than the header's `width`, and begin with a number of their own.
+    """True where most rows have a field more than the header's `width`, and begin with a number of their own.
 
     Among the numbers of a vector these have to count the rows.
     """
@@ -298,8 +298,8 @@ def _decimal(best: _Trial, data: DataSection) -> str:
     numbers = [name for key, name in data.wanted.items() if key.startswith(VECTOR)]
     if data.label is not None and not data.label.is_named:
         numbers.append(data.wanted[f"{LABEL}.column"])
-    places = [best.header.index(name) for name in numbers if name in best.header]
-    values = [row[at] for row in best.rows if row is not None for at in places if at < len(row)]
+    indices = [best.header.index(name) for name in numbers if name in best.header]
+    values = [row[at] for row in best.rows if row is not None for at in indices if at < len(row)]
     fractions = [value for value in values if COMMA_NUMBER.fullmatch(value)]
     # Where all may be thousands, nothing tells what the commas are.
     commas = not all(map(THOUSANDS.fullmatch, fractions))

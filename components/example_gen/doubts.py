@@ -1,4 +1,4 @@
-"""What is told of the files beside the counts: how they were read, and what looks like a mistake."""
+"""Facts about the files beside the counts: how they were read, and what looks like a mistake."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ class Doubts:
     def merge(self, other: dict[str, Any]) -> None:
         """Takes in what `to_json` gave."""
         self._long += other["long"]
-        self._first += [tuple(place) for place in other["first"]]
+        self._first += [tuple(position) for position in other["first"]]
         self._nothings.update({(column, text): count for column, text, count in other["nothings"]})
 
     def to_json(self) -> dict[str, Any]:
-        """Counts and places, as JSON has them."""
+        """Counts and positions, as JSON has them."""
         nothings = [(column, text, count) for (column, text), count in self._nothings.items()]
         return {"long": self._long, "first": sorted(self._first)[:1], "nothings": nothings}
 
@@ -80,7 +80,7 @@ def source_facts(data: DataSection, items: list[Item]) -> dict[str, Any]:
                 remarks.append(f"{piece.path} holds no row and is passed over")
             elif piece.dialect is not None:
                 dialects.setdefault(item.source, Counter())[str(piece.dialect)] += 1
-    return {"dialects": {source: dict(found) for source, found in dialects.items()}, "remarks": remarks}
+    return {"dialects": {source: dict(counts) for source, counts in dialects.items()}, "remarks": remarks}
 
 
 def _is_empty(path: Path, data: DataSection) -> bool:

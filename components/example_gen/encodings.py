@@ -1,4 +1,4 @@
-"""Which encoding a file of text has: by its byte order mark, by `[data]`, else by its bytes."""
+"""The encoding of a file of text: by its byte order mark, by `[data]`, else by its bytes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def encoding_of(content: bytes, data: DataSection) -> tuple[str, int]:
 
 
 def is_utf8(content: bytes, is_all: bool) -> bool:
-    """Whether bytes, not all of ASCII, are UTF-8; by chance they hardly ever are."""
+    """True where bytes, not all of ASCII, are UTF-8; by chance they hardly ever are."""
     try:
         codecs.getincrementaldecoder("utf-8")().decode(content, final=is_all)
     except UnicodeDecodeError:
@@ -73,7 +73,7 @@ def encoding_faults(texts: Sequence[str], encoding: str) -> dict[int, Fault]:
 
 
 def bad_bytes(text: str, encoding: str, fits: bool = False) -> str:
-    """What is wrong with a text that has bytes which are not `encoding`, and the fix.
+    """The fault of a text that has bytes which are not `encoding`, and the fix.
 
     One 8-bit encoding cannot be told from another: the first such word is shown as it would be read. Where
     the rest of the file `fits`, it is the row that has to be corrected.

@@ -1,4 +1,4 @@
-"""Whether a file has the columns that `[data]` names, and what else can be wrong where it has not."""
+"""Check of a file's column names, with advice where one that `[data]` names is missing."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def check_names(path: Path, names: list[str], data: DataSection, dialect: Dialec
 
 
 def _way_out(path: Path, names: list[str], data: DataSection, dialect: Dialect) -> str:
-    """What else can be wrong where a column is not in the header: how the file is written."""
+    """Advice where a column is not in the header: how the file may be written instead."""
     if has_bad_bytes("".join(names)):
         return f"; the header has {bad_bytes(' '.join(names), dialect.encoding)}"
     for key in ("delimiter", "encoding"):

@@ -15,8 +15,8 @@ from trainer.errors import ConfigError
 
 # Of a whole number; no float holds one of more.
 _DIGITS = 400
-_ONE_A_LINE = ": write one object a line, such as by jq -c '.[]' FILE"
-_IS_ARRAY = f": a JSON array{_ONE_A_LINE}"
+_LINES_ADVICE = ": write one object a line, such as by jq -c '.[]' FILE"
+_ARRAY_ADVICE = f": a JSON array{_LINES_ADVICE}"
 
 
 def read_jsonl(lines: Iterator[str], data: DataSection) -> Iterator[Batch]:
@@ -28,7 +28,7 @@ def read_jsonl(lines: Iterator[str], data: DataSection) -> Iterator[Batch]:
         texts = [text for _, text in chunk]
         faults = encoding_faults(texts, data.encoding or "utf-8")
         objects = [_parse(at, text, names, faults) for at, text in enumerate(texts)]
-        columns = {key: [found.get(name) for found in objects] for key, name in wanted.items()}
+        columns = {key: [parsed.get(name) for parsed in objects] for key, name in wanted.items()}
         yield Batch([line for line, _ in chunk], columns, texts.__getitem__, faults)
 
 
@@ -60,7 +60,7 @@ def _parse(at: int, text: str, wanted: tuple[str, ...], faults: dict[int, Fault]
             return {}
     if not isinstance(row, dict):
         detail = f"{type(row).__name__} in place of an object"
-        faults[at] = Fault(FaultReason.MALFORMED_JSON, detail + _IS_ARRAY * isinstance(row, list))
+        faults[at] = Fault(FaultReason.MALFORMED_JSON, detail + _ARRAY_ADVICE * isinstance(row, list))
         return {}
     for name in wanted:
         if name not in row:
@@ -79,7 +79,7 @@ def _parse(at: int, text: str, wanted: tuple[str, ...], faults: dict[int, Fault]
 
 
 def _load(text: str, error: Exception) -> Any:
-    """What `json` refuses with `error` and is none: a mark of the encoding in front, a number without end."""
+    """Read a text that `json` wrongly refuses: a byte order mark before it, or a very long whole number."""
     if text.startswith("\ufeff"):  # files that were put one behind the other
         return json.loads(text[1:], parse_int=_whole)
     if isinstance(error, json.JSONDecodeError | RecursionError):
@@ -96,11 +96,11 @@ def _malformed(text: str, error: Exception) -> str:
         return "lists or objects are nested too deeply"
     start = text.strip()
     if start in ("[", "]", "],") or start.startswith("[{"):
-        return f"{error}{_IS_ARRAY}"
+        return f"{error}{_ARRAY_ADVICE}"
     if start in ("{", "}", "},"):
         return f"{error}: an object of several lines: write each in one, such as by jq -c . FILE"
     if start.endswith("},"):
-        return f"{error}: the line belongs to a JSON array{_ONE_A_LINE}"
+        return f"{error}: the line belongs to a JSON array{_LINES_ADVICE}"
     if start.startswith("{") and isinstance(error, json.JSONDecodeError) and error.msg == "Extra data":
-        return f"{error}: more than one object{_ONE_A_LINE}"
+        return f"{error}: more than one object{_LINES_ADVICE}"
     return str(error)

@@ -84,7 +84,7 @@ def open_parquet(path: Path) -> pq.ParquetFile:
 
 
 def _begins_as_parquet(path: Path) -> bool:
-    """Whether a file begins as Parquet, or with the zeros of a copy that was cut off."""
+    """True where a file begins as Parquet, or with the zeros of a copy that was cut off."""
     with path.open("rb") as file:
         return file.read(4) in (b"PAR1", bytes(4))
 

@@ -1,4 +1,4 @@
-"""What is read by whom, and where each row goes once all rows are known.
+"""Pieces of files that workers read, and the split of each row once all rows are known.
 
 Reading is done twice: first for the keys of all rows, 20 bytes each, which one worker looks at together; then
 for the examples, which are written where that worker said.
@@ -33,7 +33,7 @@ CONFLICTS, NO_TOKEN = JOINS + 1, JOINS + 2
 
 @dataclass(frozen=True)
 class Item:
-    """What one worker reads at once: pieces of one source, in order."""
+    """Pieces of one source, in order, that one worker reads at once."""
 
     number: int
     source: str
@@ -42,7 +42,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Digest:
-    """What is known of an item after the first reading."""
+    """Keys and labels of an item, taken in the first reading."""
 
     item: Item
     lines: tuple[int, ...]
@@ -51,7 +51,7 @@ class Digest:
     """uint64 [usable rows, 2]"""
     labels: bytes
     """float32 [usable rows], or nothing"""
-    seen: LabelCounts
+    label_counts: LabelCounts
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,11 @@ class Assignment:
     item: Item
     lines_before: tuple[int, ...]
     """what to add to the positions of each piece"""
-    places: bytes
-    """uint8 [usable rows]: places in SPLITS, or JOINS, CONFLICTS or NO_TOKEN"""
-    seen: LabelCounts
+    destinations: bytes
+    """uint8 [usable rows]: indices in SPLITS, or JOINS, CONFLICTS or NO_TOKEN"""
+    label_counts: LabelCounts
     shared: dict[str, dict[str, int]] = field(default_factory=dict)
-    """what the splits of the whole artifact have in common; in one order only"""
+    """what the splits of the whole artifact have in common; in one assignment only"""
 
 
 def plan(data: DataSection, files: dict[str, list[Path]]) -> list[Item]:
@@ -87,7 +87,7 @@ def plan(data: DataSection, files: dict[str, list[Path]]) -> list[Item]:
 
 def digest(item: Item, data: DataSection, form: TextForm) -> Digest:
     """Reads an item for the keys and labels of its usable rows."""
-    seen = LabelCounts()
+    label_counts = LabelCounts()
     lines, keys, labels = [], [np.zeros((0, 2), np.uint64)], [np.zeros(0, np.float32)]
     for piece in item.pieces:
         last = 0
@@ -97,10 +97,12 @@ def digest(item: Item, data: DataSection, form: TextForm) -> Digest:
             if rows.label is not None:
                 labels.append(rows.label.astype(np.float32))
             if data.label is not None:
-                seen.add(LabelCounts.of(batch, faults, data.label))
+                label_counts.add(LabelCounts.of(batch, faults, data.label))
             last = batch.positions[-1]
         lines.append(last if data.format in ("parquet", "tfrecord") else _line_ends(piece, last))
-    return Digest(item, tuple(lines), np.concatenate(keys).tobytes(), np.concatenate(labels).tobytes(), seen)
+    return Digest(
+        item, tuple(lines), np.concatenate(keys).tobytes(), np.concatenate(labels).tobytes(), label_counts
+    )
 
 
 def _line_ends(piece: Piece, last: int) -> int:
@@ -125,29 +127,29 @@ def decide(
     sources = list(dict.fromkeys(digest.item.source for digest in digests))
     texts: dict[str, np.ndarray] = {}
     rows_of: dict[str, np.ndarray] = {}
-    orders: list[Assignment] = []
+    assignments: list[Assignment] = []
     for source in sources:
         mine = [digest for digest in digests if digest.item.source == source]
         keys = np.frombuffer(b"".join(digest.keys for digest in mine), np.uint64).reshape(-1, 2)
         labels = np.frombuffer(b"".join(digest.labels for digest in mine), np.float32)
         earlier = Texts.load(carry, form) if carry is not None else Texts.none()
-        places = np.full(len(keys), NO_TOKEN, np.uint8)
-        seen = (keys != NOTHING).all(axis=1)
-        # Without a copy where all are seen, which is the rule.
-        known = keys if seen.all() else keys[seen]
+        destinations = np.full(len(keys), NO_TOKEN, np.uint8)
+        has_tokens = (keys != NOTHING).all(axis=1)
+        # Without a copy where all have tokens, which is the rule.
+        known = keys if has_tokens.all() else keys[has_tokens]
         pairs = pair_keys(known, form.symmetric)
         if source in SPLITS:
             wanted = np.full(len(known), SPLITS.index(source), np.uint8)
         else:
             wanted = assign(known, data.split or Split(), earlier).copy()
         if _has_conflicts(data):
-            wanted[conflicts(pairs, labels[seen])] = CONFLICTS
-        places[seen] = wanted
+            wanted[conflicts(pairs, labels[has_tokens])] = CONFLICTS
+        destinations[has_tokens] = wanted
         if source in SPLITS:
             kept = wanted < len(SPLITS)
             texts[source], rows_of[source] = distinct(known[kept]), distinct(pairs[kept])
         if carry is not None:
-            earlier.with_span(keys, places, carry).save(uri, form)
+            earlier.with_span(keys, destinations, carry).save(uri, form)
         before: Counter[Path] = Counter()
         at = 0
         for digest in mine:
@@ -156,8 +158,10 @@ def decide(
             for piece, lines in zip(digest.item.pieces, digest.lines, strict=True):
                 offsets.append(before[piece.path])
                 before[piece.path] += lines
-            orders.append(
-                Assignment(digest.item, tuple(offsets), places[at : at + rows].tobytes(), digest.seen)
+            assignments.append(
+                Assignment(
+                    digest.item, tuple(offsets), destinations[at : at + rows].tobytes(), digest.label_counts
+                )
             )
             at += rows
     if texts:
@@ -166,20 +170,20 @@ def decide(
             for name, hashes in (("texts", texts), ("rows", rows_of))
             for kind, counted in (("shared", shared(hashes)), ("different", _sizes(hashes)))
         }
-        orders[0] = replace(orders[0], shared=facts)
-    yield from orders
+        assignments[0] = replace(assignments[0], shared=facts)
+    yield from assignments
 
 
 def _sizes(hashes: dict[str, np.ndarray]) -> dict[str, int]:
-    return {split: len(found) for split, found in hashes.items()}
+    return {split: len(keys) for split, keys in hashes.items()}
 
 
 def _check_labels(digests: list[Digest], data: DataSection) -> None:
     if data.label is not None:
-        seen = LabelCounts()
+        label_counts = LabelCounts()
         for digest in digests:
-            seen.add(digest.seen)
-        check_negative(seen, data.label)
+            label_counts.add(digest.label_counts)
+        check_negative(label_counts, data.label)
 
 
 def _has_conflicts(data: DataSection) -> bool:
@@ -193,16 +197,18 @@ def _has_conflicts(data: DataSection) -> bool:
     )
 
 
-def misplaced(place: int, row: UsableRows, data: DataSection, form: TextForm) -> tuple[FaultReason, str]:
+def misplaced(
+    destination: int, row: UsableRows, data: DataSection, form: TextForm
+) -> tuple[FaultReason, str]:
     """Reason and detail for a usable row, one alone, that goes to no split."""
-    if place == JOINS:
+    if destination == JOINS:
         return FaultReason.JOINS_SPLITS, "its texts stand in two splits already"
-    if place == NO_TOKEN:
+    if destination == NO_TOKEN:
         text, key = (row.text_a, TEXT_A) if form.forms(row.text_a or []) == [b""] else (row.text_b, TEXT_B)
         # Nobody would see most of what it has.
         shown = ascii((text or [b""])[0].decode()[:_SHOWN])
         return FaultReason.EMPTY_TEXT, f"column {data.wanted[key]!r}: {shown} has no word, number or symbol"
     column = data.label.column if data.label is not None else ""
     read = "as the model reads it" + (", or turned round" if form.symmetric else "")
-    said = f"column {column!r}: the same pair came before with another label, {read}"
-    return FaultReason.CONFLICTING_LABEL, said
+    detail = f"column {column!r}: the same pair came before with another label, {read}"
+    return FaultReason.CONFLICTING_LABEL, detail

@@ -66,7 +66,7 @@ def pieces(path: Path, data: DataSection) -> list[Piece]:
         return _row_groups(path) if path.stat().st_size else [Piece(path, 0, 0)]
     if data.format not in _TEXT_FORMATS:
         return [Piece(path)]
-    dialect = look_up(path, data)
+    dialect = detect_dialect(path, data)
     by_line = not dialect.is_delimited or (dialect.quote is None and dialect.escape is None)
     is_plain = dialect.encoding.lower().replace("_", "-") in _CUTTABLE and dialect.newline == "\n"
     if not by_line or not is_plain or compression_of(path):
@@ -89,7 +89,7 @@ def whole(path: Path, data: DataSection) -> Piece:
     return Piece(path, 0, open_parquet(path).metadata.num_row_groups if path.stat().st_size else 0)
 
 
-def look_up(path: Path, data: DataSection) -> Dialect:
+def detect_dialect(path: Path, data: DataSection) -> Dialect:
     """How a file of text is written, by `data` and else by its beginning.
 
     Raises:
@@ -112,7 +112,7 @@ def open_table(
       is_row: Whether fields can be a whole row of columns with names; see `read_records`.
     """
     piece = piece or Piece(path)
-    dialect = piece.dialect or look_up(path, data)
+    dialect = piece.dialect or detect_dialect(path, data)
     names = list(data.columns or ())
     if piece.start > 0:
         if data.columns is None:  # they stand at the file's beginning
@@ -141,15 +141,15 @@ def _most_bytes(path: Path, piece: Piece) -> int | None:
 
 def _row_groups(path: Path) -> list[Piece]:
     meta = open_parquet(path).metadata
-    found, start, size = [], 0, 0
+    parts, start, size = [], 0, 0
     for group in range(meta.num_row_groups):
         size += meta.row_group(group).total_byte_size
         if size >= PIECE_BYTES:
-            found.append(Piece(path, start, group + 1))
+            parts.append(Piece(path, start, group + 1))
             start, size = group + 1, 0
-    if start < meta.num_row_groups or not found:
-        found.append(Piece(path, start, meta.num_row_groups))
-    return found
+    if start < meta.num_row_groups or not parts:
+        parts.append(Piece(path, start, meta.num_row_groups))
+    return parts
 
 
 def read(piece: Piece, data: DataSection) -> Iterator[Batch]:
@@ -171,7 +171,7 @@ def read(piece: Piece, data: DataSection) -> Iterator[Batch]:
 
         batches = read_tfrecord(path, data)
     else:
-        piece = piece if piece.dialect is not None else replace(piece, dialect=look_up(path, data))
+        piece = piece if piece.dialect is not None else replace(piece, dialect=detect_dialect(path, data))
         batches = _objects(piece, data) if data.format == "jsonl" else _table_rows(piece, data)
     with _readable(path, DataRejected, "cannot be read to its end"):
         yield from without_nulls(batches, data)
@@ -292,10 +292,10 @@ def names_of(path: Path, data: DataSection) -> list[str]:
 
 
 @contextmanager
-def _readable(path: Path, kind: type[KembarError], said: str) -> Iterator[None]:
+def _readable(path: Path, kind: type[KembarError], failure: str) -> Iterator[None]:
     """Turns what a file that is cut off, or in another encoding, ends with into one line."""
     try:
         yield
     except (EOFError, OSError, UnicodeError, lzma.LZMAError, zlib.error) as error:
         fix = "correct [data] encoding" if isinstance(error, UnicodeError) else "write it again"
-        raise kind(f"{path}: {said}: {error}: {fix}") from None
+        raise kind(f"{path}: {failure}: {error}: {fix}") from None

@@ -10,7 +10,7 @@ from typing import Any
 
 from components.example_gen.data_config import DataSection
 from components.example_gen.header import line_of_names
-from components.example_gen.reader import look_up, names_of
+from components.example_gen.reader import detect_dialect, names_of
 from pipeline.batch.rows import DELIMITED, Table, first_rows, taken
 from trainer.errors import ConfigError, KembarError
 
@@ -123,7 +123,7 @@ def _delimited(path: Path, data: DataSection, kind: str, choices: Sequence[tuple
             return Table(path, taken(dialect, columns=columns), columns, texts_of[0])
     for texts in choices:
         titled = taken(_plain(kind), texts=texts)
-        if (line := line_of_names(path, titled, look_up(path, titled))) is not None:
+        if (line := line_of_names(path, titled, detect_dialect(path, titled))) is not None:
             raise ConfigError(f"--input {path}: line {line} has the names: remove the lines above it")
     raise _lacks(path, names, choices)
 

@@ -18,7 +18,7 @@ from components.example_gen import streams
 from components.example_gen.batch import FaultReason
 from components.example_gen.data_config import DataSection
 from components.example_gen.dialect import Dialect
-from components.example_gen.reader import check_columns, look_up, open_table, pieces, read
+from components.example_gen.reader import check_columns, detect_dialect, open_table, pieces, read
 from tests.components.example_rows import Quarantined, Row, read_rows
 from tests.components.packing import PACK
 from trainer.errors import ConfigError, DataRejected
@@ -37,7 +37,7 @@ def file_of(tmp_path: Path, content: str | bytes, name: str = "pairs.csv") -> Pa
 
 
 def seen(tmp_path: Path, content: str | bytes, data: DataSection) -> str:
-    return str(look_up(file_of(tmp_path, content), data))
+    return str(detect_dialect(file_of(tmp_path, content), data))
 
 
 def rows_of(tmp_path: Path, content: str | bytes, data: DataSection) -> list[Row | Quarantined]:
@@ -612,7 +612,7 @@ def test_a_table_has_all_columns_for_who_needs_them(tmp_path, make_data):
         )
 
 
-def test_the_look_up_needs_no_more_than_the_beginning(tmp_path, make_data, monkeypatch):
+def test_the_dialect_is_detected_from_no_more_than_the_first_bytes(tmp_path, make_data, monkeypatch):
     path = file_of(tmp_path, "a;b;score\n" + "x;y;1\n" * 50_000)
     taken = []
     opened = streams.open_bytes
@@ -623,6 +623,6 @@ def test_the_look_up_needs_no_more_than_the_beginning(tmp_path, make_data, monke
         return file
 
     monkeypatch.setattr(sys.modules["components.example_gen.dialect"], "open_bytes", counted)
-    closed = look_up(path, make_data())
+    closed = detect_dialect(path, make_data())
     assert closed.delimiter == ";"
     assert len(taken) == 1

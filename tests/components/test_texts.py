@@ -70,8 +70,10 @@ def test_the_second_span_follows_the_first_and_a_third_both(tmp_path):
         folder = tmp_path / f"span-{number}"
         folder.mkdir()
         digests = [digest(item, data, TextForm()) for item in plan(data, data.files())]
-        [order] = decide(digests, data, TextForm(), Carry(number, "", max(0, number - 1), uri), str(folder))
-        places[number] = list(order.places)
+        [assignment] = decide(
+            digests, data, TextForm(), Carry(number, "", max(0, number - 1), uri), str(folder)
+        )
+        places[number] = list(assignment.destinations)
         uri = str(folder)
     assert len(set(places[0])) == 3
     assert places[0] == places[1] == places[2]
