@@ -27,7 +27,7 @@ FEATURES = (TEXT_A, TEXT_B, VECTOR, LABEL)
 
 
 class ValidationLimits(Section):
-    """How far a measure may be from its reference, beyond what chance gives at the sample's size."""
+    """The distance of each measure from its reference that is allowed beyond chance at the sample's size."""
 
     label_balance: NonNegativeFloat = Field(
         0.1, description="change of a class's share, or of the mean score as a share of its range"
@@ -77,7 +77,7 @@ class Validation(Section):
         return self
 
     def severity_of(self, subject: str, feature: str, kind: str) -> Severity:
-        """What becomes of a finding.
+        """The severity of a finding.
 
         An exception holds where all of its parts are among the three; the one with most parts decides,
         among equals a kind before a feature before a subject.

@@ -40,7 +40,7 @@ class Smallest:
 
     @property
     def items(self) -> list[bytes]:
-        """What was kept, in the order of the hashes."""
+        """The kept items, in the order of their hashes."""
         return list(self._items)
 
 
