@@ -15,7 +15,7 @@ from tfx.types import standard_component_specs as keys
 from tfx.types.component_spec import ChannelParameter
 from tfx.utils import io_utils, json_utils
 
-from components.resolvers.tuned_values import ASKED, ORIGIN, PURPOSE
+from components.resolvers.tuned_values import FINGERPRINT, ORIGIN, PURPOSE
 from components.resolvers.window import EXAMPLES_IDS, ids_of
 from trainer.fitting import checkpoint
 from trainer.progress import PROGRESS
@@ -52,7 +52,7 @@ class Executor(executor.Executor):
         best = artifact_utils.get_single_instance(output_dict[keys.BEST_HYPERPARAMETERS_KEY])
         results = artifact_utils.get_single_uri(output_dict[keys.TUNER_RESULTS_KEY])
         best.set_string_custom_property(PURPOSE, config["purpose"])
-        best.set_string_custom_property(ASKED, asked(config))
+        best.set_string_custom_property(FINGERPRINT, search_fingerprint(config))
         best.set_string_custom_property(EXAMPLES_IDS, ids_of(input_dict[keys.EXAMPLES_KEY]))
         kept = input_dict.get(KEPT)
         if kept:
@@ -105,8 +105,8 @@ class Tuner(base_component.BaseComponent):
         )
 
 
-def asked(config: dict[str, Any]) -> str:
-    """SHA-256 of all that a search is told."""
+def search_fingerprint(config: dict[str, Any]) -> str:
+    """SHA-256 of a search's whole configuration."""
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
 
 
