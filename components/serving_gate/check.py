@@ -26,7 +26,7 @@ NOT_THE_GATES = {"directory", "keep_versions", "mirror", "golden_file"}
 
 
 class Deployment(Section):
-    """The `[serving]` section: where versions stand and what the gate allows."""
+    """The keys of `[serving]` that the gate and the pusher read."""
 
     directory: Path | None = Field(None, description="where versions are pushed; default: DIR/serving/NAME")
     keep_versions: int | None = Field(
@@ -55,14 +55,14 @@ class Deployment(Section):
         return self
 
     def for_gate(self) -> str:
-        """What the gate is told, as JSON, with the requests of the file in it.
+        """The section as the gate reads it, as JSON, with the requests of the file in it.
 
         Raises:
           ConfigError: the file is missing or wrong.
         """
         requests = golden.read_golden(self.golden_file) if self.golden_file is not None else self.golden
-        told = self.model_copy(update={"golden": requests})
-        return told.model_dump_json(exclude=NOT_THE_GATES)
+        section = self.model_copy(update={"golden": requests})
+        return section.model_dump_json(exclude=NOT_THE_GATES)
 
 
 def run_probe(
@@ -85,8 +85,8 @@ def run_probe(
       The probe's report and an empty string, or an empty dict and why there is none.
     """
     questions, answers = folder / "requests.json", folder / "answers.json"
-    told = {"requests": requests, "timed": timed, "batch_rows": limits.batch_rows}
-    questions.write_text(json.dumps({**told, "memory_limit_mb": limits.max_memory_mb}))
+    job = {"requests": requests, "timed": timed, "batch_rows": limits.batch_rows}
+    questions.write_text(json.dumps({**job, "memory_limit_mb": limits.max_memory_mb}))
     command = [sys.executable, "-I", str(PROBE), model, str(questions), str(answers)]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "2"}
     # Every arena of malloc reserves address space, which is what is limited.
@@ -117,7 +117,7 @@ def judge(
     expected: list[list[float]],
     limits: Deployment,
 ) -> list[str]:
-    """What is wrong with the model; empty when nothing is.
+    """The faults of the model, a sentence each; empty for a model that is in order.
 
     Args:
       report: What the probe wrote. Its first answer is for the evaluated examples, its last ones are for
@@ -161,12 +161,12 @@ def _over(report: dict[str, Any], limits: Deployment) -> list[str]:
             what = "one row" if kind == "single" else f"a batch of {limits.batch_rows} rows"
             took = report["latency_ms"][kind][rank]
             measured.append((f"max_{key}_ms", f"{what} took, {rank},", took, "ms"))
-    found = []
+    exceeded = []
     for key, what, value, unit in measured:
         limit = getattr(limits, key)
         if limit is not None and value > limit:
-            found.append(f"{what} {value:.3g} {unit}, more than {limit:g} ([serving] {key})")
-    return found
+            exceeded.append(f"{what} {value:.3g} {unit}, more than {limit:g} ([serving] {key})")
+    return exceeded
 
 
 def _ended(status: int) -> str:

@@ -25,8 +25,8 @@ FILE = "serving.json"
 COMPARED_ROWS = 64
 # What every family answers, and so what is timed: the served scores of raw examples.
 TIMED = "serve_examples"
-# Of the probe's report, what people look at.
-_TOLD = ("load_seconds", "memory_mb", "latency_ms", "warmup_requests", "signatures")
+# The keys of the probe's report that `serving.json` keeps, for people.
+_REPORTED = ("load_seconds", "memory_mb", "latency_ms", "warmup_requests", "signatures")
 
 
 def with_real_vectors(
@@ -64,7 +64,7 @@ def ServingGate(
     requests = [{"signature": family.EVALUATED, "inputs": {"examples": examples}}]
     goldens = with_real_vectors(family.golden_requests(parsed), seen["serialized"].to_pylist(), parsed)
     requests += [{"signature": name, "inputs": inputs} for name, inputs in goldens.items()]
-    requests += [{"signature": asked.signature, "inputs": asked.inputs} for asked in limits.golden]
+    requests += [{"signature": golden.signature, "inputs": golden.inputs} for golden in limits.golden]
     timed = {"signature": TIMED, "inputs": {"examples": examples}} if examples else None
     with tempfile.TemporaryDirectory() as folder:
         report, failure = run_probe(
@@ -78,7 +78,7 @@ def ServingGate(
     )
     wrong = [failure] if failure else judge(report, promised, family.SCORE, scores, limits)
     verdict = {"blessed": not wrong, "reason": "; ".join(wrong), "reasons": wrong}
-    verdict |= {key: report.get(key) for key in _TOLD}
+    verdict |= {key: report.get(key) for key in _REPORTED}
     with fileio.open(os.path.join(blessing.uri, FILE), "w") as file:
         file.write(json.dumps(verdict, indent=2, allow_nan=False))
     with fileio.open(
