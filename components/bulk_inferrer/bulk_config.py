@@ -27,7 +27,7 @@ class Bulk(Section):
     )
 
     def data(self, data: DataSection) -> DataSection:
-        """How the rows are read: `data` with other files and no label.
+        """The section by which the rows are read: `data` with other files and no label.
 
         Raises:
           ValueError: `columns` does not fit `data`.
@@ -39,5 +39,5 @@ class Bulk(Section):
         try:
             return DataSection.model_validate({**data.model_dump(), **own})
         except ValidationError as error:
-            said = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
-            raise ValueError(f"[bulk] does not fit [data]: {said}") from None
+            message = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+            raise ValueError(f"[bulk] does not fit [data]: {message}") from None

@@ -139,7 +139,7 @@ def _row(column: pa.Array) -> Any:
 
 
 def _shape(column: pa.Array) -> list[int] | None:
-    """How long the lists of each level are; None where they have several lengths, or a list is null."""
+    """The length of the lists of each level; None where they have several lengths, or a list is null."""
     shape = []
     column = _decoded(column)
     while _is(column.type, _LISTS):

@@ -15,7 +15,7 @@ READ, KEPT = "read", "kept in "
 
 
 class FaultReason(StrEnum):
-    """Why a row cannot be used."""
+    """A reason why a row cannot be used."""
 
     BAD_ENCODING = "bad encoding"
     MALFORMED_QUOTES = "malformed quotes"
@@ -43,7 +43,7 @@ NO_FAULT_OF_THE_ROW = frozenset({FaultReason.JOINS_SPLITS, FaultReason.BLANK_ROW
 
 @dataclass(frozen=True)
 class Fault:
-    """Why a row cannot be used, and where that is seen."""
+    """The reason why a row cannot be used, with the values that show it."""
 
     reason: FaultReason
     detail: str

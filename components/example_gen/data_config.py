@@ -63,7 +63,7 @@ class Vector(Section):
 
 
 class Split(Section):
-    """How a single source is divided: parts that each split gets of all."""
+    """The division of a single source: parts that each split gets of all."""
 
     train: PositiveInt = 8
     eval: PositiveInt = 1

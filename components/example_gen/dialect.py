@@ -1,4 +1,4 @@
-"""How a file of text is written: encoding, line ends, delimiter, quotes, escapes, decimal sign.
+"""Dialects of files of text: encoding, line ends, delimiter, quotes, escapes, decimal sign.
 
 What `[data]` leaves out is looked up in the beginning of the file, by rules that give the same answer every
 time. A byte order mark decides the encoding. The delimiter is the one under which the columns that `[data]`
@@ -40,7 +40,7 @@ _POINT_NUMBER = re.compile(r"\s*[+-]?\d*\.\d+(e[+-]?\d+)?\s*", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Dialect:
-    """How one file is read."""
+    """The way in which one file is written."""
 
     encoding: str = "utf-8"
     mark: int = 0
@@ -119,7 +119,7 @@ class _Trial:
 
 
 def dialect_of(path: Path, data: DataSection) -> Dialect:
-    """How a file is written, by `data` and else by its beginning.
+    """Detect the dialect of a file: by `data`, else by its first bytes.
 
     Raises:
       UnicodeError: the file is not in the encoding that `data` names.

@@ -68,7 +68,7 @@ class Doubts:
 
 
 def source_facts(data: DataSection, items: list[Item]) -> dict[str, Any]:
-    """How the files of each source are written, with the number of files, and remarks on some of them."""
+    """The dialects of each source, with the number of files of each, and remarks on some files."""
     dialects: dict[str, Counter[str]] = {}
     sizes = Counter(item.source for item in items for piece in item.pieces if piece.start == 0)
     remarks = data.aliases()

@@ -210,7 +210,7 @@ def data_of(exec_properties: dict[str, Any]) -> DataSection:
 
 
 def form_of(exec_properties: dict[str, Any]) -> TextForm:
-    """How the model reads texts."""
+    """The form in which the model reads texts."""
     return TextForm.model_validate(_custom_config(exec_properties)["form"])
 
 

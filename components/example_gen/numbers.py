@@ -239,12 +239,12 @@ def _middle(exact: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _beyond(values: np.ndarray, middle: np.ndarray, distance: np.ndarray) -> np.ndarray:
-    """Which of the values are far outside, or outside and such as stand for a missing one."""
+    """True for values that are far outside, or outside and such as stand for a missing one."""
     away = np.abs(values - middle) / distance
     return (away > _FAR) | ((away > _FAR_FILL) & _is_fill(values))
 
 
 def _is_fill(values: np.ndarray) -> np.ndarray:
-    """Which of the values are such as programs write for a missing one."""
+    """True for values such as programs write for a missing one."""
     known = np.isclose(np.abs(values)[..., np.newaxis], _FILLS, rtol=1e-5, atol=0.0).any(axis=-1)
     return known | (values == _FILL_BELOW)

@@ -117,7 +117,7 @@ def _line_ends(piece: Piece, last: int) -> int:
 def decide(
     digests: list[Digest], data: DataSection, form: TextForm, carry: Carry | None = None, uri: str = ""
 ) -> Iterator[Assignment]:
-    """Where each row of each item goes; of a span, the artifact at `uri` gets the texts and their splits.
+    """Assign each row of each item to a split; a span's artifact at `uri` gets the texts and their splits.
 
     Raises:
       DataRejected: labels name what means 1, and it is not certain what means 0.

@@ -90,7 +90,7 @@ def whole(path: Path, data: DataSection) -> Piece:
 
 
 def detect_dialect(path: Path, data: DataSection) -> Dialect:
-    """How a file of text is written, by `data` and else by its beginning.
+    """Detect the dialect of a file of text: by `data`, else by its first bytes.
 
     Raises:
       DataRejected: the file cannot be read, or is not in the encoding that `data` names.

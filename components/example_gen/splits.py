@@ -99,7 +99,7 @@ def conflicts(pairs: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def shared(hashes_of: dict[str, np.ndarray]) -> dict[str, int]:
-    """How many texts, or pairs, stand in two splits at once, for each two: `train and test` to a number.
+    """Count texts, or pairs, that stand in two splits at once, for each two: `train and test` to a number.
 
     Args:
       hashes_of: Split to the hashes of its texts or pairs, each once and in order, uint64 [n].

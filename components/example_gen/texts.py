@@ -1,4 +1,4 @@
-"""Which split each text of earlier spans went to, so that it goes there again.
+"""The split of each text of earlier spans, so that it goes there again.
 
 The file says of which form its hashes are. Where the model has come to read texts otherwise, those of the
 spans before are taken from their examples and hashed anew.
@@ -47,7 +47,7 @@ class Texts:
 
     @classmethod
     def load(cls, carry: Carry, form: TextForm) -> Texts:
-        """Of the spans before this one; none where there are none."""
+        """The texts of the spans before this one; none where there are none."""
         if not carry.earlier:
             return cls.none()
         with fileio.open(os.path.join(carry.earlier, FILE), "rb") as file:
