@@ -86,10 +86,10 @@ class _DecodeFile(beam.DoFn):
 
     def process(self, path: str) -> Iterator[pa.RecordBatch]:
         share = self._shares.get(os.path.dirname(path), 1.0)
-        seen = 0
+        before = 0
         for records in read_batches([path], self._rows):
             if share < 1:
-                seen, records = seen + len(records), spread(records, seen, share)
+                before, records = before + len(records), spread(records, before, share)
                 if not records:
                     continue
             for bounds in parts(map(len, records), BATCH_BYTES):

@@ -39,14 +39,14 @@ def read_requests(pattern: str, vector: VectorSpec | None, rows: int) -> Request
 
     Lines of other signatures, of other shapes, and lines that are cut off are counted and left out.
     """
-    lines, seen = sample_lines(_lines(pattern), rows)
+    lines, total = sample_lines(_lines(pattern), rows)
     usable = [inputs for line in lines if (inputs := _inputs(line, vector)) is not None]
     # All rows of the table have the same columns: those that the most telling rows have.
     columns = [set(inputs) for inputs in usable]
     wanted = max(columns, key=lambda names: (columns.count(names), sorted(names)), default=set())
     kept = [inputs for inputs in usable if set(inputs) == wanted]
     table = pa.table({name: _column([inputs[name] for inputs in kept]) for name in sorted(wanted)})
-    return Requests(table, seen, len(lines) - len(kept))
+    return Requests(table, total, len(lines) - len(kept))
 
 
 def log_state(pattern: Path | None) -> str:

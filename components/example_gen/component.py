@@ -41,9 +41,9 @@ class ExampleGen(FileBasedExampleGen):
         # A new schema makes no new examples.
         rows = data.model_dump(mode="json", exclude={"schema_file", "schema_text"})
         carry_fields = None if carry is None else asdict(carry)
-        seen = form.model_dump()
+        form_fields = form.model_dump()
         text = json.dumps(
-            {"data": rows, "code": code, "changed": changed, "carry": carry_fields, "form": seen},
+            {"data": rows, "code": code, "changed": changed, "carry": carry_fields, "form": form_fields},
             sort_keys=True,
         )
         config = example_gen_pb2.CustomConfig()

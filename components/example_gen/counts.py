@@ -42,11 +42,11 @@ def merge(parts: Iterable[dict[str, Any]], facts: Mapping[str, Any]) -> dict[str
         findings += part["numbers"]
         for source, counts in part["sources"].items():
             sources.setdefault(source, Counter()).update(counts)
-        for source, seen in part["labels"].items():
-            labels.setdefault(source, LabelCounts()).add(LabelCounts.from_json(seen))
+        for source, stored in part["labels"].items():
+            labels.setdefault(source, LabelCounts()).add(LabelCounts.from_json(stored))
     return {
         "sources": {source: dict(counts) for source, counts in sources.items()},
-        "labels": {source: seen.to_json() for source, seen in labels.items()},
+        "labels": {source: label_counts.to_json() for source, label_counts in labels.items()},
         "shared_texts": {},
         **shared,
         "dialects": facts["dialects"],
@@ -104,9 +104,9 @@ def _labels(merged: dict[str, Any], source: str, data: DataSection, aside: dict[
     for_label = aside.get(FaultReason.BAD_LABEL, 0) + aside.get(FaultReason.LABEL_OUT_OF_RANGE, 0)
     if data.label is None or not for_label or 2 * for_label < bad:
         return ""
-    seen = merged.get("labels", {}).get(source)  # an older Kembar has not counted them
+    stored = merged.get("labels", {}).get(source)  # an older Kembar has not counted them
     has_decimal = data.format in ("csv", "tsv") and data.decimal is None
-    return "" if seen is None else f"; {advice(LabelCounts.from_json(seen), data.label, has_decimal)}"
+    return "" if stored is None else f"; {advice(LabelCounts.from_json(stored), data.label, has_decimal)}"
 
 
 def _first_of_each(examples_uri: str, source: str, reasons: list[str]) -> str:

@@ -35,8 +35,8 @@ class Doubts:
         for column, texts in ((data.text_a, rows.text_a), (data.text_b, rows.text_b)):
             if texts is None or column is None or _MISSING.isdisjoint(texts):
                 continue
-            seen = Counter(text.decode() for text in texts if text in _MISSING)
-            self._nothings.update({(column, text): count for text, count in seen.items()})
+            counts = Counter(text.decode() for text in texts if text in _MISSING)
+            self._nothings.update({(column, text): count for text, count in counts.items()})
 
     def merge(self, other: dict[str, Any]) -> None:
         """Takes in what `to_json` gave."""

@@ -47,8 +47,8 @@ def encoding_of(content: bytes, data: DataSection) -> tuple[str, int]:
         if b"\0" not in content:
             raise UnicodeError(f"no {data.encoding}, for there is no zero byte in it")
         if name in ("utf-16", "utf-32"):
-            seen = _wide(content, data) or ""
-            return seen if seen.startswith(name) else f"{name}-le", 0
+            wide = _wide(content, data) or ""
+            return wide if wide.startswith(name) else f"{name}-le", 0
     return "utf-8" if name == "utf-8-sig" else data.encoding, 0
 
 

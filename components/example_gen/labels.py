@@ -85,17 +85,17 @@ def _each(given: Sequence[Any], convert: Callable[[Any], float]) -> np.ndarray:
 
 
 def _fault(value: Any, number: float, label: Label) -> Fault:
-    seen = f"column {label.column!r}: {values.show(value)}"
+    subject = f"column {label.column!r}: {values.show(value)}"
     if label.classes is not None:
-        return Fault(FaultReason.BAD_LABEL, f"{seen} is none of the classes")
+        return Fault(FaultReason.BAD_LABEL, f"{subject} is none of the classes")
     if label.positive is not None:
-        return Fault(FaultReason.BAD_LABEL, f"{seen} is neither positive nor negative")
+        return Fault(FaultReason.BAD_LABEL, f"{subject} is neither positive nor negative")
     if label.kind == "score" and math.isnan(number) and "nan" not in str(value).lower():
-        return Fault(FaultReason.BAD_LABEL, f"{seen} is no number")
+        return Fault(FaultReason.BAD_LABEL, f"{subject} is no number")
     low, high = label.bounds
     if not math.isfinite(number) or (label.kind == "binary" and low < number < high):
-        return Fault(FaultReason.BAD_LABEL, f"{seen} is not a {label.kind} label")
-    return Fault(FaultReason.LABEL_OUT_OF_RANGE, f"{seen} is not within {low:g}..{high:g}", number)
+        return Fault(FaultReason.BAD_LABEL, f"{subject} is not a {label.kind} label")
+    return Fault(FaultReason.LABEL_OUT_OF_RANGE, f"{subject} is not within {low:g}..{high:g}", number)
 
 
 @dataclass

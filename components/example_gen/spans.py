@@ -155,12 +155,12 @@ def _for_glob(pattern: str) -> str:
 
 def _regex(pattern: str) -> re.Pattern[str]:
     """The pattern's own `*` and `?` stand for what they stand for in a shell."""
-    parts, seen = [], set()
+    parts, groups = [], set()
     for part in re.split(r"(\{[A-Z]+\}|[*?])", pattern):
         if part in _FIELDS:
             key = part.strip("{}")
-            parts.append(f"(?P={key})" if key in seen else f"(?P<{key}>{_FIELDS[part]})")
-            seen.add(key)
+            parts.append(f"(?P={key})" if key in groups else f"(?P<{key}>{_FIELDS[part]})")
+            groups.add(key)
         else:
             parts.append({"*": "[^/]*", "?": "[^/]"}.get(part, re.escape(part)))
     return re.compile("".join(parts))

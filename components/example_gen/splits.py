@@ -36,20 +36,20 @@ def assign(keys: np.ndarray, split: Split, earlier: Texts | None = None) -> np.n
     wishes = np.searchsorted(bounds, mix(distinct) % np.uint64(bounds[-1]), side="right").astype(np.uint8)
     if split.groups == "whole":
         return _by_groups(text_ids, wishes)
-    seen = np.full(len(distinct), _NOWHERE, np.uint8)
+    assigned = np.full(len(distinct), _NOWHERE, np.uint8)
     if earlier is not None and len(earlier.hashes):
         at = np.searchsorted(earlier.hashes, distinct).clip(max=len(earlier.hashes) - 1)
-        seen = np.where(earlier.hashes[at] == distinct, earlier.splits[at], seen)
-    return _by_order(text_ids, wishes, seen)
+        assigned = np.where(earlier.hashes[at] == distinct, earlier.splits[at], assigned)
+    return _by_order(text_ids, wishes, assigned)
 
 
-def _by_order(text_ids: np.ndarray, wishes: np.ndarray, seen: np.ndarray) -> np.ndarray:
+def _by_order(text_ids: np.ndarray, wishes: np.ndarray, assigned: np.ndarray) -> np.ndarray:
     """A text goes where the first row with it goes; rows behind change nothing of that.
 
     A row of two new texts goes where its first text wishes, a row with a text that has been seen follows it.
     """
     destinations = bytearray(len(text_ids))
-    of_text = bytearray(seen.astype(np.uint8).tobytes())
+    of_text = bytearray(assigned.astype(np.uint8).tobytes())
     wished = wishes.tobytes()
     for row, (a, b) in enumerate(zip(text_ids[:, 0].tolist(), text_ids[:, 1].tolist(), strict=True)):
         seen_a, seen_b = of_text[a], of_text[b]

@@ -38,14 +38,14 @@ def RetrainingGate(
     with fileio.open(os.path.join(verdict.uri, VERDICT)) as file:
         checks = [Check.from_json(check) for check in json.loads(file.read())["checks"]]
     with fileio.open(os.path.join(live.uri, LIVE)) as file:
-        seen = json.loads(file.read())
+        measured = json.loads(file.read())
     drift = [
         check.sentence
         for check in checks
         if check.flagged and check.severity == WARN and check.subject in (DRIFT, SKEW)
     ]
-    metrics = load(seen["metrics"]) if seen["model"] is not None else None
-    decided = decide(Retraining.model_validate_json(retraining), asked, metrics, seen["rows"], drift)
+    metrics = load(measured["metrics"]) if measured["model"] is not None else None
+    decided = decide(Retraining.model_validate_json(retraining), asked, metrics, measured["rows"], drift)
     record = {"train": decided.train, "reason": decided.reason, **asdict(decided)}
     with fileio.open(os.path.join(decision.uri, FILE), "w") as file:
         file.write(json.dumps(record, indent=2, allow_nan=False))

@@ -26,9 +26,9 @@ def infer_schema(splits: Splits, data: DataSection) -> str:
       data: the `[data]` section that the statistics are of.
     """
     schema = text_format.Parse(default_schema(data), schema_pb2.Schema())
-    seen = _infer([splits[split] for split in sorted(splits)])
+    by_name = _infer([splits[split] for split in sorted(splits)])
     for feature in schema.feature:
-        inferred = seen.get(feature.name, feature)
+        inferred = by_name.get(feature.name, feature)
         feature.type = inferred.type
         feature.presence.CopyFrom(inferred.presence)
         if not inferred.HasField("shape"):  # rows differ in how many values they have

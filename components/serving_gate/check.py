@@ -193,8 +193,8 @@ def _compare(output: dict[str, Any] | None, score: str, expected: list[list[floa
         return [
             f"output {score!r} is finite where the evaluator saw no finite number, or the other way round"
         ]
-    served, seen = pairs[finite.all(axis=1)].T
-    worst = (np.abs(served - seen) / np.maximum(1.0, np.abs(seen))).max(initial=0.0)
+    served, evaluated = pairs[finite.all(axis=1)].T
+    worst = (np.abs(served - evaluated) / np.maximum(1.0, np.abs(evaluated))).max(initial=0.0)
     if worst <= TOLERANCE:
         return []
     return [f"output {score!r} differs from what the evaluator saw by up to {worst:.2g}"]

@@ -59,10 +59,10 @@ def ServingGate(
     del code  # part of the cache key
     parsed, limits = Spec.model_validate_json(spec), Deployment.model_validate_json(serving)
     family = family_of(parsed)
-    seen = load_predictions(evaluation.uri, "test").slice(0, COMPARED_ROWS)
-    examples = [{"b64": base64.b64encode(row).decode()} for row in seen["serialized"].to_pylist()]
+    predictions = load_predictions(evaluation.uri, "test").slice(0, COMPARED_ROWS)
+    examples = [{"b64": base64.b64encode(row).decode()} for row in predictions["serialized"].to_pylist()]
     requests = [{"signature": family.EVALUATED, "inputs": {"examples": examples}}]
-    goldens = with_real_vectors(family.golden_requests(parsed), seen["serialized"].to_pylist(), parsed)
+    goldens = with_real_vectors(family.golden_requests(parsed), predictions["serialized"].to_pylist(), parsed)
     requests += [{"signature": name, "inputs": inputs} for name, inputs in goldens.items()]
     requests += [{"signature": golden.signature, "inputs": golden.inputs} for golden in limits.golden]
     timed = {"signature": TIMED, "inputs": {"examples": examples}} if examples else None
@@ -70,7 +70,7 @@ def ServingGate(
         report, failure = run_probe(
             path_utils.serving_model_path(model.uri), requests, Path(folder), limits, timed
         )
-    scores = seen["score"].to_pylist()
+    scores = predictions["score"].to_pylist()
     promised = promise_inference(family.contract(parsed))
     evaluated = Tensor("float32", ("batch", len(scores[0])) if scores else None)
     promised.setdefault(

@@ -153,9 +153,9 @@ def open_file(path: str) -> Any:
 
 
 @lru_cache(maxsize=64)
-def _checksum_of(folder: str, seen: Stamp) -> str:
+def _checksum_of(folder: str, state: Stamp) -> str:
     """The checksum of a folder; as long as its stamps stay the same it is read once."""
-    del seen
+    del state
     return checksum(digests(folder))
 
 
