@@ -47,14 +47,14 @@ class BatchedExamples(tf_example_record.TFExampleRecord):
 
     def _ProjectImpl(self, tensor_names: list[str]) -> BatchedExamples:
         projected = super()._ProjectImpl(tensor_names)
-        found = BatchedExamples(
+        source = BatchedExamples(
             self._file_pattern,
             schema=projected._schema,
             raw_record_column_name=self.raw_record_column_name,
             telemetry_descriptors=self.telemetry_descriptors,
         )
-        found.shares = self.shares
-        return found
+        source.shares = self.shares
+        return source
 
 
 class _ReadExamples(beam.PTransform):
@@ -86,14 +86,14 @@ class _DecodeFile(beam.DoFn):
 
     def process(self, path: str) -> Iterator[pa.RecordBatch]:
         share = self._shares.get(os.path.dirname(path), 1.0)
-        seen = 0
+        before = 0
         for records in read_batches([path], self._rows):
             if share < 1:
-                seen, records = seen + len(records), spread(records, seen, share)
+                before, records = before + len(records), spread(records, before, share)
                 if not records:
                     continue
-            for place in parts(map(len, records), BATCH_BYTES):
-                part = records[place]
+            for bounds in parts(map(len, records), BATCH_BYTES):
+                part = records[bounds]
                 batch = self._decoder.DecodeBatch(part)
                 if self._raw_column is not None:
                     batch = record_based_tfxio.AppendRawRecordColumn(batch, self._raw_column, part)

@@ -14,7 +14,7 @@ import pytest
 from filelock import FileLock, Timeout
 from hypothesis import settings
 
-from components.example_gen.data_config import Data
+from components.example_gen.data_config import DataSection
 from pipeline.terminal import Terminal
 from trainer.files import LOCK
 
@@ -120,13 +120,15 @@ def short_path() -> Iterator[Path]:
 
 
 @pytest.fixture
-def make_data(tmp_path: Path) -> Callable[..., Data]:
+def make_data(tmp_path: Path) -> Callable[..., DataSection]:
     """A `[data]` section of CSV with the columns a, b and score; what is given replaces parts of it."""
 
-    def make(**changes: object) -> Data:
+    def make(**changes: object) -> DataSection:
         files = {split: tmp_path / f"{split}.csv" for split in ("train", "eval", "test")}
         label = {"column": "score", "kind": "score", "range": (0, 5)}
-        return Data(**{"format": "csv", **files, "text_a": "a", "text_b": "b", "label": label, **changes})
+        return DataSection(
+            **{"format": "csv", **files, "text_a": "a", "text_b": "b", "label": label, **changes}
+        )
 
     return make
 

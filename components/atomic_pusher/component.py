@@ -43,9 +43,11 @@ class Executor(pusher_executor.Executor):
                 "run_id": self._context.pipeline_run_id if self._context is not None else None,
                 "model": model.uri,
                 "data": {
-                    "examples": [one.uri for one in examples],
-                    "spans": [one.span for one in examples],
-                    "fingerprint": [one.get_string_custom_property("input_fingerprint") for one in examples],
+                    "examples": [artifact.uri for artifact in examples],
+                    "spans": [artifact.span for artifact in examples],
+                    "fingerprint": [
+                        artifact.get_string_custom_property("input_fingerprint") for artifact in examples
+                    ],
                 },
                 "metrics": decision["metrics"],
                 "reason": decision["reason"],
@@ -76,8 +78,8 @@ def load_once(copy: Path) -> None:
         finally:
             model.close()
     except Exception as error:  # whatever TensorFlow raises
-        said = " ".join(str(error).split())[-300:]
-        raise ServingError(f"{copy}: the copy cannot be served: {said}") from error
+        detail = " ".join(str(error).split())[-300:]
+        raise ServingError(f"{copy}: the copy cannot be served: {detail}") from error
 
 
 class AtomicPusherSpec(component_spec.ComponentSpec):

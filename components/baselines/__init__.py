@@ -1,1 +1,1 @@
-"""What the model has to beat: simple methods, measured on the same splits by the same metrics."""
+"""Simple methods that the model has to beat, measured on the same splits by the same metrics."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from components.example_gen.data_config import Data, Names, Source
+from components.example_gen.data_config import DataSection, Names, Source
 from trainer.section import Section
 
 SPLIT = "bulk"
@@ -26,8 +26,8 @@ class Bulk(Section):
         None, description="the columns' names, where the files have no header and not the columns of [data]"
     )
 
-    def data(self, data: Data) -> Data:
-        """How the rows are read: `data` with other files and no label.
+    def data(self, data: DataSection) -> DataSection:
+        """The section by which the rows are read: `data` with other files and no label.
 
         Raises:
           ValueError: `columns` does not fit `data`.
@@ -37,7 +37,7 @@ class Bulk(Section):
         if self.columns is not None:
             own["columns"] = self.columns
         try:
-            return Data.model_validate({**data.model_dump(), **own})
+            return DataSection.model_validate({**data.model_dump(), **own})
         except ValidationError as error:
-            said = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
-            raise ValueError(f"[bulk] does not fit [data]: {said}") from None
+            message = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+            raise ValueError(f"[bulk] does not fit [data]: {message}") from None

@@ -18,7 +18,7 @@ from components.bulk_inferrer.bulk_config import SPLIT
 from components.bulk_inferrer.predictions import answer, join
 from components.bulk_inferrer.rows import write_rows
 from components.champion import PUSHED_VERSION
-from components.example_gen.data_config import Data
+from components.example_gen.data_config import DataSection
 from components.tables import split_files
 from trainer.errors import DataRejected, KembarError
 
@@ -39,7 +39,7 @@ def BulkExampleGen(
     del changed, code  # parts of the cache key
     examples.split_names = artifact_utils.encode_split_names([SPLIT])
     try:
-        write_rows(Data.model_validate_json(data), examples.uri)
+        write_rows(DataSection.model_validate_json(data), examples.uri)
     except DataRejected as error:
         raise KembarError(f"[bulk] input: {error}") from None
 

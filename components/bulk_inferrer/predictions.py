@@ -1,4 +1,4 @@
-"""What the model says of each row, as one table in the rows' order."""
+"""Predictions of the model, as one table in the rows' order."""
 
 from __future__ import annotations
 

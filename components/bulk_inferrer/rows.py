@@ -15,7 +15,7 @@ from tfx.dsl.io import fileio
 from components.bulk_inferrer.bulk_config import BULK_QUARANTINE, FILE, KEPT_ROWS, LINE, SPLIT
 from components.example_gen.check import check
 from components.example_gen.counts import COUNTS, READ
-from components.example_gen.data_config import Data
+from components.example_gen.data_config import DataSection
 from components.example_gen.executor import encode, quarantine_line
 from components.example_gen.reader import read, whole
 from components.tfrecords import open_writer
@@ -23,15 +23,15 @@ from trainer.errors import KembarError
 from trainer.files import hide
 
 
-def write_rows(data: Data, uri: str) -> None:
+def write_rows(data: DataSection, uri: str) -> None:
     """Writes `Split-bulk/`, rows that cannot be used into `bulk_quarantine/`, and `counts.json`.
 
     Raises:
       KembarError: no row at all can be used, or a file cannot be read to its end.
     """
     folder, aside = os.path.join(uri, f"Split-{SPLIT}"), os.path.join(uri, BULK_QUARANTINE)
-    for place in (folder, aside):
-        fileio.makedirs(place)
+    for directory in (folder, aside):
+        fileio.makedirs(directory)
     hide(aside)
     counts: Counter[str] = Counter()
     parts, first = 0, ""
@@ -40,13 +40,13 @@ def write_rows(data: Data, uri: str) -> None:
             for batch in read(whole(path, data), data):
                 rows, faults = check(batch, data)
                 lines = [line for at, line in enumerate(batch.positions) if at not in faults]
-                places = {
+                locations = {
                     FILE: pa.array([str(path)] * len(lines), pa.binary()),
                     LINE: pa.array(lines, pa.int64()),
                 }
                 # A file a batch, so that workers can share them.
                 with open_writer(os.path.join(folder, f"data_tfrecord-{parts:05d}.gz")) as writer:
-                    for example in encode(rows, data, places):
+                    for example in encode(rows, data, locations):
                         writer.write(example)
                 parts += 1
                 counts.update({READ: len(batch.positions), KEPT_ROWS: len(lines)})

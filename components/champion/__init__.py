@@ -1,4 +1,4 @@
-"""Which model is in service."""
+"""Properties that tell which model is in service."""
 
 # Custom properties by which the pusher tells which Model artifact a PushedModel came from, and where it went.
 MODEL_ID = "model_id"

@@ -1,4 +1,4 @@
-"""What TFDV found wrong, in words."""
+"""TFDV's anomalies in words."""
 
 from __future__ import annotations
 
@@ -29,5 +29,5 @@ def read(anomalies: anomalies_pb2.Anomalies) -> Iterator[Anomaly]:
 
 
 def _anomaly(feature: str, reason: anomalies_pb2.AnomalyInfo.Reason) -> Anomaly:
-    said = [part for part in (reason.short_description, reason.description) if part]
-    return Anomaly(feature, anomalies_pb2.AnomalyInfo.Type.Name(reason.type), ": ".join(said))
+    parts = [part for part in (reason.short_description, reason.description) if part]
+    return Anomaly(feature, anomalies_pb2.AnomalyInfo.Type.Name(reason.type), ": ".join(parts))

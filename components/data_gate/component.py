@@ -16,7 +16,7 @@ from components.data_gate.validation_config import EXAMPLES_ID, VERDICT, Validat
 from components.data_gate.verdict import Verdict
 from components.drift.sampling import sample_split
 from components.example_gen.counts import COUNTS, check_counts
-from components.example_gen.data_config import Data
+from components.example_gen.data_config import DataSection
 from components.resolvers.accepted_data import DataVerdict
 from trainer.errors import DataRejected
 from trainer.spec import Spec
@@ -35,7 +35,7 @@ def RowGate(
       DataRejected: naming the file, the counts, the commonest reasons and the first row.
     """
     del code  # part of the cache key
-    check_counts(examples.uri, Data.model_validate_json(data), bool(alone))
+    check_counts(examples.uri, DataSection.model_validate_json(data), bool(alone))
 
 
 @component
@@ -58,26 +58,26 @@ def DataGate(
       DataRejected: naming everything whose severity is `reject`: split, feature, value and limit.
     """
     del log, code  # parts of the cache key
-    parsed, told = Spec.model_validate_json(spec), Validation.model_validate_json(validation)
+    parsed, policy = Spec.model_validate_json(spec), Validation.model_validate_json(validation)
     result = Verdict()
-    gate = Gate(parsed, told, result)
+    gate = Gate(parsed, policy, result)
     for split in artifact_utils.decode_split_names(anomalies.split_names):
         with fileio.open(os.path.join(anomalies.uri, f"Split-{split}", "SchemaDiff.pb"), "rb") as file:
-            result.add_anomalies(told, split, read(anomalies_pb2.Anomalies.FromString(file.read())))
+            result.add_anomalies(policy, split, read(anomalies_pb2.Anomalies.FromString(file.read())))
     if previous is None:
-        result.notes.append("drift: no data was accepted before, nothing to compare with")
+        result.remarks.append("drift: no data was accepted before, nothing to compare with")
     else:
         result.compared_with = {"drift": previous.uri}
     with fileio.open(os.path.join(examples.uri, COUNTS)) as file:
-        gate.look_at_counts(json.loads(file.read()))
+        gate.check_leaks(json.loads(file.read()))
     splits = artifact_utils.decode_split_names(examples.split_names)
     for split in sorted(splits, key=lambda name: name != TRAIN):
-        table, total = sample_split(examples, split, told.sample_rows)
+        table, total = sample_split(examples, split, policy.sample_rows)
         if not total:
-            result.notes.append(f"{split}: no rows")
+            result.remarks.append(f"{split}: no rows")
             continue
-        gate.look_at_split(split, table, total, previous.uri if previous is not None else None)
-    gate.look_at_log(io_utils.parse_pbtxt_file(os.path.join(schema.uri, "schema.pbtxt"), schema_pb2.Schema()))
+        gate.compare_split(split, table, total, previous.uri if previous is not None else None)
+    gate.compare_log(io_utils.parse_pbtxt_file(os.path.join(schema.uri, "schema.pbtxt"), schema_pb2.Schema()))
     if result.rejection is not None:
         raise DataRejected(result.rejection)
     gate.save(verdict.uri)

@@ -20,7 +20,7 @@ from components.drift.compare import compare
 from components.drift.derive import Derived, derive
 from components.drift.profile import Profile
 from components.drift.requests import read_requests
-from components.example_gen.places import matching
+from components.example_gen.paths import matching
 from components.schema_gen.default import SERVING
 from trainer.features import TEXT_A, VECTOR
 from trainer.spec import Spec
@@ -38,8 +38,8 @@ class Gate:
         self._verdict = verdict
         self._profiles: dict[str, Profile] = {}
 
-    def look_at_split(self, split: str, table: pa.Table, total: int, previous: str | None) -> None:
-        """Against the same split of `previous`, a verdict's folder; and against the training split.
+    def compare_split(self, split: str, table: pa.Table, total: int, previous: str | None) -> None:
+        """Compare with the same split of `previous`, a verdict's folder, and with the training split.
 
         The training split has to come first, because the others are compared with it.
         """
@@ -51,17 +51,17 @@ class Gate:
             self._measure(SPLITS, split, self._profiles[TRAIN], sample)
         self._profiles[split] = Profile.of(sample, total, self._spec.label)
 
-    def look_at_log(self, schema: schema_pb2.Schema) -> None:
-        """Logged requests against the training split, and against the schema as requests must fit it."""
+    def compare_log(self, schema: schema_pb2.Schema) -> None:
+        """Compare logged requests with the training split, and with the schema as requests must fit it."""
         pattern = self._validation.serving_log
         if pattern is None:
             return
         if not matching(pattern):
-            self._verdict.notes.append(f"skew: no file matches [validation] serving_log = '{pattern}'")
+            self._verdict.remarks.append(f"skew: no file matches [validation] serving_log = '{pattern}'")
             return
         requests = read_requests(str(pattern), self._spec.vector, self._validation.sample_rows)
         rows = requests.table.num_rows
-        self._verdict.notes.append(
+        self._verdict.remarks.append(
             f"skew: {rows} requests out of {requests.lines} lines of '{pattern}', "
             f"{requests.unusable} lines of the sample are none"
         )
@@ -71,11 +71,11 @@ class Gate:
             SKEW, LOG, self._profiles[TRAIN], derive(requests.table, self._spec.label, self._spec.vector)
         )
         if {TEXT_A, VECTOR} & set(requests.table.column_names):
-            found = check_requests(requests.table, schema)
-            self._verdict.add_anomalies(self._validation, LOG, found, SKEW)
+            violations = check_requests(requests.table, schema)
+            self._verdict.add_anomalies(self._validation, LOG, violations, SKEW)
 
-    def look_at_counts(self, counts: dict[str, Any]) -> None:
-        """What the splits have in common, by what ingestion has counted."""
+    def check_leaks(self, counts: dict[str, Any]) -> None:
+        """Compare the splits with each other, by the counts of ingestion."""
         self._verdict.add_leaks(self._validation, leaks(counts, texts=self._spec.vector is None))
 
     def save(self, folder: str) -> None:
@@ -90,7 +90,7 @@ class Gate:
 
 
 def check_requests(table: pa.Table, schema: schema_pb2.Schema) -> Iterable[anomalies.Anomaly]:
-    """What TFDV finds in requests that does not fit the schema's SERVING environment."""
+    """TFDV's anomalies of requests against the schema's SERVING environment."""
     [batch] = table.combine_chunks().to_batches()
     statistics = stats_impl.generate_statistics_in_memory(batch, tfdv.StatsOptions(schema=schema))
     return anomalies.read(tfdv.validate_statistics(statistics, schema, environment=SERVING))

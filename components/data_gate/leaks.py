@@ -14,7 +14,7 @@ _KINDS = {"shared_rows": "rows", "shared_texts": "texts"}
 
 @dataclass(frozen=True)
 class Leak:
-    """How many different rows or texts of the second of two splits stand in the first one too."""
+    """The number of different rows or texts of the second of two splits that stand in the first one too."""
 
     kind: str
     splits: tuple[str, str]
@@ -23,11 +23,11 @@ class Leak:
 
     @property
     def share(self) -> float:
-        """Of all of the second split."""
+        """The shared part of the second split, 0 to 1."""
         return self.shared / max(self.different, 1)
 
     def sentence(self, limit: float) -> str:
-        """What is shared, what that means, and what to do."""
+        """One line: what is shared, what that means, and what to do."""
         first, second = self.splits
         what = f"{self.shared} of the {self.different} different {_KINDS[self.kind]}"
         if self.share > 0.5:
@@ -43,7 +43,7 @@ class Leak:
 
 
 def leaks(counts: dict[str, Any], texts: bool) -> Iterator[Leak]:
-    """What each two splits share, rows first.
+    """The leaks between each two splits, rows first.
 
     Args:
       counts: `counts.json` of the examples; without such counts there is nothing to compare.

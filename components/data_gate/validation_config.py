@@ -26,8 +26,8 @@ SUBJECTS = (ANOMALIES, DRIFT, SKEW, SPLITS, LEAKS)
 FEATURES = (TEXT_A, TEXT_B, VECTOR, LABEL)
 
 
-class Limits(Section):
-    """How far a measure may be from its reference, beyond what chance gives at the sample's size."""
+class ValidationLimits(Section):
+    """The distance of each measure from its reference that is allowed beyond chance at the sample's size."""
 
     label_balance: NonNegativeFloat = Field(
         0.1, description="change of a class's share, or of the mean score as a share of its range"
@@ -47,7 +47,7 @@ class Limits(Section):
     shared_texts: NonNegativeFloat = Field(0.2, description="share of a split's texts that another split has")
 
 
-KINDS = tuple(Limits.model_fields)
+KINDS = tuple(ValidationLimits.model_fields)
 
 
 class Validation(Section):
@@ -61,7 +61,7 @@ class Validation(Section):
     severity: dict[str, Severity] = Field(
         {}, description="exceptions by kind and feature, for example { 'drift:text_a' = 'warn' }"
     )
-    limits: Limits = Limits()
+    limits: ValidationLimits = ValidationLimits()
     sample_rows: PositiveInt = Field(20_000, description="rows of each split that measures are taken on")
     serving_log: Path | None = Field(None, description="JSON lines of logged requests; may be a pattern")
 
@@ -77,7 +77,7 @@ class Validation(Section):
         return self
 
     def severity_of(self, subject: str, feature: str, kind: str) -> Severity:
-        """What becomes of a finding.
+        """The severity of a finding.
 
         An exception holds where all of its parts are among the three; the one with most parts decides,
         among equals a kind before a feature before a subject.

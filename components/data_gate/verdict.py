@@ -1,8 +1,8 @@
-"""What the gate says: every check with its severity, and the sentences for a person."""
+"""The verdict of the gate: every check with its severity, and the sentences for a person."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -21,8 +21,8 @@ from components.data_gate.validation_config import (
 )
 from components.drift.compare import Measured
 
-# Findings that an error tells in full.
-_TOLD = 6
+# Changes of the data that an error gives in full.
+_LISTED_CHANGES = 6
 _AGAINST = {
     DRIFT: "the data accepted before",
     SKEW: "the training split",
@@ -33,7 +33,7 @@ LOG = "serving_log"
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at. A measure is found wanting above `limit` + `chance`.
+    """One comparison that was made. A measure is flagged above `limit` + `chance`.
 
     An anomaly has no value: TFDV says in words what is wrong, and nothing of what is right.
     """
@@ -43,15 +43,24 @@ class Check:
     feature: str
     kind: str
     severity: str
-    found: bool
+    flagged: bool
     detail: str
     value: float | None = None
     limit: float | None = None
     chance: float | None = None
 
+    def to_json(self) -> dict[str, Any]:
+        """The check as `verdict.json` has it, where a flagged check is `found`."""
+        return {"found" if key == "flagged" else key: value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, read: Mapping[str, Any]) -> Check:
+        """The check of which `to_json` made `read`."""
+        return cls(**{"flagged" if key == "found" else key: value for key, value in read.items()})
+
     @property
     def excess(self) -> float:
-        """How many times over what is allowed the value is."""
+        """The value as a multiple of what is allowed."""
         if self.value is None or self.limit is None or self.chance is None:
             return float("inf")
         return self.value / max(self.limit + self.chance, 1e-9)
@@ -74,59 +83,59 @@ class Verdict:
 
     checks: list[Check] = field(default_factory=list)
     compared_with: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
     def add_anomalies(
-        self, validation: Validation, split: str, found: Iterable[Anomaly], subject: str = ANOMALIES
+        self, validation: Validation, split: str, anomalies: Iterable[Anomaly], subject: str = ANOMALIES
     ) -> None:
         """Anomalies of a split; those of the log of requests are a matter of skew."""
-        for one in found:
-            severity = validation.severity_of(subject, one.feature, one.kind)
-            place = subject, split, one.feature, one.kind
-            self.checks.append(Check(*place, severity, severity != IGNORE, one.description))
+        for anomaly in anomalies:
+            severity = validation.severity_of(subject, anomaly.feature, anomaly.kind)
+            key = subject, split, anomaly.feature, anomaly.kind
+            self.checks.append(Check(*key, severity, severity != IGNORE, anomaly.description))
 
     def add_measures(
         self, validation: Validation, subject: str, split: str, measured: Iterable[Measured]
     ) -> None:
         """Measures of a split against one reference."""
-        for one in measured:
-            severity = validation.severity_of(subject, one.feature, one.kind)
-            limit = float(getattr(validation.limits, one.kind))
-            found = severity != IGNORE and one.value > limit + one.chance
-            place = subject, split, one.feature, one.kind
-            numbers = round(one.value, 6), limit, round(one.chance, 6)
-            self.checks.append(Check(*place, severity, found, one.detail, *numbers))
+        for measure in measured:
+            severity = validation.severity_of(subject, measure.feature, measure.kind)
+            limit = float(getattr(validation.limits, measure.kind))
+            flagged = severity != IGNORE and measure.value > limit + measure.chance
+            key = subject, split, measure.feature, measure.kind
+            numbers = round(measure.value, 6), limit, round(measure.chance, 6)
+            self.checks.append(Check(*key, severity, flagged, measure.detail, *numbers))
 
     def add_leaks(self, validation: Validation, leaks: Iterable[Leak]) -> None:
-        """What splits share; of two that share rows nothing more is said of their texts."""
-        told: set[tuple[str, str]] = set()
+        """Add what splits share; of two that share rows, shared texts are not flagged."""
+        reported: set[tuple[str, str]] = set()
         for leak in leaks:
             severity = validation.severity_of(LEAKS, "", leak.kind)
             limit = float(getattr(validation.limits, leak.kind))
-            found = severity != IGNORE and leak.share > limit and leak.splits not in told
-            told |= {leak.splits} if found else set()
-            place = LEAKS, leak.splits[1], "", leak.kind
+            flagged = severity != IGNORE and leak.share > limit and leak.splits not in reported
+            reported |= {leak.splits} if flagged else set()
+            key = LEAKS, leak.splits[1], "", leak.kind
             self.checks.append(
-                Check(*place, severity, found, leak.sentence(limit), round(leak.share, 6), limit, 0.0)
+                Check(*key, severity, flagged, leak.sentence(limit), round(leak.share, 6), limit, 0.0)
             )
 
-    def found(self, severity: str) -> list[Check]:
-        """What was found wanting, the worst first."""
-        found = [check for check in self.checks if check.found and check.severity == severity]
-        return sorted(found, key=lambda check: -check.excess)
+    def findings(self, severity: str) -> list[Check]:
+        """The flagged checks of a severity, the worst first."""
+        findings = [check for check in self.checks if check.flagged and check.severity == severity]
+        return sorted(findings, key=lambda check: -check.excess)
 
     @property
     def warnings(self) -> list[str]:
         """One sentence each."""
-        return [check.sentence for check in self.found(WARN)]
+        return [check.sentence for check in self.findings(WARN)]
 
     @property
     def rejection(self) -> str | None:
         """One line that says all that the run is rejected for, or None."""
-        found = self.found(REJECT)
-        anomalies = [check.sentence for check in found if check.subject == ANOMALIES]
-        leaks = [check.sentence for check in found if check.subject == LEAKS]
-        changes = [check for check in found if check.subject not in (ANOMALIES, LEAKS)]
+        findings = self.findings(REJECT)
+        anomalies = [check.sentence for check in findings if check.subject == ANOMALIES]
+        leaks = [check.sentence for check in findings if check.subject == LEAKS]
+        changes = [check for check in findings if check.subject not in (ANOMALIES, LEAKS)]
         parts = []
         if leaks:
             parts.append(f"the splits are not apart: {'; '.join(leaks)}")
@@ -136,25 +145,25 @@ class Verdict:
                 "mend the data, or the schema if it is out of date"
             )
         if changes:
-            told = "; ".join(check.sentence for check in changes[:_TOLD])
-            more = f"; and {len(changes) - _TOLD} more" if len(changes) > _TOLD else ""
+            listed = "; ".join(check.sentence for check in changes[:_LISTED_CHANGES])
+            more = f"; and {len(changes) - _LISTED_CHANGES} more" if len(changes) > _LISTED_CHANGES else ""
             accept = " ".join(
                 f"--set validation.{name}=warn" for name in _ordered(c.subject for c in changes)
             )
             kinds = _ordered(check.kind for check in changes if check.value is not None)
             parts.append(
-                f"the data has changed: {told}{more}: mend the data; or, if it is meant to be so, run once "
+                f"the data has changed: {listed}{more}: mend the data; or, if it is meant to be so, run once "
                 f"with {accept}" + (f", or raise [validation.limits] {', '.join(kinds)}" if kinds else "")
             )
         return "; ".join(parts) or None
 
     def to_json(self) -> dict[str, Any]:
-        """What `verdict.json` holds."""
+        """The content of `verdict.json`."""
         return {
             "compared_with": self.compared_with,
-            "notes": self.notes,
+            "notes": self.remarks,
             "warnings": self.warnings,
-            "checks": [asdict(check) for check in self.checks],
+            "checks": [check.to_json() for check in self.checks],
         }
 
 

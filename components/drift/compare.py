@@ -49,7 +49,7 @@ def compare(reference: Profile, sample: Derived, label: Label | None) -> Iterato
     for name, values in sample.numbers.items():
         known = reference.numbers.get(name, [])
         feature, _, kind = name.partition(":")
-        if [one.name for one in known] == list(sample.names if feature == VECTOR else (name,)):
+        if [column.name for column in known] == list(sample.names if feature == VECTOR else (name,)):
             yield _compare_numbers(feature, kind or "numbers", reference.rows, known, values)
     for name in sample.words:
         if name in reference.words:
@@ -66,19 +66,19 @@ def _compare_label(
         [known] = reference.numbers[LABEL]
         value = abs(known.mean - values.mean()) / (high - low)
         chance = chance_of_mean((known.deviation, float(values.std())), rows) / (high - low)
-        told = shown_means(float(values.mean()), known.mean)
-        yield Measured(LABEL, "label_balance", float(value), chance, told)
+        detail = shown_means(float(values.mean()), known.mean)
+        yield Measured(LABEL, "label_balance", float(value), chance, detail)
         yield _compare_numbers(LABEL, "label_distribution", reference.rows, [known], values[:, None])
     else:
         yield _compare_shares(reference.shares, class_counts(values, label), label)
-    found = correlation(values, sample.overlap) if sample.overlap is not None else None
-    if found is not None and reference.agreement is not None and label.kind != "classes":
+    agreement = correlation(values, sample.overlap) if sample.overlap is not None else None
+    if agreement is not None and reference.agreement is not None and label.kind != "classes":
         yield Measured(
             LABEL,
             "label_agreement",
-            abs(found - reference.agreement),
+            abs(agreement - reference.agreement),
             chance_of_correlation(rows),
-            f"correlation with shared tokens {found:.2f}, was {reference.agreement:.2f}",
+            f"correlation with shared tokens {agreement:.2f}, was {reference.agreement:.2f}",
         )
 
 
@@ -102,18 +102,18 @@ def _compare_numbers(
     feature: str, kind: str, rows: int, known: list[Histogram], values: np.ndarray
 ) -> Measured:
     """The column that is furthest beyond chance."""
-    found = []
+    divergences = []
     for at, before in enumerate(known):
         counts = histogram(values[:, at].astype(np.float64), np.array(before.edges))
         p = np.array(before.counts)
         chance = chance_of_divergence(p, counts, (int(p.sum()), len(values)), len(known))
-        found.append((divergence(p, counts), chance))
-    worst = max(range(len(found)), key=lambda at: found[at][0] - found[at][1])
-    value, chance = found[worst]
+        divergences.append((divergence(p, counts), chance))
+    worst = max(range(len(divergences)), key=lambda at: divergences[at][0] - divergences[at][1])
+    value, chance = divergences[worst]
     before = known[worst]
     column = f"column {before.name!r}: " if feature == VECTOR else ""
-    told = column + shown_means(float(values[:, worst].mean(dtype=np.float64)), before.mean)
-    return Measured(feature, kind, value, chance, told)
+    detail = column + shown_means(float(values[:, worst].mean(dtype=np.float64)), before.mean)
+    return Measured(feature, kind, value, chance, detail)
 
 
 def _compare_vocabulary(reference: Profile, sample: Derived, name: str) -> Measured:
@@ -135,8 +135,8 @@ def _compare_tokens(reference: Profile, sample: Derived, name: str) -> Measured:
     """Shares of the tokens that are commonest in both together, and of all others."""
     now = np.bincount(sample.words[name].codes, minlength=len(sample.vocabulary))
     before = reference.words[name]
-    place = pc.index_in(sample.vocabulary, value_set=reference.vocabulary)
-    at = place.fill_null(-1).to_numpy()
+    positions = pc.index_in(sample.vocabulary, value_set=reference.vocabulary)
+    at = positions.fill_null(-1).to_numpy()
     # The union: the reference's tokens, then those that only the sample has.
     size = len(before) + int((at < 0).sum())
     at = np.where(at < 0, len(before) + np.cumsum(at < 0) - 1, at)
@@ -147,11 +147,11 @@ def _compare_tokens(reference: Profile, sample: Derived, name: str) -> Measured:
     common = np.argsort(-weight, kind="stable")[:COMMON_TOKENS]
     p, q = (np.append(counts[common], counts.sum() - counts[common].sum()) for counts in (p, q))
     draws = int(p.sum() / _TOKENS_A_DRAW), int(q.sum() / _TOKENS_A_DRAW)
-    change = [abs(_share(q, place) - _share(p, place)) for place in range(len(common))]
+    change = [abs(_share(q, rank) - _share(p, rank)) for rank in range(len(common))]
     worst = int(np.argmax(change)) if change else 0
     token = _token(reference, sample, int(common[worst]), at) if change else ""
-    told = f"most of all {token!r}, {_share(q, worst):.1%} of the tokens, was {_share(p, worst):.1%}"
-    return Measured(name, "token_distribution", divergence(p, q), chance_of_divergence(p, q, draws), told)
+    detail = f"most of all {token!r}, {_share(q, worst):.1%} of the tokens, was {_share(p, worst):.1%}"
+    return Measured(name, "token_distribution", divergence(p, q), chance_of_divergence(p, q, draws), detail)
 
 
 def shown_means(now: float, before: float) -> str:
@@ -160,13 +160,13 @@ def shown_means(now: float, before: float) -> str:
     return f"mean {now:.{digits}g}, was {before:.{digits}g}"
 
 
-def _share(counts: np.ndarray, place: int) -> float:
-    return float(counts[place] / max(counts.sum(), 1))
+def _share(counts: np.ndarray, index: int) -> float:
+    return float(counts[index] / max(counts.sum(), 1))
 
 
-def _token(reference: Profile, sample: Derived, place: int, at: np.ndarray) -> str:
-    if place < len(reference.vocabulary):
-        token: pa.Scalar = reference.vocabulary[place]
+def _token(reference: Profile, sample: Derived, index: int, at: np.ndarray) -> str:
+    if index < len(reference.vocabulary):
+        token: pa.Scalar = reference.vocabulary[index]
     else:
-        token = sample.vocabulary[int(np.flatnonzero(at == place)[0])]
+        token = sample.vocabulary[int(np.flatnonzero(at == index)[0])]
     return token.as_py().decode("utf-8", "replace")[:40]

@@ -1,4 +1,4 @@
-"""What a sample of rows is compared by: lengths, tokens, labels and numbers, derived from raw features."""
+"""Values that samples are compared by: lengths, tokens, labels and numbers, derived from raw features."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _BATCH = 2_048
 
 @dataclass(frozen=True)
 class Words:
-    """Tokens of one text feature: which, as places in a vocabulary, and the row of each."""
+    """Tokens of one text feature: which, as indices in a vocabulary, and the row of each."""
 
     codes: np.ndarray
     rows: np.ndarray
@@ -30,7 +30,7 @@ class Words:
 
 @dataclass
 class Derived:
-    """What was derived from `rows` rows.
+    """Values derived from `rows` rows.
 
     `numbers` has [rows, columns] by feature, or by feature and length such as `text_a:characters`, and
     `names` the names of the columns of a vector. `words` of all text features share `vocabulary`.
@@ -48,28 +48,28 @@ class Derived:
 
 def derive(table: pa.Table, label: Label | None, vector: VectorSpec | None) -> Derived:
     """From a table of list columns; features that it lacks, as requests lack the label, are left out."""
-    found = Derived(table.num_rows)
+    derived = Derived(table.num_rows)
     if not table.num_rows:
-        return found
+        return derived
     if label is not None and LABEL in table.column_names:
-        found.label = _flat(table, LABEL).to_numpy(zero_copy_only=False).astype(np.float64)
+        derived.label = _flat(table, LABEL).to_numpy(zero_copy_only=False).astype(np.float64)
     if vector is not None and VECTOR in table.column_names:
         rows = max(1, min(table.num_rows, _MAX_NUMBERS // vector.dimension))
         flat = _flat(table.slice(0, rows), VECTOR).to_numpy(zero_copy_only=False)
-        found.numbers[VECTOR] = flat.reshape(-1, vector.dimension)
-        found.names = tuple(vector.name(at) for at in range(vector.dimension))
+        derived.numbers[VECTOR] = flat.reshape(-1, vector.dimension)
+        derived.names = tuple(vector.name(at) for at in range(vector.dimension))
     texts = {name: _flat(table, name) for name in (TEXT_A, TEXT_B) if name in table.column_names}
     if texts:
-        _derive_words(found, texts)
+        _derive_words(derived, texts)
     for name in (TEXT_A, TEXT_B):
         # Only the length, where a log hides the text itself.
         if f"{name}_{CHARACTERS}" in table.column_names:
             logged = _flat(table, f"{name}_{CHARACTERS}").to_numpy(zero_copy_only=False)
-            found.numbers[f"{name}:{CHARACTERS}"] = logged.astype(np.float64)[:, None]
-    return found
+            derived.numbers[f"{name}:{CHARACTERS}"] = logged.astype(np.float64)[:, None]
+    return derived
 
 
-def _derive_words(found: Derived, texts: dict[str, pa.Array]) -> None:
+def _derive_words(derived: Derived, texts: dict[str, pa.Array]) -> None:
     flat: list[np.ndarray] = []
     row_of: dict[str, np.ndarray] = {}
     for name, column in texts.items():
@@ -84,15 +84,19 @@ def _derive_words(found: Derived, texts: dict[str, pa.Array]) -> None:
         flat.append(np.concatenate(tokens))
         row_of[name] = np.concatenate(rows)
         lengths = np.bincount(row_of[name], minlength=len(column))
-        found.numbers[f"{name}:{CHARACTERS}"] = np.array(characters, np.float64)[:, None]
-        found.numbers[f"{name}:{TOKENS}"] = lengths.astype(np.float64)[:, None]
+        derived.numbers[f"{name}:{CHARACTERS}"] = np.array(characters, np.float64)[:, None]
+        derived.numbers[f"{name}:{TOKENS}"] = lengths.astype(np.float64)[:, None]
     encoded = pa.array(np.concatenate(flat), pa.binary()).dictionary_encode()
     codes = encoded.indices.to_numpy().astype(np.int64)
-    found.vocabulary = encoded.dictionary
-    for name, part in zip(texts, np.split(codes, np.cumsum([len(one) for one in flat])[:-1]), strict=True):
-        found.words[name] = Words(part, row_of[name])
+    derived.vocabulary = encoded.dictionary
+    for name, part in zip(
+        texts, np.split(codes, np.cumsum([len(array) for array in flat])[:-1]), strict=True
+    ):
+        derived.words[name] = Words(part, row_of[name])
     if len(texts) == 2:
-        found.overlap = _dice(found.words[TEXT_A], found.words[TEXT_B], found.rows, len(found.vocabulary))
+        derived.overlap = _dice(
+            derived.words[TEXT_A], derived.words[TEXT_B], derived.rows, len(derived.vocabulary)
+        )
 
 
 def _dice(a: Words, b: Words, rows: int, size: int) -> np.ndarray:

@@ -44,7 +44,7 @@ def divergence(p: np.ndarray, q: np.ndarray) -> float:
     return float(jensenshannon(p, q, base=2) ** 2) if p.any() and q.any() else 1.0
 
 
-def chance_of_divergence(p: np.ndarray, q: np.ndarray, rows: tuple[int, int], looks: int = 1) -> float:
+def chance_of_divergence(p: np.ndarray, q: np.ndarray, rows: tuple[int, int], comparisons: int = 1) -> float:
     """The divergence that samples of one source stay below, but for CHANCE.
 
     To second order the divergence of two samples is X2 (1/n + 1/m) / (8 ln 2) bits, and X2 is distributed
@@ -55,10 +55,10 @@ def chance_of_divergence(p: np.ndarray, q: np.ndarray, rows: tuple[int, int], lo
       p: counts of the reference.
       q: counts of the sample.
       rows: how many independent draws each has.
-      looks: how many such divergences the largest is taken of.
+      comparisons: how many such divergences the largest is taken of.
     """
     freedom = max(int(np.count_nonzero(p + q)) - 1, 1)
-    return float(stats.chi2.isf(CHANCE / looks, freedom) * _per_draw(rows) / (8 * np.log(2)))
+    return float(stats.chi2.isf(CHANCE / comparisons, freedom) * _per_draw(rows) / (8 * np.log(2)))
 
 
 def chance_of_mean(deviations: tuple[float, float], rows: tuple[int, int]) -> float:
@@ -66,9 +66,9 @@ def chance_of_mean(deviations: tuple[float, float], rows: tuple[int, int]) -> fl
     return _z() * float(np.sqrt(sum(d**2 / max(n, 1) for d, n in zip(deviations, rows, strict=True))))
 
 
-def chance_of_share(share: float, rows: tuple[int, int], looks: int) -> float:
-    """The same for the share of one class out of `looks`, whose share in both samples together is given."""
-    return _z(looks) * float(np.sqrt(share * (1 - share) * _per_draw(rows)))
+def chance_of_share(share: float, rows: tuple[int, int], comparisons: int) -> float:
+    """The same for the share of one of `comparisons` classes, given its share in both samples together."""
+    return _z(comparisons) * float(np.sqrt(share * (1 - share) * _per_draw(rows)))
 
 
 def chance_of_correlation(rows: tuple[int, int]) -> float:
@@ -100,5 +100,5 @@ def _per_draw(rows: tuple[int, int]) -> float:
     return sum(1 / max(n, 1) for n in rows)
 
 
-def _z(looks: int = 1) -> float:
-    return float(stats.norm.isf(CHANCE / 2 / looks))
+def _z(comparisons: int = 1) -> float:
+    return float(stats.norm.isf(CHANCE / 2 / comparisons))

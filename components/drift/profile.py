@@ -1,4 +1,4 @@
-"""What is kept of a split, to compare later data with: histograms, tokens, shares. No row and no text."""
+"""Profiles of splits, to compare later data with: histograms, tokens, shares. No row and no text."""
 
 from __future__ import annotations
 
@@ -91,8 +91,10 @@ class Profile:
             "label": self.label,
             "shares": self.shares,
             "agreement": self.agreement,
-            "numbers": {name: [asdict(one) for one in found] for name, found in self.numbers.items()},
-            "unseen": {name: asdict(one) for name, one in self.unseen.items()},
+            "numbers": {
+                name: [asdict(column) for column in histograms] for name, histograms in self.numbers.items()
+            },
+            "unseen": {name: asdict(unseen) for name, unseen in self.unseen.items()},
         }
         with fileio.open(os.path.join(folder, "profile.json"), "w") as file:
             file.write(json.dumps(kept))
@@ -104,7 +106,7 @@ class Profile:
 
     @classmethod
     def load(cls, folder: str) -> Profile:
-        """What `save` has written."""
+        """The profile that `save` has written."""
         with fileio.open(os.path.join(folder, "profile.json")) as file:
             kept = json.loads(file.read())
         with fileio.open(os.path.join(folder, "tokens.parquet"), "rb") as file:
@@ -112,8 +114,10 @@ class Profile:
         return cls(
             **{
                 **kept,
-                "numbers": {name: [Histogram(**one) for one in n] for name, n in kept["numbers"].items()},
-                "unseen": {name: Unseen(**one) for name, one in kept["unseen"].items()},
+                "numbers": {
+                    name: [Histogram(**column) for column in n] for name, n in kept["numbers"].items()
+                },
+                "unseen": {name: Unseen(**unseen) for name, unseen in kept["unseen"].items()},
             },
             vocabulary=tokens["token"].combine_chunks(),
             words={name: tokens[name].to_numpy() for name in tokens.column_names if name != "token"},
@@ -126,7 +130,7 @@ def class_counts(label: np.ndarray, kind: Label) -> np.ndarray:
 
 
 def label_meaning(label: Label | None) -> dict[str, Any]:
-    """What a label's numbers stand for: profiles of another meaning are not compared."""
+    """The meaning of a label's numbers: profiles of another meaning are not compared."""
     return {} if label is None else label.model_dump(mode="json", exclude={"column"})
 
 
@@ -135,11 +139,11 @@ def _names(feature: str, derived: Derived) -> tuple[str, ...]:
 
 
 def _histograms(values: np.ndarray, names: tuple[str, ...]) -> list[Histogram]:
-    found = []
+    histograms = []
     for at, name in enumerate(names):
         column = values[:, at].astype(np.float64)
         edges = edges_of(column)
-        found.append(
+        histograms.append(
             Histogram(
                 name,
                 edges.tolist(),
@@ -148,7 +152,7 @@ def _histograms(values: np.ndarray, names: tuple[str, ...]) -> list[Histogram]:
                 float(column.std()),
             )
         )
-    return found
+    return histograms
 
 
 def _unseen(derived: Derived) -> dict[str, Unseen]:
@@ -157,9 +161,9 @@ def _unseen(derived: Derived) -> dict[str, Unseen]:
         return {}
     keys = np.concatenate([words.rows * size + words.codes for words in derived.words.values()])
     once = np.bincount(distinct(keys) % size, minlength=size) == 1
-    found = {}
+    unseen = {}
     for name, words in derived.words.items():
         lengths = np.bincount(words.rows, minlength=derived.rows)
         alone = np.bincount(words.rows, weights=once[words.codes], minlength=derived.rows)
-        found[name] = Unseen(*ratio(alone, lengths))
-    return found
+        unseen[name] = Unseen(*ratio(alone, lengths))
+    return unseen

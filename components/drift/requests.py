@@ -15,7 +15,7 @@ from tfx.dsl.io import fileio
 
 from components.drift.derive import CHARACTERS
 from components.drift.sampling import sample_lines
-from components.example_gen.places import matching
+from components.example_gen.paths import matching
 from trainer.features import TEXT_A, TEXT_B, VECTOR
 from trainer.spec import VectorSpec
 
@@ -39,25 +39,25 @@ def read_requests(pattern: str, vector: VectorSpec | None, rows: int) -> Request
 
     Lines of other signatures, of other shapes, and lines that are cut off are counted and left out.
     """
-    lines, seen = sample_lines(_lines(pattern), rows)
-    found = [inputs for line in lines if (inputs := _inputs(line, vector)) is not None]
+    lines, total = sample_lines(_lines(pattern), rows)
+    usable = [inputs for line in lines if (inputs := _inputs(line, vector)) is not None]
     # All rows of the table have the same columns: those that the most telling rows have.
-    columns = [set(inputs) for inputs in found]
+    columns = [set(inputs) for inputs in usable]
     wanted = max(columns, key=lambda names: (columns.count(names), sorted(names)), default=set())
-    kept = [inputs for inputs in found if set(inputs) == wanted]
+    kept = [inputs for inputs in usable if set(inputs) == wanted]
     table = pa.table({name: _column([inputs[name] for inputs in kept]) for name in sorted(wanted)})
-    return Requests(table, seen, len(lines) - len(kept))
+    return Requests(table, total, len(lines) - len(kept))
 
 
 def log_state(pattern: Path | None) -> str:
     """Names, sizes and times of the files that match: a key for the cache."""
     if pattern is None:
         return ""
-    told = []
+    states = []
     for path in matching(pattern):
-        found = os.stat(path) if os.path.exists(path) else None
-        told.append([path, found and found.st_size, found and found.st_mtime_ns])
-    return json.dumps(told)
+        status = os.stat(path) if os.path.exists(path) else None
+        states.append([path, status and status.st_size, status and status.st_mtime_ns])
+    return json.dumps(states)
 
 
 def _lines(pattern: str) -> Iterator[bytes]:
@@ -89,7 +89,7 @@ def _inputs(line: bytes, vector: VectorSpec | None) -> Mapping[str, Any] | None:
 
 
 def _is_number(value: Any) -> bool:
-    """Whether float32 has it; JSON has larger ones."""
+    """True for a number that float32 can hold; JSON has larger ones."""
     return isinstance(value, int | float) and abs(value) <= _LARGEST
 
 

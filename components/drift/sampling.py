@@ -26,11 +26,11 @@ class Smallest:
         self._size = size
         self._hashes = np.zeros(0, np.int64)
         self._items = np.zeros(0, object)
-        self.seen = 0
+        self.total = 0
 
     def add(self, hashes: np.ndarray, items: np.ndarray) -> None:
         """Hashes, int64 [batch], and what they are of, object [batch]."""
-        self.seen += len(hashes)
+        self.total += len(hashes)
         if len(self._hashes) >= self._size:
             small = hashes <= self._hashes.max()
             hashes, items = hashes[small], items[small]
@@ -40,7 +40,7 @@ class Smallest:
 
     @property
     def items(self) -> list[bytes]:
-        """What was kept, in the order of the hashes."""
+        """The kept items, in the order of their hashes."""
         return list(self._items)
 
 
@@ -53,7 +53,7 @@ def sample_split(examples: Artifact, split: str, rows: int) -> tuple[pa.Table, i
     hashed = records.map(lambda rows: (tf.strings.to_hash_bucket_fast(rows, _HASHES), rows))
     for hashes, serialized in hashed.as_numpy_iterator():
         kept.add(hashes, serialized)
-    return decode(kept.items), kept.seen
+    return decode(kept.items), kept.total
 
 
 def sample_lines(lines: Iterable[bytes], rows: int) -> tuple[list[bytes], int]:
@@ -73,4 +73,4 @@ def sample_lines(lines: Iterable[bytes], rows: int) -> tuple[list[bytes], int]:
         if len(batch) == _BATCH:
             add()
     add()
-    return kept.items, kept.seen
+    return kept.items, kept.total

@@ -113,21 +113,21 @@ def Evaluator(
 
 def write_reasons(uri: str, models: list[str], spec: Spec) -> None:
     """Writes `undefined.json`: model, split, metric without a value, and why; TFMA has NaN for it."""
-    found: dict[str, dict[str, dict[str, str]]] = {}
+    reasons: dict[str, dict[str, dict[str, str]]] = {}
     for model in models:
-        found[model] = {}
+        reasons[model] = {}
         for split in SPLITS:
             label, score = labels_and_scores(uri, split, model)
             measured = family_of(spec).metrics(label, score, spec)
             missing = {name: reason_of(value) for name, value in measured.items() if not math.isfinite(value)}
             value = _farthest(uri, split, score, spec) if missing else ""
-            found[model][split] = {name: reason + value for name, reason in missing.items()}
+            reasons[model][split] = {name: reason + value for name, reason in missing.items()}
     with fileio.open(os.path.join(uri, REASONS), "w") as file:
-        file.write(json.dumps(found, indent=2, allow_nan=False))
+        file.write(json.dumps(reasons, indent=2, allow_nan=False))
 
 
 def _farthest(uri: str, split: str, score: np.ndarray, spec: Spec) -> str:
-    """Of the first row that has no finite score, the value farthest from 0; nothing of texts."""
+    """A clause on the value farthest from 0 in the first row without a finite score; empty for texts."""
     bad = np.flatnonzero(~np.isfinite(score).all(axis=1))
     if spec.vector is None or not bad.size:
         return ""
@@ -145,7 +145,7 @@ def write_slices(uri: str, examples: Any, spec: Spec) -> None:
     """
     family, train = family_of(spec), read_table(examples, "train")
     tables_of: dict[str, dict[str, Any]] = {}
-    found: dict[str, dict[str, dict[str, Any]]] = {}
+    slices: dict[str, dict[str, dict[str, Any]]] = {}
     for split in SPLITS:
         rows = decode(load_predictions(uri, split)[SERIALIZED].to_pylist())
         label, score = labels_and_scores(uri, split, CANDIDATE)
@@ -153,14 +153,14 @@ def write_slices(uri: str, examples: Any, spec: Spec) -> None:
             # What is no finite number is for the quality gate; here it would be the end of the step.
             finite = np.isfinite(score).all(axis=1)
             tables_of[split] = confusion(label[finite], score[finite], spec.label)
-        found[split] = {}
+        slices[split] = {}
         for name, values in (family.slices(train, rows, spec) if len(score) else {}).items():
             for value in dict.fromkeys(sorted(values)):
                 at = values == value
                 measured = family.metrics(label[at], score[at], spec)
-                found[split][f"{name} {value}"] = {"rows": int(at.sum()), **dump(measured)}
+                slices[split][f"{name} {value}"] = {"rows": int(at.sum()), **dump(measured)}
     with fileio.open(os.path.join(uri, SLICES), "w") as file:
-        file.write(json.dumps(found, indent=2, allow_nan=False))
+        file.write(json.dumps(slices, indent=2, allow_nan=False))
     if tables_of:
         with fileio.open(os.path.join(uri, CONFUSION), "w") as file:
             file.write(json.dumps(tables_of, allow_nan=False))

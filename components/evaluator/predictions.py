@@ -27,7 +27,7 @@ def load_predictions(evaluation_uri: str, split: str) -> pa.Table:
 
 def labels_and_scores(evaluation_uri: str, split: str, model: str) -> tuple[np.ndarray, np.ndarray]:
     """Labels [rows, 1], or [rows, 0] of data without any, and what `model` said, [rows, numbers]."""
-    seen = load_predictions(evaluation_uri, split)
-    score = np.array(seen[_SCORES[model]].to_pylist(), np.float64).reshape(len(seen), -1)
-    label = tables.labels(decode(seen[SERIALIZED].to_pylist()))
-    return label.reshape(len(seen), -1) if len(label) else np.zeros((len(seen), 0)), score
+    predictions = load_predictions(evaluation_uri, split)
+    score = np.array(predictions[_SCORES[model]].to_pylist(), np.float64).reshape(len(predictions), -1)
+    label = tables.labels(decode(predictions[SERIALIZED].to_pylist()))
+    return label.reshape(len(predictions), -1) if len(label) else np.zeros((len(predictions), 0)), score

@@ -25,7 +25,7 @@ def load_metrics(evaluation_uri: str, model: str) -> dict[str, dict[str, float]]
 
     A value is a finite number or `Undefined`, whatever TFMA has in its place.
     """
-    found: dict[str, dict[str, float]] = {}
+    by_split: dict[str, dict[str, float]] = {}
     reasons = _reasons(evaluation_uri).get(model, {})
     for split in SPLITS:
         # With one model TFMA drops its name.
@@ -36,17 +36,17 @@ def load_metrics(evaluation_uri: str, model: str) -> dict[str, dict[str, float]]
                 continue
             measured = result.get_metrics_for_slice() if result else None
             if measured:
-                found[split] = {
+                by_split[split] = {
                     metric: defined(value["doubleValue"], reasons.get(split, {}).get(metric, UNKNOWN))
                     for metric, value in measured.items()
                     if "doubleValue" in value and metric not in _COUNTS and not metric.endswith("_diff")
                 }
                 break
-    return found
+    return by_split
 
 
 def _reasons(evaluation_uri: str) -> dict[str, dict[str, dict[str, str]]]:
-    """What the Evaluator wrote of metrics without a value; nothing where an older one was at work."""
+    """The Evaluator's reasons for metrics without a value; none where an older Evaluator was at work."""
     path = os.path.join(evaluation_uri, REASONS)
     if not fileio.exists(path):
         return {}

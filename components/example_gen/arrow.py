@@ -45,10 +45,10 @@ _LONGEST = 80
 
 
 def check_type(key: str, name: str, kind: pa.DataType) -> None:
-    """Whether a column can be what `[data]` takes it for.
+    """Check that a column has a type which `[data]` can take it for.
 
     Args:
-      key: The key of `[data]`, as in `Data.wanted`.
+      key: The key of `[data]`, as in `DataSection.wanted`.
       name: The column.
       kind: Its type.
 
@@ -66,12 +66,12 @@ def check_type(key: str, name: str, kind: pa.DataType) -> None:
     else:
         good = _is(inner, (*_STRINGS, *_BINARIES, *(() if key in (TEXT_A, TEXT_B) else _NUMBERS)))
     if not (good or types.is_null(inner)):
-        said = "".join(letter if letter.isprintable() else "?" for letter in str(kind))[:_LONGEST]
+        type_name = "".join(letter if letter.isprintable() else "?" for letter in str(kind))[:_LONGEST]
         other = f"set [data] {key} to another column"
         if key == VECTOR and _is(inner, _NUMBERS):
             other = "name columns of single numbers in [data.vector] columns"
         raise ConfigError(
-            f"column {name!r} is {said}, and {_NEEDED.get(key, _A_NUMBER)}: write it so, or {other}"
+            f"column {name!r} is {type_name}, and {_NEEDED.get(key, _A_NUMBER)}: write it so, or {other}"
         )
 
 
@@ -139,7 +139,7 @@ def _row(column: pa.Array) -> Any:
 
 
 def _shape(column: pa.Array) -> list[int] | None:
-    """How long the lists of each level are; None where they have several lengths, or a list is null."""
+    """The length of the lists of each level; None where they have several lengths, or a list is null."""
     shape = []
     column = _decoded(column)
     while _is(column.type, _LISTS):

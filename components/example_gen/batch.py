@@ -1,4 +1,4 @@
-"""What a reader makes of a file: rows by the thousand, column by column, and what could not be read."""
+"""Batches of a file's rows, column by column, and the faults of rows that cannot be used."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ BATCH_ROWS = 8_192
 READ, KEPT = "read", "kept in "
 
 
-class Reason(StrEnum):
-    """Why a row cannot be used."""
+class FaultReason(StrEnum):
+    """A reason why a row cannot be used."""
 
     BAD_ENCODING = "bad encoding"
     MALFORMED_QUOTES = "malformed quotes"
@@ -38,14 +38,14 @@ class Reason(StrEnum):
 
 # The row itself is in order and only has no place in the splits, or there is no row: a spreadsheet writes
 # delimiters for every line that it shows.
-NO_FAULT_OF_THE_ROW = frozenset({Reason.JOINS_SPLITS, Reason.BLANK_ROW})
+NO_FAULT_OF_THE_ROW = frozenset({FaultReason.JOINS_SPLITS, FaultReason.BLANK_ROW})
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Why a row cannot be used, and where that is seen."""
+    """The reason why a row cannot be used, with the values that show it."""
 
-    reason: Reason
+    reason: FaultReason
     detail: str
     number: float | None = None
     """a label that is beyond its range"""

@@ -1,4 +1,4 @@
-"""Which rows of a batch can be used, and what is wrong with the others. No Beam and no TFX in here."""
+"""The usable rows of a batch, and the faults of the others. No Beam and no TFX in here."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from components.example_gen.batch import Batch, Fault, Reason
-from components.example_gen.data_config import Data, Vector
+from components.example_gen.batch import Batch, Fault, FaultReason
+from components.example_gen.data_config import DataSection, Vector
 from components.example_gen.keys import hashes
 from components.example_gen.labels import COMMA_NUMBER, check_labels, floats
 from trainer.features import LABEL, TEXT_A, TEXT_B, VECTOR
@@ -19,7 +19,7 @@ from trainer.values import number_or_bool, show
 
 
 @dataclass
-class Rows:
+class UsableRows:
     """Usable rows, column by column; what the data does not have is None."""
 
     text_a: list[bytes] | None = None
@@ -29,18 +29,18 @@ class Rows:
     exact: np.ndarray | None = None
     """the same before it was rounded, float64"""
     label: np.ndarray | None = None
-    """float64 [rows]; a class is its place in the list of classes"""
+    """float64 [rows]; a class is its index in the list of classes"""
 
     def __len__(self) -> int:
         columns = [c for c in (self.text_a, self.vector) if c is not None]
         return len(columns[0])
 
-    def take(self, mask: np.ndarray) -> Rows:
+    def take(self, mask: np.ndarray) -> UsableRows:
         """The rows for which `mask`, bool [rows], is true."""
         if mask.all():
             return self
         at = np.flatnonzero(mask)
-        return Rows(
+        return UsableRows(
             None if self.text_a is None else [self.text_a[i] for i in at],
             None if self.text_b is None else [self.text_b[i] for i in at],
             None if self.vector is None else self.vector[at],
@@ -52,29 +52,31 @@ class Rows:
         """uint64 [rows, 2]: hashes of the texts' forms, or twice of the vector; equal ones are one text."""
         if self.vector is not None:
             # Adding 0 makes the two zeros of a float one.
-            found = hashes(row.tobytes() for row in self.vector + np.float32(0))
-            return np.stack([found, found], axis=1)
+            keys = hashes(row.tobytes() for row in self.vector + np.float32(0))
+            return np.stack([keys, keys], axis=1)
         return np.stack([hashes(form.forms(part or [])) for part in (self.text_a, self.text_b)], axis=1)
 
 
-def check(batch: Batch, data: Data) -> tuple[Rows, dict[int, Fault]]:
-    """The usable rows in their order, and the fault of each other row by its place in the batch."""
+def check(batch: Batch, data: DataSection) -> tuple[UsableRows, dict[int, Fault]]:
+    """The usable rows in their order, and the fault of each other row by its index in the batch."""
     faults = dict(batch.faults)
-    found = Rows()
+    rows = UsableRows()
     if data.label is not None:
-        found.label = check_labels(batch.columns[f"{LABEL}.column"], data.label, faults)
+        rows.label = check_labels(batch.columns[f"{LABEL}.column"], data.label, faults)
     if data.vector is not None:
-        found.vector, found.exact = check_vectors(batch.columns, data.vector, faults)
+        rows.vector, rows.exact = check_vectors(batch.columns, data.vector, faults)
     else:
-        found.text_a, found.text_b = (
+        rows.text_a, rows.text_b = (
             check_texts(batch.columns[key], data.wanted[key], data, faults) for key in (TEXT_A, TEXT_B)
         )
     usable = np.ones(len(batch.positions), bool)
     usable[list(faults)] = False
-    return found.take(usable), faults
+    return rows.take(usable), faults
 
 
-def check_texts(values: Sequence[Any], column: str, data: Data, faults: dict[int, Fault]) -> list[bytes]:
+def check_texts(
+    values: Sequence[Any], column: str, data: DataSection, faults: dict[int, Fault]
+) -> list[bytes]:
     """Texts in UTF-8 without white space at their ends; whatever is not usable is in `faults`."""
     texts = [value.strip() if isinstance(value, str) else value for value in values]
     longest = data.max_text_length
@@ -98,20 +100,22 @@ def _all_usable(texts: Sequence[Any], longest: int) -> bool:
 
 def _text_fault(text: Any, column: str, longest: int) -> Fault:
     if text is None or text == "":
-        return Fault(Reason.EMPTY_TEXT, f"column {column!r}" + (": null" if text is None else ""))
+        return Fault(FaultReason.EMPTY_TEXT, f"column {column!r}" + (": null" if text is None else ""))
     if isinstance(text, str):
-        return Fault(Reason.TEXT_TOO_LONG, f"column {column!r}: {len(text)} characters, {longest} allowed")
+        return Fault(
+            FaultReason.TEXT_TOO_LONG, f"column {column!r}: {len(text)} characters, {longest} allowed"
+        )
     if isinstance(text, bytes):
-        return Fault(Reason.BAD_ENCODING, f"column {column!r}: bytes that are not utf-8")
-    return Fault(Reason.NOT_A_TEXT, f"column {column!r}: {show(text)} is no text")
+        return Fault(FaultReason.BAD_ENCODING, f"column {column!r}: bytes that are not utf-8")
+    return Fault(FaultReason.NOT_A_TEXT, f"column {column!r}: {show(text)} is no text")
 
 
 def _encode(at: int, text: str, column: str, faults: dict[int, Fault]) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        said = f"column {column!r}: half of a surrogate pair"
-        faults.setdefault(at, Fault(Reason.BAD_ENCODING, said))
+        detail = f"column {column!r}: half of a surrogate pair"
+        faults.setdefault(at, Fault(FaultReason.BAD_ENCODING, detail))
         return b""
 
 
@@ -139,19 +143,19 @@ def check_vectors(
         if not np.isfinite(exact[row, at]):
             value = columns[f"{VECTOR}.columns[{at}]"][int(row)] if vector.column is None else None
             detail = _not_finite(value)
-        faults.setdefault(int(row), Fault(Reason.BAD_NUMBER, f"column {names[at]!r}: {detail}"))
+        faults.setdefault(int(row), Fault(FaultReason.BAD_NUMBER, f"column {names[at]!r}: {detail}"))
     if vector.range is not None:
         low, high = vector.range
         inside = (numbers >= low) & (numbers <= high)
         for row in np.flatnonzero(~inside.all(axis=1)):
             at = int(np.argmin(inside[row]))
-            said = f"column {names[at]!r}: {numbers[row, at]:g} is not within {low:g}..{high:g}"
-            faults.setdefault(int(row), Fault(Reason.VALUE_OUT_OF_RANGE, said))
+            detail = f"column {names[at]!r}: {numbers[row, at]:g} is not within {low:g}..{high:g}"
+            faults.setdefault(int(row), Fault(FaultReason.VALUE_OUT_OF_RANGE, detail))
     return numbers, exact
 
 
 def _not_finite(value: Any) -> str:
-    """What is wrong with a value that is no finite number; those of lists are numbers already."""
+    """The fault of a value that is no finite number; those of lists are numbers already."""
     if not isinstance(value, str):
         return "not a finite number"
     comma = COMMA_NUMBER.fullmatch(value) is not None
@@ -171,7 +175,7 @@ def _stack(lists: Sequence[Any], vector: Vector, faults: dict[int, Fault]) -> np
         flat, count = _flat(values)
         if flat is None or len(flat) != vector.dimension:
             detail = f"column {vector.column!r}: {count}, dimension = {vector.dimension}"
-            faults.setdefault(row, Fault(Reason.WRONG_DIMENSION, detail))
+            faults.setdefault(row, Fault(FaultReason.WRONG_DIMENSION, detail))
         elif isinstance(flat, np.ndarray):
             numbers[row] = flat
         else:

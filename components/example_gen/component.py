@@ -12,9 +12,9 @@ from tfx.components.example_gen.component import FileBasedExampleGen
 from tfx.dsl.components.base import executor_spec
 from tfx.proto import example_gen_pb2
 
-from components.example_gen.data_config import SPLITS, Data
+from components.example_gen.data_config import SPLITS, DataSection
 from components.example_gen.executor import Executor
-from components.example_gen.places import for_pattern
+from components.example_gen.paths import for_pattern
 from components.example_gen.spans import Carry
 from trainer.text.form import TextForm
 
@@ -24,7 +24,7 @@ class ExampleGen(FileBasedExampleGen):
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
 
-    def __init__(self, data: Data, code: str, form: TextForm, carry: Carry | None = None) -> None:
+    def __init__(self, data: DataSection, code: str, form: TextForm, carry: Carry | None = None) -> None:
         """Args: `data`, the section of the configuration, its files those of one span where `carry` says so;
         `code`, the fingerprint of our source; `form`, how the model reads texts.
         """
@@ -40,10 +40,11 @@ class ExampleGen(FileBasedExampleGen):
         changed = states(data)
         # A new schema makes no new examples.
         rows = data.model_dump(mode="json", exclude={"schema_file", "schema_text"})
-        told = None if carry is None else asdict(carry)
-        seen = form.model_dump()
+        carry_fields = None if carry is None else asdict(carry)
+        form_fields = form.model_dump()
         text = json.dumps(
-            {"data": rows, "code": code, "changed": changed, "carry": told, "form": seen}, sort_keys=True
+            {"data": rows, "code": code, "changed": changed, "carry": carry_fields, "form": form_fields},
+            sort_keys=True,
         )
         config = example_gen_pb2.CustomConfig()
         config.custom_config.Pack(wrappers_pb2.StringValue(value=text))
@@ -67,11 +68,11 @@ class ExampleGen(FileBasedExampleGen):
         )
 
 
-def states(data: Data) -> dict[str, list[tuple[str, int, int]]]:
+def states(data: DataSection) -> dict[str, list[tuple[str, int, int]]]:
     """Path, size in bytes and time of the last change in nanoseconds of every file of each source."""
     return {key: [_state(path) for path in paths] for key, paths in data.files().items()}
 
 
 def _state(path: Path) -> tuple[str, int, int]:
-    found = path.stat()
-    return str(path), found.st_size, found.st_mtime_ns
+    status = path.stat()
+    return str(path), status.st_size, status.st_mtime_ns

@@ -1,4 +1,4 @@
-"""What became of the rows: `counts.json` beside the splits, and whether it is good enough to go on."""
+"""Counts of kept and quarantined rows: `counts.json` beside the splits, and the check of them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 
 from tfx.dsl.io import fileio
 
-from components.example_gen.batch import KEPT, NO_FAULT_OF_THE_ROW, READ, Reason
-from components.example_gen.data_config import SPLITS, Data
+from components.example_gen.batch import KEPT, NO_FAULT_OF_THE_ROW, READ, FaultReason
+from components.example_gen.data_config import SPLITS, DataSection
 from components.example_gen.doubts import Doubts
-from components.example_gen.labels import Seen, advice
+from components.example_gen.labels import LabelCounts, advice
 from components.example_gen.numbers import Finding, warnings
 from trainer.errors import DataRejected
 
@@ -22,7 +22,7 @@ COUNTS = "counts.json"
 # Nothing varies in fewer.
 MIN_TRAIN_ROWS = 2
 # Reasons that a message tells, with the first row of each.
-_TOLD = 5
+_SHOWN_REASONS = 5
 _LONGEST_DETAIL = 120
 
 
@@ -32,7 +32,7 @@ def merge(parts: Iterable[dict[str, Any]], facts: Mapping[str, Any]) -> dict[str
     `shared` of a part is what splits with files of their own have in common.
     """
     sources: dict[str, Counter[str]] = {}
-    labels: dict[str, Seen] = {}
+    labels: dict[str, LabelCounts] = {}
     shared: dict[str, Any] = {}
     findings: list[Finding] = []
     doubts = Doubts()
@@ -42,11 +42,11 @@ def merge(parts: Iterable[dict[str, Any]], facts: Mapping[str, Any]) -> dict[str
         findings += part["numbers"]
         for source, counts in part["sources"].items():
             sources.setdefault(source, Counter()).update(counts)
-        for source, seen in part["labels"].items():
-            labels.setdefault(source, Seen()).add(Seen.from_json(seen))
+        for source, stored in part["labels"].items():
+            labels.setdefault(source, LabelCounts()).add(LabelCounts.from_json(stored))
     return {
         "sources": {source: dict(counts) for source, counts in sources.items()},
-        "labels": {source: seen.to_json() for source, seen in labels.items()},
+        "labels": {source: label_counts.to_json() for source, label_counts in labels.items()},
         "shared_texts": {},
         **shared,
         "dialects": facts["dialects"],
@@ -55,7 +55,7 @@ def merge(parts: Iterable[dict[str, Any]], facts: Mapping[str, Any]) -> dict[str
     }
 
 
-def check_counts(examples_uri: str, data: Data, alone: bool = True) -> None:
+def check_counts(examples_uri: str, data: DataSection, alone: bool = True) -> None:
     """Raises unless every row is accounted for and enough of them can be used.
 
     Where the data is not `alone`, but trained on with other spans, a split may have no row.
@@ -73,13 +73,13 @@ def check_counts(examples_uri: str, data: Data, alone: bool = True) -> None:
             raise AssertionError(f"{path}: {read} rows read, but {kept} kept and {aside} quarantined")
         bad = sum(n for reason, n in aside.items() if reason not in NO_FAULT_OF_THE_ROW)
         if not kept or bad > data.max_quarantined * read:
-            told = [reason for reason, _ in Counter(aside).most_common(_TOLD)]
-            common = ", ".join(f"{reason} ({aside[reason]})" for reason in told)
+            commonest = [reason for reason, _ in Counter(aside).most_common(_SHOWN_REASONS)]
+            common = ", ".join(f"{reason} ({aside[reason]})" for reason in commonest)
             raise DataRejected(
                 f"{path}: {bad} of {read} rows cannot be used, "
                 f"[data] max_quarantined = {data.max_quarantined:g} allows "
                 f"{int(data.max_quarantined * read)}: {common or 'no rows'}"
-                f"{_first_of_each(examples_uri, source, told)}"
+                f"{_first_of_each(examples_uri, source, commonest)}"
                 f"{_labels(merged, source, data, aside, bad)}"
             )
         if not alone:
@@ -99,29 +99,31 @@ def check_counts(examples_uri: str, data: Data, alone: bool = True) -> None:
             )
 
 
-def _labels(merged: dict[str, Any], source: str, data: Data, aside: dict[str, int], bad: int) -> str:
-    """What was seen in the labels, where most of the bad rows are so for theirs."""
-    for_label = aside.get(Reason.BAD_LABEL, 0) + aside.get(Reason.LABEL_OUT_OF_RANGE, 0)
+def _labels(merged: dict[str, Any], source: str, data: DataSection, aside: dict[str, int], bad: int) -> str:
+    """Advice on the labels, where most of the bad rows are bad for theirs."""
+    for_label = aside.get(FaultReason.BAD_LABEL, 0) + aside.get(FaultReason.LABEL_OUT_OF_RANGE, 0)
     if data.label is None or not for_label or 2 * for_label < bad:
         return ""
-    seen = merged.get("labels", {}).get(source)  # an older Kembar has not counted them
+    stored = merged.get("labels", {}).get(source)  # an older Kembar has not counted them
     has_decimal = data.format in ("csv", "tsv") and data.decimal is None
-    return "" if seen is None else f"; {advice(Seen.from_json(seen), data.label, has_decimal)}"
+    return "" if stored is None else f"; {advice(LabelCounts.from_json(stored), data.label, has_decimal)}"
 
 
 def _first_of_each(examples_uri: str, source: str, reasons: list[str]) -> str:
     """The first row of every reason, its values cut short."""
-    found: dict[str, str] = {}
+    first_rows: dict[str, str] = {}
     for name in sorted(fileio.glob(os.path.join(examples_uri, QUARANTINE, f"{source}-*.jsonl"))):
         with fileio.open(name) as file:
             for line in file:
                 row = json.loads(line)
-                if row["reason"] in reasons and row["reason"] not in found:
+                if row["reason"] in reasons and row["reason"] not in first_rows:
                     file_name = os.path.basename(row["file"])
                     detail = row["detail"][:_LONGEST_DETAIL]
-                    found[row["reason"]] = f"{file_name} line {row['line']}: {row['reason']}, {detail}"
-                if len(found) == len(reasons):
+                    first_rows[row["reason"]] = f"{file_name} line {row['line']}: {row['reason']}, {detail}"
+                if len(first_rows) == len(reasons):
                     break
     return (
-        f"; for example {'; '.join(found[reason] for reason in reasons if reason in found)}" if found else ""
+        f"; for example {'; '.join(first_rows[reason] for reason in reasons if reason in first_rows)}"
+        if first_rows
+        else ""
     )

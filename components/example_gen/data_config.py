@@ -7,8 +7,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
-from components.example_gen.names import Names
-from components.example_gen.places import matching, without_aliases
+from components.example_gen.column_names import Names
+from components.example_gen.paths import matching, without_aliases
 from components.example_gen.spans import Pattern, Spans
 from trainer.features import LABEL, TEXT_A, TEXT_B, VECTOR, Label
 from trainer.section import Section
@@ -45,7 +45,7 @@ class Vector(Section):
     range: tuple[float, float] | None = Field(None, description="lowest and highest value allowed")
 
     @model_validator(mode="after")
-    def _one_source(self) -> Self:
+    def _columns_fit(self) -> Self:
         if (self.column is None) == (self.columns is None):
             raise ValueError(
                 "a vector comes from one list column (column) or from columns: give one of the two"
@@ -63,7 +63,7 @@ class Vector(Section):
 
 
 class Split(Section):
-    """How a single source is divided: parts that each split gets of all."""
+    """The division of a single source: parts that each split gets of all."""
 
     train: PositiveInt = 8
     eval: PositiveInt = 1
@@ -75,7 +75,7 @@ class Split(Section):
     )
 
 
-class Data(Section):
+class DataSection(Section):
     """Files, and the columns to take from them.
 
     Either one source a split (`train`, `eval`, `test`), or one for all (`path`) divided by `split`. A source
@@ -214,19 +214,19 @@ class Data(Section):
     @property
     def wanted(self) -> dict[str, str]:
         """The key of the configuration to the column that it names."""
-        found = {TEXT_A: self.text_a, TEXT_B: self.text_b}
+        columns = {TEXT_A: self.text_a, TEXT_B: self.text_b}
         if self.vector is not None:
-            found[VECTOR] = self.vector.column
-            found |= {f"{VECTOR}.columns[{at}]": name for at, name in enumerate(self.vector.columns or ())}
+            columns[VECTOR] = self.vector.column
+            columns |= {f"{VECTOR}.columns[{at}]": name for at, name in enumerate(self.vector.columns or ())}
         if self.label is not None:
-            found[f"{LABEL}.column"] = self.label.column
-        return {key: name for key, name in found.items() if name is not None}
+            columns[f"{LABEL}.column"] = self.label.column
+        return {key: name for key, name in columns.items() if name is not None}
 
     def sources(self) -> dict[str, tuple[Path, ...]]:
         """The key of the configuration to the files and patterns that it names."""
         return {key: files for key in (*SPLITS, "path") if (files := getattr(self, key)) is not None}
 
-    def of_span(self, files: tuple[Path, ...]) -> Data:
+    def of_span(self, files: tuple[Path, ...]) -> DataSection:
         """The same data where the files of one span are all."""
         return self.model_copy(update={"path": files, "pattern": None, "spans": None})
 

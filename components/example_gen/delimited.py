@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from components.example_gen.batch import BATCH_ROWS, Batch, Fault, Reason
-from components.example_gen.data_config import Data
+from components.example_gen.batch import BATCH_ROWS, Batch, Fault, FaultReason
+from components.example_gen.data_config import DataSection
 from components.example_gen.dialect import Dialect
 from components.example_gen.encodings import encoding_faults
 from components.example_gen.records import BAD_QUOTES, MANY_LINES, Record
@@ -21,10 +21,10 @@ BATCH_CHARACTERS = 2**26
 
 
 def read_delimited(
-    records: Iterator[Record], names: list[str], data: Data, dialect: Dialect
+    records: Iterator[Record], names: list[str], data: DataSection, dialect: Dialect
 ) -> Iterator[Batch]:
     """Batches of `records`, whose fields are called `names`."""
-    places = {key: names.index(column) for key, column in data.wanted.items()}
+    indices = {key: names.index(column) for key, column in data.wanted.items()}
     while chunk := _take(records):
         odd = _odd(chunk, len(names))
         if any("\r" in chunk[at].raw for at in odd):
@@ -37,7 +37,7 @@ def read_delimited(
             # What there is of a row that cannot be used, for those who keep it.
             missing = [None] * len(names)
             rows = tuple([*(row or ()), *missing] if at in faults else row for at, row in enumerate(fields))
-        columns = {key: [row[place] for row in rows] for key, place in places.items()}
+        columns = {key: [row[index] for row in rows] for key, index in indices.items()}
         if dialect.decimal == ",":
             _read_commas(columns, data, faults)
         yield Batch(lines, columns, raws.__getitem__, faults, _many_lines(lines, raws))
@@ -74,12 +74,12 @@ def _faults(
     fields: tuple[list[str] | None, ...],
     odd: list[int],
     width: int,
-    data: Data,
+    data: DataSection,
     dialect: Dialect,
 ) -> dict[int, Fault]:
     blank = f"{dialect.delimiter} \t"
     faults = {
-        at: Fault(Reason.BLANK_ROW, "nothing but delimiters")
+        at: Fault(FaultReason.BLANK_ROW, "nothing but delimiters")
         for at, raw in enumerate(raws)
         if raw[:1] in blank and not raw.strip(blank)
     }
@@ -90,16 +90,18 @@ def _faults(
             faults.setdefault(at, _unparsed(raws[at]))
         elif len(row) < width or data.extra_fields == "quarantine":
             detail = f"{len(row)} fields, {width} columns"
-            faults.setdefault(at, Fault(Reason.WRONG_COLUMN_COUNT, detail))
+            faults.setdefault(at, Fault(FaultReason.WRONG_COLUMN_COUNT, detail))
     return faults
 
 
 def _unparsed(raw: str) -> Fault:
     if raw.__class__ is CutLine:
-        return Fault(Reason.TEXT_TOO_LONG, f"a line of more than {LONGEST_LINE:,} characters")
+        return Fault(FaultReason.TEXT_TOO_LONG, f"a line of more than {LONGEST_LINE:,} characters")
     if "\r" in raw and '"' not in raw:
-        return Fault(Reason.MALFORMED_QUOTES, "a carriage return within a field: enclose the field in quotes")
-    return Fault(Reason.MALFORMED_QUOTES, BAD_QUOTES)
+        return Fault(
+            FaultReason.MALFORMED_QUOTES, "a carriage return within a field: enclose the field in quotes"
+        )
+    return Fault(FaultReason.MALFORMED_QUOTES, BAD_QUOTES)
 
 
 def _many_lines(lines: Sequence[int], raws: Sequence[str]) -> list[tuple[int, int]]:
@@ -111,7 +113,7 @@ def _many_lines(lines: Sequence[int], raws: Sequence[str]) -> list[tuple[int, in
     return [(line, line + count) for line, count in zip(lines, counts, strict=True) if count >= MANY_LINES]
 
 
-def _read_commas(columns: dict[str, list[str | None]], data: Data, faults: dict[int, Fault]) -> None:
+def _read_commas(columns: dict[str, list[str | None]], data: DataSection, faults: dict[int, Fault]) -> None:
     """Numbers with a decimal comma with a point; one that has a point already is at fault."""
     for key, name in data.wanted.items():
         is_label = key.startswith(LABEL)
@@ -124,11 +126,11 @@ def _read_commas(columns: dict[str, list[str | None]], data: Data, faults: dict[
         for at, value in enumerate(values):
             if value is not None and "." in value:
                 detail = f"column {name!r}: {value.strip()[:40]!r} has a point where decimal = ','"
-                reason = Reason.BAD_LABEL if is_label else Reason.BAD_NUMBER
+                reason = FaultReason.BAD_LABEL if is_label else FaultReason.BAD_NUMBER
                 faults.setdefault(at, Fault(reason, detail))
 
 
-def without_nulls(batches: Iterable[Batch], data: Data) -> Iterator[Batch]:
+def without_nulls(batches: Iterable[Batch], data: DataSection) -> Iterator[Batch]:
     """The batches with nothing, as an empty field is, for the texts, labels and numbers in `[data] null`."""
     nulls = frozenset(data.null)
     # What is no number cannot be one of a vector, whatever it stands for.

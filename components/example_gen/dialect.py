@@ -1,4 +1,4 @@
-"""How a file of text is written: encoding, line ends, delimiter, quotes, escapes, decimal sign.
+"""Dialects of files of text: encoding, line ends, delimiter, quotes, escapes, decimal sign.
 
 What `[data]` leaves out is looked up in the beginning of the file, by rules that give the same answer every
 time. A byte order mark decides the encoding. The delimiter is the one under which the columns that `[data]`
@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from components.example_gen.data_config import Data
+from components.example_gen.data_config import DataSection
 from components.example_gen.encodings import encoding_of, is_utf8
 from components.example_gen.labels import COMMA_NUMBER, THOUSANDS
 from components.example_gen.records import Record, read_records
@@ -40,7 +40,7 @@ _POINT_NUMBER = re.compile(r"\s*[+-]?\d*\.\d+(e[+-]?\d+)?\s*", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Dialect:
-    """How one file is read."""
+    """The way in which one file is written."""
 
     encoding: str = "utf-8"
     mark: int = 0
@@ -103,7 +103,7 @@ class Dialect:
 
 @dataclass(frozen=True)
 class _Trial:
-    """What the sample is under one dialect."""
+    """The sample, read with one dialect."""
 
     dialect: Dialect
     header: list[str]
@@ -118,14 +118,14 @@ class _Trial:
         return self.named, len(self.header) > 1, round(self.whole, 2)
 
 
-def dialect_of(path: Path, data: Data) -> Dialect:
-    """How a file is written, by `data` and else by its beginning.
+def dialect_of(path: Path, data: DataSection) -> Dialect:
+    """Detect the dialect of a file: by `data`, else by its first bytes.
 
     Raises:
       UnicodeError: the file is not in the encoding that `data` names.
       EOFError, OSError, lzma.LZMAError, zlib.error: it cannot be read.
     """
-    content, is_all = _beginning(path)
+    content, is_all = _read_sample(path)
     encoding, mark = encoding_of(content, data)
     decoder = codecs.getincrementaldecoder(encoding)("replace")
     text = decoder.decode(content[mark:], final=is_all)
@@ -150,7 +150,7 @@ def dialect_of(path: Path, data: Data) -> Dialect:
     return dialect
 
 
-def _beginning(path: Path) -> tuple[bytes, bool]:
+def _read_sample(path: Path) -> tuple[bytes, bool]:
     """The first bytes of a file, unpacked, and whether they are all of it."""
     content, size = b"", _SAMPLE
     with open_bytes(path) as file:
@@ -163,7 +163,7 @@ def _beginning(path: Path) -> tuple[bytes, bool]:
             size *= 8
 
 
-def _newline(text: str, data: Data) -> str:
+def _newline(text: str, data: DataSection) -> str:
     """A carriage return where the first line and most others end by that alone, outside of quotes."""
     if "\r" not in text:
         return "\n"
@@ -178,7 +178,7 @@ def _quoted_with(escape: str) -> re.Pattern[str]:
     return re.compile(f'"(?:{sign}.|[^"{sign}])*"', re.DOTALL)
 
 
-def _try(lines: list[str], dialect: Dialect, data: Data) -> _Trial:
+def _try(lines: list[str], dialect: Dialect, data: DataSection) -> _Trial:
     # The first line has been taken from them.
     dialect = replace(dialect, row_names=False)
     records = replace(dialect, first_line=1).records(iter(lines))
@@ -199,7 +199,7 @@ def _try(lines: list[str], dialect: Dialect, data: Data) -> _Trial:
     return _Trial(dialect, header, rows, named, whole / len(rows) if rows else 1.0)
 
 
-def _parted(lines: list[str], dialect: Dialect, data: Data, delimiters: Sequence[str]) -> _Trial:
+def _parted(lines: list[str], dialect: Dialect, data: DataSection, delimiters: Sequence[str]) -> _Trial:
     """The sample under the best delimiter."""
     quote = (data.quote or '"') if data.quoting else None
     plain = replace(dialect, quote=quote, escape=data.escape)
@@ -230,7 +230,7 @@ def _parted(lines: list[str], dialect: Dialect, data: Data, delimiters: Sequence
     return best
 
 
-def _spaced(best: _Trial, lines: list[str], data: Data) -> _Trial:
+def _spaced(best: _Trial, lines: list[str], data: DataSection) -> _Trial:
     """The best one, or the same with spaces before quotes, where they stand in the header or most rows."""
     quote, rows = best.dialect.quote, best.rows
     if quote is None or best.dialect.delimiter == " ":
@@ -246,13 +246,13 @@ def _spaced(best: _Trial, lines: list[str], data: Data) -> _Trial:
 
 
 def _begin_with(lines: list[str], quote: str, delimiter: str) -> bool:
-    """Whether a quote begins a field of most rows, and the common one is not about."""
+    """True where `quote` begins a field of most rows, and the common quote does not occur."""
     rows = [line for line in lines[:_ROWS] if line.strip()]
     quoted = sum(line[0] == quote or delimiter + quote in line for line in rows)
     return quoted >= _MOST * len(rows) > 0 and not any('"' in line for line in rows)
 
 
-def _quoted(best: _Trial, lines: list[str], data: Data) -> _Trial:
+def _quoted(best: _Trial, lines: list[str], data: DataSection) -> _Trial:
     """The best one, or the same with other rules for quotes where more rows are whole under these."""
     dialect = best.dialect
     if best.whole == 1 or dialect.quote is None:
@@ -280,8 +280,8 @@ def _unnamed(best: _Trial) -> int:
     return -1 if shorter >= _MOST * len(rows) > 0 and best.header[-1] == "" else 0
 
 
-def _has_row_names(rows: list[list[str] | None], width: int, data: Data) -> bool:
-    """Whether most rows have a field more than the header's `width`, and begin with a number of their own.
+def _has_row_names(rows: list[list[str] | None], width: int, data: DataSection) -> bool:
+    """True where most rows have a field more than the header's `width`, and begin with a number of their own.
 
     Among the numbers of a vector these have to count the rows.
     """
@@ -291,15 +291,15 @@ def _has_row_names(rows: list[list[str] | None], width: int, data: Data) -> bool
     return len(longer) >= _MOST * len(rows) > 0 and own == len(longer)
 
 
-def _decimal(best: _Trial, data: Data) -> str:
+def _decimal(best: _Trial, data: DataSection) -> str:
     """A comma where every number with a fraction has one, in columns that hold numbers."""
     if best.dialect.delimiter == ",":
         return "."
     numbers = [name for key, name in data.wanted.items() if key.startswith(VECTOR)]
     if data.label is not None and not data.label.is_named:
         numbers.append(data.wanted[f"{LABEL}.column"])
-    places = [best.header.index(name) for name in numbers if name in best.header]
-    values = [row[at] for row in best.rows if row is not None for at in places if at < len(row)]
+    indices = [best.header.index(name) for name in numbers if name in best.header]
+    values = [row[at] for row in best.rows if row is not None for at in indices if at < len(row)]
     fractions = [value for value in values if COMMA_NUMBER.fullmatch(value)]
     # Where all may be thousands, nothing tells what the commas are.
     commas = not all(map(THOUSANDS.fullmatch, fractions))

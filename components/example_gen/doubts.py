@@ -1,4 +1,4 @@
-"""What is told of the files beside the counts: how they were read, and what looks like a mistake."""
+"""Facts about the files beside the counts: how they were read, and what looks like a mistake."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from components.example_gen.batch import Batch
-from components.example_gen.check import Rows
-from components.example_gen.data_config import Data
+from components.example_gen.check import UsableRows
+from components.example_gen.data_config import DataSection
 from components.example_gen.labels import MISSING
 from components.example_gen.plan import Item
 from components.example_gen.reader import EmptyFile, check_columns
 from components.example_gen.records import MANY_LINES
 from trainer.errors import KembarError
 
-# As `Rows` has texts.
+# As `UsableRows` has texts.
 _MISSING = frozenset(word.encode() for word in MISSING)
 
 
@@ -28,24 +28,24 @@ class Doubts:
         self._first: list[tuple[str, int, int]] = []
         self._nothings: Counter[tuple[str, str]] = Counter()
 
-    def add(self, path: Path, before: int, batch: Batch, rows: Rows, data: Data) -> None:
+    def add(self, path: Path, before: int, batch: Batch, rows: UsableRows, data: DataSection) -> None:
         """Takes in a batch, whose positions in the file are behind `before`, and its usable rows."""
         self._long += len(batch.many_lines)
         self._first += [(str(path), before + first, before + last) for first, last in batch.many_lines[:1]]
         for column, texts in ((data.text_a, rows.text_a), (data.text_b, rows.text_b)):
             if texts is None or column is None or _MISSING.isdisjoint(texts):
                 continue
-            seen = Counter(text.decode() for text in texts if text in _MISSING)
-            self._nothings.update({(column, text): count for text, count in seen.items()})
+            counts = Counter(text.decode() for text in texts if text in _MISSING)
+            self._nothings.update({(column, text): count for text, count in counts.items()})
 
     def merge(self, other: dict[str, Any]) -> None:
         """Takes in what `to_json` gave."""
         self._long += other["long"]
-        self._first += [tuple(place) for place in other["first"]]
+        self._first += [tuple(position) for position in other["first"]]
         self._nothings.update({(column, text): count for column, text, count in other["nothings"]})
 
     def to_json(self) -> dict[str, Any]:
-        """Counts and places, as JSON has them."""
+        """Counts and positions, as JSON has them."""
         nothings = [(column, text, count) for (column, text), count in self._nothings.items()]
         return {"long": self._long, "first": sorted(self._first)[:1], "nothings": nothings}
 
@@ -67,8 +67,8 @@ class Doubts:
         return lines
 
 
-def source_facts(data: Data, items: list[Item]) -> dict[str, Any]:
-    """How the files of each source are written, with the number of files, and remarks on some of them."""
+def source_facts(data: DataSection, items: list[Item]) -> dict[str, Any]:
+    """The dialects of each source, with the number of files of each, and remarks on some files."""
     dialects: dict[str, Counter[str]] = {}
     sizes = Counter(item.source for item in items for piece in item.pieces if piece.start == 0)
     remarks = data.aliases()
@@ -80,10 +80,10 @@ def source_facts(data: Data, items: list[Item]) -> dict[str, Any]:
                 remarks.append(f"{piece.path} holds no row and is passed over")
             elif piece.dialect is not None:
                 dialects.setdefault(item.source, Counter())[str(piece.dialect)] += 1
-    return {"dialects": {source: dict(found) for source, found in dialects.items()}, "remarks": remarks}
+    return {"dialects": {source: dict(counts) for source, counts in dialects.items()}, "remarks": remarks}
 
 
-def _is_empty(path: Path, data: Data) -> bool:
+def _is_empty(path: Path, data: DataSection) -> bool:
     # What else is wrong with it is reported by whoever reads it.
     with suppress(KembarError):
         try:

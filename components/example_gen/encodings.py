@@ -1,4 +1,4 @@
-"""Which encoding a file of text has: by its byte order mark, by `[data]`, else by its bytes."""
+"""The encoding of a file of text: by its byte order mark, by `[data]`, else by its bytes."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 
-from components.example_gen.batch import Fault, Reason
-from components.example_gen.data_config import Data
+from components.example_gen.batch import Fault, FaultReason
+from components.example_gen.data_config import DataSection
 from components.example_gen.records import with_bad_bytes
 
 # UTF-32 first: its little-endian mark begins as that of UTF-16.
@@ -27,7 +27,7 @@ _PARTS = re.compile(r"[\s\"',;|:]+")
 _SHOWN = 20
 
 
-def encoding_of(content: bytes, data: Data) -> tuple[str, int]:
+def encoding_of(content: bytes, data: DataSection) -> tuple[str, int]:
     """The codec for a file that begins with `content`, and how many bytes its byte order mark has.
 
     A mark goes before what `data` says, as in browsers: nobody writes one by chance. Without it and without
@@ -47,13 +47,13 @@ def encoding_of(content: bytes, data: Data) -> tuple[str, int]:
         if b"\0" not in content:
             raise UnicodeError(f"no {data.encoding}, for there is no zero byte in it")
         if name in ("utf-16", "utf-32"):
-            seen = _wide(content, data) or ""
-            return seen if seen.startswith(name) else f"{name}-le", 0
+            wide = _wide(content, data) or ""
+            return wide if wide.startswith(name) else f"{name}-le", 0
     return "utf-8" if name == "utf-8-sig" else data.encoding, 0
 
 
 def is_utf8(content: bytes, is_all: bool) -> bool:
-    """Whether bytes, not all of ASCII, are UTF-8; by chance they hardly ever are."""
+    """True where bytes, not all of ASCII, are UTF-8; by chance they hardly ever are."""
     try:
         codecs.getincrementaldecoder("utf-8")().decode(content, final=is_all)
     except UnicodeDecodeError:
@@ -69,11 +69,11 @@ def encoding_faults(texts: Sequence[str], encoding: str) -> dict[int, Fault]:
     others = set(range(len(texts))).difference(bad)
     # Where other rows have letters that fit, the file's encoding is right and another one would spoil those.
     fits = not all(texts[at].isascii() for at in others)
-    return {at: Fault(Reason.BAD_ENCODING, bad_bytes(texts[at], encoding, fits)) for at in bad}
+    return {at: Fault(FaultReason.BAD_ENCODING, bad_bytes(texts[at], encoding, fits)) for at in bad}
 
 
 def bad_bytes(text: str, encoding: str, fits: bool = False) -> str:
-    """What is wrong with a text that has bytes which are not `encoding`, and the fix.
+    """The fault of a text that has bytes which are not `encoding`, and the fix.
 
     One 8-bit encoding cannot be told from another: the first such word is shown as it would be read. Where
     the rest of the file `fits`, it is the row that has to be corrected.
@@ -93,7 +93,7 @@ def bad_bytes(text: str, encoding: str, fits: bool = False) -> str:
     return f"{wrong}: set [data] encoding"
 
 
-def _wide(content: bytes, data: Data) -> str | None:
+def _wide(content: bytes, data: DataSection) -> str | None:
     """UTF-16 or UTF-32 without a mark."""
     if b"\0" not in content:
         return None

@@ -23,12 +23,12 @@ from tfx.utils import proto_utils
 from tfx_bsl.coders import example_coder
 
 from components.example_gen.batch import Fault
-from components.example_gen.check import Rows, check
+from components.example_gen.check import UsableRows, check
 from components.example_gen.counts import COUNTS, KEPT, QUARANTINE, READ, merge
-from components.example_gen.data_config import SPLITS, Data
+from components.example_gen.data_config import SPLITS, DataSection
 from components.example_gen.doubts import Doubts, source_facts
 from components.example_gen.numbers import Numbers
-from components.example_gen.plan import Item, Order, decide, digest, misplaced, plan
+from components.example_gen.plan import Assignment, Item, decide, digest, misplaced, plan
 from components.example_gen.reader import read
 from components.example_gen.spans import FILES, Carry
 from components.tfrecords import open_writer
@@ -65,7 +65,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
 
 def write_examples(
-    data: Data, uri: str, form: TextForm | None = None, carry: Carry | None = None
+    data: DataSection, uri: str, form: TextForm | None = None, carry: Carry | None = None
 ) -> beam.PTransform:
     """All files of the configuration to everything that the artifact at `uri` holds."""
     items = plan(data, data.files())
@@ -75,7 +75,7 @@ def write_examples(
 class _WriteExamples(beam.PTransform):
     def __init__(
         self,
-        data: Data,
+        data: DataSection,
         uri: str,
         items: list[Item],
         form: TextForm,
@@ -107,10 +107,10 @@ class _WriteExamples(beam.PTransform):
         )
 
 
-def _write(order: Order, data: Data, form: TextForm, uri: str, items: int) -> dict[str, Any]:
+def _write(assignment: Assignment, data: DataSection, form: TextForm, uri: str, items: int) -> dict[str, Any]:
     """Writes an item's part of every split and of the quarantine; its counts."""
-    source = order.item.source
-    name = f"{order.item.number:05d}-of-{items:05d}"
+    source = assignment.item.source
+    name = f"{assignment.item.number:05d}-of-{items:05d}"
     splits = SPLITS if source not in SPLITS else (source,)
     paths = {split: os.path.join(uri, f"Split-{split}", f"data_tfrecord-{name}.gz") for split in splits}
     aside = os.path.join(uri, QUARANTINE, f"{source}-{name}.jsonl")
@@ -120,7 +120,7 @@ def _write(order: Order, data: Data, form: TextForm, uri: str, items: int) -> di
     with ExitStack() as stack:
         writers = {split: stack.enter_context(open_writer(unfinished[path])) for split, path in paths.items()}
         quarantine = stack.enter_context(fileio.open(unfinished[aside], "w"))
-        for kept, lines in _batches(order, data, form, counts, doubts, numbers):
+        for kept, lines in _batches(assignment, data, form, counts, doubts, numbers):
             for split, rows in kept.items():
                 for example in encode(rows, data):
                     writers[split].write(example)
@@ -130,35 +130,42 @@ def _write(order: Order, data: Data, form: TextForm, uri: str, items: int) -> di
         fileio.rename(written, path, overwrite=True)
     return {
         "sources": {source: dict(counts)},
-        "labels": {source: order.seen.to_json()},
-        "shared": order.shared,
+        "labels": {source: assignment.label_counts.to_json()},
+        "shared": assignment.shared,
         "doubts": doubts.to_json(),
         "numbers": numbers.findings(),
     }
 
 
 def _batches(
-    order: Order, data: Data, form: TextForm, counts: Counter[str], doubts: Doubts, numbers: Numbers
-) -> Iterator[tuple[dict[str, Rows], list[str]]]:
+    assignment: Assignment,
+    data: DataSection,
+    form: TextForm,
+    counts: Counter[str],
+    doubts: Doubts,
+    numbers: Numbers,
+) -> Iterator[tuple[dict[str, UsableRows], list[str]]]:
     """The rows of each batch by split, and the lines of its quarantine."""
-    places = np.frombuffer(order.places, np.uint8)
+    destinations = np.frombuffer(assignment.destinations, np.uint8)
     done = 0
-    for piece, before in zip(order.item.pieces, order.lines_before, strict=True):
+    for piece, before in zip(assignment.item.pieces, assignment.lines_before, strict=True):
         for batch in read(piece, data):
             rows, faults = check(batch, data)
-            mine = places[done : done + len(rows)]
-            if len(mine) < len(rows):
+            targets = destinations[done : done + len(rows)]
+            if len(targets) < len(rows):
                 raise DataRejected(f"{piece.path}: changed while it was read: run again")
             done += len(rows)
             doubts.add(piece.path, before, batch, rows, data)
             counts[READ] += len(batch.positions)
             usable = [at for at in range(len(batch.positions)) if at not in faults]
             numbers.add(rows.exact, piece.path, [before + batch.positions[at] for at in usable])
-            for at in np.flatnonzero(mine >= len(SPLITS)):
+            for at in np.flatnonzero(targets >= len(SPLITS)):
                 row = rows.take(np.arange(len(rows)) == at)
-                faults[usable[at]] = Fault(*misplaced(int(mine[at]), row, data, form))
+                faults[usable[at]] = Fault(*misplaced(int(targets[at]), row, data, form))
             counts.update(fault.reason.value for fault in faults.values())
-            kept = {split: rows.take(mine == at) for at, split in enumerate(SPLITS) if (mine == at).any()}
+            kept = {
+                split: rows.take(targets == at) for at, split in enumerate(SPLITS) if (targets == at).any()
+            }
             counts.update({KEPT + split: len(part) for split, part in kept.items()})
             yield (
                 kept,
@@ -167,8 +174,8 @@ def _batches(
                     for at in sorted(faults)
                 ],
             )
-    if done != len(places):
-        raise DataRejected(f"{order.item.pieces[0].path}: changed while it was read: run again")
+    if done != len(destinations):
+        raise DataRejected(f"{assignment.item.pieces[0].path}: changed while it was read: run again")
 
 
 def quarantine_line(file: str, line: int, fault: Fault, raw: str) -> str:
@@ -178,7 +185,7 @@ def quarantine_line(file: str, line: int, fault: Fault, raw: str) -> str:
     return json.dumps(row, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
 
 
-def encode(rows: Rows, data: Data, more: Mapping[str, pa.Array] | None = None) -> list[bytes]:
+def encode(rows: UsableRows, data: DataSection, more: Mapping[str, pa.Array] | None = None) -> list[bytes]:
     """Serialized tf.Examples of rows, in their order; `more` are features with a value for each row."""
     columns: dict[str, pa.Array] = {name: _lists(values, 1) for name, values in (more or {}).items()}
     for name, texts in ((TEXT_A, rows.text_a), (TEXT_B, rows.text_b)):
@@ -197,23 +204,23 @@ def _lists(values: pa.Array, length: int) -> pa.ListArray:
     return pa.ListArray.from_arrays(np.arange(0, len(values) + 1, length, dtype=np.int32), values)
 
 
-def data_of(exec_properties: dict[str, Any]) -> Data:
+def data_of(exec_properties: dict[str, Any]) -> DataSection:
     """The `[data]` section that the component was built with."""
-    return Data.model_validate(_told(exec_properties)["data"])
+    return DataSection.model_validate(_custom_config(exec_properties)["data"])
 
 
 def form_of(exec_properties: dict[str, Any]) -> TextForm:
-    """How the model reads texts."""
-    return TextForm.model_validate(_told(exec_properties)["form"])
+    """The form in which the model reads texts."""
+    return TextForm.model_validate(_custom_config(exec_properties)["form"])
 
 
 def carry_of(exec_properties: dict[str, Any]) -> Carry | None:
-    """What is said of the span, where the data is one."""
-    told = _told(exec_properties)["carry"]
-    return None if told is None else Carry(**told)
+    """The ties to other spans, where the data is one span; else None."""
+    fields = _custom_config(exec_properties)["carry"]
+    return None if fields is None else Carry(**fields)
 
 
-def _told(exec_properties: dict[str, Any]) -> dict[str, Any]:
+def _custom_config(exec_properties: dict[str, Any]) -> dict[str, Any]:
     config = example_gen_pb2.CustomConfig()
     proto_utils.json_to_proto(exec_properties["custom_config"], config)
     text = wrappers_pb2.StringValue()

@@ -1,4 +1,4 @@
-"""Whether a file has the columns that `[data]` names, and what else can be wrong where it has not."""
+"""Check of a file's column names, with advice where one that `[data]` names is missing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from components.example_gen.data_config import Data
+from components.example_gen.data_config import DataSection
 from components.example_gen.dialect import DELIMITERS, Dialect, dialect_of
 from components.example_gen.encodings import bad_bytes
 from components.example_gen.records import BAD_QUOTES, has_bad_bytes
@@ -19,7 +19,7 @@ _SHOWN_NAMES, _LONGEST_NAME = 40, 80
 _LINES_ABOVE = 40
 
 
-def check_names(path: Path, names: list[str], data: Data, dialect: Dialect | None = None) -> None:
+def check_names(path: Path, names: list[str], data: DataSection, dialect: Dialect | None = None) -> None:
     """Raises ConfigError unless each column that `data` names is there, and once; `dialect` is a table's."""
     if dialect is not None and not names:
         raise ConfigError(
@@ -51,8 +51,8 @@ def check_names(path: Path, names: list[str], data: Data, dialect: Dialect | Non
             )
 
 
-def _way_out(path: Path, names: list[str], data: Data, dialect: Dialect) -> str:
-    """What else can be wrong where a column is not in the header: how the file is written."""
+def _way_out(path: Path, names: list[str], data: DataSection, dialect: Dialect) -> str:
+    """Advice where a column is not in the header: how the file may be written instead."""
     if has_bad_bytes("".join(names)):
         return f"; the header has {bad_bytes(' '.join(names), dialect.encoding)}"
     for key in ("delimiter", "encoding"):
@@ -78,7 +78,7 @@ def _sign(dialect: Dialect, key: str) -> str:
     return dialect.delimiter if key == "delimiter" else codecs.lookup(dialect.encoding).name
 
 
-def line_of_names(path: Path, data: Data, dialect: Dialect) -> int | None:
+def line_of_names(path: Path, data: DataSection, dialect: Dialect) -> int | None:
     """The line, not the first, of the beginning that has all columns: titles or remarks stand above it."""
     wanted = set(data.wanted.values())
     if all(name.isdecimal() for name in wanted):  # rows of numbers may hold them by chance

@@ -8,18 +8,18 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from components.example_gen.batch import BATCH_ROWS, Batch, Fault, Reason
-from components.example_gen.data_config import Data
+from components.example_gen.batch import BATCH_ROWS, Batch, Fault, FaultReason
+from components.example_gen.data_config import DataSection
 from components.example_gen.encodings import encoding_faults
 from trainer.errors import ConfigError
 
 # Of a whole number; no float holds one of more.
 _DIGITS = 400
-_ONE_A_LINE = ": write one object a line, such as by jq -c '.[]' FILE"
-_IS_ARRAY = f": a JSON array{_ONE_A_LINE}"
+_LINES_ADVICE = ": write one object a line, such as by jq -c '.[]' FILE"
+_ARRAY_ADVICE = f": a JSON array{_LINES_ADVICE}"
 
 
-def read_jsonl(lines: Iterator[str], data: Data) -> Iterator[Batch]:
+def read_jsonl(lines: Iterator[str], data: DataSection) -> Iterator[Batch]:
     """Batches of the objects in `lines`; blank lines are passed over."""
     wanted = data.wanted
     names = tuple(wanted.values())
@@ -28,7 +28,7 @@ def read_jsonl(lines: Iterator[str], data: Data) -> Iterator[Batch]:
         texts = [text for _, text in chunk]
         faults = encoding_faults(texts, data.encoding or "utf-8")
         objects = [_parse(at, text, names, faults) for at, text in enumerate(texts)]
-        columns = {key: [found.get(name) for found in objects] for key, name in wanted.items()}
+        columns = {key: [parsed.get(name) for parsed in objects] for key, name in wanted.items()}
         yield Batch([line for line, _ in chunk], columns, texts.__getitem__, faults)
 
 
@@ -39,7 +39,7 @@ def check_objects(path: Path, first: Batch) -> None:
         return
     _, fault = min(first.faults.items())
     detail = fault.detail
-    if fault.reason is Reason.MISSING_KEY:
+    if fault.reason is FaultReason.MISSING_KEY:
         detail += f": set [data] to keys of these objects, such as {first.raw(0)[:80]}"
     if not any(text.lstrip()[:1] in ("{", "[") for text in map(first.raw, range(len(first.positions)))):
         detail += ': if these are fields, set [data] format = "csv"'
@@ -56,28 +56,30 @@ def _parse(at: int, text: str, wanted: tuple[str, ...], faults: dict[int, Fault]
         try:
             row = _load(text, error)
         except (ValueError, RecursionError) as again:
-            faults[at] = Fault(Reason.MALFORMED_JSON, _malformed(text, again))
+            faults[at] = Fault(FaultReason.MALFORMED_JSON, _malformed(text, again))
             return {}
     if not isinstance(row, dict):
         detail = f"{type(row).__name__} in place of an object"
-        faults[at] = Fault(Reason.MALFORMED_JSON, detail + _IS_ARRAY * isinstance(row, list))
+        faults[at] = Fault(FaultReason.MALFORMED_JSON, detail + _ARRAY_ADVICE * isinstance(row, list))
         return {}
     for name in wanted:
         if name not in row:
-            faults[at] = Fault(Reason.MISSING_KEY, f"no key {name!r}")
+            faults[at] = Fault(FaultReason.MISSING_KEY, f"no key {name!r}")
             return {}
     if text.count(":") > len(row):  # a key may come twice, of which `json` keeps the last
         pairs = json.loads(text.removeprefix("\ufeff"), object_pairs_hook=list, parse_int=float)
         names = [name for name, _ in pairs]
         for name in wanted:
             if names.count(name) > 1:
-                faults[at] = Fault(Reason.MALFORMED_JSON, f"key {name!r} comes {names.count(name)} times")
+                faults[at] = Fault(
+                    FaultReason.MALFORMED_JSON, f"key {name!r} comes {names.count(name)} times"
+                )
                 return {}
     return row
 
 
 def _load(text: str, error: Exception) -> Any:
-    """What `json` refuses with `error` and is none: a mark of the encoding in front, a number without end."""
+    """Read a text that `json` wrongly refuses: a byte order mark before it, or a very long whole number."""
     if text.startswith("\ufeff"):  # files that were put one behind the other
         return json.loads(text[1:], parse_int=_whole)
     if isinstance(error, json.JSONDecodeError | RecursionError):
@@ -94,11 +96,11 @@ def _malformed(text: str, error: Exception) -> str:
         return "lists or objects are nested too deeply"
     start = text.strip()
     if start in ("[", "]", "],") or start.startswith("[{"):
-        return f"{error}{_IS_ARRAY}"
+        return f"{error}{_ARRAY_ADVICE}"
     if start in ("{", "}", "},"):
         return f"{error}: an object of several lines: write each in one, such as by jq -c . FILE"
     if start.endswith("},"):
-        return f"{error}: the line belongs to a JSON array{_ONE_A_LINE}"
+        return f"{error}: the line belongs to a JSON array{_LINES_ADVICE}"
     if start.startswith("{") and isinstance(error, json.JSONDecodeError) and error.msg == "Extra data":
-        return f"{error}: more than one object{_ONE_A_LINE}"
+        return f"{error}: more than one object{_LINES_ADVICE}"
     return str(error)

@@ -1,4 +1,4 @@
-"""Labels as numbers, whatever type their column has; what was seen in it, and which key would take that."""
+"""Labels as numbers, whatever type their column has; counts of its values, and the key that takes them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from components.example_gen.batch import Batch, Fault, Reason
+from components.example_gen.batch import Batch, Fault, FaultReason
 from trainer import values
 from trainer.errors import DataRejected
 from trainer.features import LABEL, MEANS_0, MEANS_1, Label
@@ -29,21 +29,21 @@ COMMA_NUMBER = re.compile(r"\s*[+-]?\d+,\d+(e[+-]?\d+)?\s*", re.ASCII | re.IGNOR
 
 
 def check_labels(given: Sequence[Any], label: Label, faults: dict[int, Fault]) -> np.ndarray:
-    """float64 [rows]: numbers, a class as its place in the list; whatever is not usable is in `faults`."""
+    """float64 [rows]: numbers, a class as its index in the list; whatever is not usable is in `faults`."""
     numbers = _numbers(given, label)
     for at in np.flatnonzero(~_is_good(numbers, label)):
         faults.setdefault(int(at), _fault(given[int(at)], float(numbers[at]), label))
     return numbers
 
 
-def floats(given: Sequence[Any], one: Callable[[Any], float] = values.number) -> np.ndarray:
-    """float64 [values]; NaN for what is no number by `one`, infinity for a whole one that is too large."""
+def floats(given: Sequence[Any], convert: Callable[[Any], float] = values.number) -> np.ndarray:
+    """float64 [values]; NaN for what `convert` finds no number, infinity for too large whole ones."""
     if isinstance(given, np.ndarray) and given.dtype.kind in "fiu":
         return given.astype(np.float64)
     numbers = _plain(given)
     if numbers is None and set(map(type, given)) <= {str, type(None)}:  # empty fields, and unreadable rows
         numbers = _plain([value or "nan" for value in given])
-    return np.array([one(value) for value in given], np.float64) if numbers is None else numbers
+    return np.array([convert(value) for value in given], np.float64) if numbers is None else numbers
 
 
 def _plain(given: Sequence[Any]) -> np.ndarray | None:
@@ -62,8 +62,8 @@ def _numbers(given: Sequence[Any], label: Label) -> np.ndarray:
         return floats(given)
     if label.classes is None:
         return _each(given, label.of_binary)
-    places = {values.key(name): float(at) for at, name in enumerate(label.classes)}
-    return _each(given, lambda value: places.get(values.key(value), math.nan))
+    indices = {values.key(name): float(at) for at, name in enumerate(label.classes)}
+    return _each(given, lambda value: indices.get(values.key(value), math.nan))
 
 
 def _is_good(numbers: np.ndarray, label: Label) -> np.ndarray:
@@ -85,21 +85,21 @@ def _each(given: Sequence[Any], convert: Callable[[Any], float]) -> np.ndarray:
 
 
 def _fault(value: Any, number: float, label: Label) -> Fault:
-    seen = f"column {label.column!r}: {values.show(value)}"
+    subject = f"column {label.column!r}: {values.show(value)}"
     if label.classes is not None:
-        return Fault(Reason.BAD_LABEL, f"{seen} is none of the classes")
+        return Fault(FaultReason.BAD_LABEL, f"{subject} is none of the classes")
     if label.positive is not None:
-        return Fault(Reason.BAD_LABEL, f"{seen} is neither positive nor negative")
+        return Fault(FaultReason.BAD_LABEL, f"{subject} is neither positive nor negative")
     if label.kind == "score" and math.isnan(number) and "nan" not in str(value).lower():
-        return Fault(Reason.BAD_LABEL, f"{seen} is no number")
+        return Fault(FaultReason.BAD_LABEL, f"{subject} is no number")
     low, high = label.bounds
     if not math.isfinite(number) or (label.kind == "binary" and low < number < high):
-        return Fault(Reason.BAD_LABEL, f"{seen} is not a {label.kind} label")
-    return Fault(Reason.LABEL_OUT_OF_RANGE, f"{seen} is not within {low:g}..{high:g}", number)
+        return Fault(FaultReason.BAD_LABEL, f"{subject} is not a {label.kind} label")
+    return Fault(FaultReason.LABEL_OUT_OF_RANGE, f"{subject} is not within {low:g}..{high:g}", number)
 
 
 @dataclass
-class Seen:
+class LabelCounts:
     """Label values as they stand in the files, of bad rows too, but of none that cannot be read.
 
     Attributes:
@@ -114,11 +114,11 @@ class Seen:
     high: float = -math.inf
 
     @classmethod
-    def of(cls, batch: Batch, faults: Mapping[int, Fault], label: Label) -> Seen:
+    def of(cls, batch: Batch, faults: Mapping[int, Fault], label: Label) -> LabelCounts:
         """The labels of a batch, whose rows have `faults`."""
         given = batch.columns[f"{LABEL}.column"]
         if label.kind == "score":
-            bad = [given[at] for at, fault in faults.items() if fault.reason is Reason.BAD_LABEL]
+            bad = [given[at] for at, fault in faults.items() if fault.reason is FaultReason.BAD_LABEL]
             beyond = [fault.number for fault in faults.values() if fault.number is not None]
             return cls(_count(bad), min(beyond, default=math.inf), max(beyond, default=-math.inf))
         if batch.faults:
@@ -126,8 +126,8 @@ class Seen:
         return cls(_count(given))
 
     @classmethod
-    def from_json(cls, read: Mapping[str, Any]) -> Seen:
-        """What `to_json` has made."""
+    def from_json(cls, read: Mapping[str, Any]) -> LabelCounts:
+        """The counts of which `to_json` made `read`."""
         return cls(Counter(read["values"]), read.get("low", math.inf), read.get("high", -math.inf))
 
     def to_json(self) -> dict[str, Any]:
@@ -135,7 +135,7 @@ class Seen:
         beyond = {"low": self.low, "high": self.high} if self.low <= self.high else {}
         return {"values": dict(self.counts.most_common()), **beyond}
 
-    def add(self, other: Seen) -> None:
+    def add(self, other: LabelCounts) -> None:
         """Counts those of `other` too."""
         self.counts = Counter(dict((self.counts + other.counts).most_common(_COUNTED)))
         self.low, self.high = min(self.low, other.low), max(self.high, other.high)
@@ -155,25 +155,26 @@ class Seen:
         return ", ".join(parts)
 
 
-def check_negative(seen: Seen, label: Label) -> None:
+def check_negative(label_counts: LabelCounts, label: Label) -> None:
     """Raises DataRejected unless the value that means 0 is certain: a slip of the pen is no negative."""
     if label.positive is None or label.negative is not None:
         return
-    others = {value.casefold(): value for value in seen.counts if label.of_binary(value) == 0}
-    positives = any(label.of_binary(value) == 1 for value in seen.counts)
+    others = {value.casefold(): value for value in label_counts.counts if label.of_binary(value) == 0}
+    positives = any(label.of_binary(value) == 1 for value in label_counts.counts)
     if positives and len(others) == 1 and not MISSING.isdisjoint(others.values()):
         [only] = others.values()
         raise DataRejected(
             f"[data] label: column {label.column!r}: the only value beside positive = "
-            f"{_toml(label.positive)} often stands for nothing: {seen}: if it means 0, say so with "
+            f"{_toml(label.positive)} often stands for nothing: {label_counts}: if it means 0, say so with "
             f"negative = {_toml(only)}; else give the data both labels"
         )
     if len(others) > 1 or (others and not positives):
         which = "several others were seen" if positives else "it was never seen"
         problem = (
-            f"[data] label: column {label.column!r}: positive = {_toml(label.positive)}, and {which}: {seen}"
+            f"[data] label: column {label.column!r}: positive = {_toml(label.positive)}, and {which}: "
+            f"{label_counts}"
         )
-        by_count = sorted(others.values(), key=seen.counts.__getitem__, reverse=True)
+        by_count = sorted(others.values(), key=label_counts.counts.__getitem__, reverse=True)
         if not positives and others.keys() <= MEANS_1 | MEANS_0:
             raise DataRejected(f"{problem}: remove positive: without it these mean 1 and 0")
         if not positives and len(by_count) == 1:
@@ -183,16 +184,16 @@ def check_negative(seen: Seen, label: Label) -> None:
         raise DataRejected(f"{problem}: name both, such as {keys}: rows with others are then quarantined")
 
 
-def advice(seen: Seen, label: Label, has_decimal: bool = False) -> str:
+def advice(label_counts: LabelCounts, label: Label, has_decimal: bool = False) -> str:
     """The labels that were seen, and the key that takes them; `[data] decimal` where that `has_decimal`."""
     missing = MISSING if label.classes is None else ()
-    names = [value for value in seen.counts if value and value not in missing]
+    names = [value for value in label_counts.counts if value and value not in missing]
     numbers = [values.number(name) for name in names]
     taken = [name for name, at in zip(names, _numbers(names, label), strict=True) if _is_good(at, label)]
     words = {name.casefold() for name in names} <= MEANS_1 | MEANS_0
-    if seen.low <= seen.high and label.range is not None and not names:
+    if label_counts.low <= label_counts.high and label.range is not None and not names:
         low, high = label.range
-        fix = f"set {_table(label, range=[min(low, seen.low), max(high, seen.high)])}"
+        fix = f"set {_table(label, range=[min(low, label_counts.low), max(high, label_counts.high)])}"
     elif len(taken) == len(names):
         fix = "fill them in, or set label column to another column"
     elif words:
@@ -217,7 +218,7 @@ def advice(seen: Seen, label: Label, has_decimal: bool = False) -> str:
         fix = "set label column to another column, or correct the values"
     if label.kind != "score" and len(names) > 2 and np.isfinite(numbers).all():
         fix += f"; or {_table(label, kind='score', range=[min(numbers), max(numbers)])}"
-    return f"labels seen: {seen}: {fix}"
+    return f"labels seen: {label_counts}: {fix}"
 
 
 def _respelled(names: Sequence[str]) -> list[str]:
@@ -249,6 +250,6 @@ def _count(given: Sequence[Any]) -> Counter[str]:
 
 
 def _alike(given: Sequence[Any]) -> bool:
-    """Whether equal ones are the same value, and can be looked up: to Python 1 and True are equal."""
+    """True where equal values are the same value and can be hashed: to Python 1 and True are equal."""
     kinds = set(map(type, given)) - {type(None)}
     return (bool not in kinds or len(kinds) == 1) and all(kind.__hash__ is not None for kind in kinds)

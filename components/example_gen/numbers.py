@@ -1,18 +1,18 @@
-"""What a person should know of the numbers: columns that float32 cannot hold, values far outside all others.
+"""Warnings about numbers: columns that float32 cannot hold, values far outside all others.
 
-Both are found while rows are read, when numbers are still float64 and their lines are known; what is found is
-for `counts.json`, and no row is set aside for it.
+Both are found while rows are read, when numbers are still float64 and their lines are known. The findings
+are for `counts.json`; no row is quarantined for them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from components.example_gen.data_config import Data
+from components.example_gen.data_config import DataSection
 
 # Rows of an item that the middle of each column is taken from, and its digits looked at in.
 _SAMPLE = 1_024
@@ -60,19 +60,19 @@ class Merged:
     @property
     def sentence(self) -> str:
         """Column, loss and way out."""
-        place = f"column {self.column!r}"
+        subject = f"column {self.column!r}"
         if not self.step:
-            return f"{place}: float32 has 0 for values as small as these: multiply them by a power of 10"
+            return f"{subject}: float32 has 0 for values as small as these: multiply them by a power of 10"
         if self.values == 1:
             return (
-                f"{place}: all values are {self.lowest:.15g}, and of whole numbers as large as that the last "
-                "digits are lost: divide it into two columns, or leave it out"
+                f"{subject}: all values are {self.lowest:.15g}, and of whole numbers as large as that the "
+                "last digits are lost: divide it into two columns, or leave it out"
             )
         made = f"{self.values:,} different values become {self.kept:,}"
         if self.kept == self.values:
             made = "whole numbers are rounded"
         return (
-            f"{place}: {made} in float32, in which vectors are kept (steps of {self.step:.6g} there): "
+            f"{subject}: {made} in float32, in which vectors are kept (steps of {self.step:.6g} there): "
             f"subtract a base such as {self.lowest:.15g} before you write it, divide it into two columns, or "
             "leave it out if it only numbers the rows"
         )
@@ -85,16 +85,16 @@ class Outlier:
     column: str
     count: int
     value: float
-    place: str
+    location: str
     middle: float
     distance: float
 
     @property
     def sentence(self) -> str:
-        """Place, column, value and way out."""
+        """Location, column, value and way out."""
         more = f" and {self.count - 1:,} more" if self.count > 1 else ""
         return (
-            f"{self.place}: column {self.column!r} holds {self.value:.9g}{more}, far outside all others "
+            f"{self.location}: column {self.column!r} holds {self.value:.9g}{more}, far outside all others "
             f"(half of them within {self.distance:.4g} of {self.middle:.4g}): if it stands for a missing "
             "value, remove such rows or fill them in"
         )
@@ -106,7 +106,7 @@ Finding = Merged | Outlier
 class Numbers:
     """The numbers of one item's rows, batch by batch."""
 
-    def __init__(self, data: Data) -> None:
+    def __init__(self, data: DataSection) -> None:
         vector = data.vector
         self._names: Sequence[str] = ()
         if vector is not None:
@@ -143,40 +143,46 @@ class Numbers:
                 self._count(int(at), column[rows], f"{path.name} line {lines[rows[0]]}")
 
     def findings(self) -> list[Finding]:
-        """What there is to say."""
+        """Columns that float32 merges, then outliers."""
         return [*self._merged, *self._outliers.values()]
 
-    def _count(self, at: int, values: np.ndarray, place: str) -> None:
+    def _count(self, at: int, values: np.ndarray, location: str) -> None:
         before = self._outliers.get(at)
         count, value = len(values), float(values[0])
         if before is not None:
-            count, value, place = count + before.count, before.value, before.place
+            count, value, location = count + before.count, before.value, before.location
         middle, distance = float(self._middle[at]), float(self._distance[at])
-        self._outliers[at] = Outlier(self._names[at], count, value, place, middle, distance)
+        self._outliers[at] = Outlier(self._names[at], count, value, location, middle, distance)
 
 
 def warnings(findings: Iterable[Finding]) -> list[str]:
     """One sentence a column of all items, those of many columns cut short."""
     merged: dict[str, Merged] = {}
     outliers: dict[str, Outlier] = {}
-    for found in findings:
-        if isinstance(found, Merged):
-            worst = merged.get(found.column, found)
-            merged[found.column] = min(worst, found, key=lambda one: one.kept / one.values)
+    for finding in findings:
+        if isinstance(finding, Merged):
+            worst = merged.get(finding.column, finding)
+            merged[finding.column] = min(worst, finding, key=lambda loss: loss.kept / loss.values)
             continue
-        before = outliers.get(found.column)
+        before = outliers.get(finding.column)
         if before is not None:
-            count = before.count + found.count
-            found = Outlier(before.column, count, before.value, before.place, before.middle, before.distance)
-        outliers[found.column] = found
-    named = [one for one in outliers.values() if one.count > 1 or abs(one.value) >= _NEVER_MEASURED
-             or abs(one.value - one.middle) > _FAR * one.distance]  # fmt: skip
+            finding = replace(before, count=before.count + finding.count)
+        outliers[finding.column] = finding
+    named = [
+        outlier
+        for outlier in outliers.values()
+        if outlier.count > 1
+        or abs(outlier.value) >= _NEVER_MEASURED
+        or abs(outlier.value - outlier.middle) > _FAR * outlier.distance
+    ]
     return [*_some(merged.values()), *_some(named)]
 
 
 def _some(findings: Iterable[Finding]) -> list[str]:
-    said = [one.sentence for one in findings]
-    return said if len(said) <= _NAMED else [*said[:_NAMED], f"and {len(said) - _NAMED} more such columns"]
+    sentences = [finding.sentence for finding in findings]
+    if len(sentences) <= _NAMED:
+        return sentences
+    return [*sentences[:_NAMED], f"and {len(sentences) - _NAMED} more such columns"]
 
 
 def _merged(
@@ -233,12 +239,12 @@ def _middle(exact: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _beyond(values: np.ndarray, middle: np.ndarray, distance: np.ndarray) -> np.ndarray:
-    """Which of the values are far outside, or outside and such as stand for a missing one."""
+    """True for values that are far outside, or outside and such as stand for a missing one."""
     away = np.abs(values - middle) / distance
     return (away > _FAR) | ((away > _FAR_FILL) & _is_fill(values))
 
 
 def _is_fill(values: np.ndarray) -> np.ndarray:
-    """Which of the values are such as programs write for a missing one."""
+    """True for values such as programs write for a missing one."""
     known = np.isclose(np.abs(values)[..., np.newaxis], _FILLS, rtol=1e-5, atol=0.0).any(axis=-1)
     return known | (values == _FILL_BELOW)

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from components.example_gen.arrow import check_type, plain
 from components.example_gen.batch import BATCH_ROWS, Batch
-from components.example_gen.data_config import Data
+from components.example_gen.data_config import DataSection
 from trainer.errors import ConfigError, DataRejected
 
 # Of a vector, so many numbers are kept in the quarantine.
@@ -30,7 +30,7 @@ def column_names(path: Path) -> list[str]:
     return list(open_parquet(path).schema_arrow.names)
 
 
-def read_parquet(path: Path, first: int, last: int, data: Data) -> Iterator[Batch]:
+def read_parquet(path: Path, first: int, last: int, data: DataSection) -> Iterator[Batch]:
     """Batches of the row groups `first` to `last` - 1.
 
     Raises:
@@ -62,7 +62,7 @@ def read_parquet(path: Path, first: int, last: int, data: Data) -> Iterator[Batc
         raise DataRejected(f"{path}: {_damage('cannot be read to its end', error)}") from None
 
 
-def check_types(path: Path, data: Data) -> None:
+def check_types(path: Path, data: DataSection) -> None:
     """Raises ConfigError for a column that cannot be what the configuration takes it for."""
     file = open_parquet(path)
     if not file.metadata.num_rows:  # an empty table of pandas has no types
@@ -84,7 +84,7 @@ def open_parquet(path: Path) -> pq.ParquetFile:
 
 
 def _begins_as_parquet(path: Path) -> bool:
-    """Whether a file begins as Parquet, or with the zeros of a copy that was cut off."""
+    """True where a file begins as Parquet, or with the zeros of a copy that was cut off."""
     with path.open("rb") as file:
         return file.read(4) in (b"PAR1", bytes(4))
 

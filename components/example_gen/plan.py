@@ -1,4 +1,4 @@
-"""What is read by whom, and where each row goes once all rows are known.
+"""Pieces of files that workers read, and the split of each row once all rows are known.
 
 Reading is done twice: first for the keys of all rows, 20 bytes each, which one worker looks at together; then
 for the examples, which are written where that worker said.
@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from components.example_gen.batch import Reason
-from components.example_gen.check import Rows, check
-from components.example_gen.data_config import SPLITS, Data, Split
+from components.example_gen.batch import FaultReason
+from components.example_gen.check import UsableRows, check
+from components.example_gen.data_config import SPLITS, DataSection, Split
 from components.example_gen.keys import NOTHING, distinct, pair_keys
-from components.example_gen.labels import Seen, check_negative
+from components.example_gen.labels import LabelCounts, check_negative
 from components.example_gen.reader import PIECE_BYTES, Piece, pieces, read
 from components.example_gen.spans import Carry
 from components.example_gen.splits import JOINS, assign, conflicts, shared
@@ -33,7 +33,7 @@ CONFLICTS, NO_TOKEN = JOINS + 1, JOINS + 2
 
 @dataclass(frozen=True)
 class Item:
-    """What one worker reads at once: pieces of one source, in order."""
+    """Pieces of one source, in order, that one worker reads at once."""
 
     number: int
     source: str
@@ -42,7 +42,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Digest:
-    """What is known of an item after the first reading."""
+    """Keys and labels of an item, taken in the first reading."""
 
     item: Item
     lines: tuple[int, ...]
@@ -51,24 +51,24 @@ class Digest:
     """uint64 [usable rows, 2]"""
     labels: bytes
     """float32 [usable rows], or nothing"""
-    seen: Seen
+    label_counts: LabelCounts
 
 
 @dataclass(frozen=True)
-class Order:
+class Assignment:
     """An item, and where its usable rows go."""
 
     item: Item
     lines_before: tuple[int, ...]
     """what to add to the positions of each piece"""
-    places: bytes
-    """uint8 [usable rows]: places in SPLITS, or JOINS, CONFLICTS or NO_TOKEN"""
-    seen: Seen
+    destinations: bytes
+    """uint8 [usable rows]: indices in SPLITS, or JOINS, CONFLICTS or NO_TOKEN"""
+    label_counts: LabelCounts
     shared: dict[str, dict[str, int]] = field(default_factory=dict)
-    """what the splits of the whole artifact have in common; in one order only"""
+    """what the splits of the whole artifact have in common; in one assignment only"""
 
 
-def plan(data: Data, files: dict[str, list[Path]]) -> list[Item]:
+def plan(data: DataSection, files: dict[str, list[Path]]) -> list[Item]:
     """Every piece of every file in its order, small ones together."""
     items: list[Item] = []
     for source, paths in files.items():
@@ -85,9 +85,9 @@ def plan(data: Data, files: dict[str, list[Path]]) -> list[Item]:
     return items
 
 
-def digest(item: Item, data: Data, form: TextForm) -> Digest:
+def digest(item: Item, data: DataSection, form: TextForm) -> Digest:
     """Reads an item for the keys and labels of its usable rows."""
-    seen = Seen()
+    label_counts = LabelCounts()
     lines, keys, labels = [], [np.zeros((0, 2), np.uint64)], [np.zeros(0, np.float32)]
     for piece in item.pieces:
         last = 0
@@ -97,10 +97,12 @@ def digest(item: Item, data: Data, form: TextForm) -> Digest:
             if rows.label is not None:
                 labels.append(rows.label.astype(np.float32))
             if data.label is not None:
-                seen.add(Seen.of(batch, faults, data.label))
+                label_counts.add(LabelCounts.of(batch, faults, data.label))
             last = batch.positions[-1]
         lines.append(last if data.format in ("parquet", "tfrecord") else _line_ends(piece, last))
-    return Digest(item, tuple(lines), np.concatenate(keys).tobytes(), np.concatenate(labels).tobytes(), seen)
+    return Digest(
+        item, tuple(lines), np.concatenate(keys).tobytes(), np.concatenate(labels).tobytes(), label_counts
+    )
 
 
 def _line_ends(piece: Piece, last: int) -> int:
@@ -113,9 +115,9 @@ def _line_ends(piece: Piece, last: int) -> int:
 
 
 def decide(
-    digests: list[Digest], data: Data, form: TextForm, carry: Carry | None = None, uri: str = ""
-) -> Iterator[Order]:
-    """Where each row of each item goes; of a span, the artifact at `uri` gets the texts and their splits.
+    digests: list[Digest], data: DataSection, form: TextForm, carry: Carry | None = None, uri: str = ""
+) -> Iterator[Assignment]:
+    """Assign each row of each item to a split; a span's artifact at `uri` gets the texts and their splits.
 
     Raises:
       DataRejected: labels name what means 1, and it is not certain what means 0.
@@ -125,29 +127,29 @@ def decide(
     sources = list(dict.fromkeys(digest.item.source for digest in digests))
     texts: dict[str, np.ndarray] = {}
     rows_of: dict[str, np.ndarray] = {}
-    orders: list[Order] = []
+    assignments: list[Assignment] = []
     for source in sources:
         mine = [digest for digest in digests if digest.item.source == source]
         keys = np.frombuffer(b"".join(digest.keys for digest in mine), np.uint64).reshape(-1, 2)
         labels = np.frombuffer(b"".join(digest.labels for digest in mine), np.float32)
         earlier = Texts.load(carry, form) if carry is not None else Texts.none()
-        places = np.full(len(keys), NO_TOKEN, np.uint8)
-        seen = (keys != NOTHING).all(axis=1)
-        # Without a copy where all are seen, which is the rule.
-        known = keys if seen.all() else keys[seen]
+        destinations = np.full(len(keys), NO_TOKEN, np.uint8)
+        has_tokens = (keys != NOTHING).all(axis=1)
+        # Without a copy where all have tokens, which is the rule.
+        known = keys if has_tokens.all() else keys[has_tokens]
         pairs = pair_keys(known, form.symmetric)
         if source in SPLITS:
             wanted = np.full(len(known), SPLITS.index(source), np.uint8)
         else:
             wanted = assign(known, data.split or Split(), earlier).copy()
         if _has_conflicts(data):
-            wanted[conflicts(pairs, labels[seen])] = CONFLICTS
-        places[seen] = wanted
+            wanted[conflicts(pairs, labels[has_tokens])] = CONFLICTS
+        destinations[has_tokens] = wanted
         if source in SPLITS:
             kept = wanted < len(SPLITS)
             texts[source], rows_of[source] = distinct(known[kept]), distinct(pairs[kept])
         if carry is not None:
-            earlier.with_span(keys, places, carry).save(uri, form)
+            earlier.with_span(keys, destinations, carry).save(uri, form)
         before: Counter[Path] = Counter()
         at = 0
         for digest in mine:
@@ -156,7 +158,11 @@ def decide(
             for piece, lines in zip(digest.item.pieces, digest.lines, strict=True):
                 offsets.append(before[piece.path])
                 before[piece.path] += lines
-            orders.append(Order(digest.item, tuple(offsets), places[at : at + rows].tobytes(), digest.seen))
+            assignments.append(
+                Assignment(
+                    digest.item, tuple(offsets), destinations[at : at + rows].tobytes(), digest.label_counts
+                )
+            )
             at += rows
     if texts:
         facts = {
@@ -164,23 +170,23 @@ def decide(
             for name, hashes in (("texts", texts), ("rows", rows_of))
             for kind, counted in (("shared", shared(hashes)), ("different", _sizes(hashes)))
         }
-        orders[0] = replace(orders[0], shared=facts)
-    yield from orders
+        assignments[0] = replace(assignments[0], shared=facts)
+    yield from assignments
 
 
 def _sizes(hashes: dict[str, np.ndarray]) -> dict[str, int]:
-    return {split: len(found) for split, found in hashes.items()}
+    return {split: len(keys) for split, keys in hashes.items()}
 
 
-def _check_labels(digests: list[Digest], data: Data) -> None:
+def _check_labels(digests: list[Digest], data: DataSection) -> None:
     if data.label is not None:
-        seen = Seen()
+        label_counts = LabelCounts()
         for digest in digests:
-            seen.add(digest.seen)
-        check_negative(seen, data.label)
+            label_counts.add(digest.label_counts)
+        check_negative(label_counts, data.label)
 
 
-def _has_conflicts(data: Data) -> bool:
+def _has_conflicts(data: DataSection) -> bool:
     """Scores of the same pair by two people differ; classes of the same pair contradict each other."""
     label = data.label
     return (
@@ -191,16 +197,18 @@ def _has_conflicts(data: Data) -> bool:
     )
 
 
-def misplaced(place: int, row: Rows, data: Data, form: TextForm) -> tuple[Reason, str]:
+def misplaced(
+    destination: int, row: UsableRows, data: DataSection, form: TextForm
+) -> tuple[FaultReason, str]:
     """Reason and detail for a usable row, one alone, that goes to no split."""
-    if place == JOINS:
-        return Reason.JOINS_SPLITS, "its texts stand in two splits already"
-    if place == NO_TOKEN:
+    if destination == JOINS:
+        return FaultReason.JOINS_SPLITS, "its texts stand in two splits already"
+    if destination == NO_TOKEN:
         text, key = (row.text_a, TEXT_A) if form.forms(row.text_a or []) == [b""] else (row.text_b, TEXT_B)
         # Nobody would see most of what it has.
         shown = ascii((text or [b""])[0].decode()[:_SHOWN])
-        return Reason.EMPTY_TEXT, f"column {data.wanted[key]!r}: {shown} has no word, number or symbol"
+        return FaultReason.EMPTY_TEXT, f"column {data.wanted[key]!r}: {shown} has no word, number or symbol"
     column = data.label.column if data.label is not None else ""
     read = "as the model reads it" + (", or turned round" if form.symmetric else "")
-    said = f"column {column!r}: the same pair came before with another label, {read}"
-    return Reason.CONFLICTING_LABEL, said
+    detail = f"column {column!r}: the same pair came before with another label, {read}"
+    return FaultReason.CONFLICTING_LABEL, detail

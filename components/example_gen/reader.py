@@ -12,12 +12,12 @@ from pathlib import Path
 
 from components.example_gen.batch import Batch
 from components.example_gen.check import check
-from components.example_gen.data_config import Data
+from components.example_gen.data_config import DataSection
 from components.example_gen.delimited import read_delimited, without_nulls
 from components.example_gen.dialect import Dialect, dialect_of
+from components.example_gen.file_kinds import check_kind
 from components.example_gen.header import check_names
 from components.example_gen.jsonl import check_objects, read_jsonl
-from components.example_gen.kinds import check_kind
 from components.example_gen.parquet import check_types, column_names, open_parquet, read_parquet
 from components.example_gen.records import Record
 from components.example_gen.streams import compression_of, lines_of, open_lines
@@ -47,7 +47,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Table:
+class DelimitedTable:
     """A file of csv or tsv: its columns, and its records in their order."""
 
     dialect: Dialect
@@ -56,7 +56,7 @@ class Table:
     records: Iterator[Record]
 
 
-def pieces(path: Path, data: Data) -> list[Piece]:
+def pieces(path: Path, data: DataSection) -> list[Piece]:
     """Cuts a file where its format allows it.
 
     A quoted field may hold line ends, so a file with quotes is one piece; so are packed files.
@@ -66,7 +66,7 @@ def pieces(path: Path, data: Data) -> list[Piece]:
         return _row_groups(path) if path.stat().st_size else [Piece(path, 0, 0)]
     if data.format not in _TEXT_FORMATS:
         return [Piece(path)]
-    dialect = look_up(path, data)
+    dialect = detect_dialect(path, data)
     by_line = not dialect.is_delimited or (dialect.quote is None and dialect.escape is None)
     is_plain = dialect.encoding.lower().replace("_", "-") in _CUTTABLE and dialect.newline == "\n"
     if not by_line or not is_plain or compression_of(path):
@@ -82,15 +82,15 @@ def pieces(path: Path, data: Data) -> list[Piece]:
     return [Piece(path, start, end, dialect) for start, end in zip(cuts, [*cuts[1:], size], strict=True)]
 
 
-def whole(path: Path, data: Data) -> Piece:
+def whole(path: Path, data: DataSection) -> Piece:
     """All of a file: positions are those in it."""
     if data.format != "parquet":
         return Piece(path)
     return Piece(path, 0, open_parquet(path).metadata.num_row_groups if path.stat().st_size else 0)
 
 
-def look_up(path: Path, data: Data) -> Dialect:
-    """How a file of text is written, by `data` and else by its beginning.
+def detect_dialect(path: Path, data: DataSection) -> Dialect:
+    """Detect the dialect of a file of text: by `data`, else by its first bytes.
 
     Raises:
       DataRejected: the file cannot be read, or is not in the encoding that `data` names.
@@ -101,8 +101,8 @@ def look_up(path: Path, data: Data) -> Dialect:
 
 @contextmanager
 def open_table(
-    path: Path, data: Data, piece: Piece | None = None, is_row: IsRow | None = None
-) -> Iterator[Table]:
+    path: Path, data: DataSection, piece: Piece | None = None, is_row: IsRow | None = None
+) -> Iterator[DelimitedTable]:
     """Opens a file of csv or tsv as `data` says, for training and for commands alike.
 
     Args:
@@ -112,7 +112,7 @@ def open_table(
       is_row: Whether fields can be a whole row of columns with names; see `read_records`.
     """
     piece = piece or Piece(path)
-    dialect = piece.dialect or look_up(path, data)
+    dialect = piece.dialect or detect_dialect(path, data)
     names = list(data.columns or ())
     if piece.start > 0:
         if data.columns is None:  # they stand at the file's beginning
@@ -126,10 +126,10 @@ def open_table(
         if data.columns is None and piece.start == 0:
             header = next(records, None)
             if header is None:
-                yield Table(dialect, None, records)
+                yield DelimitedTable(dialect, None, records)
                 return
             names += dialect.names(header.fields or [])
-        yield Table(dialect, names, records)
+        yield DelimitedTable(dialect, names, records)
 
 
 def _most_bytes(path: Path, piece: Piece) -> int | None:
@@ -141,18 +141,18 @@ def _most_bytes(path: Path, piece: Piece) -> int | None:
 
 def _row_groups(path: Path) -> list[Piece]:
     meta = open_parquet(path).metadata
-    found, start, size = [], 0, 0
+    parts, start, size = [], 0, 0
     for group in range(meta.num_row_groups):
         size += meta.row_group(group).total_byte_size
         if size >= PIECE_BYTES:
-            found.append(Piece(path, start, group + 1))
+            parts.append(Piece(path, start, group + 1))
             start, size = group + 1, 0
-    if start < meta.num_row_groups or not found:
-        found.append(Piece(path, start, meta.num_row_groups))
-    return found
+    if start < meta.num_row_groups or not parts:
+        parts.append(Piece(path, start, meta.num_row_groups))
+    return parts
 
 
-def read(piece: Piece, data: Data) -> Iterator[Batch]:
+def read(piece: Piece, data: DataSection) -> Iterator[Batch]:
     """Batches of a piece; positions count from its beginning. An empty file has none.
 
     Raises:
@@ -171,13 +171,13 @@ def read(piece: Piece, data: Data) -> Iterator[Batch]:
 
         batches = read_tfrecord(path, data)
     else:
-        piece = piece if piece.dialect is not None else replace(piece, dialect=look_up(path, data))
+        piece = piece if piece.dialect is not None else replace(piece, dialect=detect_dialect(path, data))
         batches = _objects(piece, data) if data.format == "jsonl" else _table_rows(piece, data)
     with _readable(path, DataRejected, "cannot be read to its end"):
         yield from without_nulls(batches, data)
 
 
-def _objects(piece: Piece, data: Data) -> Iterator[Batch]:
+def _objects(piece: Piece, data: DataSection) -> Iterator[Batch]:
     dialect = piece.dialect or Dialect()
     start = piece.start or dialect.mark
     with open_lines(
@@ -187,7 +187,7 @@ def _objects(piece: Piece, data: Data) -> Iterator[Batch]:
         yield from read_jsonl(lines, data.model_copy(update={"encoding": dialect.encoding}))
 
 
-def _table_rows(piece: Piece, data: Data) -> Iterator[Batch]:
+def _table_rows(piece: Piece, data: DataSection) -> Iterator[Batch]:
     # Nothing tells a row from a line of a text where neither a label nor a number has to be in it.
     tells = data.label is not None or data.vector is not None
     is_row = partial(_is_row, data, piece.dialect or Dialect()) if tells else None
@@ -198,14 +198,14 @@ def _table_rows(piece: Piece, data: Data) -> Iterator[Batch]:
         yield from read_delimited(table.records, table.names, data, table.dialect)
 
 
-def _is_row(data: Data, dialect: Dialect, names: list[str], fields: list[str]) -> bool:
+def _is_row(data: DataSection, dialect: Dialect, names: list[str], fields: list[str]) -> bool:
     if len(fields) != len(names):
         return False
     record = Record(1, dialect.delimiter.join(fields) + ".", fields)
     return not any(check(batch, data)[1] for batch in read_delimited(iter([record]), names, data, dialect))
 
 
-def check_columns(path: Path, data: Data) -> None:
+def check_columns(path: Path, data: DataSection) -> None:
     """Reads just enough of the file to know that the configured columns are in it.
 
     Raises:
@@ -234,7 +234,7 @@ def check_columns(path: Path, data: Data) -> None:
             _check_objects(path, data) if data.format == "jsonl" else _check_table(path, data)
 
 
-def check_files(paths: Sequence[Path], data: Data) -> list[Path]:
+def check_files(paths: Sequence[Path], data: DataSection) -> list[Path]:
     """Checks the columns of all files of a source; those without a row.
 
     Raises:
@@ -252,14 +252,14 @@ def check_files(paths: Sequence[Path], data: Data) -> list[Path]:
     return list(empty)
 
 
-def _check_objects(path: Path, data: Data) -> None:
+def _check_objects(path: Path, data: DataSection) -> None:
     first = next(_objects(Piece(path, dialect=dialect_of(path, data)), data), None)
     if first is None:
         raise EmptyFile(f"{path}: the file holds no row: give [data] a file with rows")
     check_objects(path, first)
 
 
-def _check_table(path: Path, data: Data) -> None:
+def _check_table(path: Path, data: DataSection) -> None:
     with open_table(path, data, Piece(path, dialect=dialect_of(path, data))) as table:
         if table.names is None:
             raise EmptyFile(f"{path}: the file is empty: give [data] a file with a header and rows")
@@ -268,7 +268,7 @@ def _check_table(path: Path, data: Data) -> None:
             raise EmptyFile(f"{path}: the file holds no row: give [data] a file with rows")
 
 
-def names_of(path: Path, data: Data) -> list[str]:
+def names_of(path: Path, data: DataSection) -> list[str]:
     """The columns of a file; none where it is empty, and of JSON lines, which have no common ones.
 
     That those which `data` names are among them is for the caller to check.
@@ -292,10 +292,10 @@ def names_of(path: Path, data: Data) -> list[str]:
 
 
 @contextmanager
-def _readable(path: Path, kind: type[KembarError], said: str) -> Iterator[None]:
+def _readable(path: Path, kind: type[KembarError], failure: str) -> Iterator[None]:
     """Turns what a file that is cut off, or in another encoding, ends with into one line."""
     try:
         yield
     except (EOFError, OSError, UnicodeError, lzma.LZMAError, zlib.error) as error:
         fix = "correct [data] encoding" if isinstance(error, UnicodeError) else "write it again"
-        raise kind(f"{path}: {said}: {error}: {fix}") from None
+        raise kind(f"{path}: {failure}: {error}: {fix}") from None

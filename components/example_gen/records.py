@@ -191,7 +191,7 @@ class _Lines:
 
 
 def _letter(escaped: re.Match[str]) -> str:
-    """What the parser has to be given for a backslash and a letter; `\\N` stays, whole, for `null`."""
+    """The spelling for the parser of a backslash and a letter; `\\N` stays, whole, for `null`."""
     sign = escaped[1]
     return "\\\\N" if sign == "N" else "\\" + _ESCAPED.get(sign, sign)
 
@@ -224,7 +224,7 @@ def _record_by_record(
 
 
 def _are_rows(lines: list[str], form: dict[str, Any], is_row: Callable[[list[str]], bool]) -> bool:
-    """Whether the first line, its quote taken for a character, and most others are rows by themselves."""
+    """True where the first line, its quote taken for a character, and most others are whole rows."""
     *fields, last = next(csv.reader([lines[0]], **form))
     if not is_row([*fields, *last.rstrip("\r\n").split(form["delimiter"])]):
         return False

@@ -30,10 +30,10 @@ def _seconds(written: object) -> object:
     """`"90m"` as a timedelta."""
     if not isinstance(written, str):
         return written
-    found = re.fullmatch(r"(\d+)\s*([smhd])", written.strip())
-    if found is None:
+    match = re.fullmatch(r"(\d+)\s*([smhd])", written.strip())
+    if match is None:
         raise ValueError("write a duration as a number and s, m, h or d, such as '90m' or '30d'")
-    return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
+    return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
 
 
 Duration = Annotated[timedelta, BeforeValidator(_seconds)]
@@ -73,7 +73,7 @@ class Spans(Section):
 
 @dataclass(frozen=True)
 class Carry:
-    """What ties the examples of one span to those of others."""
+    """The ties of one span's examples to those of other spans."""
 
     span: int
     fingerprint: str
@@ -100,7 +100,7 @@ class Span:
 
 
 def name(number: int, pattern: str) -> str:
-    """What a person calls the span: the number, or the day."""
+    """The span in words: its number, or its day."""
     return str(number) if SPAN in pattern else (_EPOCH + timedelta(number)).isoformat()
 
 
@@ -114,11 +114,11 @@ def find(pattern: str, spans: Spans, now: float | None = None) -> list[Span]:
     files: dict[int, list[Path]] = {}
     written: dict[int, set[str]] = {}
     for path in glob.glob(_for_glob(pattern)):
-        found = _regex(pattern).fullmatch(path)
-        if found is not None and os.path.isfile(path):
-            number = _number(found, path)
+        match = _regex(pattern).fullmatch(path)
+        if match is not None and os.path.isfile(path):
+            number = _number(match, path)
             files.setdefault(number, []).append(Path(path))
-            written.setdefault(number, set()).add(found.groupdict().get("SPAN", str(number)))
+            written.setdefault(number, set()).add(match.groupdict().get("SPAN", str(number)))
     return [
         Span(
             number,
@@ -132,11 +132,11 @@ def find(pattern: str, spans: Spans, now: float | None = None) -> list[Span]:
 
 def fingerprint(files: Iterable[Path]) -> str:
     """Name, size and time of the last change of each file, as text."""
-    told = []
+    states = []
     for path in sorted(files):
         state = path.stat()
-        told.append(f"{path.name}:{state.st_size}:{state.st_mtime_ns}")
-    return ",".join(told)
+        states.append(f"{path.name}:{state.st_size}:{state.st_mtime_ns}")
+    return ",".join(states)
 
 
 def missing(numbers: Iterable[int]) -> list[int]:
@@ -155,23 +155,23 @@ def _for_glob(pattern: str) -> str:
 
 def _regex(pattern: str) -> re.Pattern[str]:
     """The pattern's own `*` and `?` stand for what they stand for in a shell."""
-    parts, seen = [], set()
+    parts, groups = [], set()
     for part in re.split(r"(\{[A-Z]+\}|[*?])", pattern):
         if part in _FIELDS:
             key = part.strip("{}")
-            parts.append(f"(?P={key})" if key in seen else f"(?P<{key}>{_FIELDS[part]})")
-            seen.add(key)
+            parts.append(f"(?P={key})" if key in groups else f"(?P<{key}>{_FIELDS[part]})")
+            groups.add(key)
         else:
             parts.append({"*": "[^/]*", "?": "[^/]"}.get(part, re.escape(part)))
     return re.compile("".join(parts))
 
 
-def _number(found: re.Match[str], path: str) -> int:
-    told = found.groupdict()
-    if "SPAN" in told:
-        return int(told["SPAN"])
+def _number(match: re.Match[str], path: str) -> int:
+    fields = match.groupdict()
+    if "SPAN" in fields:
+        return int(fields["SPAN"])
     try:
-        return (date(int(told["YYYY"]), int(told["MM"]), int(told["DD"])) - _EPOCH).days
+        return (date(int(fields["YYYY"]), int(fields["MM"]), int(fields["DD"])) - _EPOCH).days
     except ValueError as error:
         raise ConfigError(f"{path}: the name of the file is no day: {error}: rename or remove it") from None
 
@@ -179,7 +179,7 @@ def _number(found: re.Match[str], path: str) -> int:
 def _waiting(number: int, written: set[str], files: list[Path], spans: Spans, now: float) -> str:
     if spans.marker is not None:
         # With the zeros before the number that the files' names have, or with none.
-        markers = [_fill(spans.marker, number, one) for one in (*sorted(written), str(number))]
+        markers = [_fill(spans.marker, number, spelling) for spelling in (*sorted(written), str(number))]
         if not any(map(os.path.exists, markers)):
             return f"{markers[0]} is not there"
     if spans.min_age:

@@ -20,7 +20,7 @@ _NOWHERE = np.iinfo(np.uint8).max
 
 
 def assign(keys: np.ndarray, split: Split, earlier: Texts | None = None) -> np.ndarray:
-    """Places in SPLITS, or JOINS: uint8 [rows].
+    """Assign each row to a split: uint8 [rows], indices in SPLITS, or JOINS.
 
     Args:
       keys: uint64 [rows, 2], hashes of the row's texts; in the order of the rows.
@@ -29,29 +29,29 @@ def assign(keys: np.ndarray, split: Split, earlier: Texts | None = None) -> np.n
     """
     if not len(keys):
         return np.zeros(0, np.uint8)
-    distinct, places = np.unique(keys, return_inverse=True)
-    places = places.reshape(-1, 2).astype(get_index_dtype(maxval=len(distinct)))
+    distinct, text_ids = np.unique(keys, return_inverse=True)
+    text_ids = text_ids.reshape(-1, 2).astype(get_index_dtype(maxval=len(distinct)))
     bounds = np.cumsum([getattr(split, name) for name in SPLITS])
     # The hash, hashed again: keys that stand together must not fall together.
     wishes = np.searchsorted(bounds, mix(distinct) % np.uint64(bounds[-1]), side="right").astype(np.uint8)
     if split.groups == "whole":
-        return _by_groups(places, wishes)
-    seen = np.full(len(distinct), _NOWHERE, np.uint8)
+        return _by_groups(text_ids, wishes)
+    assigned = np.full(len(distinct), _NOWHERE, np.uint8)
     if earlier is not None and len(earlier.hashes):
         at = np.searchsorted(earlier.hashes, distinct).clip(max=len(earlier.hashes) - 1)
-        seen = np.where(earlier.hashes[at] == distinct, earlier.splits[at], seen)
-    return _by_order(places, wishes, seen)
+        assigned = np.where(earlier.hashes[at] == distinct, earlier.splits[at], assigned)
+    return _by_order(text_ids, wishes, assigned)
 
 
-def _by_order(places: np.ndarray, wishes: np.ndarray, seen: np.ndarray) -> np.ndarray:
+def _by_order(text_ids: np.ndarray, wishes: np.ndarray, assigned: np.ndarray) -> np.ndarray:
     """A text goes where the first row with it goes; rows behind change nothing of that.
 
     A row of two new texts goes where its first text wishes, a row with a text that has been seen follows it.
     """
-    found = bytearray(len(places))
-    of_text = bytearray(seen.astype(np.uint8).tobytes())
+    destinations = bytearray(len(text_ids))
+    of_text = bytearray(assigned.astype(np.uint8).tobytes())
     wished = wishes.tobytes()
-    for row, (a, b) in enumerate(zip(places[:, 0].tolist(), places[:, 1].tolist(), strict=True)):
+    for row, (a, b) in enumerate(zip(text_ids[:, 0].tolist(), text_ids[:, 1].tolist(), strict=True)):
         seen_a, seen_b = of_text[a], of_text[b]
         if seen_a == _NOWHERE:
             seen_a = wished[a] if seen_b == _NOWHERE else seen_b
@@ -59,16 +59,16 @@ def _by_order(places: np.ndarray, wishes: np.ndarray, seen: np.ndarray) -> np.nd
             seen_b = of_text[b]
         if seen_b == _NOWHERE:
             seen_b = of_text[b] = seen_a
-        found[row] = seen_a if seen_a == seen_b else JOINS
-    return np.frombuffer(bytes(found), np.uint8)
+        destinations[row] = seen_a if seen_a == seen_b else JOINS
+    return np.frombuffer(bytes(destinations), np.uint8)
 
 
-def _by_groups(places: np.ndarray, wishes: np.ndarray) -> np.ndarray:
+def _by_groups(text_ids: np.ndarray, wishes: np.ndarray) -> np.ndarray:
     """Rows that share a text stay together, however far the chain goes: each row has a place.
 
     A group goes where the first text of its first row wishes; a later row that joins two groups moves one.
     """
-    a, b = places.T
+    a, b = text_ids.T
     edges = coo_matrix((np.ones(len(a), np.int8), (a, b)), shape=(len(wishes), len(wishes)))
     _, group_of_text = connected_components(edges)
     groups = group_of_text[a]
@@ -83,30 +83,30 @@ def conflicts(pairs: np.ndarray, labels: np.ndarray) -> np.ndarray:
       pairs: uint64 [rows], of `pair_keys`.
       labels: float [rows].
     """
-    found = np.zeros(len(pairs), bool)
+    conflicting = np.zeros(len(pairs), bool)
     order = np.argsort(pairs, kind="stable")
     again = np.zeros(len(pairs), bool)
     again[1:] = pairs[order[1:]] == pairs[order[:-1]]
     if not again.any():
-        return found
+        return conflicting
     # Only rows of pairs that come more than once, in their order within each pair.
     several = again.copy()
     several[:-1] |= again[1:]
     order, again = order[several], again[several]
     first = np.maximum.accumulate(np.where(again, 0, np.arange(len(order))))
-    found[order] = labels[order] != labels[order[first]]
-    return found
+    conflicting[order] = labels[order] != labels[order[first]]
+    return conflicting
 
 
 def shared(hashes_of: dict[str, np.ndarray]) -> dict[str, int]:
-    """How many texts, or pairs, stand in two splits at once, for each two: `train and test` to a number.
+    """Count texts, or pairs, that stand in two splits at once, for each two: `train and test` to a number.
 
     Args:
       hashes_of: Split to the hashes of its texts or pairs, each once and in order, uint64 [n].
     """
     names = [name for name in SPLITS if name in hashes_of]
     return {
-        f"{one} and {other}": int(np.isin(hashes_of[other], hashes_of[one], assume_unique=True).sum())
-        for at, one in enumerate(names)
-        for other in names[at + 1 :]
+        f"{first} and {second}": int(np.isin(hashes_of[second], hashes_of[first], assume_unique=True).sum())
+        for at, first in enumerate(names)
+        for second in names[at + 1 :]
     }

@@ -134,7 +134,7 @@ class _Range(io.RawIOBase):
 
 
 class _Unpacked(io.RawIOBase):
-    """What a packed file holds, up to a bound."""
+    """The unpacked content of a file, up to a bound."""
 
     def __init__(self, path: Path, packed: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Which split each text of earlier spans went to, so that it goes there again.
+"""The split of each text of earlier spans, so that it goes there again.
 
 The file says of which form its hashes are. Where the model has come to read texts otherwise, those of the
 spans before are taken from their examples and hashed anew.
@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tfx.dsl.io import fileio
 
-from components.example_gen.check import Rows
+from components.example_gen.check import UsableRows
 from components.example_gen.data_config import SPLITS
 from components.example_gen.spans import Carry
 from components.tables import decode
@@ -32,7 +32,7 @@ class Texts:
 
     Attributes:
       hashes: uint64 [texts].
-      splits: uint8 [texts], places in SPLITS.
+      splits: uint8 [texts], indices in SPLITS.
       spans: int32 [texts].
     """
 
@@ -47,7 +47,7 @@ class Texts:
 
     @classmethod
     def load(cls, carry: Carry, form: TextForm) -> Texts:
-        """Of the spans before this one; none where there are none."""
+        """The texts of the spans before this one; none where there are none."""
         if not carry.earlier:
             return cls.none()
         with fileio.open(os.path.join(carry.earlier, FILE), "rb") as file:
@@ -60,11 +60,11 @@ class Texts:
     def _of_examples(cls, carry: Carry, form: TextForm) -> Texts:
         texts = cls.none()
         for uri, span in sorted(carry.spans.items(), key=lambda item: item[1]):
-            for place, split in enumerate(SPLITS):
+            for index, split in enumerate(SPLITS):
                 for records in read_batches(sorted(fileio.glob(os.path.join(uri, f"Split-{split}", "*.gz")))):
                     keys = _rows(decode(records)).keys(form)
-                    places = np.full(len(keys), place, np.uint8)
-                    texts = texts.with_span(keys, places, replace(carry, span=span))
+                    destinations = np.full(len(keys), index, np.uint8)
+                    texts = texts.with_span(keys, destinations, replace(carry, span=span))
         return texts
 
     def save(self, uri: str, form: TextForm) -> None:
@@ -76,17 +76,17 @@ class Texts:
         with fileio.open(os.path.join(uri, FILE), "wb") as file:
             file.write(sink.getvalue().to_pybytes())
 
-    def with_span(self, keys: np.ndarray, places: np.ndarray, carry: Carry) -> Texts:
+    def with_span(self, keys: np.ndarray, destinations: np.ndarray, carry: Carry) -> Texts:
         """These, and the texts of the rows of one more span.
 
         Args:
           keys: uint64 [rows, 2], hashes of the rows' texts.
-          places: uint8 [rows]; rows that are in no split tell nothing.
+          destinations: uint8 [rows]; rows that are in no split tell nothing.
           carry: The span, and from which one on texts are remembered.
         """
-        kept = places < len(SPLITS)
+        kept = destinations < len(SPLITS)
         hashes, first = np.unique(keys[kept], return_index=True)
-        splits = np.repeat(places[kept], 2)[first]
+        splits = np.repeat(destinations[kept], 2)[first]
         # Texts that are in both are those of the new span.
         old = ~np.isin(self.hashes, hashes, assume_unique=True) & (self.spans >= carry.oldest)
         together = np.concatenate([self.hashes[old], hashes])
@@ -98,8 +98,8 @@ class Texts:
         )
 
 
-def _rows(table: pa.Table) -> Rows:
+def _rows(table: pa.Table) -> UsableRows:
     columns = {name: table[name].combine_chunks().flatten() for name in table.column_names}
     if VECTOR in columns:
-        return Rows(vector=columns[VECTOR].to_numpy().reshape(table.num_rows, -1))
-    return Rows(columns[TEXT_A].to_pylist(), columns[TEXT_B].to_pylist())
+        return UsableRows(vector=columns[VECTOR].to_numpy().reshape(table.num_rows, -1))
+    return UsableRows(columns[TEXT_A].to_pylist(), columns[TEXT_B].to_pylist())

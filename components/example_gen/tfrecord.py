@@ -15,18 +15,18 @@ from google.protobuf.message import DecodeError
 from tfx_bsl.coders import example_coder
 
 from components.example_gen.arrow import decoded, lists
-from components.example_gen.batch import BATCH_ROWS, Batch, Fault, Reason
-from components.example_gen.data_config import Data
+from components.example_gen.batch import BATCH_ROWS, Batch, Fault, FaultReason
+from components.example_gen.data_config import DataSection
 from components.example_gen.parquet import shown
 from components.example_gen.streams import compression_of
 from trainer.errors import DataRejected
 from trainer.features import VECTOR
 
 # Where in its own graph TensorFlow saw an error.
-_PLACE = re.compile(r"\{\{.*?\}\}| ?\[Op:.*")
+_GRAPH_NODE = re.compile(r"\{\{.*?\}\}| ?\[Op:.*")
 
 
-def read_tfrecord(path: Path, data: Data) -> Iterator[Batch]:
+def read_tfrecord(path: Path, data: DataSection) -> Iterator[Batch]:
     """Batches of the file's examples.
 
     Raises:
@@ -69,39 +69,39 @@ def _records(path: Path) -> Iterator[list[bytes]]:
         for batch in dataset.batch(BATCH_ROWS).as_numpy_iterator():
             yield list(batch)
     except tf.errors.OpError as error:
-        said = _PLACE.sub("", error.message).strip()
-        fix = "correct [data] format, or write it again" if "record at 0 " in said else "write it again"
-        raise DataRejected(f"{path}: not a whole TFRecord file: {said}: {fix}") from None
+        message = _GRAPH_NODE.sub("", error.message).strip()
+        fix = "correct [data] format, or write it again" if "record at 0 " in message else "write it again"
+        raise DataRejected(f"{path}: not a whole TFRecord file: {message}: {fix}") from None
 
 
 def _example(at: int, record: bytes, faults: dict[int, Fault]) -> tf.train.Example:
     try:
         return tf.train.Example.FromString(record)
     except DecodeError:
-        faults[at] = Fault(Reason.MALFORMED_EXAMPLE, f"{len(record)} bytes that are no tf.Example")
+        faults[at] = Fault(FaultReason.MALFORMED_EXAMPLE, f"{len(record)} bytes that are no tf.Example")
         return tf.train.Example()
 
 
 def _feature(examples: list[tf.train.Example], name: str, is_vector: bool) -> Sequence[Any]:
     """As `_column`, where a number may be whole in one row and not in another."""
-    found: list[Any] = []
+    column: list[Any] = []
     for example in examples:
         # Not by index, which would add the feature.
         feature = example.features.feature.get(name)
         kind = feature.WhichOneof("kind") if feature is not None else None
         values = list(getattr(feature, kind).value) if kind is not None else None
         if is_vector and kind == "bytes_list":
-            found.append([decoded(value) for value in values or ()])
+            column.append([decoded(value) for value in values or ()])
         elif is_vector:
-            found.append(None if values is None else np.array(values, np.float64))
+            column.append(None if values is None else np.array(values, np.float64))
         else:
-            found.append(_single(values))
-    return found
+            column.append(_single(values))
+    return column
 
 
 def _find_missing(values: Sequence[Any], name: str, faults: dict[int, Fault]) -> None:
     for at in [at for at, value in enumerate(values) if value is None]:
-        faults.setdefault(at, Fault(Reason.MISSING_KEY, f"no feature {name!r}"))
+        faults.setdefault(at, Fault(FaultReason.MISSING_KEY, f"no feature {name!r}"))
 
 
 def _column(batch: pa.RecordBatch, name: str, is_vector: bool) -> Sequence[Any]:

@@ -1,4 +1,4 @@
-"""What the model in service reaches on data that is new to it."""
+"""Metrics of the model in service on data that is new to it."""
 
 # Where it is left.
 FILE = "live.json"

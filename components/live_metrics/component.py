@@ -34,13 +34,13 @@ def LiveMetrics(
     """Writes `live.json`: the metrics, and of how many rows; of no model, no metrics."""
     del code  # part of the cache key
     parsed = Spec.model_validate_json(spec)
-    found: dict[str, object] = {"model": None, "rows": 0, "metrics": {}}
+    report: dict[str, object] = {"model": None, "rows": 0, "metrics": {}}
     if served is not None:
         splits = artifact_utils.decode_split_names(examples.split_names)
         files = [file for split in splits for file in split_files(examples, split)]
-        found = {"model": served.uri, **measure(path_utils.serving_model_path(served.uri), files, parsed)}
+        report = {"model": served.uri, **measure(path_utils.serving_model_path(served.uri), files, parsed)}
     with fileio.open(os.path.join(evaluation.uri, FILE), "w") as file:
-        file.write(json.dumps(found, indent=2, allow_nan=False))
+        file.write(json.dumps(report, indent=2, allow_nan=False))
 
 
 def measure(model: str, files: list[str], spec: Spec) -> dict[str, object]:
@@ -50,8 +50,8 @@ def measure(model: str, files: list[str], spec: Spec) -> dict[str, object]:
     answer = loaded.signatures[family.EVALUATED]
     labels, scores = [], []
     for records in read_batches(files, _ROWS):
-        said = answer(examples=tf.constant(records))[family.SCORE].numpy()
-        scores.append(said.reshape(len(records), -1).astype(np.float64))
+        score = answer(examples=tf.constant(records))[family.SCORE].numpy()
+        scores.append(score.reshape(len(records), -1).astype(np.float64))
         label = tables.labels(decode(records))
         labels.append(label.reshape(len(records), -1) if len(label) else np.zeros((len(records), 0)))
     if not scores:

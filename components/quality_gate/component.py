@@ -51,7 +51,7 @@ def QualityGate(
     )
     interval = {metric: [noise.low, noise.high]} if noise else {}
     stored = {split: dump(metrics) for split, metrics in measured.items()}
-    said = {
+    record = {
         **asdict(decision),
         "reason": decision.reason,
         "metrics": values(stored),
@@ -59,7 +59,7 @@ def QualityGate(
         "interval": interval,
     }
     with fileio.open(os.path.join(blessing.uri, FILE), "w") as file:
-        file.write(json.dumps(said, indent=2, allow_nan=False))
+        file.write(json.dumps(record, indent=2, allow_nan=False))
     with fileio.open(
         os.path.join(blessing.uri, "BLESSED" if decision.blessed else "NOT_BLESSED"), "w"
     ) as file:
@@ -70,7 +70,7 @@ def QualityGate(
 
 
 def _noise(uri: str, gates: Gates, metric: str, spec: Spec, with_champion: bool) -> Noise | None:
-    """What chance could have made of the deciding metric; None where nobody asks."""
+    """The part of chance in the deciding metric; None without `[gates] confidence`."""
     if not gates.confidence:
         return None
     label, candidate = labels_and_scores(uri, gates.split, CANDIDATE)

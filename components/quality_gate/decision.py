@@ -35,8 +35,8 @@ class Gates(Section):
 
 
 @dataclass(frozen=True)
-class Decision:
-    """Whether the model is blessed, and one sentence for every check."""
+class QualityDecision:
+    """The blessing of a model, or its refusal, and one sentence for every check."""
 
     blessed: bool
     passed: tuple[str, ...]
@@ -55,7 +55,7 @@ def decide(
     baselines: dict[str, Metrics],
     champion: Metrics | None,
     noise: Noise | None = None,
-) -> Decision:
+) -> QualityDecision:
     """Checks a candidate against floors, ceilings, baselines and champion.
 
     Args:
@@ -71,19 +71,19 @@ def decide(
     value = _value(candidate, metric)
     unknown = _undefined(gates, metric, candidate)
     if unknown:
-        return Decision(False, (), tuple(unknown))
+        return QualityDecision(False, (), tuple(unknown))
     checks = [*_limits(gates, candidate)]
     if gates.beat_baselines:
         checks += _against_baselines(metric, value, baselines)
     if champion is not None:
-        broken = [said for ok, said in _limits(_known(gates, champion), champion) if not ok]
+        broken = [sentence for ok, sentence in _limits(_known(gates, champion), champion) if not ok]
         if broken:
             checks.append((True, f"the champion fails its own limits: {', '.join(broken)}"))
         else:
             checks.append(_against_champion(gates, metric, value, _value(champion, metric), noise))
-    passed = tuple(said for ok, said in checks if ok)
-    failed = tuple(said for ok, said in checks if not ok)
-    return Decision(not failed, passed, failed)
+    passed = tuple(sentence for ok, sentence in checks if ok)
+    failed = tuple(sentence for ok, sentence in checks if not ok)
+    return QualityDecision(not failed, passed, failed)
 
 
 def _value(measured: Metrics, metric: str) -> float:
@@ -103,7 +103,7 @@ def _undefined(gates: Gates, metric: str, candidate: Metrics) -> list[str]:
         if math.isnan(value):
             by_reason.setdefault(reason_of(value), []).append(name)
     other = [name for name in sorted(candidate) if math.isfinite(_value(candidate, name))]
-    said = []
+    sentences = []
     for reason, names in by_reason.items():
         used = ", ".join(dict.fromkeys(keys[name] for name in names))
         is_not = "is not" if len(names) == 1 else "are not"
@@ -111,10 +111,10 @@ def _undefined(gates: Gates, metric: str, candidate: Metrics) -> list[str]:
         if other:
             ways_out.append(f"{'decide by' if ways_out else 'name'} {' or '.join(other)}")
         advice = f": {', or '.join(ways_out)}" if ways_out else ""
-        said.append(
+        sentences.append(
             f"{', '.join(names)} {is_not} defined on {gates.split}: {reason}{advice} ([gates] {used})"
         )
-    return said
+    return sentences
 
 
 def _known(gates: Gates, measured: Metrics) -> Gates:
@@ -130,13 +130,13 @@ def _limits(gates: Gates, candidate: Metrics) -> Iterator[tuple[bool, str]]:
     for name, floor in gates.floors.items():
         value = _value(candidate, name)
         ok = value >= floor
-        said = f"reaches the floor {floor:g}" if ok else f"is below the floor {floor:g} ([gates] floors)"
-        yield ok, f"{name} {text(value)} {said}"
+        clause = f"reaches the floor {floor:g}" if ok else f"is below the floor {floor:g} ([gates] floors)"
+        yield ok, f"{name} {text(value)} {clause}"
     for name, ceiling in gates.ceilings.items():
         value = _value(candidate, name)
         ok = value <= ceiling
-        said = f"keeps under {ceiling:g}" if ok else f"is above the ceiling {ceiling:g} ([gates] ceilings)"
-        yield ok, f"{name} {text(value)} {said}"
+        clause = f"keeps under {ceiling:g}" if ok else f"is above the ceiling {ceiling:g} ([gates] ceilings)"
+        yield ok, f"{name} {text(value)} {clause}"
 
 
 def _against_baselines(
@@ -147,10 +147,10 @@ def _against_baselines(
         if math.isnan(other):
             continue  # such as the correlation of a constant: any number beats it
         ok = _gain(metric, value, other) > 0
-        said = f"beats {name} {text(other)}"
+        clause = f"beats {name} {text(other)}"
         if not ok:
-            said = f"does not beat the baseline {name} {text(other)} ([gates] beat_baselines)"
-        yield ok, f"{metric} {text(value)} {said}"
+            clause = f"does not beat the baseline {name} {text(other)} ([gates] beat_baselines)"
+        yield ok, f"{metric} {text(value)} {clause}"
 
 
 def _against_champion(
@@ -164,12 +164,12 @@ def _against_champion(
             f"confidence {gates.confidence:g} the gain is only known to be above {noise.gain:.4f} "
             f"([gates] champion_margin = {gates.champion_margin:g}, confidence)"
         )
-    said = f"holds against the champion {text(other)}"
+    clause = f"holds against the champion {text(other)}"
     if not better:
-        said = f"loses to the champion {text(other)} ([gates] champion_margin = {gates.champion_margin:g})"
-    return better, f"{metric} {text(value)} {said}"
+        clause = f"loses to the champion {text(other)} ([gates] champion_margin = {gates.champion_margin:g})"
+    return better, f"{metric} {text(value)} {clause}"
 
 
 def _gain(metric: str, value: float, other: float) -> float:
-    """How much better `value` is than `other`; NaN where `other` is not defined."""
+    """The gain of `value` over `other`, positive where it is better; NaN where `other` is not defined."""
     return other - value if metric in LOWER_IS_BETTER else value - other

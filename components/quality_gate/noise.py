@@ -1,4 +1,4 @@
-"""How much of a metric is chance: resampled rows. Arrays in, numbers out, no TFX."""
+"""The part of chance in a metric, from resampled rows. Arrays in, numbers out, no TFX."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ROWS = 5_000
 
 @dataclass(frozen=True)
 class Noise:
-    """What chance could have made of a metric.
+    """The part of chance in a metric.
 
     Attributes:
       low: Lower end of the interval that holds the candidate's metric.
@@ -62,16 +62,16 @@ def bootstrap(
     size = min(rows, _ROWS)
     random = np.random.default_rng(0)
     draws = [random.integers(0, rows, size) for _ in range(DRAWS)]
-    found = np.array([measure(label[drawn], candidate[drawn]) for drawn in draws])
-    if np.isfinite(found).sum() < 2:
+    resampled = np.array([measure(label[drawn], candidate[drawn]) for drawn in draws])
+    if np.isfinite(resampled).sum() < 2:
         return None  # in hardly any draw it is defined, as where one row of all is positive
     shrink = math.sqrt(size / rows)
-    tails = np.nanquantile(found, [(1 - confidence) / 2, (1 + confidence) / 2])
+    tails = np.nanquantile(resampled, [(1 - confidence) / 2, (1 + confidence) / 2])
     low, high = value + shrink * (tails - value)
     if champion is None:
         return Noise(float(low), float(high))
     sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
-    gains = sign * (found - np.array([measure(label[drawn], champion[drawn]) for drawn in draws]))
+    gains = sign * (resampled - np.array([measure(label[drawn], champion[drawn]) for drawn in draws]))
     gain = sign * (value - measure(label, champion))
     if not math.isfinite(gain) or not np.isfinite(gains).any():
         return Noise(float(low), float(high))

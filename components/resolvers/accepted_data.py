@@ -34,5 +34,5 @@ class AcceptedStrategy(resolver.ResolverStrategy):
         verdicts = sorted(input_dict["accepted"], key=lambda artifact: artifact.id)
         while verdicts and verdicts[-1].get_int_custom_property(EXAMPLES_ID) in examples:
             verdicts.pop()
-        kept = [one for one in verdicts if fileio.exists(os.path.join(one.uri, VERDICT))]
+        kept = [verdict for verdict in verdicts if fileio.exists(os.path.join(verdict.uri, VERDICT))]
         return {**input_dict, "accepted": kept[-1:]}

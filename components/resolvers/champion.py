@@ -24,7 +24,7 @@ from trainer.fitting.warm_start import SPEC, folder_beside
 from trainer.progress import PROGRESS
 
 Artifacts = list[types.Artifact]
-_PLACES = {"model": "[model]", "label": "[data] label", "vector": "[data] vector"}
+_HEADINGS = {"model": "[model]", "label": "[data] label", "vector": "[data] vector"}
 
 
 class ChampionStrategy(resolver.ResolverStrategy):
@@ -36,16 +36,16 @@ class ChampionStrategy(resolver.ResolverStrategy):
 
     Where an older version is pinned, it is as if nothing had been pushed since.
 
-    A model that is asked something else than the candidate is no champion: the numbers of one that knows
+    A model that is trained for another task than the candidate is no champion: the numbers of one that knows
     other classes, say, cannot be compared.
 
     Args:
-      asked: Of the candidate, `trainer.spec.Spec.asked`.
+      task: The candidate's, as `trainer.spec.Spec.asked` has it.
       name: The model's name in requests; that of its folder of versions unless told otherwise.
     """
 
-    def __init__(self, asked: str, name: str = "") -> None:
-        self._asked = asked
+    def __init__(self, task: str, name: str = "") -> None:
+        self._task = task
         self._name = name
 
     def resolve_artifacts(self, store: Any, input_dict: dict[str, Artifacts]) -> dict[str, Artifacts]:
@@ -55,8 +55,8 @@ class ChampionStrategy(resolver.ResolverStrategy):
         pushed = _served(input_dict["pushed"], self._name)
         while pushed and pushed[-1].get_int_custom_property(MODEL_ID) in candidates:
             pushed.pop()
-        found = _model(pushed, input_dict["champion"])
-        return {**input_dict, "champion": _asked_alike(found, self._asked, "no champion")}
+        models = _model(pushed, input_dict["champion"])
+        return {**input_dict, "champion": _of_same_task(models, self._task, "no champion")}
 
 
 class WarmStartStrategy(resolver.ResolverStrategy):
@@ -86,15 +86,15 @@ class NewToStrategy(resolver.ResolverStrategy):
     """From `served` (all models), `pushed` (all pushed models) and `examples`, keeps the one in service.
 
     What was trained on just these examples is passed over, wherever it stands: they are not new to it.
-    One that is asked something else than the configuration asks cannot be measured.
+    One that is trained for another task than the configuration has cannot be measured.
 
     Args:
-      asked: Of the configuration, `trainer.spec.Spec.asked`.
+      task: The configuration's, as `trainer.spec.Spec.asked` has it.
       name: The model's name in requests; that of its folder of versions unless told otherwise.
     """
 
-    def __init__(self, asked: str, name: str = "") -> None:
-        self._asked = asked
+    def __init__(self, task: str, name: str = "") -> None:
+        self._task = task
         self._name = name
 
     def resolve_artifacts(self, store: Any, input_dict: dict[str, Artifacts]) -> dict[str, Artifacts]:
@@ -102,36 +102,39 @@ class NewToStrategy(resolver.ResolverStrategy):
         del store
         mine = {str(artifact.id) for artifact in input_dict["examples"]}
         pushed = [
-            one
-            for one in _served(input_dict["pushed"], self._name)
-            if not mine & set(one.get_string_custom_property(EXAMPLES_IDS).split(","))
+            artifact
+            for artifact in _served(input_dict["pushed"], self._name)
+            if not mine & set(artifact.get_string_custom_property(EXAMPLES_IDS).split(","))
         ]
-        found = _model(pushed, input_dict["served"])
-        return {**input_dict, "served": _asked_alike(found, self._asked, "not measured on the new data")}
+        models = _model(pushed, input_dict["served"])
+        return {**input_dict, "served": _of_same_task(models, self._task, "not measured on the new data")}
 
 
 def _served(pushed: Artifacts, name: str) -> Artifacts:
-    """What was really pushed, oldest first, up to the version that is pinned."""
-    found = sorted(
-        (one for one in pushed if one.get_int_custom_property("pushed") == 1), key=lambda one: one.id
+    """The models that were really pushed, oldest first, up to the version that is pinned."""
+    served = sorted(
+        (artifact for artifact in pushed if artifact.get_int_custom_property("pushed") == 1),
+        key=lambda artifact: artifact.id,
     )
-    pinned = _pinned(found, name)
+    pinned = _pinned(served, name)
     if pinned is None:
-        return found
-    return [one for one in found if int(one.get_string_custom_property(PUSHED_VERSION)) <= pinned]
+        return served
+    return [
+        artifact for artifact in served if int(artifact.get_string_custom_property(PUSHED_VERSION)) <= pinned
+    ]
 
 
 def _model(pushed: Artifacts, models: Artifacts) -> Artifacts:
     """The model that was pushed last."""
-    served = [one.get_int_custom_property(MODEL_ID) for one in pushed[-1:]]
+    served = [artifact.get_int_custom_property(MODEL_ID) for artifact in pushed[-1:]]
     return [model for model in models if model.id in served]
 
 
-def _asked_alike(models: Artifacts, asked: str, otherwise: str) -> Artifacts:
-    """The models that are asked the same, with a line in the log for each other one."""
+def _of_same_task(models: Artifacts, task: str, otherwise: str) -> Artifacts:
+    """The models that are trained for `task`, with a line in the log for each other one."""
     kept = []
     for model in models:
-        differences = "; ".join(_differences(model, json.loads(asked)))
+        differences = "; ".join(_differences(model, json.loads(task)))
         if differences:
             PROGRESS.warning("the model in service is %s: %s", otherwise, differences)
         else:
@@ -139,18 +142,18 @@ def _asked_alike(models: Artifacts, asked: str, otherwise: str) -> Artifacts:
     return kept
 
 
-def _differences(model: types.Artifact, asked: dict[str, Any]) -> Iterator[str]:
-    """What the model left says it; one that left nothing, of an older Kembar, is taken for alike."""
+def _differences(model: types.Artifact, task: dict[str, Any]) -> Iterator[str]:
+    """Differences between the model's own record and `task`; an older model without a record has none."""
     file = os.path.join(folder_beside(path_utils.serving_model_path(model.uri)), SPEC)
     if not fileio.exists(file):
         return
     with fileio.open(file) as opened:
-        found = json.loads(opened.read())
-    for section, place in _PLACES.items():
-        for key, wanted in (asked.get(section) or {}).items():
-            has = (found.get(section) or {}).get(key)
+        recorded = json.loads(opened.read())
+    for section, heading in _HEADINGS.items():
+        for key, wanted in (task.get(section) or {}).items():
+            has = (recorded.get(section) or {}).get(key)
             if has != wanted:
-                yield f"{place} {key} = {json.dumps(wanted)}, but it has {json.dumps(has)}"
+                yield f"{heading} {key} = {json.dumps(wanted)}, but it has {json.dumps(has)}"
 
 
 def _pinned(pushed: Artifacts, name: str) -> int | None:

@@ -9,9 +9,9 @@ from tfx.types import Artifact
 
 from components.resolvers.window import EXAMPLES_IDS, ids_of
 
-# Custom properties of a HyperParameters artifact, with EXAMPLES_IDS: what was searched for, what exactly was
-# asked, and the artifact that the values were first found in (0: this one).
-PURPOSE, ASKED, ORIGIN = "purpose", "asked", "origin"
+# Custom properties of a HyperParameters artifact, with EXAMPLES_IDS: what was searched for, the fingerprint
+# of the search's configuration, and the artifact that the values were first found in (0: this one).
+PURPOSE, FINGERPRINT, ORIGIN = "purpose", "asked", "origin"
 
 
 class KeptStrategy(resolver.ResolverStrategy):
@@ -21,10 +21,10 @@ class KeptStrategy(resolver.ResolverStrategy):
     search. So a run in which nothing has changed comes out of the cache.
     """
 
-    def __init__(self, purpose: str, asked: str) -> None:
-        """`purpose` names space and use case, `asked` all that the search is told; "" never matches."""
+    def __init__(self, purpose: str, fingerprint: str) -> None:
+        """`purpose` names space and use case, `fingerprint` the whole configuration; "" never matches."""
         self._purpose = purpose
-        self._asked = asked
+        self._fingerprint = fingerprint
 
     def resolve_artifacts(
         self, store: Any, input_dict: dict[str, list[Artifact]]
@@ -38,7 +38,7 @@ class KeptStrategy(resolver.ResolverStrategy):
         last = max(known, default=0)
         for number in sorted(known, reverse=True):
             artifact = known[number]
-            same = artifact.get_string_custom_property(ASKED) == self._asked
+            same = artifact.get_string_custom_property(FINGERPRINT) == self._fingerprint
             if same and artifact.get_string_custom_property(EXAMPLES_IDS) == examples:
                 if not artifact.get_int_custom_property(ORIGIN):
                     return {**input_dict, "kept": []}

@@ -35,13 +35,13 @@ class WindowStrategy(resolver.ResolverStrategy):
         accepted = {
             verdict.get_int_custom_property(EXAMPLES_ID): verdict.id for verdict in input_dict["verdicts"]
         }
-        found: dict[int, Artifact] = {}
-        for one in sorted(input_dict["examples"], key=lambda artifact: accepted.get(artifact.id, -1)):
-            files = one.get_string_custom_property(FILES)
-            wanted = one.id in accepted and files and self._window.get(one.span) == files
-            if wanted and fileio.exists(one.uri):
-                found[one.span] = one
-        return {**input_dict, "examples": [found[span] for span in sorted(found)]}
+        by_span: dict[int, Artifact] = {}
+        for artifact in sorted(input_dict["examples"], key=lambda made: accepted.get(made.id, -1)):
+            files = artifact.get_string_custom_property(FILES)
+            wanted = artifact.id in accepted and files and self._window.get(artifact.span) == files
+            if wanted and fileio.exists(artifact.uri):
+                by_span[artifact.span] = artifact
+        return {**input_dict, "examples": [by_span[span] for span in sorted(by_span)]}
 
 
 class CacheStrategy(resolver.ResolverStrategy):
@@ -60,7 +60,7 @@ class CacheStrategy(resolver.ResolverStrategy):
         caches = sorted(input_dict["cache"], key=lambda artifact: artifact.id)
         while caches and caches[-1].get_string_custom_property(EXAMPLES_IDS) == mine:
             caches.pop()
-        kept = [one for one in caches if fileio.exists(one.uri) and fileio.listdir(one.uri)]
+        kept = [cache for cache in caches if fileio.exists(cache.uri) and fileio.listdir(cache.uri)]
         return {**input_dict, "cache": kept[-1:]}
 
 

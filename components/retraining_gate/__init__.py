@@ -1,1 +1,1 @@
-"""Whether new data is a reason to train again."""
+"""The gate before training: is new data a reason to train again?"""

@@ -19,7 +19,7 @@ from trainer.undefined import load
 
 
 class RetrainingDecision(Artifact):
-    """`decision.json`: whether to train, reasons and figures."""
+    """`decision.json`: the decision to train, its reasons and figures."""
 
     TYPE_NAME = "kembar.RetrainingDecision"
 
@@ -36,16 +36,16 @@ def RetrainingGate(
     """Writes `decision.json`. Whoever runs the pipeline leaves out what is behind this when it says no."""
     del code  # part of the cache key
     with fileio.open(os.path.join(verdict.uri, VERDICT)) as file:
-        checks = [Check(**check) for check in json.loads(file.read())["checks"]]
+        checks = [Check.from_json(check) for check in json.loads(file.read())["checks"]]
     with fileio.open(os.path.join(live.uri, LIVE)) as file:
-        seen = json.loads(file.read())
+        measured = json.loads(file.read())
     drift = [
         check.sentence
         for check in checks
-        if check.found and check.severity == WARN and check.subject in (DRIFT, SKEW)
+        if check.flagged and check.severity == WARN and check.subject in (DRIFT, SKEW)
     ]
-    metrics = load(seen["metrics"]) if seen["model"] is not None else None
-    decided = decide(Retraining.model_validate_json(retraining), asked, metrics, seen["rows"], drift)
-    said = {"train": decided.train, "reason": decided.reason, **asdict(decided)}
+    metrics = load(measured["metrics"]) if measured["model"] is not None else None
+    decided = decide(Retraining.model_validate_json(retraining), asked, metrics, measured["rows"], drift)
+    record = {"train": decided.train, "reason": decided.reason, **asdict(decided)}
     with fileio.open(os.path.join(decision.uri, FILE), "w") as file:
-        file.write(json.dumps(said, indent=2, allow_nan=False))
+        file.write(json.dumps(record, indent=2, allow_nan=False))

@@ -1,4 +1,4 @@
-"""Whether to train, and why. Plain numbers in, no TFX."""
+"""The decision to train and its reasons. Plain numbers in, no TFX."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ FILE = "decision.json"
 
 
 @dataclass(frozen=True)
-class Decision:
-    """What speaks for a training, and the figures that were looked at."""
+class TrainingDecision:
+    """Reasons for a training, and the figures that were compared and give no reason."""
 
     reasons: tuple[str, ...]
     figures: tuple[str, ...]
 
     @property
     def train(self) -> bool:
-        """Whether there is a reason."""
+        """True where there is a reason."""
         return bool(self.reasons)
 
     @property
@@ -31,32 +31,32 @@ class Decision:
 
 
 def decide(
-    retraining: Retraining, asked: str, live: dict[str, float] | None, rows: int, drift: list[str]
-) -> Decision:
+    retraining: Retraining, known_reason: str, live: dict[str, float] | None, rows: int, drift: list[str]
+) -> TrainingDecision:
     """Puts together what was known before the data was looked at, and what it shows.
 
     Args:
       retraining: What is reason enough.
-      asked: A reason that was known before, or nothing.
+      known_reason: A reason that was known before, or nothing.
       live: Metrics of the model in service on the new data; None without a model, or one asked the same.
       rows: Rows of the new data.
       drift: Changes that the data gate warned of, a sentence each.
     """
-    reasons = [asked] if asked else []
+    reasons = [known_reason] if known_reason else []
     figures: list[str] = []
     if live is None:
-        reasons += [] if asked else ["no model in service can be measured on it"]
+        reasons += [] if known_reason else ["no model in service can be measured on it"]
     else:
-        for broken, said in _limits(retraining, live, rows):
-            (reasons if broken else figures).append(said)
+        for broken, sentence in _limits(retraining, live, rows):
+            (reasons if broken else figures).append(sentence)
         if not retraining.floors and not retraining.ceilings:
-            told = ", ".join(f"{name} {text(value)}" for name, value in sorted(live.items()))
-            figures.append(f"the model in service has {told} on {rows} new rows")
+            measured = ", ".join(f"{name} {text(value)}" for name, value in sorted(live.items()))
+            figures.append(f"the model in service has {measured} on {rows} new rows")
     if drift and retraining.drift:
         reasons.append(f"the data has changed: {'; '.join(drift)}")
     else:
         figures.append("the data has not changed" if not drift else "changes of the data are no reason")
-    return Decision(tuple(reasons), tuple(figures))
+    return TrainingDecision(tuple(reasons), tuple(figures))
 
 
 def _limits(retraining: Retraining, live: dict[str, float], rows: int) -> Iterator[tuple[bool, str]]:
@@ -66,13 +66,13 @@ def _limits(retraining: Retraining, live: dict[str, float], rows: int) -> Iterat
             # What is not defined is no proof that the model is still good enough.
             broken = not sign * value >= sign * limit
             side = {1: ("below", "at least"), -1: ("above", "at most")}[sign]
-            said = f"the model in service has {name} {text(value)} on {rows} new rows"
+            sentence = f"the model in service has {name} {text(value)} on {rows} new rows"
             if isinstance(value, Undefined):
-                yield True, f"{said} ({reason_of(value)}), so that nobody knows ([retraining] {key})"
+                yield True, f"{sentence} ({reason_of(value)}), so that nobody knows ([retraining] {key})"
                 continue
             yield (
                 broken,
-                f"{said}, {side[0]} {limit:g} ([retraining] {key})"
+                f"{sentence}, {side[0]} {limit:g} ([retraining] {key})"
                 if broken
-                else f"{said} ({side[1]} {limit:g})",
+                else f"{sentence} ({side[1]} {limit:g})",
             )

@@ -9,7 +9,7 @@ from trainer.section import Section
 
 
 class Retraining(Section):
-    """What is reason enough to train again, besides `--force`."""
+    """Reasons to train again, besides `--force`."""
 
     every_span: bool = Field(
         True, description="new data is reason enough; else it is read, judged, and one of the others decides"

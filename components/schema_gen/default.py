@@ -5,13 +5,13 @@ from __future__ import annotations
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from components.example_gen.data_config import Data
+from components.example_gen.data_config import DataSection
 from trainer.features import LABEL, TEXT_A, TEXT_B, VECTOR
 
 TRAINING, SERVING = "TRAINING", "SERVING"
 
 
-def default_schema(data: Data) -> str:
+def default_schema(data: DataSection) -> str:
     """A tensorflow.metadata Schema in text format: each feature in every row, with its size and range."""
     schema = schema_pb2.Schema(default_environment=[TRAINING, SERVING])
     if data.vector is not None:

@@ -8,14 +8,14 @@ import tensorflow_data_validation as tfdv
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
-from components.example_gen.data_config import Data
+from components.example_gen.data_config import DataSection
 from components.schema_gen.default import default_schema
 from trainer.features import LABEL, TEXT_A, TEXT_B, VECTOR
 
 Splits = Mapping[str, statistics_pb2.DatasetFeatureStatisticsList]
 
 
-def infer_schema(splits: Splits, data: Data) -> str:
+def infer_schema(splits: Splits, data: DataSection) -> str:
     """A tensorflow.metadata Schema in text format, which every split fits.
 
     Types, presence and shapes are what TFDV infers, ranges and environments what `[data]` says. The extremes
@@ -26,14 +26,14 @@ def infer_schema(splits: Splits, data: Data) -> str:
       data: the `[data]` section that the statistics are of.
     """
     schema = text_format.Parse(default_schema(data), schema_pb2.Schema())
-    seen = _infer([splits[split] for split in sorted(splits)])
+    by_name = _infer([splits[split] for split in sorted(splits)])
     for feature in schema.feature:
-        found = seen.get(feature.name, feature)
-        feature.type = found.type
-        feature.presence.CopyFrom(found.presence)
-        if not found.HasField("shape"):  # rows differ in how many values they have
+        inferred = by_name.get(feature.name, feature)
+        feature.type = inferred.type
+        feature.presence.CopyFrom(inferred.presence)
+        if not inferred.HasField("shape"):  # rows differ in how many values they have
             feature.ClearField("shape")
-            feature.value_count.CopyFrom(found.value_count)
+            feature.value_count.CopyFrom(inferred.value_count)
     lines = [_opening(splits), ""]
     for feature in schema.feature:
         lines += _comment(feature.name, splits, data)
@@ -48,52 +48,59 @@ def _infer(
     statistics: Iterable[statistics_pb2.DatasetFeatureStatisticsList],
 ) -> dict[str, schema_pb2.Feature]:
     schema = None
-    for one in statistics:
+    for split_statistics in statistics:
         schema = (
             # Texts are free: what few different ones a small file has are no list of all.
-            tfdv.infer_schema(one, infer_feature_shape=True, max_string_domain_size=0)
+            tfdv.infer_schema(split_statistics, infer_feature_shape=True, max_string_domain_size=0)
             if schema is None
-            else tfdv.update_schema(schema, one, infer_feature_shape=True, max_string_domain_size=0)
+            else tfdv.update_schema(
+                schema, split_statistics, infer_feature_shape=True, max_string_domain_size=0
+            )
         )
     return {} if schema is None else {feature.name: feature for feature in schema.feature}
 
 
 def _opening(splits: Splits) -> str:
-    counts = ", ".join(f"{split} {_dataset(one).num_examples:,}" for split, one in sorted(splits.items()))
+    counts = ", ".join(
+        f"{split} {_dataset(statistics).num_examples:,}" for split, statistics in sorted(splits.items())
+    )
     return (
         f"# Proposed by kembar schema infer from {counts} rows. Read it, correct it, keep it with the code."
     )
 
 
-def _comment(name: str, splits: Splits, data: Data) -> list[str]:
-    """What the feature is and what was seen of it, over all splits."""
+def _comment(name: str, splits: Splits, data: DataSection) -> list[str]:
+    """Comment on a feature: its meaning, and its statistics over all splits."""
     meaning = {
         TEXT_A: f"The first text, column {data.text_a!r}.",
         TEXT_B: f"The second text, column {data.text_b!r}.",
         VECTOR: "Numbers in their order" + (f", of {data.vector.dimension} columns." if data.vector else "."),
         LABEL: _label_meaning(data),
     }[name]
-    found = [
-        stats for one in splits.values() for stats in _dataset(one).features if stats.path.step[:] == [name]
+    features = [
+        stats
+        for statistics in splits.values()
+        for stats in _dataset(statistics).features
+        if stats.path.step[:] == [name]
     ]
-    told = [f"# {meaning}"]
-    strings = [stats.string_stats for stats in found if stats.HasField("string_stats")]
-    numbers = [stats.num_stats for stats in found if stats.HasField("num_stats")]
+    lines = [f"# {meaning}"]
+    strings = [stats.string_stats for stats in features if stats.HasField("string_stats")]
+    numbers = [stats.num_stats for stats in features if stats.HasField("num_stats")]
     if strings:
         length = sum(s.avg_length * s.common_stats.num_non_missing for s in strings)
         rows = sum(s.common_stats.num_non_missing for s in strings)
-        told.append(f"# Seen: {length / max(rows, 1):.0f} bytes on average, {_unique(splits, name)}.")
+        lines.append(f"# Seen: {length / max(rows, 1):.0f} bytes on average, {_unique(splits, name)}.")
     if numbers:
         low, high = min(n.min for n in numbers), max(n.max for n in numbers)
         mean = sum(n.mean * n.common_stats.num_non_missing for n in numbers)
         rows = sum(n.common_stats.num_non_missing for n in numbers)
-        told.append(f"# Seen: {low:g} to {high:g}, mean {mean / max(rows, 1):.4g}.")
+        lines.append(f"# Seen: {low:g} to {high:g}, mean {mean / max(rows, 1):.4g}.")
         if name == VECTOR and data.vector is not None and data.vector.range is None:
-            told.append("# [data] declares no range; with one, values outside are quarantined.")
-    return told
+            lines.append("# [data] declares no range; with one, values outside are quarantined.")
+    return lines
 
 
-def _label_meaning(data: Data) -> str:
+def _label_meaning(data: DataSection) -> str:
     label = data.label
     if label is None:
         return ""
@@ -108,8 +115,8 @@ def _label_meaning(data: Data) -> str:
 def _unique(splits: Splits, name: str) -> str:
     return ", ".join(
         f"about {stats.string_stats.unique:,} different in {split}"
-        for split, one in sorted(splits.items())
-        for stats in _dataset(one).features
+        for split, statistics in sorted(splits.items())
+        for stats in _dataset(statistics).features
         if stats.path.step[:] == [name]
     )
 

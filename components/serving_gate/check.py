@@ -25,8 +25,8 @@ TOLERANCE = 1e-4
 NOT_THE_GATES = {"directory", "keep_versions", "mirror", "golden_file"}
 
 
-class Serving(Section):
-    """The `[serving]` section: where versions stand and what the gate allows."""
+class Deployment(Section):
+    """The keys of `[serving]` that the gate and the pusher read."""
 
     directory: Path | None = Field(None, description="where versions are pushed; default: DIR/serving/NAME")
     keep_versions: int | None = Field(
@@ -55,21 +55,21 @@ class Serving(Section):
         return self
 
     def for_gate(self) -> str:
-        """What the gate is told, as JSON, with the requests of the file in it.
+        """The section as the gate reads it, as JSON, with the requests of the file in it.
 
         Raises:
           ConfigError: the file is missing or wrong.
         """
         requests = golden.read_golden(self.golden_file) if self.golden_file is not None else self.golden
-        told = self.model_copy(update={"golden": requests})
-        return told.model_dump_json(exclude=NOT_THE_GATES)
+        section = self.model_copy(update={"golden": requests})
+        return section.model_dump_json(exclude=NOT_THE_GATES)
 
 
 def run_probe(
     model: str,
     requests: list[dict[str, Any]],
     folder: Path,
-    limits: Serving,
+    limits: Deployment,
     timed: dict[str, Any] | None = None,
 ) -> tuple[dict[str, Any], str]:
     """Asks the model in a fresh process.
@@ -85,8 +85,8 @@ def run_probe(
       The probe's report and an empty string, or an empty dict and why there is none.
     """
     questions, answers = folder / "requests.json", folder / "answers.json"
-    told = {"requests": requests, "timed": timed, "batch_rows": limits.batch_rows}
-    questions.write_text(json.dumps({**told, "memory_limit_mb": limits.max_memory_mb}))
+    job = {"requests": requests, "timed": timed, "batch_rows": limits.batch_rows}
+    questions.write_text(json.dumps({**job, "memory_limit_mb": limits.max_memory_mb}))
     command = [sys.executable, "-I", str(PROBE), model, str(questions), str(answers)]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "2"}
     # Every arena of malloc reserves address space, which is what is limited.
@@ -115,9 +115,9 @@ def judge(
     promised: dict[str, Signature],
     score: str,
     expected: list[list[float]],
-    limits: Serving,
+    limits: Deployment,
 ) -> list[str]:
-    """What is wrong with the model; empty when nothing is.
+    """The faults of the model, a sentence each; empty for a model that is in order.
 
     Args:
       report: What the probe wrote. Its first answer is for the evaluated examples, its last ones are for
@@ -150,7 +150,7 @@ def judge(
     return list(dict.fromkeys(wrong + _over(report, limits)))
 
 
-def _over(report: dict[str, Any], limits: Serving) -> list[str]:
+def _over(report: dict[str, Any], limits: Deployment) -> list[str]:
     measured = [("max_memory_mb", "loading and answering took", report["memory_mb"], "MB")]
     for kind, key, rank in (
         ("single", "p50", "p50"),
@@ -161,12 +161,12 @@ def _over(report: dict[str, Any], limits: Serving) -> list[str]:
             what = "one row" if kind == "single" else f"a batch of {limits.batch_rows} rows"
             took = report["latency_ms"][kind][rank]
             measured.append((f"max_{key}_ms", f"{what} took, {rank},", took, "ms"))
-    found = []
+    exceeded = []
     for key, what, value, unit in measured:
         limit = getattr(limits, key)
         if limit is not None and value > limit:
-            found.append(f"{what} {value:.3g} {unit}, more than {limit:g} ([serving] {key})")
-    return found
+            exceeded.append(f"{what} {value:.3g} {unit}, more than {limit:g} ([serving] {key})")
+    return exceeded
 
 
 def _ended(status: int) -> str:
@@ -193,8 +193,8 @@ def _compare(output: dict[str, Any] | None, score: str, expected: list[list[floa
         return [
             f"output {score!r} is finite where the evaluator saw no finite number, or the other way round"
         ]
-    served, seen = pairs[finite.all(axis=1)].T
-    worst = (np.abs(served - seen) / np.maximum(1.0, np.abs(seen))).max(initial=0.0)
+    served, evaluated = pairs[finite.all(axis=1)].T
+    worst = (np.abs(served - evaluated) / np.maximum(1.0, np.abs(evaluated))).max(initial=0.0)
     if worst <= TOLERANCE:
         return []
     return [f"output {score!r} differs from what the evaluator saw by up to {worst:.2g}"]

@@ -13,7 +13,7 @@ from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
 from components.evaluator.results import load_predictions
-from components.serving_gate.check import Serving, judge, run_probe
+from components.serving_gate.check import Deployment, judge, run_probe
 from components.tables import decode
 from trainer import tables
 from trainer.exporting.inference import promise_inference
@@ -25,8 +25,8 @@ FILE = "serving.json"
 COMPARED_ROWS = 64
 # What every family answers, and so what is timed: the served scores of raw examples.
 TIMED = "serve_examples"
-# Of the probe's report, what people look at.
-_TOLD = ("load_seconds", "memory_mb", "latency_ms", "warmup_requests", "signatures")
+# The keys of the probe's report that `serving.json` keeps, for people.
+_REPORTED = ("load_seconds", "memory_mb", "latency_ms", "warmup_requests", "signatures")
 
 
 def with_real_vectors(
@@ -57,20 +57,20 @@ def ServingGate(
 ) -> None:
     """Asks the exported model in a fresh process and blesses it when all that it must be and give is so."""
     del code  # part of the cache key
-    parsed, limits = Spec.model_validate_json(spec), Serving.model_validate_json(serving)
+    parsed, limits = Spec.model_validate_json(spec), Deployment.model_validate_json(serving)
     family = family_of(parsed)
-    seen = load_predictions(evaluation.uri, "test").slice(0, COMPARED_ROWS)
-    examples = [{"b64": base64.b64encode(row).decode()} for row in seen["serialized"].to_pylist()]
+    predictions = load_predictions(evaluation.uri, "test").slice(0, COMPARED_ROWS)
+    examples = [{"b64": base64.b64encode(row).decode()} for row in predictions["serialized"].to_pylist()]
     requests = [{"signature": family.EVALUATED, "inputs": {"examples": examples}}]
-    goldens = with_real_vectors(family.golden_requests(parsed), seen["serialized"].to_pylist(), parsed)
+    goldens = with_real_vectors(family.golden_requests(parsed), predictions["serialized"].to_pylist(), parsed)
     requests += [{"signature": name, "inputs": inputs} for name, inputs in goldens.items()]
-    requests += [{"signature": asked.signature, "inputs": asked.inputs} for asked in limits.golden]
+    requests += [{"signature": golden.signature, "inputs": golden.inputs} for golden in limits.golden]
     timed = {"signature": TIMED, "inputs": {"examples": examples}} if examples else None
     with tempfile.TemporaryDirectory() as folder:
         report, failure = run_probe(
             path_utils.serving_model_path(model.uri), requests, Path(folder), limits, timed
         )
-    scores = seen["score"].to_pylist()
+    scores = predictions["score"].to_pylist()
     promised = promise_inference(family.contract(parsed))
     evaluated = Tensor("float32", ("batch", len(scores[0])) if scores else None)
     promised.setdefault(
@@ -78,7 +78,7 @@ def ServingGate(
     )
     wrong = [failure] if failure else judge(report, promised, family.SCORE, scores, limits)
     verdict = {"blessed": not wrong, "reason": "; ".join(wrong), "reasons": wrong}
-    verdict |= {key: report.get(key) for key in _TOLD}
+    verdict |= {key: report.get(key) for key in _REPORTED}
     with fileio.open(os.path.join(blessing.uri, FILE), "w") as file:
         file.write(json.dumps(verdict, indent=2, allow_nan=False))
     with fileio.open(

@@ -1,4 +1,4 @@
-"""Whether the signatures of an exported model are those that its family promises."""
+"""Comparison of an exported model's signatures with those that its family promises."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from typing import Any
 from trainer.families import BATCH, Signature, Tensor
 
 
-def compare(found: dict[str, Any], promised: dict[str, Signature]) -> list[str]:
-    """What differs, one sentence a tensor; empty when nothing does.
+def compare(actual: dict[str, Any], promised: dict[str, Signature]) -> list[str]:
+    """The differences, one sentence a tensor; empty where there are none.
 
     Args:
-      found: What the probe describes.
+      actual: The signatures as the probe describes them.
       promised: Signature name to what clients may rely on. A size that is a name stands for any size, and
         `batch` for one that must not be fixed.
     """
-    wrong = [f"signature {name!r} is missing" for name in sorted(set(promised) - set(found))]
-    wrong += [f"signature {name!r} is not in the contract" for name in sorted(set(found) - set(promised))]
-    for name in sorted(set(promised) & set(found)):
+    wrong = [f"signature {name!r} is missing" for name in sorted(set(promised) - set(actual))]
+    wrong += [f"signature {name!r} is not in the contract" for name in sorted(set(actual) - set(promised))]
+    for name in sorted(set(promised) & set(actual)):
         for kind in ("inputs", "outputs"):
-            has, wants = found[name][kind], getattr(promised[name], kind)
-            place = f"signature {name!r}: {kind[:-1]}"
-            wrong += [f"{place} {key!r} is missing" for key in sorted(set(wants) - set(has))]
-            wrong += [f"{place} {key!r} is not in the contract" for key in sorted(set(has) - set(wants))]
+            has, wants = actual[name][kind], getattr(promised[name], kind)
+            subject = f"signature {name!r}: {kind[:-1]}"
+            wrong += [f"{subject} {key!r} is missing" for key in sorted(set(wants) - set(has))]
+            wrong += [f"{subject} {key!r} is not in the contract" for key in sorted(set(has) - set(wants))]
             wrong += [
-                f"{place} {key!r} is {_shown(*has[key])}, not {_shown(*wants[key])}"
+                f"{subject} {key!r} is {_shown(*has[key])}, not {_shown(*wants[key])}"
                 for key in sorted(set(has) & set(wants))
                 if not _fits(Tensor(*has[key]), wants[key])
             ]

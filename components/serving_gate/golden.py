@@ -35,30 +35,30 @@ def read_golden(path: Path) -> tuple[Golden, ...]:
         ) from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{path}: {f'request {place}: ' if place else ''}{first['msg']}") from None
+        location = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"{path}: {f'request {location}: ' if location else ''}{first['msg']}") from None
 
 
 def compare(golden: Golden, answer: dict[str, Any]) -> list[str]:
-    """What is wrong with the probe's answer; empty when nothing is."""
+    """The faults of the probe's answer, a sentence each; empty for a right one."""
     wrong = []
     for name, wanted in golden.outputs.items():
-        place = f"golden request to {golden.signature!r}: output {name!r}"
+        subject = f"golden request to {golden.signature!r}: output {name!r}"
         if name not in answer:
-            wrong.append(f"{place} is missing")
+            wrong.append(f"{subject} is missing")
         elif not _same(answer[name]["values"], wanted, golden.tolerance):
-            wrong.append(f"{place} is {_short(answer[name]['values'])}, not {_short(wanted)}")
+            wrong.append(f"{subject} is {_short(answer[name]['values'])}, not {_short(wanted)}")
     return wrong
 
 
-def _same(found: Any, wanted: Any, tolerance: float) -> bool:
-    if isinstance(found, list) and isinstance(wanted, list):
-        return len(found) == len(wanted) and all(
-            _same(a, b, tolerance) for a, b in zip(found, wanted, strict=True)
+def _same(actual: Any, wanted: Any, tolerance: float) -> bool:
+    if isinstance(actual, list) and isinstance(wanted, list):
+        return len(actual) == len(wanted) and all(
+            _same(a, b, tolerance) for a, b in zip(actual, wanted, strict=True)
         )
-    if isinstance(found, float) and isinstance(wanted, int | float) and not isinstance(wanted, bool):
-        return abs(found - wanted) <= tolerance
-    return type(found) is type(wanted) and found == wanted
+    if isinstance(actual, float) and isinstance(wanted, int | float) and not isinstance(wanted, bool):
+        return abs(actual - wanted) <= tolerance
+    return type(actual) is type(wanted) and actual == wanted
 
 
 def _short(value: Any) -> str:

@@ -96,37 +96,37 @@ class Model:
 
 
 def foreign_ops(path: str) -> list[str]:
-    """What is in the graph that TF Serving could not run, one sentence an op; empty when all is well.
+    """The ops of the graph that TF Serving could not run, one sentence each; empty when all is well.
 
     tensorflow-text is imported if the graph has ops that are not TensorFlow's own.
     """
-    places = _ops(path)
-    if _unknown(places) and importlib.util.find_spec("tensorflow_text") is not None:
+    ops = _ops(path)
+    if _unknown(ops) and importlib.util.find_spec("tensorflow_text") is not None:
         importlib.import_module("tensorflow_text")  # registers its ops
-    unknown = _unknown(places)
-    found = []
-    for op, place in sorted(places.items()):
+    unknown = _unknown(ops)
+    foreign = []
+    for op, node in sorted(ops.items()):
         if op in PYTHON_OPS:
-            found.append(f"op {op} ({place}) needs Python, which TF Serving lacks")
+            foreign.append(f"op {op} ({node}) needs Python, which TF Serving lacks")
         elif op in unknown:
             neither = "is neither TensorFlow's nor tensorflow-text's: TF Serving does not link it"
-            found.append(f"op {op} ({place}) {neither}")
-    return found
+            foreign.append(f"op {op} ({node}) {neither}")
+    return foreign
 
 
 def _ops(path: str) -> dict[str, str]:
     """Every op of the graph and its functions, with a node that has it."""
     model = saved_model_pb2.SavedModel()
     model.ParseFromString(Path(path, "saved_model.pb").read_bytes())
-    places = {}
+    ops = {}
     for meta in model.meta_graphs:
         library = meta.graph_def.library.function
         groups = [("the graph", meta.graph_def.node)]
         groups += [(function.signature.name, function.node_def) for function in library]
         functions = {function.signature.name for function in library}
-        for place, nodes in groups:
-            places.update({node.op: f"{place}: {node.name}" for node in nodes if node.op not in functions})
-    return places
+        for owner, nodes in groups:
+            ops.update({node.op: f"{owner}: {node.name}" for node in nodes if node.op not in functions})
+    return ops
 
 
 def _unknown(ops: Iterable[str]) -> set[str]:
@@ -145,7 +145,7 @@ def warm_up(model: Model, path: str) -> int:
     count = 0
     if os.path.isfile(file):
         for record in tf.data.TFRecordDataset(file).as_numpy_iterator():
-            name, inputs = _asked(prediction_log_pb2.PredictionLog.FromString(record))
+            name, inputs = _recorded_request(prediction_log_pb2.PredictionLog.FromString(record))
             try:
                 model.ask(name, inputs)
             except (tf.errors.OpError, TypeError, ValueError) as error:
@@ -156,7 +156,7 @@ def warm_up(model: Model, path: str) -> int:
     return count
 
 
-def _asked(log: Any) -> tuple[str, dict[str, Any]]:
+def _recorded_request(log: Any) -> tuple[str, dict[str, Any]]:
     """The signature of a recorded request, and its inputs."""
     kind = log.WhichOneof("log_type")
     request = getattr(log, kind).request
@@ -174,19 +174,19 @@ def main(model: str, requests: str, answers: str) -> None:
     `batch_rows`; and `memory_limit_mb`, null for none.
     """
     _die_first()
-    told = json.loads(Path(requests).read_text())
+    job = json.loads(Path(requests).read_text())
     report: dict[str, Any] = {"foreign_ops": foreign_ops(model)}
     _forget_peak()
     before = _peak_mb()
-    if told["memory_limit_mb"] is not None:
-        _limit_address_space(told["memory_limit_mb"])
+    if job["memory_limit_mb"] is not None:
+        _limit_address_space(job["memory_limit_mb"])
     if not report["foreign_ops"]:
-        report |= _examine(model, told)
+        report |= _examine(model, job)
     report["memory_mb"] = _peak_mb() - before
     Path(answers).write_text(json.dumps(report, allow_nan=False))
 
 
-def _examine(path: str, told: dict[str, Any]) -> dict[str, Any]:
+def _examine(path: str, job: dict[str, Any]) -> dict[str, Any]:
     started = time.monotonic()
     model = Model(path)
     report: dict[str, Any] = {"load_seconds": time.monotonic() - started, "signatures": model.describe()}
@@ -194,12 +194,12 @@ def _examine(path: str, told: dict[str, Any]) -> dict[str, Any]:
         report["warmup_requests"] = warm_up(model, path)
     except ValueError as error:
         report["warmup_error"] = str(error)
-    report["answers"] = [_answer(model, request) for request in told["requests"]]
-    timed = told["timed"]
+    report["answers"] = [_answer(model, request) for request in job["requests"]]
+    timed = job["timed"]
     if timed is not None and timed["signature"] in model.signatures:
         rows = {name: _decode(value) for name, value in timed["inputs"].items()}
         try:
-            report["latency_ms"] = dict(_latency(model, timed["signature"], rows, told["batch_rows"]))
+            report["latency_ms"] = dict(_latency(model, timed["signature"], rows, job["batch_rows"]))
         except (tf.errors.OpError, TypeError, ValueError) as error:
             report["timing_error"] = f"signature {timed['signature']!r}: {_end(error)}"
     return report
@@ -268,12 +268,12 @@ def _spec(info: Any) -> list[Any]:
 
 
 def _end(error: Exception) -> str:
-    said = error.message if isinstance(error, tf.errors.OpError) else str(error)
-    return " ".join(said.split()).split(_WHERE)[0][-_SHOWN:]
+    message = error.message if isinstance(error, tf.errors.OpError) else str(error)
+    return " ".join(message.split()).split(_WHERE)[0][-_SHOWN:]
 
 
 def _die_first() -> None:
-    """Where memory runs out, the kernel ends this process and not the one that waits for it."""
+    """Let the kernel end this process where memory runs out, not the one that waits for it."""
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
 

@@ -23,8 +23,8 @@ class TransformSpec(standard_component_specs.TransformSpec):
     }
 
 
-def tell(exec_properties: dict[str, Any], base: list[Any]) -> dict[str, Any]:
-    """The properties, in which `preprocessing_fn` finds what the model left for it."""
+def with_base(exec_properties: dict[str, Any], base: list[Any]) -> dict[str, Any]:
+    """The properties, with the folder that the base model left for `preprocessing_fn`."""
     served = path_utils.serving_model_path(artifact_utils.get_single_uri(base))
-    told = {**json.loads(exec_properties["custom_config"]), BASE: folder_beside(served)}
-    return {**exec_properties, "custom_config": json.dumps(told)}
+    config = {**json.loads(exec_properties["custom_config"]), BASE: folder_beside(served)}
+    return {**exec_properties, "custom_config": json.dumps(config)}

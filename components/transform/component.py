@@ -26,7 +26,7 @@ from tfx_bsl.coders import example_coder
 
 from components.resolvers.window import EXAMPLES_IDS, ids_of
 from components.tfrecords import BatchedExamples, write_batches
-from components.transform.base import BASE_MODEL, TransformSpec, tell
+from components.transform.base import BASE_MODEL, TransformSpec, with_base
 
 TRAIN = "train"
 # Compressed examples of a training split, on average, from which on spans are worth a part of their own.
@@ -50,18 +50,18 @@ class Window:
 
     @classmethod
     def of(cls, examples: Sequence[Artifact], half_life: float | None, started: bool = False) -> Window:
-        """What the artifacts come to, which are in order of their spans.
+        """The window of artifacts that are in order of their spans.
 
-        With `started` only tokens are counted that a model, from which training starts, does not know.
+        With `started` only tokens are counted that the model, from which training starts, does not know.
         """
-        folders = [artifact_utils.get_split_uri([one], TRAIN) for one in examples]
+        folders = [artifact_utils.get_split_uri([artifact], TRAIN) for artifact in examples]
         shares = {}
         if half_life is not None:
             newest = examples[-1].span
             shares = {
-                folder: 0.5 ** ((newest - one.span) / half_life)
-                for folder, one in zip(folders, examples, strict=True)
-                if one.span < newest
+                folder: 0.5 ** ((newest - artifact.span) / half_life)
+                for folder, artifact in zip(folders, examples, strict=True)
+                if artifact.span < newest
             }
         size = sum(
             tf.io.gfile.stat(file).length
@@ -70,7 +70,7 @@ class Window:
         )
         # What was counted in rows that are fewer each time, or for one model, is of no use the next time.
         together = half_life is not None or started or size < CACHED_BYTES * len(examples)
-        return cls(tuple(one.uri for one in examples), together, shares)
+        return cls(tuple(artifact.uri for artifact in examples), together, shares)
 
 
 class _Processor(executor.TransformProcessor):
@@ -82,9 +82,9 @@ class _Processor(executor.TransformProcessor):
         # All that TFX was told of is the first.
         first, others = self._window.uris[0], self._window.uris if self._window.together else ()
         patterns = [dataset.file_pattern.replace(first, uri, 1) for uri in others] or [dataset.file_pattern]
-        found = BatchedExamples(patterns, schema=schema, telemetry_descriptors=["Transform"])
-        found.shares = self._window.shares
-        return found
+        source = BatchedExamples(patterns, schema=schema, telemetry_descriptors=["Transform"])
+        source.shares = self._window.shares
+        return source
 
     @staticmethod
     def _EncodeAndWrite(schema: schema_pb2.Schema, file_format: str, output_path: str) -> beam.PTransform:
@@ -119,13 +119,13 @@ class Executor(executor.Executor):
     """TFX's executor, with the processor above in place of its own."""
 
     def Do(self, input_dict: dict, output_dict: dict, exec_properties: dict[str, Any]) -> None:
-        """What TFX's own executor does, which names its processor itself."""
+        """Run TFX's own executor, which names its processor itself, with ours."""
         examples = sorted(input_dict["examples"], key=lambda artifact: artifact.span)
         inputs, outputs = {**input_dict, "examples": examples}, output_dict
         if base := inputs.pop(BASE_MODEL, []):
-            exec_properties = tell(exec_properties, base)
-        told = json.loads(exec_properties["custom_config"])
-        window = Window.of(examples, told.get("half_life"), bool(base))
+            exec_properties = with_base(exec_properties, base)
+        config = json.loads(exec_properties["custom_config"])
+        window = Window.of(examples, config.get("half_life"), bool(base))
         if window.together:
             inputs |= {"examples": examples[:1], "analyzer_cache": []}
             outputs = {key: value for key, value in output_dict.items() if key != "updated_analyzer_cache"}
@@ -147,7 +147,7 @@ class Transform(tfx_components.Transform):
 
     def __init__(self, *, base_model: BaseChannel | None = None, **options: Any) -> None:
         super().__init__(**options)
-        told: Any = self.spec
+        standard: Any = self.spec
         self.spec: Any = TransformSpec(
-            **told.inputs, **told.outputs, **told.exec_properties, **{BASE_MODEL: base_model}
+            **standard.inputs, **standard.outputs, **standard.exec_properties, **{BASE_MODEL: base_model}
         )

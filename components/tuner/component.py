@@ -15,7 +15,7 @@ from tfx.types import standard_component_specs as keys
 from tfx.types.component_spec import ChannelParameter
 from tfx.utils import io_utils, json_utils
 
-from components.resolvers.tuned_values import ASKED, ORIGIN, PURPOSE
+from components.resolvers.tuned_values import FINGERPRINT, ORIGIN, PURPOSE
 from components.resolvers.window import EXAMPLES_IDS, ids_of
 from trainer.fitting import checkpoint
 from trainer.progress import PROGRESS
@@ -25,7 +25,7 @@ KEPT = "kept"
 REPORT = "tuning.json"
 
 
-class Spec(keys.TunerSpec):
+class TunerSpec(keys.TunerSpec):
     """TFX's own, with the input `kept`."""
 
     INPUTS: ClassVar[dict[str, ChannelParameter]] = {
@@ -52,7 +52,7 @@ class Executor(executor.Executor):
         best = artifact_utils.get_single_instance(output_dict[keys.BEST_HYPERPARAMETERS_KEY])
         results = artifact_utils.get_single_uri(output_dict[keys.TUNER_RESULTS_KEY])
         best.set_string_custom_property(PURPOSE, config["purpose"])
-        best.set_string_custom_property(ASKED, asked(config))
+        best.set_string_custom_property(FINGERPRINT, search_fingerprint(config))
         best.set_string_custom_property(EXAMPLES_IDS, ids_of(input_dict[keys.EXAMPLES_KEY]))
         kept = input_dict.get(KEPT)
         if kept:
@@ -72,7 +72,7 @@ class Executor(executor.Executor):
 class Tuner(base_component.BaseComponent):
     """TFX's Tuner component: a search with keras-tuner, unless there is an earlier one's result."""
 
-    SPEC_CLASS = Spec
+    SPEC_CLASS = TunerSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
 
     def __init__(
@@ -91,7 +91,7 @@ class Tuner(base_component.BaseComponent):
           kept: What KeptStrategy has found.
         """
         super().__init__(
-            Spec(
+            TunerSpec(
                 examples=examples,
                 transform_graph=transform_graph,
                 tuner_fn="trainer.tuner.tuner_fn",
@@ -105,8 +105,8 @@ class Tuner(base_component.BaseComponent):
         )
 
 
-def asked(config: dict[str, Any]) -> str:
-    """SHA-256 of all that a search is told."""
+def search_fingerprint(config: dict[str, Any]) -> str:
+    """SHA-256 of a search's whole configuration."""
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""What is in the folder that TF Serving watches: numbered folders, and the log of what they must hold."""
+"""The folder that TF Serving watches: numbered folders, and the log of what they must hold."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def numbered(base: Path) -> dict[int, Path]:
         entries = sorted(base.iterdir())  # the plain spelling is the last one
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    found = {
+    by_number = {
         int(entry.name): entry
         for entry in entries
         if _VERSION.fullmatch(entry.name) and int(entry.name) <= LARGEST and _is_dir(entry)
     }
-    return dict(sorted(found.items()))
+    return dict(sorted(by_number.items()))
 
 
 def folders(base: Path) -> dict[int, Path]:
@@ -51,7 +51,7 @@ def folders(base: Path) -> dict[int, Path]:
 
 
 def defect(folder: Path) -> str:
-    """Why a numbered folder is no version; an empty string where it is one."""
+    """The reason why a numbered folder is no version; an empty string where it is one."""
     try:
         with os.scandir(folder) as entries:
             names = {entry.name for entry in entries}
@@ -66,7 +66,7 @@ def defect(folder: Path) -> str:
 
 
 def damage(base: Path, version: int, folder: Path | None = None) -> str:
-    """What is wrong with a version: it is not what the log says was pushed, or cannot be read.
+    """The damage of a version: it is not what the log says was pushed, or cannot be read.
 
     One that the log does not know, because somebody else has put it there, cannot be compared.
 
@@ -83,34 +83,34 @@ def damage(base: Path, version: int, folder: Path | None = None) -> str:
     logged = [entry["sha256"] for entry in read_log(base) if entry["version"] == version]
     if not logged:
         return ""
-    place = folder if folder is not None else numbered(base).get(version, base / str(version))
+    path = folder if folder is not None else numbered(base).get(version, base / str(version))
     try:
-        found = _checksum_of(str(place), stamp(place))
+        actual = _checksum_of(str(path), stamp(path))
     except OSError as error:
-        return f"{os.path.relpath(str(error.filename), place)} cannot be read: {error.strerror}"
-    if found == logged[-1]:
+        return f"{os.path.relpath(str(error.filename), path)} cannot be read: {error.strerror}"
+    if actual == logged[-1]:
         return ""
-    return f"SHA-256 {found[:12]}, {logged[-1][:12]} when it was pushed: its files have changed"
+    return f"SHA-256 {actual[:12]}, {logged[-1][:12]} when it was pushed: its files have changed"
 
 
 def stamp(folder: Path) -> Stamp:
-    """What is in a folder now, without reading it; what vanishes meanwhile is left out."""
+    """Stamps of all that is in a folder now, without reading it; what vanishes meanwhile is left out."""
     return tuple(sorted(_stamps(folder)))
 
 
 def digests(folder: str | Path) -> dict[str, str]:
     """SHA-256 of every file in a folder of any file system that TFX knows, by its path in the folder."""
     root = str(folder).rstrip("/")
-    found = {}
-    for place, _, names in _walk(root):
+    by_name = {}
+    for directory, _, names in _walk(root):
         for name in names:
-            path = f"{str(place).rstrip('/')}/{name}"
+            path = f"{str(directory).rstrip('/')}/{name}"
             digest = hashlib.sha256()
             with open_file(path) as file:
                 while chunk := file.read(_CHUNK):
                     digest.update(chunk)
-            found[path.removeprefix(f"{root}/")] = digest.hexdigest()
-    return dict(sorted(found.items()))
+            by_name[path.removeprefix(f"{root}/")] = digest.hexdigest()
+    return dict(sorted(by_name.items()))
 
 
 def checksum(files: dict[str, str]) -> str:
@@ -122,15 +122,15 @@ def checksum(files: dict[str, str]) -> str:
 
 
 def read_log(base: Path) -> list[dict[str, Any]]:
-    """What was pushed, oldest first.
+    """Entries of all pushes, oldest first.
 
     Raises:
       ServingError: the log is not what was written, or cannot be read.
     """
     path = base / LOG
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(found, list) or not all(_is_entry(entry) for entry in found):
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(entries, list) or not all(_is_entry(entry) for entry in entries):
             raise ValueError("no list of pushes with version, pushed and sha256")
     except (FileNotFoundError, NotADirectoryError):
         return []
@@ -138,7 +138,7 @@ def read_log(base: Path) -> list[dict[str, Any]]:
         raise ServingError(f"{path}: cannot be read: {error.strerror}: let this user read it") from None
     except ValueError as error:
         raise ServingError(f"{path}: not the log of versions: {error}: restore it or delete it") from None
-    return found
+    return entries
 
 
 def open_file(path: str) -> Any:
@@ -153,9 +153,9 @@ def open_file(path: str) -> Any:
 
 
 @lru_cache(maxsize=64)
-def _checksum_of(folder: str, seen: Stamp) -> str:
-    """Of a folder that looks like this; while it does, it is read once."""
-    del seen
+def _checksum_of(folder: str, state: Stamp) -> str:
+    """The checksum of a folder; as long as its stamps stay the same it is read once."""
+    del state
     return checksum(digests(folder))
 
 
@@ -169,15 +169,15 @@ def _is_entry(entry: Any) -> bool:
 
 
 def _stamps(folder: Path) -> Iterator[tuple[str | int, ...]]:
-    for place, _, names in os.walk(folder):
-        for path in (Path(place), *(Path(place, name) for name in names)):
+    for directory, _, names in os.walk(folder):
+        for path in (Path(directory), *(Path(directory, name) for name in names)):
             try:
-                found = path.stat()
+                status = path.stat()
             except OSError:
                 continue
-            owner = (found.st_mode, found.st_uid, found.st_gid)
-            times = (found.st_mtime_ns, found.st_ctime_ns)
-            yield str(path.relative_to(folder)), found.st_size, *times, found.st_ino, *owner
+            owner = (status.st_mode, status.st_uid, status.st_gid)
+            times = (status.st_mtime_ns, status.st_ctime_ns)
+            yield str(path.relative_to(folder)), status.st_size, *times, status.st_ino, *owner
 
 
 def _walk(root: str) -> Iterable[tuple[Any, Any, list[Any]]]:

@@ -78,10 +78,10 @@ def _upload(source: Path, target: str, expected: str) -> None:
     with source.open("rb") as file, fileio.open(target, "wb") as copy:
         while chunk := file.read(1 << 20):
             copy.write(chunk)
-    found = _digest(target)
-    if found != expected:
+    actual = _digest(target)
+    if actual != expected:
         raise ServingError(
-            f"{target}: SHA-256 {found[:12]} after copying, {expected[:12]} before: copy it again"
+            f"{target}: SHA-256 {actual[:12]} after copying, {expected[:12]} before: copy it again"
         )
 
 

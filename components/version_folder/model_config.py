@@ -36,7 +36,7 @@ class _Field:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ModelEntry:
     """The entry of one model: the message, and which characters of the text stand inside its braces."""
 
     message: Any
@@ -75,21 +75,21 @@ class ConfigText:
         except _Malformed:
             self._parse(text, model_server_config_pb2.ModelServerConfig())
             raise self._wrong("braces that do not fit") from None
-        self.entries = [Entry(self._entry(*span, allow_unknown_field=True), *span) for span in spans]
+        self.entries = [ModelEntry(self._entry(*span, allow_unknown_field=True), *span) for span in spans]
 
-    def find(self, name: str) -> Entry | None:
+    def find(self, name: str) -> ModelEntry | None:
         """The entry of a model.
 
         Raises:
           ServingError: there are two, or its policy or its labels have fields that are not known.
         """
-        found = [entry for entry in self.entries if entry.message.name == name]
-        if len(found) > 1:
-            raise self._wrong(f"model {name!r} stands there {len(found)} times")
-        for field in _fields(self.text, found[0].start, found[0].end) if found else ():
+        matches = [entry for entry in self.entries if entry.message.name == name]
+        if len(matches) > 1:
+            raise self._wrong(f"model {name!r} stands there {len(matches)} times")
+        for field in _fields(self.text, matches[0].start, matches[0].end) if matches else ():
             if field.name in _PINNED:
                 self._entry(field.start, field.end)
-        return found[0] if found else None
+        return matches[0] if matches else None
 
     def with_pins(self, message: Any) -> str:
         """The text with this version policy and these labels in the model's entry, or with a new entry.
@@ -103,37 +103,39 @@ class ConfigText:
         entry = self.find(message.name)
         text = self._changed(entry, message) if entry is not None else self._added(message)
         again = ConfigText(self._path, text)
-        found = again.find(message.name)
-        others = [one.message for one in again.entries if one is not found]
-        if found is None or others != [one.message for one in self.entries if one is not entry]:
+        changed = again.find(message.name)
+        others = [other.message for other in again.entries if other is not changed]
+        if changed is None or others != [other.message for other in self.entries if other is not entry]:
             raise self._wrong(f"the entry of {message.name!r} cannot be changed")
         return text
 
-    def _changed(self, entry: Entry, message: Any) -> str:
+    def _changed(self, entry: ModelEntry, message: Any) -> str:
         pins = model_server_config_pb2.ModelConfig()
         pins.model_version_policy.CopyFrom(message.model_version_policy)
         pins.version_labels.update(message.version_labels)
         fields = list(_fields(self.text, entry.start, entry.end))
         old = [field for field in fields if field.name in _PINNED]
         body, at = self.text[entry.start : entry.end], entry.start
-        place = (old[0].start if old else fields[-1].end if fields else entry.start) - at
+        position = (old[0].start if old else fields[-1].end if fields else entry.start) - at
         for field in reversed(old):
             start, end = field.start - at, field.end - at
             line = body.rfind("\n", 0, start) + 1
             if line and not body[line:start].strip() and body[end : end + 1] == "\n":
                 start, end = line, end + 1
             body = body[:start] + body[end:]
-            place = min(place, start)
+            position = min(position, start)
         indent = re.search(r"\n([ \t]*)\S", body) if "\n" in body else None
         if indent is None:
             new = text_format.MessageToString(pins, as_one_line=True)
-            return f"{self.text[:at]}{body[:place]} {new} {body[place:].lstrip()}{self.text[entry.end :]}"
+            return (
+                f"{self.text[:at]}{body[:position]} {new} {body[position:].lstrip()}{self.text[entry.end :]}"
+            )
         new = _indented(text_format.MessageToString(pins), indent[1])
-        if place and body[place - 1] != "\n":
+        if position and body[position - 1] != "\n":
             # Behind what else stands in that line, a comment among it.
-            line = body.find("\n", place)
-            place = line + 1 if line >= 0 else len(body)
-        return self.text[:at] + body[:place] + new + body[place:] + self.text[entry.end :]
+            line = body.find("\n", position)
+            position = line + 1 if line >= 0 else len(body)
+        return self.text[:at] + body[:position] + new + body[position:] + self.text[entry.end :]
 
     def _added(self, message: Any) -> str:
         new = "config {\n" + _indented(text_format.MessageToString(message), "  ") + "}\n"
@@ -168,8 +170,8 @@ class ConfigText:
 
 def wrong_file(path: Path, why: str) -> ServingError:
     """The error of a file that is no model config file."""
-    said = " ".join(why.split())
-    return ServingError(f"{path}: not a model config file of TF Serving: {said}: correct it or delete it")
+    reason = " ".join(why.split())
+    return ServingError(f"{path}: not a model config file of TF Serving: {reason}: correct it or delete it")
 
 
 class _Malformed(Exception):

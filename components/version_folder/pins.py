@@ -1,4 +1,4 @@
-"""Which versions are served, in TF Serving's own words: a model config file beside the version folders.
+"""Pins of the versions to serve, in TF Serving's own words: a model config file beside the version folders.
 
 `DIR/serving/models.config` is a ModelServerConfig in text format. TF Serving reads it with
 `--model_config_file`, and again every `--model_config_file_poll_wait_seconds`; `kembar serve` follows the
@@ -25,7 +25,7 @@ STABLE, CANARY = "stable", "canary"
 
 @dataclass(frozen=True)
 class Pins:
-    """What the file says of one model.
+    """The pins and labels of one model.
 
     Attributes:
       versions: The versions to load, lowest first; empty: the newest one.
@@ -37,7 +37,7 @@ class Pins:
 
 
 def config_file(serving: Path) -> Path:
-    """The file's place: beside the folder `serving`, which holds the versions of one model."""
+    """The file's path: beside the folder `serving`, which holds the versions of one model."""
     return serving.parent / FILE
 
 
@@ -63,12 +63,12 @@ def pinned_by_others(serving: Path, name: str = "") -> set[int]:
       ServingError: the file is no ModelServerConfig, or has a policy that is not followed here.
     """
     path = config_file(serving)
-    found: set[int] = set()
+    pinned: set[int] = set()
     for entry in _read(path).entries:
         if entry.message.name != (name or serving.name) and Path(entry.message.base_path) == serving:
             pins = _pins_of(entry.message, path)
-            found |= {*pins.versions, *pins.labels.values()}
-    return found
+            pinned |= {*pins.versions, *pins.labels.values()}
+    return pinned
 
 
 def write_pins(serving: Path, name: str, pins: Pins | None) -> Path:
@@ -107,7 +107,7 @@ def write_pins(serving: Path, name: str, pins: Pins | None) -> Path:
 
 
 def pins_elsewhere(serving: Path, name: str, base_path: str) -> str:
-    """What a model config file says of this model alone, for a TF Serving that sees it under `base_path`.
+    """A model config file of this model alone, for a TF Serving that sees it under `base_path`.
 
     Raises:
       ServingError: the file that is here is no ModelServerConfig.

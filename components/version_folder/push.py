@@ -86,13 +86,13 @@ def damaged(base: Path) -> int | None:
 
 
 def age_of(base: Path, version: int | None, now: float | None = None) -> timedelta | None:
-    """How long ago a version was pushed, by the log; None where the log does not say."""
+    """Time since a version was pushed, by the log; None where the log does not say."""
     pushed = [entry["pushed"] for entry in read_log(base) if entry["version"] == version]
     return timedelta(seconds=(time.time() if now is None else now) - pushed[-1]) if pushed else None
 
 
 def models_of(base: Path) -> dict[str, int]:
-    """Where the model of each version was copied from, to the version, by the log."""
+    """The source of each version's model, to the version, by the log."""
     return {entry["model"]: entry["version"] for entry in read_log(base) if "model" in entry}
 
 
@@ -167,7 +167,7 @@ def push(
 
 
 def removable(base: Path, keep: int, name: str = "") -> list[int]:
-    """What can go when the newest `keep` stay: never a version that is pinned, labelled or in service.
+    """Versions that can go when the newest `keep` stay: never one that is pinned, labelled or in service.
 
     Nor one that was not pushed into this folder: what the log does not know, or what a link points to. One
     that is damaged counts for none of the newest.
@@ -236,11 +236,11 @@ def _copy(model: str | Path, target: Path, expected: dict[str, str]) -> None:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         with open_file(f"{root}/{name}") as source, (target / name).open("wb") as copy:
             shutil.copyfileobj(source, copy, _CHUNK)
-    found = digests(target)
-    for name in sorted(set(expected) | set(found)):
-        if found.get(name) != expected.get(name):
+    copied = digests(target)
+    for name in sorted(set(expected) | set(copied)):
+        if copied.get(name) != expected.get(name):
             raise ServingError(
-                f"{target / name}: SHA-256 {str(found.get(name))[:12]} after copying, "
+                f"{target / name}: SHA-256 {str(copied.get(name))[:12]} after copying, "
                 f"{str(expected.get(name))[:12]} before: check the disk"
             )
 

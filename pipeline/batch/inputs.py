@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from components.example_gen.data_config import Data
+from components.example_gen.data_config import DataSection
 from components.example_gen.header import line_of_names
-from components.example_gen.reader import look_up, names_of
+from components.example_gen.reader import detect_dialect, names_of
 from pipeline.batch.rows import DELIMITED, InputTable, first_rows, taken
 from trainer.errors import ConfigError, KembarError
 
@@ -28,7 +28,7 @@ OTHERS = {
 }
 
 
-def open_table(path: Path, data: Data, choices: Sequence[tuple[str, ...]]) -> InputTable:
+def open_table(path: Path, data: DataSection, choices: Sequence[tuple[str, ...]]) -> InputTable:
     """A file as `[data]` says, or where that does not fit as its own name and content say.
 
     Args:
@@ -48,7 +48,7 @@ def open_table(path: Path, data: Data, choices: Sequence[tuple[str, ...]]) -> In
     return replace(table, nulls=tuple(getattr(data, "null", ())))
 
 
-def _other(path: Path, data: Data, kind: str, choices: Sequence[tuple[str, ...]]) -> InputTable:
+def _other(path: Path, data: DataSection, kind: str, choices: Sequence[tuple[str, ...]]) -> InputTable:
     """JSON lines, Parquet and TFRecord."""
     other = taken(data if kind == data.format else _plain(kind), format=kind, header=True, columns=None)
     known = True
@@ -75,7 +75,7 @@ def unzipped(path: Path) -> Path:
     return path.with_suffix("") if path.suffix.lower() in _COMPRESSED else path
 
 
-def _format(path: Path, data: Data) -> str:
+def _format(path: Path, data: DataSection) -> str:
     """By content where that tells, else by the name, else as `[data]` says."""
     if path.is_dir():
         raise ConfigError(f"--input {path}: is a folder: name a file in it")
@@ -98,10 +98,10 @@ def _format(path: Path, data: Data) -> str:
     return FORMATS.get(suffix, data.format)
 
 
-def _delimited(path: Path, data: Data, kind: str, choices: Sequence[tuple[str, ...]]) -> InputTable:
+def _delimited(path: Path, data: DataSection, kind: str, choices: Sequence[tuple[str, ...]]) -> InputTable:
     """By the first dialect, of `[data]` or else of the file's name, in which one of the choices is there."""
     names: tuple[str, ...] = ()
-    own: Data = data
+    own: DataSection = data
     if kind != data.format:  # another delimiter than that of [data] would be found, and read by its quotes
         own = taken(data, delimiter=data.delimiter or ("\t" if data.format == "tsv" else ","))
     for dialect in [own] * (data.format in DELIMITED) + [_plain(kind)]:
@@ -123,12 +123,12 @@ def _delimited(path: Path, data: Data, kind: str, choices: Sequence[tuple[str, .
             return InputTable(path, taken(dialect, columns=columns), columns, texts_of[0])
     for texts in choices:
         titled = taken(_plain(kind), texts=texts)
-        if (line := line_of_names(path, titled, look_up(path, titled))) is not None:
+        if (line := line_of_names(path, titled, detect_dialect(path, titled))) is not None:
             raise ConfigError(f"--input {path}: line {line} has the names: remove the lines above it")
     raise _lacks(path, names, choices)
 
 
-def _headless(data: Data, width: int) -> tuple[str, ...] | None:
+def _headless(data: DataSection, width: int) -> tuple[str, ...] | None:
     """The columns of a file without a header that has so many; the label's may be missing."""
     columns = data.columns or ()
     label = None if data.label is None else data.label.column
@@ -160,7 +160,7 @@ def _lacks(path: Path, names: Sequence[str], choices: Sequence[tuple[str, ...]])
     return ConfigError(f"--input {path}: {fault}: there are {', '.join(names) or 'none'}")
 
 
-def _plain(kind: str) -> Data:
+def _plain(kind: str) -> DataSection:
     """A format as its files are, where nothing is said of them."""
     values: dict[str, Any] = {"format": kind}
-    return Data.model_construct(**values)
+    return DataSection.model_construct(**values)

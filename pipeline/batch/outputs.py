@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from components.example_gen.data_config import Data
+from components.example_gen.data_config import DataSection
 from trainer.errors import ConfigError
 from trainer.files import replace_file
 
@@ -29,7 +29,7 @@ def write_output(path: Path, content: str | bytes) -> None:
 _STANDARD = re.compile(r"/dev/std(out|err)|(/dev|/proc/self)/fd/[12]")
 
 
-def check_not_read(output: Path | None, config: Path, data: Data) -> None:
+def check_not_read(output: Path | None, config: Path, data: DataSection) -> None:
     """Raises ConfigError where `output` is the configuration, a file of its data, or a standard stream."""
     if output is not None and _STANDARD.fullmatch(str(output)):
         raise ConfigError(f"--output {output}: is no file to write: name a file")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.example_gen.data_config import Data
+from components.example_gen.data_config import DataSection
 from components.example_gen.records import has_bad_bytes
 from pipeline.batch import rows as files
 from pipeline.batch import sinks
@@ -40,7 +40,7 @@ class FileRequest:
     The columns that are added have `prefix` before their names.
     """
 
-    data: Data
+    data: DataSection
     source: Path
     output: Path | None = None
     prefix: str = ""

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.example_gen.batch import Batch, Fault, Reason
-from components.example_gen.data_config import Data
+from components.example_gen.batch import Batch, Fault, FaultReason
+from components.example_gen.data_config import DataSection
 from components.example_gen.reader import read, whole
 from components.example_gen.records import has_bad_bytes
 from pipeline.config.toml import is_deep
@@ -38,7 +38,7 @@ class Row:
     problem: str = ""
 
 
-class _Taken(Data):
+class _Taken(DataSection):
     """The keys of `[data]` about files, with other columns to take from them."""
 
     texts: tuple[str, ...] = ()
@@ -67,7 +67,7 @@ class InputTable:
     """
 
     path: Path
-    data: Data
+    data: DataSection
     names: tuple[str, ...]
     texts: tuple[str, ...]
     titles: bool = False
@@ -147,7 +147,7 @@ def single_line(error: Exception) -> str:
     return " ".join(str(error).split()).strip(" .:")
 
 
-def taken(data: Data, **changes: Any) -> _Taken:
+def taken(data: DataSection, **changes: Any) -> _Taken:
     """Return the keys of `data` about files, without labels, numbers and nulls; changes are not checked."""
     plain = {"label": None, "vector": None, "decimal": ".", "null": ()}
     return _Taken.model_construct(**{**dict(data), **plain, **changes})
@@ -170,7 +170,7 @@ def _rows(table: InputTable) -> Iterator[Row]:
         yield Row({name: batch.columns[keys[name]][at] for name in table.names}, _problem(batch, at))
 
 
-def _batch_rows(path: Path, data: Data) -> Iterator[tuple[Batch, int]]:
+def _batch_rows(path: Path, data: DataSection) -> Iterator[tuple[Batch, int]]:
     for batch in read(whole(path, data), data):
         for at in range(len(batch.positions)):
             yield batch, at
@@ -179,7 +179,7 @@ def _batch_rows(path: Path, data: Data) -> Iterator[tuple[Batch, int]]:
 def _problem(batch: Batch, at: int) -> str:
     fault: Fault | None = batch.faults.get(at)
     if (
-        fault is None or fault.reason is Reason.MISSING_KEY
+        fault is None or fault.reason is FaultReason.MISSING_KEY
     ):  # whether it is a text that is missing comes later
         return ""
     return f"line {batch.positions[at]}: {fault.reason.value}: {fault.detail}"
@@ -200,7 +200,7 @@ def _whole(digits: str) -> int | float:
     return int(digits) if len(digits) < _DIGITS else float(digits)
 
 
-def _parquet(table: InputTable, data: Data) -> Iterator[Row]:
+def _parquet(table: InputTable, data: DataSection) -> Iterator[Row]:
     """All columns as Arrow has them, but the texts as training reads them."""
     texts = _batch_rows(table.path, data)
     with _open_parquet(table.path) as file:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from components.example_gen.data_config import Data
+from components.example_gen.data_config import DataSection
 from pipeline.commands.options import ConfigPath, Folder, Settings
 from pipeline.config import configuration
 from pipeline.store.workdir import Workdir
@@ -150,7 +150,7 @@ def duplicates(
     )
 
 
-def _columns(data: Data, column: str | None) -> tuple[str, ...]:
+def _columns(data: DataSection, column: str | None) -> tuple[str, ...]:
     """Where texts may be, in this order."""
     if column is not None:
         return (column,)

@@ -14,8 +14,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from components.bulk_inferrer.bulk_config import Bulk
 from components.data_gate.validation_config import Validation
-from components.example_gen.data_config import Data
-from components.example_gen.places import local_path
+from components.example_gen.data_config import DataSection
+from components.example_gen.paths import local_path
 from components.quality_gate.decision import Gates
 from components.retraining_gate.retraining_config import Retraining
 from pipeline.config.toml import check_strings, is_deep, parse_value, read_toml
@@ -84,7 +84,7 @@ class Config(Section):
     """A whole configuration."""
 
     pipeline: Pipeline
-    data: Data
+    data: DataSection
     validation: Validation = Validation()
     model: AnyModel = PairModel()
     training: AnyTraining = Training()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from components.example_gen.places import matching, why_missing
+from components.example_gen.paths import matching, why_missing
 from components.example_gen.reader import check_files
 from pipeline.config.configuration import Config
 from trainer.errors import ConfigError, KembarError

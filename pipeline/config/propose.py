@@ -15,7 +15,7 @@ from typing import Any
 
 import typer
 
-from components.example_gen.data_config import Data
+from components.example_gen.data_config import DataSection
 from pipeline.batch.inputs import FORMATS, OTHERS, open_table, unzipped
 from pipeline.config import configuration
 from pipeline.terminal import Terminal, printable
@@ -75,7 +75,7 @@ def propose(path: Path) -> str:
         )
     try:
         kind: Any = FORMATS.get(unzipped(path).suffix.lower(), "csv")
-        table = open_table(path, Data.model_construct(format=kind), [()])
+        table = open_table(path, DataSection.model_construct(format=kind), [()])
         read = list(itertools.islice(table.rows(), _ROWS))
     except ConfigError as error:
         raise ConfigError(str(error).removeprefix("--input ")) from None
@@ -179,7 +179,7 @@ def _kind(values: list[str]) -> str | None:
 
 def _are_most(good: Sequence[Any], values: Sequence[Any]) -> bool:
     """True where the other `values` are slips of the pen: so few that a run sets them aside."""
-    return len(values) - len(good) <= Data.model_fields["max_quarantined"].default * len(values)
+    return len(values) - len(good) <= DataSection.model_fields["max_quarantined"].default * len(values)
 
 
 def _number(value: str) -> float:

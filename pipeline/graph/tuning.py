@@ -12,7 +12,7 @@ from tfx.dsl.components.common.resolver import Resolver
 from tfx.types import BaseChannel, Channel, standard_artifacts
 
 from components.resolvers.tuned_values import KeptStrategy
-from components.tuner.component import Tuner, asked
+from components.tuner.component import Tuner, search_fingerprint
 from pipeline.config.configuration import Config
 from trainer.errors import ConfigError
 from trainer.families import family_of
@@ -55,7 +55,7 @@ def nodes(
     if not config.tuning.every_run:
         resolver = Resolver(
             strategy_class=KeptStrategy,
-            config={"purpose": custom_config["purpose"], "asked": asked(custom_config) if cached else ""},
+            config={"purpose": custom_config["purpose"], "fingerprint": search_fingerprint(custom_config) if cached else ""},
             kept=Channel(type=standard_artifacts.HyperParameters),
             examples=examples,
         ).with_id("TunedResolver")

@@ -12,7 +12,7 @@ from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from tfx.types import artifact_utils
 
 from components.example_gen import spans
-from components.example_gen.data_config import Data
+from components.example_gen.data_config import DataSection
 from components.schema_gen.infer import Splits, infer_schema
 from pipeline.batch.outputs import is_special, write_output
 from pipeline.config.configuration import Config
@@ -49,7 +49,7 @@ def infer(source: str, config: Config, output: Path | None) -> str:
     return text
 
 
-def _newest_span(source: str, data: Data, pattern: str) -> Data:
+def _newest_span(source: str, data: DataSection, pattern: str) -> DataSection:
     complete = [span for span in spans.find(pattern, data.spans or spans.Spans()) if not span.waiting]
     if not complete:
         raise ConfigError(f"{source}: [data] pattern = {pattern!r}: no span is complete")

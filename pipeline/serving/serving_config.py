@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from components.serving_gate.check import Serving as PushedTo
+from components.serving_gate.check import Deployment
 from pipeline.serving.limits import RequestLimits
 from pipeline.serving.request_log import RequestLog
 
@@ -17,7 +17,7 @@ def _own(default: Any, **more: Any) -> Any:
     return Field(default, exclude=True, **more)
 
 
-class Serving(PushedTo):
+class Serving(Deployment):
     """Where versions stand, what the gate allows, and what the embedded server allows and logs."""
 
     request_log: Path | None = _own(None, description="folder that a sample of the requests is logged to")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from components.example_gen.check import check
-from components.example_gen.data_config import Data
+from components.example_gen.data_config import DataSection
 from components.example_gen.reader import pieces, read
 
 
@@ -30,7 +30,7 @@ class Quarantined:
     raw: str
 
 
-def read_rows(path: Path, data: Data) -> Iterator[Row | Quarantined]:
+def read_rows(path: Path, data: DataSection) -> Iterator[Row | Quarantined]:
     """Usable and quarantined rows in the order of the file."""
     [piece] = pieces(path, data)
     for batch in read(piece, data):

@@ -11,7 +11,7 @@ import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from components.example_gen.counts import merge
-from components.example_gen.data_config import SPLITS, Data
+from components.example_gen.data_config import SPLITS, DataSection
 from components.example_gen.doubts import source_facts
 from components.example_gen.executor import _write, write_examples
 from components.example_gen.plan import decide, digest, plan
@@ -30,7 +30,7 @@ class Written(NamedTuple):
 
 
 def ingest(
-    data: Data,
+    data: DataSection,
     folder: Path,
     options: tuple[str, ...] = ("--runner=FnApiRunner",),
     form: TextForm | None = None,
@@ -42,7 +42,7 @@ def ingest(
     return _written(folder)
 
 
-def ingest_here(data: Data, folder: Path, form: TextForm | None = None) -> Written:
+def ingest_here(data: DataSection, folder: Path, form: TextForm | None = None) -> Written:
     """Runs the ingestion's steps without Beam, in this process: a table takes milliseconds."""
     form = form or TextForm()
     for name in (*map("Split-{}".format, SPLITS), "quarantine", ".unfinished"):

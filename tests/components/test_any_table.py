@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.example_gen.data_config import SPLITS, Data
+from components.example_gen.data_config import SPLITS, DataSection
 from tests.components.examples import Written, ingest_here
 from tests.components.packing import PACK
 from tests.components.tables import FORMATS, write_table
@@ -77,7 +77,7 @@ def write_csv(path: Path, columns: dict[str, list[Any]], dialect: dict[str, Any]
 
 def outcome(folder: Path, data: dict[str, Any], rows: int) -> tuple[dict[str, Counter[Any]], Counter[str]]:
     """The examples of each split and the reasons of the quarantine; that no row is lost."""
-    written: Written = ingest_here(Data(**data), folder / "out")
+    written: Written = ingest_here(DataSection(**data), folder / "out")
     [counts] = written.counts["sources"].values()
     kept = sum(len(written.splits[split]) for split in SPLITS)
     assert counts["read"] == rows == kept + len(written.quarantine)

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.example_gen.arrow import check_type, plain
-from components.example_gen.batch import Reason
-from components.example_gen.data_config import Data
+from components.example_gen.batch import FaultReason
+from components.example_gen.data_config import DataSection
 from components.example_gen.reader import EmptyFile, check_columns
 from tests.components.example_rows import Quarantined, Row, read_rows
 from tests.components.tables import OF_LISTS, write_table
@@ -174,7 +174,7 @@ VECTOR = {"column": "v", "dimension": 4}
 )
 def test_a_list_is_the_same_vector_in_every_format(tmp_path, kind, value, expected):
     path = write_table(kind, tmp_path / "t", {"v": [value] * 2})
-    for row in read_rows(path, Data(format=kind, path=path, vector=VECTOR)):
+    for row in read_rows(path, DataSection(format=kind, path=path, vector=VECTOR)):
         if kind == "tfrecord" and "too large" in str(expected):
             expected = "column 'v[3]': not a finite number"  # there it was written as infinity
         assert (row.vector.tolist() if isinstance(row, Row) else row.detail) == expected
@@ -184,7 +184,7 @@ def test_a_list_is_the_same_vector_in_every_format(tmp_path, kind, value, expect
 def test_lists_of_lists_are_vectors_where_each_has_one_length(tmp_path, kind):
     values = [*NESTED, None, [[1, 2, 3, 4]], [[1, 2], [3]], [[1, 2], None], [[1, None], [3, 4]], [], [[], []]]
     path = write_table(kind, tmp_path / "t", {"v": values})
-    found = list(read_rows(path, Data(format=kind, path=path, vector=VECTOR)))
+    found = list(read_rows(path, DataSection(format=kind, path=path, vector=VECTOR)))
     assert [row.vector.tolist() if isinstance(row, Row) else row.detail for row in found] == [
         [1, 2, 3, 4],
         [5, 6, 7, 8],
@@ -200,7 +200,7 @@ def test_lists_of_lists_are_vectors_where_each_has_one_length(tmp_path, kind):
 
 def pairs(path, **changes):
     label = {"column": "y", "kind": "binary"}
-    return Data(
+    return DataSection(
         **{"format": "parquet", "path": path, "text_a": "a", "text_b": "b", "label": label, **changes}
     )
 
@@ -233,7 +233,7 @@ def test_a_null_in_lists_of_a_fixed_size_is_named(tmp_path):
     """Arrow writes what it cannot read."""
     path = tmp_path / "t.parquet"
     pq.write_table(pa.table({"v": pa.array([[1, 2], [3, 4], None], pa.list_(pa.float32(), 2))}), path)
-    data = Data(format="parquet", path=path, split={}, vector={"column": "v", "dimension": 2})
+    data = DataSection(format="parquet", path=path, split={}, vector={"column": "v", "dimension": 2})
     with pytest.raises(DataRejected, match=r"column 'v' is of lists .* write the column as list, or leave"):
         list(read_rows(path, data))
 
@@ -245,7 +245,7 @@ def test_bytes_that_are_not_utf8_in_a_column_of_strings_cost_their_row(tmp_path)
     good, bad = read_rows(path, pairs(path))
     assert good == Row("ok", "y", 1.0)
     assert isinstance(bad, Quarantined)
-    assert bad.reason == Reason.BAD_ENCODING
+    assert bad.reason == FaultReason.BAD_ENCODING
 
 
 def test_columns_of_one_name_and_names_with_points(tmp_path):

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from components.example_gen.data_config import Data
+from components.example_gen.data_config import DataSection
 from tests.components.example_rows import Row, read_rows
 
 COLUMNS = {"text_a": "a", "text_b": "b", "label": {"column": "same", "kind": "binary"}}
@@ -37,7 +37,7 @@ def test_a_feature_may_be_whole_in_one_example_and_not_in_another(tmp_path):
             of_kinds(a=[b"q"], b=[b"r"]),
         ],
     )
-    rows = list(read_rows(path, Data(format="tfrecord", path=path, **COLUMNS)))
+    rows = list(read_rows(path, DataSection(format="tfrecord", path=path, **COLUMNS)))
     assert rows[:2] == [Row("x", "y", 1.0), Row("v", "w", 0.0)]
     assert [row.reason for row in rows[2:]] == ["not a text", "bad label", "missing key"]
 
@@ -45,7 +45,7 @@ def test_a_feature_may_be_whole_in_one_example_and_not_in_another(tmp_path):
 def test_a_vector_may_be_whole_in_one_example_and_not_in_another(tmp_path):
     path = tmp_path / "rows"
     write(path, [of_kinds(v=[0.5, 2.0]), of_kinds(v=[1, 2]), of_kinds(v=[b"1"]), of_kinds(v=[1])])
-    data = Data(format="tfrecord", path=path, vector={"column": "v", "dimension": 2})
+    data = DataSection(format="tfrecord", path=path, vector={"column": "v", "dimension": 2})
     rows = list(read_rows(path, data))
     assert [row.vector.tolist() for row in rows[:2]] == [[0.5, 2.0], [1.0, 2.0]]
     assert [row.reason for row in rows[2:]] == ["wrong dimension", "wrong dimension"]
@@ -56,10 +56,10 @@ def test_a_whole_number_that_no_float_holds_costs_its_row_alone(tmp_path):
     pairs, vectors = tmp_path / "pairs", tmp_path / "vectors"
     pairs.write_text(f'{{"a": "x", "b": "y", "same": 1}}\n{{"a": "v", "b": "w", "same": {huge}}}\n')
     vectors.write_text(f'{{"v": [1, 2]}}\n{{"v": [1, -{huge}]}}\n')
-    [good, bad] = read_rows(pairs, Data(format="jsonl", path=pairs, **COLUMNS))
+    [good, bad] = read_rows(pairs, DataSection(format="jsonl", path=pairs, **COLUMNS))
     assert (good, bad.reason, bad.line) == (Row("x", "y", 1.0), "bad label", 2)
     assert bad.detail == f"column 'same': {huge[:40]!r} is not a binary label"
     [good, bad] = read_rows(
-        vectors, Data(format="jsonl", path=vectors, vector={"column": "v", "dimension": 2})
+        vectors, DataSection(format="jsonl", path=vectors, vector={"column": "v", "dimension": 2})
     )
     assert (good.vector.tolist(), bad.reason, bad.line) == ([1, 2], "bad number", 2)

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from components.example_gen import streams
-from components.example_gen.batch import Reason
-from components.example_gen.data_config import Data
+from components.example_gen.batch import FaultReason
+from components.example_gen.data_config import DataSection
 from components.example_gen.dialect import Dialect
-from components.example_gen.reader import check_columns, look_up, open_table, pieces, read
+from components.example_gen.reader import check_columns, detect_dialect, open_table, pieces, read
 from tests.components.example_rows import Quarantined, Row, read_rows
 from tests.components.packing import PACK
 from trainer.errors import ConfigError, DataRejected
@@ -36,11 +36,11 @@ def file_of(tmp_path: Path, content: str | bytes, name: str = "pairs.csv") -> Pa
     return path
 
 
-def seen(tmp_path: Path, content: str | bytes, data: Data) -> str:
-    return str(look_up(file_of(tmp_path, content), data))
+def seen(tmp_path: Path, content: str | bytes, data: DataSection) -> str:
+    return str(detect_dialect(file_of(tmp_path, content), data))
 
 
-def rows_of(tmp_path: Path, content: str | bytes, data: Data) -> list[Row | Quarantined]:
+def rows_of(tmp_path: Path, content: str | bytes, data: DataSection) -> list[Row | Quarantined]:
     path = file_of(tmp_path, content)
     check_columns(path, data)
     return list(read_rows(path, data))
@@ -177,12 +177,17 @@ def test_rows_of_a_dialect(tmp_path, make_data, content, changes, expected):
 @pytest.mark.parametrize(
     ("row", "changes", "reason", "detail"),
     [
-        ("NULL;y;1", {"null": ["NULL", "NA"]}, Reason.EMPTY_TEXT, "column 'a'"),
-        ("\\N;y;1", {}, Reason.EMPTY_TEXT, "column 'a'"),
-        ("x;y;NA", {"null": "NA"}, Reason.BAD_LABEL, "column 'score': '' is no number"),
-        ("x;y;1,5,5", {}, Reason.BAD_LABEL, "column 'score': '1.5.5' is no number"),
-        ("x;y;1.234,5", {}, Reason.BAD_LABEL, "column 'score': '1.234,5' has a point where decimal = ','"),
-        (" ; ;", {}, Reason.BLANK_ROW, "nothing but delimiters"),
+        ("NULL;y;1", {"null": ["NULL", "NA"]}, FaultReason.EMPTY_TEXT, "column 'a'"),
+        ("\\N;y;1", {}, FaultReason.EMPTY_TEXT, "column 'a'"),
+        ("x;y;NA", {"null": "NA"}, FaultReason.BAD_LABEL, "column 'score': '' is no number"),
+        ("x;y;1,5,5", {}, FaultReason.BAD_LABEL, "column 'score': '1.5.5' is no number"),
+        (
+            "x;y;1.234,5",
+            {},
+            FaultReason.BAD_LABEL,
+            "column 'score': '1.234,5' has a point where decimal = ','",
+        ),
+        (" ; ;", {}, FaultReason.BLANK_ROW, "nothing but delimiters"),
     ],
 )
 def test_a_bad_row_of_a_dialect_costs_itself_alone(tmp_path, make_data, row, changes, reason, detail):
@@ -199,7 +204,7 @@ def test_a_number_too_many_of_a_vector_is_a_row_name_where_it_counts(tmp_path, m
     if taken:
         assert [row.vector.tolist() for row in rows] == [[3, 4], [5, 6]]
     else:
-        assert [row.reason for row in rows] == [Reason.WRONG_COLUMN_COUNT] * 2
+        assert [row.reason for row in rows] == [FaultReason.WRONG_COLUMN_COUNT] * 2
 
 
 def test_a_vector_has_decimal_commas_and_nulls_too(tmp_path, make_data):
@@ -207,7 +212,7 @@ def test_a_vector_has_decimal_commas_and_nulls_too(tmp_path, make_data):
     data = make_data(text_a=None, text_b=None, label=None, vector=vector, null=["-999"])
     good, *bad = rows_of(tmp_path, "v0;v1\n0,25;1\n1,5;NA\n-999;1\n1.000,5;1\n", data)
     assert good.vector.tolist() == [0.25, 1.0]
-    assert [row.reason for row in bad] == [Reason.BAD_NUMBER] * 3
+    assert [row.reason for row in bad] == [FaultReason.BAD_NUMBER] * 3
 
 
 @pytest.mark.parametrize("packed", PACK)
@@ -245,7 +250,7 @@ def test_a_wide_encoding_is_seen_by_the_columns_where_they_are_of_another_script
 def test_half_a_surrogate_pair_costs_its_own_row(tmp_path, make_data, encoding):
     content = "a,b,score\nx,\ud83d,1\nv,w,0\n".encode(encoding, "surrogatepass")
     bad, good = rows_of(tmp_path, content, make_data())
-    assert (bad.line, bad.reason) == (2, Reason.BAD_ENCODING)
+    assert (bad.line, bad.reason) == (2, FaultReason.BAD_ENCODING)
     assert good == V
 
 
@@ -290,7 +295,7 @@ def test_bytes_of_another_encoding_are_told_with_the_key_that_reads_them(
         content = b"".join(b'{"a":"%b","b":"%b","score":%b}\n' % tuple(line.split(b";")) for line in lines)
     path = file_of(tmp_path, content)
     bad = next(row for row in read_rows(path, make_data(format=form)) if isinstance(row, Quarantined))
-    assert bad.reason == Reason.BAD_ENCODING
+    assert bad.reason == FaultReason.BAD_ENCODING
     fix = "set [data] encoding" if advice is not None else ", as other rows are: write the row in utf-8"
     assert bad.detail == f"bytes that are not utf-8{': ' if advice is not None else ''}{fix}{advice or ''}"
 
@@ -301,7 +306,7 @@ def test_bytes_that_an_encoding_has_not_cost_their_row(tmp_path, make_data, enco
     content = "a,b,score\nx,y,1\nx,?,1\n".encode(encoding).replace("?".encode(encoding), bad)
     found = rows_of(tmp_path, content, make_data(encoding=encoding))
     assert found[0] == X
-    assert [row.reason for row in found[1:]] == [Reason.BAD_ENCODING]
+    assert [row.reason for row in found[1:]] == [FaultReason.BAD_ENCODING]
 
 
 def test_json_lines_are_unpacked_and_decoded_too(tmp_path, make_data):
@@ -313,7 +318,7 @@ def test_json_lines_are_unpacked_and_decoded_too(tmp_path, make_data):
     ):
         good, bad = rows_of(tmp_path, content, make_data(format="jsonl", null=["NA"]))
         assert good == Row("x", "ü", 1.0)
-        assert bad.reason == Reason.EMPTY_TEXT
+        assert bad.reason == FaultReason.EMPTY_TEXT
 
 
 @pytest.mark.parametrize(
@@ -441,7 +446,7 @@ def test_a_stray_quote_costs_its_own_row(tmp_path, make_data, stray, closing):
     content = "\n".join(["a,b,score", "x,y,1", stray, *FORTY, closing, "p,q,2", ""])
     found = rows_of(tmp_path, content, make_data())
     assert [(row.line, row.reason) for row in found if isinstance(row, Quarantined)] == [
-        (3, Reason.MALFORMED_QUOTES)
+        (3, FaultReason.MALFORMED_QUOTES)
     ]
     assert len(found) == 44
     assert found[2:42] == [Row(f"left {at}", f"right {at}", at % 5) for at in range(40)]
@@ -494,14 +499,14 @@ def test_a_line_without_end_costs_itself_alone(tmp_path, make_data, monkeypatch,
     assert bad.line == len(rows) - 1
     assert len(bad.raw) == streams.KEPT_OF_A_LINE
     if form != "jsonl":
-        assert bad.reason == Reason.TEXT_TOO_LONG
+        assert bad.reason == FaultReason.TEXT_TOO_LONG
 
 
 def test_a_quoted_field_without_end_is_bounded(tmp_path, make_data, monkeypatch):
     monkeypatch.setattr("components.example_gen.records.LONGEST_LINE", 5_000)
     rows = "".join(f"{at} {'z' * 100},y,1\n" for at in range(200))
     bad, *good = rows_of(tmp_path, f'a,b,score\n"x,y,1\n{rows}', make_data())
-    assert (bad.line, bad.reason, len(good)) == (2, Reason.MALFORMED_QUOTES, 200)
+    assert (bad.line, bad.reason, len(good)) == (2, FaultReason.MALFORMED_QUOTES, 200)
 
 
 @pytest.mark.parametrize("packed", ["gzip", "bzip2", "xz", "zstd"])
@@ -558,14 +563,14 @@ def check_table(folder: Path, table: tuple[list[tuple[str, str, int]], bytes, di
     path = folder / "any.csv"
     path.write_bytes(content)
     label = {"column": "score", "kind": "score", "range": (0, 5)}
-    data = Data(format="csv", path=path, text_a="a", text_b="b", label=label, **keys)
+    data = DataSection(format="csv", path=path, text_a="a", text_b="b", label=label, **keys)
     found = list(read_rows(path, data))
     assert len(found) == len(rows)
     for row, (a, b, score) in zip(found, rows, strict=True):
         if is_kept(a) and is_kept(b):
             assert row == Row(a.strip(), b.strip(), float(score))
         else:
-            assert row.reason in (Reason.EMPTY_TEXT, Reason.BLANK_ROW)  # type: ignore[operator]
+            assert row.reason in (FaultReason.EMPTY_TEXT, FaultReason.BLANK_ROW)  # type: ignore[operator]
 
 
 def joined(draw: st.DrawFn, rows: list[tuple[str, str, int]]) -> bytes:
@@ -607,7 +612,7 @@ def test_a_table_has_all_columns_for_who_needs_them(tmp_path, make_data):
         )
 
 
-def test_the_look_up_needs_no_more_than_the_beginning(tmp_path, make_data, monkeypatch):
+def test_the_dialect_is_detected_from_no_more_than_the_first_bytes(tmp_path, make_data, monkeypatch):
     path = file_of(tmp_path, "a;b;score\n" + "x;y;1\n" * 50_000)
     taken = []
     opened = streams.open_bytes
@@ -618,6 +623,6 @@ def test_the_look_up_needs_no_more_than_the_beginning(tmp_path, make_data, monke
         return file
 
     monkeypatch.setattr(sys.modules["components.example_gen.dialect"], "open_bytes", counted)
-    closed = look_up(path, make_data())
+    closed = detect_dialect(path, make_data())
     assert closed.delimiter == ";"
     assert len(taken) == 1

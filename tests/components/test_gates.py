@@ -26,7 +26,7 @@ from components.quality_gate.decision import Gates
 from components.quality_gate.noise import bootstrap
 from components.schema_gen.default import default_schema
 from components.serving_gate import component as serving_gate
-from components.serving_gate.check import Serving, run_probe
+from components.serving_gate.check import Deployment, run_probe
 from components.serving_gate.component import ServingGate
 from components.serving_gate.golden import Golden
 from components.version_folder.log import read_log
@@ -213,13 +213,13 @@ def answered(world) -> tuple[tuple, tuple]:
     golden = Golden(inputs={"text_a": ["xx"], "text_b": ["y"]}, outputs={"score": [0.1]})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(serving_gate, "run_probe", ask)
-        said, blessing = examine(world, Serving(golden=(golden,)))
+        said, blessing = examine(world, Deployment(golden=(golden,)))
     assert (said["blessed"], said["reason"]) == (True, "")
     assert Path(blessing.uri, "INFRA_BLESSED").is_file()
     return asked[0]
 
 
-def examine(world, limits: Serving) -> tuple[dict, Artifact]:
+def examine(world, limits: Deployment) -> tuple[dict, Artifact]:
     """Calls the serving gate on the good model."""
     blessing = artifact(standard_artifacts.InfraBlessing, world.root / f"serving-{uuid.uuid4().hex}")
     ServingGate.EXECUTOR_SPEC.executor_class._FUNCTION(
@@ -297,7 +297,7 @@ def test_the_serving_gate_blesses_within_its_limits_and_no_further(
         return report, ""
 
     monkeypatch.setattr(serving_gate, "run_probe", probe)
-    asked = Serving(golden=answered[0][3].golden, **limits)
+    asked = Deployment(golden=answered[0][3].golden, **limits)
     said, _ = examine(world, asked)
     assert told == [asked]
     assert said["blessed"] is (not wrong)

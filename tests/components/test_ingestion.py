@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from components.example_gen import reader
-from components.example_gen.data_config import Data, Split
+from components.example_gen.data_config import DataSection, Split
 from components.tfrecords import open_writer
 from tests.components.examples import ingest
 from trainer.errors import ConfigError, DataRejected
@@ -70,7 +70,7 @@ def test_every_format_gives_the_same_examples_and_splits(tmp_path):
     for kind, write in WRITERS.items():
         write(tmp_path / f"pairs.{kind}")
         found[kind] = ingest(
-            Data(format=kind, path=tmp_path / f"pairs.{kind}", **COLUMNS), tmp_path / f"out-{kind}"
+            DataSection(format=kind, path=tmp_path / f"pairs.{kind}", **COLUMNS), tmp_path / f"out-{kind}"
         )
     first = found["csv"]
     kept = [row for rows in first.splits.values() for row in rows]
@@ -94,7 +94,7 @@ def test_zipped_files_are_known_by_their_content(tmp_path, kind):
     else:
         zipped.write_bytes(gzip.compress(plain.read_bytes()))
     one, other = (
-        ingest(Data(format=kind, path=path, **COLUMNS), tmp_path / f"out-{path.name}")
+        ingest(DataSection(format=kind, path=path, **COLUMNS), tmp_path / f"out-{path.name}")
         for path in (plain, zipped)
     )
     assert one.splits == other.splits
@@ -104,10 +104,10 @@ def test_several_files_are_one_source_in_the_order_of_their_names(tmp_path):
     for name, rows in {"day-2": PAIRS[20:], "day-1": PAIRS[:20], "other": PAIRS[:3]}.items():
         write_csv(tmp_path / f"{name}.csv", rows)
     write_csv(tmp_path / "all.csv", PAIRS)
-    whole = ingest(Data(format="csv", path=tmp_path / "all.csv", **COLUMNS), tmp_path / "whole")
-    globbed = ingest(Data(format="csv", path=tmp_path / "day-*.csv", **COLUMNS), tmp_path / "globbed")
+    whole = ingest(DataSection(format="csv", path=tmp_path / "all.csv", **COLUMNS), tmp_path / "whole")
+    globbed = ingest(DataSection(format="csv", path=tmp_path / "day-*.csv", **COLUMNS), tmp_path / "globbed")
     listed = ingest(
-        Data(format="csv", path=[tmp_path / "day-1.csv", tmp_path / "day-2.csv"], **COLUMNS),
+        DataSection(format="csv", path=[tmp_path / "day-1.csv", tmp_path / "day-2.csv"], **COLUMNS),
         tmp_path / "listed",
     )
     assert whole.splits == globbed.splits == listed.splits
@@ -125,7 +125,7 @@ def test_a_file_in_pieces_gives_the_same_rows_and_positions(tmp_path, monkeypatc
         write_jsonl(path, rows)
     else:
         path.write_text("a\tb\tsame\n" + "".join(f"{a}\t{b}\t{same}\n\n" for a, b, same in rows))
-    data = Data(format=kind, path=path, quoting=False, **COLUMNS)
+    data = DataSection(format=kind, path=path, quoting=False, **COLUMNS)
     whole = ingest(data, tmp_path / "whole")
     monkeypatch.setattr(reader, "PIECE_BYTES", 1_000)
     assert len(reader.pieces(path, data)) > 5
@@ -146,7 +146,7 @@ def test_texts_that_two_given_splits_share_are_counted(tmp_path):
         files[name] = tmp_path / f"{name}.csv"
         write_csv(files[name], rows)
     form = TextForm(symmetric=True)
-    found = ingest(Data(format="csv", **files, **COLUMNS), tmp_path / "out", form=form)
+    found = ingest(DataSection(format="csv", **files, **COLUMNS), tmp_path / "out", form=form)
     assert found.counts["shared_texts"] == {"train and eval": 1, "train and test": 2, "eval and test": 0}
 
     assert found.counts["shared_rows"] == {"train and eval": 0, "train and test": 1, "eval and test": 0}
@@ -164,7 +164,7 @@ def test_a_text_in_another_spelling_stands_in_the_same_split(tmp_path, groups):
     pairs = [(f"Où est la {at}e ÉCOLE", f"ligne {at}: süß", at % 2) for at in range(60)]
     again = [(respelled(b), respelled(a), label) for a, b, label in pairs]
     write_csv(tmp_path / "pairs.csv", pairs + again)
-    data = Data(format="csv", path=tmp_path / "pairs.csv", split=Split(groups=groups), **COLUMNS)
+    data = DataSection(format="csv", path=tmp_path / "pairs.csv", split=Split(groups=groups), **COLUMNS)
     found = ingest(data, tmp_path / "out")
     assert not found.quarantine
     for rows in found.splits.values():
@@ -178,7 +178,7 @@ def test_what_the_model_tells_apart_stays_apart(tmp_path):
     pairs = [("Polish", f"x {at}", 0) for at in range(3)] + [("polish", f"x {at}", 1) for at in range(3)]
     files = dict.fromkeys(("train", "eval", "test"), tmp_path / "pairs.csv")
     write_csv(tmp_path / "pairs.csv", pairs)
-    data = Data(format="csv", **files, **COLUMNS)
+    data = DataSection(format="csv", **files, **COLUMNS)
     assert len(ingest(data, tmp_path / "folded").splits["train"]) == 3
     assert len(ingest(data, tmp_path / "kept", form=TextForm(lowercase=False)).splits["train"]) == 6
 
@@ -186,7 +186,7 @@ def test_what_the_model_tells_apart_stays_apart(tmp_path):
 def test_a_pair_turned_round_conflicts_where_the_head_is_symmetric(tmp_path):
     path = tmp_path / "pairs.csv"
     write_csv(path, [("x", "y", 0), ("Y", "x!", 1), ("y", "x", 0)])
-    data = Data(format="csv", train=path, eval=path, test=path, **COLUMNS)
+    data = DataSection(format="csv", train=path, eval=path, test=path, **COLUMNS)
     directed, symmetric = (
         ingest(data, tmp_path / str(symmetric), form=TextForm(symmetric=symmetric))
         for symmetric in (False, True)
@@ -206,7 +206,7 @@ def test_a_text_without_a_token_is_set_aside_alone(tmp_path):
         ("no", "yes", 1),
     ]
     write_csv(path, rows)
-    data = Data(format="csv", train=path, eval=path, test=path, **COLUMNS)
+    data = DataSection(format="csv", train=path, eval=path, test=path, **COLUMNS)
     found = ingest(data, tmp_path / "out")
     assert [row[1] for row in found.splits["train"]] == ["+", "🎸", "no"]
     aside = [(row["line"], row["reason"], row["detail"]) for row in found.quarantine[:3]]
@@ -234,10 +234,12 @@ def test_a_pair_with_two_labels_is_a_conflict_unless_they_are_scores(tmp_path, l
     for name, path in files.items():
         write_csv(path, [("x", name, 0), ("x", name, 1), ("x", name, 0), (name, "x", 1)])
     columns = {**COLUMNS, "label": label}
-    found = ingest(Data(format="csv", **files, **columns), tmp_path / "out")
+    found = ingest(DataSection(format="csv", **files, **columns), tmp_path / "out")
     assert len(found.splits["test"]) == kept
     assert [row["reason"] for row in found.quarantine if row["file"].endswith("test.csv")] == aside
-    lenient = ingest(Data(format="csv", **files, **columns, conflicting_labels="keep"), tmp_path / "lenient")
+    lenient = ingest(
+        DataSection(format="csv", **files, **columns, conflicting_labels="keep"), tmp_path / "lenient"
+    )
     assert len(lenient.splits["test"]) == 4
 
 
@@ -247,7 +249,7 @@ def test_appended_rows_move_no_row(tmp_path):
     write_csv(tmp_path / "after.csv", pairs)
     before, after = (
         ingest(
-            Data(format="csv", path=tmp_path / f"{name}.csv", conflicting_labels="keep", **COLUMNS),
+            DataSection(format="csv", path=tmp_path / f"{name}.csv", conflicting_labels="keep", **COLUMNS),
             tmp_path / name,
         )
         for name in ("before", "after")
@@ -314,7 +316,7 @@ def test_a_bad_row_costs_itself_alone(tmp_path, name):
     paths = {split: tmp_path / split for split in ("train", "eval", "test")}
     for split, path in paths.items():
         path.write_bytes(head + (first + content + second if split == "train" else good))
-    found = ingest(Data(format=kind, max_text_length=100, **paths, **COLUMNS), tmp_path / "out")
+    found = ingest(DataSection(format=kind, max_text_length=100, **paths, **COLUMNS), tmp_path / "out")
     assert [row["reason"] for row in found.quarantine] == reasons
     assert found.splits["train"] == found.splits["test"] == [(1.0, "x", "y"), (0.0, "v", "w")]
     counts = found.counts["sources"]["train"]
@@ -336,7 +338,7 @@ def test_a_bad_tf_example_costs_itself_alone(tmp_path, bad, reason):
     paths = {split: tmp_path / split for split in ("train", "eval", "test")}
     for split, path in paths.items():
         write_tfrecord(path, [PAIRS[0], bad, PAIRS[1]] if split == "train" else PAIRS[:2])
-    found = ingest(Data(format="tfrecord", **paths, **COLUMNS), tmp_path / "out")
+    found = ingest(DataSection(format="tfrecord", **paths, **COLUMNS), tmp_path / "out")
     assert [(row["line"], row["reason"]) for row in found.quarantine] == [(2, reason)]
     assert found.splits["train"] == found.splits["test"]
 
@@ -345,7 +347,7 @@ def test_bytes_that_are_no_text_in_parquet(tmp_path):
     path = tmp_path / "pairs.parquet"
     texts = pa.array([b"x", b"\xff", None, "語".encode()], pa.binary())
     pq.write_table(pa.table({"a": texts, "b": ["p", "q", "r", "s"], "same": [0, 1, 0, 1]}), path)
-    data = Data(format="parquet", train=path, eval=path, test=path, **COLUMNS)
+    data = DataSection(format="parquet", train=path, eval=path, test=path, **COLUMNS)
     found = ingest(data, tmp_path / "out")
     assert [(row["line"], row["reason"]) for row in found.quarantine][:2] == [
         (2, "bad encoding"),
@@ -358,7 +360,7 @@ def test_a_tfrecord_file_that_is_cut_off_is_rejected(tmp_path):
     path = tmp_path / "pairs"
     write_tfrecord(path)
     path.write_bytes(path.read_bytes()[:-5])
-    data = Data(format="tfrecord", path=path, **COLUMNS)
+    data = DataSection(format="tfrecord", path=path, **COLUMNS)
     with pytest.raises(DataRejected, match=r"pairs: not a whole TFRecord file: truncated record at \d+"):
         list(reader.read(reader.Piece(path), data))
 
@@ -375,13 +377,13 @@ def test_a_file_without_what_is_named_is_refused(tmp_path, kind, content, said):
     path = tmp_path / "pairs"
     path.write_bytes(content)
     with pytest.raises(ConfigError) as caught:
-        reader.check_columns(path, Data(format=kind, path=path, **COLUMNS))
+        reader.check_columns(path, DataSection(format=kind, path=path, **COLUMNS))
     assert said in str(caught.value)
 
 
 def test_a_missing_feature_names_what_there_is(tmp_path):
     write_tfrecord(tmp_path / "pairs")
-    data = Data(format="tfrecord", path=tmp_path / "pairs", text_a="question", text_b="b")
+    data = DataSection(format="tfrecord", path=tmp_path / "pairs", text_a="question", text_b="b")
     with pytest.raises(ConfigError, match=r"no column 'question': set \[data\] text_a to one of a, b, same$"):
         reader.check_columns(tmp_path / "pairs", data)
 
@@ -391,7 +393,9 @@ def test_lists_of_numbers_come_from_json_too(tmp_path):
     rows = [[0, 0.5], [1, 1], [1], ["x", 1], None, [3, 0]]
     path.write_text("".join(json.dumps({"v": row}) + "\n" for row in rows))
     vector = {"column": "v", "dimension": 2, "range": [0, 1]}
-    found = ingest(Data(format="jsonl", train=path, eval=path, test=path, vector=vector), tmp_path / "out")
+    found = ingest(
+        DataSection(format="jsonl", train=path, eval=path, test=path, vector=vector), tmp_path / "out"
+    )
     assert found.splits["train"] == [([0.0, 0.5],), ([1.0, 1.0],)]
     assert [row["reason"] for row in found.quarantine[:4]] == [
         "wrong dimension",

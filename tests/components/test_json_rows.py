@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from components.example_gen.batch import Reason
-from components.example_gen.data_config import Data
+from components.example_gen.batch import FaultReason
+from components.example_gen.data_config import DataSection
 from components.example_gen.reader import check_columns
 from tests.components.example_rows import Row, read_rows
 from trainer.errors import ConfigError
@@ -19,29 +19,33 @@ COLUMNS = {"text_a": "a", "text_b": "b", "label": {"column": "same", "kind": "bi
 def rows_of(tmp_path, *lines):
     path = tmp_path / "t.jsonl"
     path.write_text("\n".join([GOOD, *lines, GOOD]), encoding="utf-8")
-    return list(read_rows(path, Data(format="jsonl", path=path, **COLUMNS)))
+    return list(read_rows(path, DataSection(format="jsonl", path=path, **COLUMNS)))
 
 
 @pytest.mark.parametrize(
     ("line", "reason", "words"),
     [
-        ('{"a": "x", "b": "y", "same": 1, "a": "z"}', Reason.MALFORMED_JSON, "key 'a' comes 2 times"),
-        ('{"a": "x", "b": "y", "same": NaN}', Reason.BAD_LABEL, "'nan' is not a binary label"),
-        ('{"a": "x", "b": "y", "same": -Infinity}', Reason.BAD_LABEL, "'-inf' is not a binary label"),
-        ('{"a": "x", "b": "y", "same": null}', Reason.BAD_LABEL, "null is not a binary label"),
-        (f'{{"a": "x", "b": "y", "same": {"9" * 400}}}', Reason.BAD_LABEL, "'9999999999"),
-        (f'{{"a": "x", "b": "y", "same": {"9" * 9_999}}}', Reason.BAD_LABEL, "'inf' is not a binary label"),
-        (f'{{"a": "x", "b": "y", "same": {"[" * 500}{"]" * 500}}}', Reason.BAD_LABEL, "a list of 1"),
-        ('{"a": {"en": "x"}, "b": "y", "same": 1}', Reason.NOT_A_TEXT, "an object of 1 is no text"),
-        ('{"a": ["x"], "b": "y", "same": 1}', Reason.NOT_A_TEXT, "a list of 1 is no text"),
-        ('{"a": 3, "b": "y", "same": 1}', Reason.NOT_A_TEXT, "'3' is no text"),
-        ('{"a": null, "b": "y", "same": 1}', Reason.EMPTY_TEXT, "column 'a': null"),
-        ('{"a": "x", "b": "y"}', Reason.MISSING_KEY, "no key 'same'"),
-        ("[" * 100_000, Reason.MALFORMED_JSON, "nested too deeply"),
-        (f"[{GOOD}]", Reason.MALFORMED_JSON, "a JSON array: write one object a line"),
-        (GOOD + GOOD, Reason.MALFORMED_JSON, "more than one object: write one object a line"),
-        ("7", Reason.MALFORMED_JSON, "int in place of an object"),
-        ("{'a': 'x'}", Reason.MALFORMED_JSON, "Expecting property name"),
+        ('{"a": "x", "b": "y", "same": 1, "a": "z"}', FaultReason.MALFORMED_JSON, "key 'a' comes 2 times"),
+        ('{"a": "x", "b": "y", "same": NaN}', FaultReason.BAD_LABEL, "'nan' is not a binary label"),
+        ('{"a": "x", "b": "y", "same": -Infinity}', FaultReason.BAD_LABEL, "'-inf' is not a binary label"),
+        ('{"a": "x", "b": "y", "same": null}', FaultReason.BAD_LABEL, "null is not a binary label"),
+        (f'{{"a": "x", "b": "y", "same": {"9" * 400}}}', FaultReason.BAD_LABEL, "'9999999999"),
+        (
+            f'{{"a": "x", "b": "y", "same": {"9" * 9_999}}}',
+            FaultReason.BAD_LABEL,
+            "'inf' is not a binary label",
+        ),
+        (f'{{"a": "x", "b": "y", "same": {"[" * 500}{"]" * 500}}}', FaultReason.BAD_LABEL, "a list of 1"),
+        ('{"a": {"en": "x"}, "b": "y", "same": 1}', FaultReason.NOT_A_TEXT, "an object of 1 is no text"),
+        ('{"a": ["x"], "b": "y", "same": 1}', FaultReason.NOT_A_TEXT, "a list of 1 is no text"),
+        ('{"a": 3, "b": "y", "same": 1}', FaultReason.NOT_A_TEXT, "'3' is no text"),
+        ('{"a": null, "b": "y", "same": 1}', FaultReason.EMPTY_TEXT, "column 'a': null"),
+        ('{"a": "x", "b": "y"}', FaultReason.MISSING_KEY, "no key 'same'"),
+        ("[" * 100_000, FaultReason.MALFORMED_JSON, "nested too deeply"),
+        (f"[{GOOD}]", FaultReason.MALFORMED_JSON, "a JSON array: write one object a line"),
+        (GOOD + GOOD, FaultReason.MALFORMED_JSON, "more than one object: write one object a line"),
+        ("7", FaultReason.MALFORMED_JSON, "int in place of an object"),
+        ("{'a': 'x'}", FaultReason.MALFORMED_JSON, "Expecting property name"),
     ],
     ids=lambda value: str(value)[:60],
 )
@@ -75,7 +79,7 @@ def test_a_vector_of_oddities(tmp_path):
     values = ["[1, 2]", '["1", " 2.0 "]', "[true, false]", "[[1], [2]]", '[null, "NaN"]', "[1, NaN]"]
     values += ['"1, 2"', "{}", "null", "[1, [2]]", "[[1], 2]", f"[1, {'9' * 9_999}]", "[" * 99 + "]" * 99]
     path.write_text("".join(f'{{"v": {value}}}\n' for value in values))
-    data = Data(format="jsonl", path=path, vector={"column": "v", "dimension": 2})
+    data = DataSection(format="jsonl", path=path, vector={"column": "v", "dimension": 2})
     found = [row.vector.tolist() if isinstance(row, Row) else row.detail for row in read_rows(path, data)]
     assert found == [
         [1, 2],
@@ -124,6 +128,6 @@ def test_a_file_that_is_no_json_lines_is_named_with_the_way_out(tmp_path, conten
     path = tmp_path / "t.json"
     path.write_text(content)
     with pytest.raises(ConfigError) as caught:
-        check_columns(path, Data(format="jsonl", path=path, **COLUMNS))
+        check_columns(path, DataSection(format="jsonl", path=path, **COLUMNS))
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -9,9 +9,9 @@ import pytest
 from tfx.types import standard_artifacts
 from tfx.utils import json_utils
 
-from components.resolvers.tuned_values import ASKED, ORIGIN, PURPOSE, KeptStrategy
+from components.resolvers.tuned_values import FINGERPRINT, ORIGIN, PURPOSE, KeptStrategy
 from components.resolvers.window import EXAMPLES_IDS
-from components.tuner.component import REPORT, Executor, asked
+from components.tuner.component import REPORT, Executor, search_fingerprint
 
 FILE = "best_hyperparameters.txt"
 CONFIG = {"purpose": "p", "spec": "{}", "tuning": "{}", "code": "c0de"}
@@ -21,7 +21,7 @@ def hyperparameters(number, examples, origin=0, purpose="p", told="now"):
     artifact = standard_artifacts.HyperParameters()
     artifact.id = number
     artifact.set_string_custom_property(PURPOSE, purpose)
-    artifact.set_string_custom_property(ASKED, told)
+    artifact.set_string_custom_property(FINGERPRINT, told)
     artifact.set_string_custom_property(EXAMPLES_IDS, str(examples))
     if origin:
         artifact.set_int_custom_property(ORIGIN, origin)
@@ -56,7 +56,7 @@ COPY = hyperparameters(2, examples=20, origin=1)
     ],
 )
 def test_which_values_are_kept(known, on, kept):
-    found = KeptStrategy(purpose="p", asked="now").resolve_artifacts(
+    found = KeptStrategy(purpose="p", fingerprint="now").resolve_artifacts(
         None, {"kept": known, "examples": [examples(on)]}
     )
     assert [artifact.id for artifact in found["kept"]] == kept
@@ -64,7 +64,7 @@ def test_which_values_are_kept(known, on, kept):
 
 
 def test_without_the_cache_values_are_kept_on_the_same_data_too():
-    found = KeptStrategy(purpose="p", asked="").resolve_artifacts(
+    found = KeptStrategy(purpose="p", fingerprint="").resolve_artifacts(
         None, {"kept": [SEARCH], "examples": [examples(10)]}
     )
     assert [artifact.id for artifact in found["kept"]] == [1]
@@ -93,4 +93,4 @@ def test_kept_values_are_copied_and_nothing_is_searched(tmp_path, origin):
     assert best.get_int_custom_property(ORIGIN) == (origin or 9)
     assert best.get_string_custom_property(EXAMPLES_IDS) == "20"
     assert best.get_string_custom_property(PURPOSE) == "p"
-    assert best.get_string_custom_property(ASKED) == asked(CONFIG)
+    assert best.get_string_custom_property(FINGERPRINT) == search_fingerprint(CONFIG)

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from components.example_gen.batch import Reason
+from components.example_gen.batch import FaultReason
 from components.example_gen.counts import check_counts
-from components.example_gen.data_config import Data
-from components.example_gen.labels import Seen, advice
+from components.example_gen.data_config import DataSection
+from components.example_gen.labels import LabelCounts, advice
 from tests.components.example_rows import Row, read_rows
 from tests.components.examples import ingest_here
 from tests.components.tables import FORMATS, write_table
@@ -23,7 +23,7 @@ from trainer.features import MEANS_0, MEANS_1, Label
 
 
 def data_of(file_format, path, **label):
-    return Data(format=file_format, path=path, text_a="a", text_b="b", label={"column": "y", **label})
+    return DataSection(format=file_format, path=path, text_a="a", text_b="b", label={"column": "y", **label})
 
 
 def labels(file_format, tmp_path, values, **label):
@@ -94,7 +94,9 @@ def test_many_spellings_are_the_same_label_in_every_format(tmp_path_factory, wri
 @settings(max_examples=15)
 @given(st.lists(st.floats(-2, 7, width=32), min_size=1, max_size=9))
 def test_any_score_is_the_same_label_in_every_format(tmp_path_factory, values):
-    expected = [value if 0 <= value <= np.float32(4.7) else Reason.LABEL_OUT_OF_RANGE for value in values]
+    expected = [
+        value if 0 <= value <= np.float32(4.7) else FaultReason.LABEL_OUT_OF_RANGE for value in values
+    ]
     for file_format in FORMATS:
         found = labels(file_format, tmp_path_factory.getbasetemp(), values, kind="score", range=[0, 4.7])
         assert found == expected, file_format
@@ -115,9 +117,9 @@ def test_a_score_at_its_limit_is_within_in_every_format(tmp_path):
         (["0", "1", "2"], ["2.0", " 1", "01"], [2, 1, 1]),
         ([1.0, 0.5], [0.5, 1.0], [1, 0]),
         ([0.1, 0.2], [0.2, 0.1], [1, 0]),
-        (["no", "Yes"], ["Yes ", "yes", "no"], [1, Reason.BAD_LABEL, 0]),
-        (["1_5", "٣"], ["٣", "1_5", "15", "3"], [1, 0, Reason.BAD_LABEL, Reason.BAD_LABEL]),
-        ([3, 7], [7, 8, 3], [1, Reason.BAD_LABEL, 0]),
+        (["no", "Yes"], ["Yes ", "yes", "no"], [1, FaultReason.BAD_LABEL, 0]),
+        (["1_5", "٣"], ["٣", "1_5", "15", "3"], [1, 0, FaultReason.BAD_LABEL, FaultReason.BAD_LABEL]),
+        ([3, 7], [7, 8, 3], [1, FaultReason.BAD_LABEL, 0]),
     ],
 )
 def test_classes_are_compared_by_value(tmp_path, file_format, classes, values, expected):
@@ -128,7 +130,10 @@ def test_classes_are_compared_by_value(tmp_path, file_format, classes, values, e
 def test_bools_are_classes_by_their_words(tmp_path, file_format):
     assert labels(file_format, tmp_path, [True, False], kind="classes", classes=["False", "true"]) == [1, 0]
     assert labels(file_format, tmp_path, [True, False], kind="classes", classes=[False, True]) == [1, 0]
-    assert labels(file_format, tmp_path, [True, False], kind="score", range=[0, 1]) == [Reason.BAD_LABEL] * 2
+    assert (
+        labels(file_format, tmp_path, [True, False], kind="score", range=[0, 1])
+        == [FaultReason.BAD_LABEL] * 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -172,7 +177,7 @@ POSITIVE = {"kind": "binary", "positive": "Duplicate"}
 def test_a_named_value_means_1(tmp_path, file_format):
     values = ["duplicate", "not", " DUPLICATE", "dupe", ""]
     found = labels(file_format, tmp_path, values, **POSITIVE, negative="Not")
-    assert found == [1, 0, 1, Reason.BAD_LABEL, Reason.BAD_LABEL]
+    assert found == [1, 0, 1, FaultReason.BAD_LABEL, FaultReason.BAD_LABEL]
     for positive, negative in ((2, 1), (-1.0, 1.0), (0, 1)):
         pair = {"kind": "binary", "positive": str(positive), "negative": negative}
         assert labels(file_format, tmp_path, [positive, negative], **pair) == [1, 0]
@@ -320,7 +325,7 @@ def test_labels_that_were_refused_are_told_with_the_key_that_takes_them(tmp_path
 @pytest.mark.parametrize("file_format", FORMATS)
 def test_a_nan_is_a_missing_label(tmp_path, file_format, label):
     """As pandas keeps whole numbers of which some are missing."""
-    assert labels(file_format, tmp_path, [1.0, np.nan, 0.0], **label) == [1, Reason.BAD_LABEL, 0]
+    assert labels(file_format, tmp_path, [1.0, np.nan, 0.0], **label) == [1, FaultReason.BAD_LABEL, 0]
 
 
 def test_labels_are_told_where_most_bad_rows_are_bad_for_theirs(tmp_path):
@@ -332,12 +337,12 @@ def test_labels_are_told_where_most_bad_rows_are_bad_for_theirs(tmp_path):
 
 
 def test_what_is_seen_is_bounded_and_survives_json():
-    seen = Seen()
+    seen = LabelCounts()
     for at in range(300):
-        seen.add(Seen.from_json({"values": {f"v{at}": 1, "often": 2}, "low": -at, "high": at}))
+        seen.add(LabelCounts.from_json({"values": {f"v{at}": 1, "often": 2}, "low": -at, "high": at}))
     assert len(seen.counts) == 100
     assert seen.counts["often"] == 600
-    again = Seen.from_json(json.loads(json.dumps(seen.to_json())))
+    again = LabelCounts.from_json(json.loads(json.dumps(seen.to_json())))
     assert again == seen
     assert "numbers from -299 to 299" in str(again)
     assert "95 or more others" in advice(again, Label(column="y", kind="binary"))
@@ -366,8 +371,8 @@ def test_an_impossible_label_is_refused(changes, words):
 def test_spans_need_both_values():
     spans = {"format": "csv", "pattern": "s-{SPAN}.csv", "text_a": "a", "text_b": "b"}
     with pytest.raises(ValidationError, match="label positive needs negative"):
-        Data(**spans, label={"column": "y", **POSITIVE})
-    Data(**spans, label={"column": "y", **POSITIVE, "negative": "x"})
+        DataSection(**spans, label={"column": "y", **POSITIVE})
+    DataSection(**spans, label={"column": "y", **POSITIVE, "negative": "x"})
 
 
 def test_names_of_toml_are_kept_as_text():

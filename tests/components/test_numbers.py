@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.example_gen.data_config import Data
+from components.example_gen.data_config import DataSection
 from components.example_gen.numbers import Numbers, warnings
 
 RANDOM = np.random.default_rng(5)
@@ -19,7 +19,7 @@ def said_of(*batches: np.ndarray, **vector) -> list[str]:
     """The warnings of an item whose batches [rows, n] stand in x.csv, below a header."""
     width = batches[0].shape[1]
     names = [f"p{at}" for at in range(width)]
-    data = Data(format="csv", path="x.csv", vector={"columns": names, "dimension": width, **vector})
+    data = DataSection(format="csv", path="x.csv", vector={"columns": names, "dimension": width, **vector})
     numbers, line = Numbers(data), 2
     for batch in batches:
         numbers.add(batch, Path("/data/x.csv"), range(line, line + len(batch)))
@@ -116,7 +116,7 @@ def test_within_a_declared_range_every_value_is_meant():
 def test_columns_of_all_items_are_counted_together_and_many_are_cut_short():
     table = RANDOM.normal(size=(ROWS, 9))
     table[0] = 1e20
-    found = Numbers(Data(format="csv", path="x.csv", vector={"columns": ["p0..p8"], "dimension": 9}))
+    found = Numbers(DataSection(format="csv", path="x.csv", vector={"columns": ["p0..p8"], "dimension": 9}))
     found.add(table, Path("x.csv"), range(2, 2 + ROWS))
     said = warnings([*found.findings(), *found.findings()])
     assert len(said) == 6
@@ -125,7 +125,7 @@ def test_columns_of_all_items_are_counted_together_and_many_are_cut_short():
 
 
 def test_data_without_vectors_or_rows_says_nothing():
-    data = Data(format="csv", path="x.csv", text_a="a", text_b="b")
+    data = DataSection(format="csv", path="x.csv", text_a="a", text_b="b")
     numbers = Numbers(data)
     numbers.add(None, Path("x.csv"), range(3))
     assert numbers.findings() == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from components.data_gate.verdict import Check
 from components.retraining_gate.decision import decide
 from components.retraining_gate.retraining_config import Retraining
 
@@ -67,3 +68,10 @@ def test_every_limit_is_looked_at_and_nothing_else():
     assert len(decision.reasons) == 2
     assert decision.reasons[1].endswith("below 0.72 ([retraining] floors)")
     assert decision.figures == ("the data has not changed",)
+
+
+def test_the_gate_reads_the_checks_that_the_verdict_keeps():
+    check = Check("drift", "train", "text_a", "tokens", "warn", True, "mean 9, was 4", 0.2, 0.1, 0.01)
+    kept = check.to_json()
+    assert (kept["found"], kept["value"]) == (True, 0.2)
+    assert Check.from_json(kept) == check

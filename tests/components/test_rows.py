@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from components.example_gen.batch import Reason
-from components.example_gen.data_config import Data
+from components.example_gen.batch import FaultReason
+from components.example_gen.data_config import DataSection
 from components.example_gen.reader import check_columns
 from tests.components.example_rows import Quarantined, Row, read_rows
 from trainer.errors import ConfigError, DataRejected
@@ -25,7 +25,7 @@ def file_of(tmp_path: Path, content: str | bytes) -> Path:
     return path
 
 
-def read(tmp_path: Path, content: str | bytes, data: Data) -> list[Row | Quarantined]:
+def read(tmp_path: Path, content: str | bytes, data: DataSection) -> list[Row | Quarantined]:
     return list(read_rows(file_of(tmp_path, content), data))
 
 
@@ -53,24 +53,32 @@ NOT_UTF8 = "bytes that are not utf-8: set [data] encoding; with encoding = \"cp1
 @pytest.mark.parametrize(
     ("line", "reason", "detail"),
     [
-        ('"x,y,1', Reason.MALFORMED_QUOTES, "a quote that is never closed, or text behind a closing quote"),
-        ('"x"y,z,1', Reason.MALFORMED_QUOTES, "a quote that is never closed, or text behind a closing quote"),
-        ("x,y", Reason.WRONG_COLUMN_COUNT, "2 fields, 3 columns"),
-        (", ,", Reason.BLANK_ROW, "nothing but delimiters"),
-        ("x,y,1,2", Reason.WRONG_COLUMN_COUNT, "4 fields, 3 columns"),
-        ("x,caf\udce9,1", Reason.BAD_ENCODING, NOT_UTF8),
-        ('"x,caf\udce9,1', Reason.BAD_ENCODING, NOT_UTF8),
-        (",y,1", Reason.EMPTY_TEXT, "column 'a'"),
-        ("x, \t ,1", Reason.EMPTY_TEXT, "column 'b'"),
-        (f"{'x' * 11},y,1", Reason.TEXT_TOO_LONG, "column 'a': 11 characters, 10 allowed"),
-        ("x,y,", Reason.BAD_LABEL, "column 'score': '' is no number"),
-        ("x,y,high", Reason.BAD_LABEL, "column 'score': 'high' is no number"),
-        ("x,y,1.5.", Reason.BAD_LABEL, "column 'score': '1.5.' is no number"),
-        ("x,y,1e2e", Reason.BAD_LABEL, "column 'score': '1e2e' is no number"),
-        ("x,y,nan", Reason.BAD_LABEL, "column 'score': 'nan' is not a score label"),
-        ("x,y,-inf", Reason.BAD_LABEL, "column 'score': '-inf' is not a score label"),
-        ("x,y,5.01", Reason.LABEL_OUT_OF_RANGE, "column 'score': '5.01' is not within 0..5"),
-        ("x,y,-0.1", Reason.LABEL_OUT_OF_RANGE, "column 'score': '-0.1' is not within 0..5"),
+        (
+            '"x,y,1',
+            FaultReason.MALFORMED_QUOTES,
+            "a quote that is never closed, or text behind a closing quote",
+        ),
+        (
+            '"x"y,z,1',
+            FaultReason.MALFORMED_QUOTES,
+            "a quote that is never closed, or text behind a closing quote",
+        ),
+        ("x,y", FaultReason.WRONG_COLUMN_COUNT, "2 fields, 3 columns"),
+        (", ,", FaultReason.BLANK_ROW, "nothing but delimiters"),
+        ("x,y,1,2", FaultReason.WRONG_COLUMN_COUNT, "4 fields, 3 columns"),
+        ("x,caf\udce9,1", FaultReason.BAD_ENCODING, NOT_UTF8),
+        ('"x,caf\udce9,1', FaultReason.BAD_ENCODING, NOT_UTF8),
+        (",y,1", FaultReason.EMPTY_TEXT, "column 'a'"),
+        ("x, \t ,1", FaultReason.EMPTY_TEXT, "column 'b'"),
+        (f"{'x' * 11},y,1", FaultReason.TEXT_TOO_LONG, "column 'a': 11 characters, 10 allowed"),
+        ("x,y,", FaultReason.BAD_LABEL, "column 'score': '' is no number"),
+        ("x,y,high", FaultReason.BAD_LABEL, "column 'score': 'high' is no number"),
+        ("x,y,1.5.", FaultReason.BAD_LABEL, "column 'score': '1.5.' is no number"),
+        ("x,y,1e2e", FaultReason.BAD_LABEL, "column 'score': '1e2e' is no number"),
+        ("x,y,nan", FaultReason.BAD_LABEL, "column 'score': 'nan' is not a score label"),
+        ("x,y,-inf", FaultReason.BAD_LABEL, "column 'score': '-inf' is not a score label"),
+        ("x,y,5.01", FaultReason.LABEL_OUT_OF_RANGE, "column 'score': '5.01' is not within 0..5"),
+        ("x,y,-0.1", FaultReason.LABEL_OUT_OF_RANGE, "column 'score': '-0.1' is not within 0..5"),
     ],
 )
 def test_a_bad_row_is_kept_with_its_line_reason_and_raw_text(tmp_path, make_data, line, reason, detail):
@@ -86,11 +94,11 @@ def test_a_bad_row_is_kept_with_its_line_reason_and_raw_text(tmp_path, make_data
 @pytest.mark.parametrize(
     ("line", "reason", "detail"),
     [
-        ("0.5,high,1", Reason.BAD_NUMBER, "column 'v1': not a finite number: 'high'"),
-        ("0.5,inf,1", Reason.BAD_NUMBER, "column 'v1': not a finite number: 'inf'"),
-        (",0.5,1", Reason.BAD_NUMBER, "column 'v0': not a finite number: ''"),
-        ("1.5,0.5,1", Reason.VALUE_OUT_OF_RANGE, "column 'v0': 1.5 is not within 0..1"),
-        ("0.5,0.5", Reason.WRONG_COLUMN_COUNT, "2 fields, 3 columns"),
+        ("0.5,high,1", FaultReason.BAD_NUMBER, "column 'v1': not a finite number: 'high'"),
+        ("0.5,inf,1", FaultReason.BAD_NUMBER, "column 'v1': not a finite number: 'inf'"),
+        (",0.5,1", FaultReason.BAD_NUMBER, "column 'v0': not a finite number: ''"),
+        ("1.5,0.5,1", FaultReason.VALUE_OUT_OF_RANGE, "column 'v0': 1.5 is not within 0..1"),
+        ("0.5,0.5", FaultReason.WRONG_COLUMN_COUNT, "2 fields, 3 columns"),
     ],
 )
 def test_vectors_of_columns(tmp_path, make_data, line, reason, detail):
@@ -114,9 +122,9 @@ def test_vectors_of_a_list_column(tmp_path, make_data):
     good, *bad = read_rows(path, data)
     assert good.vector.tolist() == [0.5, 1.0]
     assert [(row.line, row.reason, row.detail) for row in bad] == [
-        (2, Reason.WRONG_DIMENSION, "column 'v': 1 values, dimension = 2"),
-        (3, Reason.WRONG_DIMENSION, "column 'v': no values, dimension = 2"),
-        (4, Reason.BAD_NUMBER, "column 'v[1]': not a finite number"),
+        (2, FaultReason.WRONG_DIMENSION, "column 'v': 1 values, dimension = 2"),
+        (3, FaultReason.WRONG_DIMENSION, "column 'v': no values, dimension = 2"),
+        (4, FaultReason.BAD_NUMBER, "column 'v[1]': not a finite number"),
     ]
 
 
@@ -125,19 +133,20 @@ def test_every_reason_is_tested_above():
     [vectors] = test_vectors_of_columns.pytestmark
     tested = {case[1] for mark in (texts, vectors) for case in mark.args[1]}
     elsewhere = {
-        Reason.WRONG_DIMENSION,
-        Reason.MALFORMED_JSON,
-        Reason.MALFORMED_EXAMPLE,
-        Reason.MISSING_KEY,
-        Reason.NOT_A_TEXT,
-        Reason.CONFLICTING_LABEL,
-        Reason.JOINS_SPLITS,
+        FaultReason.WRONG_DIMENSION,
+        FaultReason.MALFORMED_JSON,
+        FaultReason.MALFORMED_EXAMPLE,
+        FaultReason.MISSING_KEY,
+        FaultReason.NOT_A_TEXT,
+        FaultReason.CONFLICTING_LABEL,
+        FaultReason.JOINS_SPLITS,
     }
-    assert tested | elsewhere == set(Reason)
+    assert tested | elsewhere == set(FaultReason)
 
 
 @pytest.mark.parametrize(
-    ("written", "expected"), [("no", 0.0), (" yes ", 1.0), ("Yes", Reason.BAD_LABEL), ("1", Reason.BAD_LABEL)]
+    ("written", "expected"),
+    [("no", 0.0), (" yes ", 1.0), ("Yes", FaultReason.BAD_LABEL), ("1", FaultReason.BAD_LABEL)],
 )
 def test_a_class_is_its_place_in_the_list(tmp_path, make_data, written, expected):
     data = make_data(label={"column": "score", "kind": "classes", "classes": ("no", "yes")})
@@ -151,11 +160,11 @@ def test_a_class_is_its_place_in_the_list(tmp_path, make_data, written, expected
         ("0", 0.0),
         ("1", 1.0),
         ("1.0", 1.0),
-        ("0.5", Reason.BAD_LABEL),
-        ("2", Reason.LABEL_OUT_OF_RANGE),
-        ("-1", Reason.LABEL_OUT_OF_RANGE),
+        ("0.5", FaultReason.BAD_LABEL),
+        ("2", FaultReason.LABEL_OUT_OF_RANGE),
+        ("-1", FaultReason.LABEL_OUT_OF_RANGE),
         ("true", 1.0),
-        ("tru", Reason.BAD_LABEL),
+        ("tru", FaultReason.BAD_LABEL),
     ],
 )
 def test_a_binary_label_is_0_or_1(tmp_path, make_data, written, expected):
@@ -167,8 +176,8 @@ def test_a_binary_label_is_0_or_1(tmp_path, make_data, written, expected):
 def test_the_first_line_of_a_record_with_newlines_is_named(tmp_path, make_data):
     rows = read(tmp_path, 'a,b,score\n\n"two\nlines",y,9\nx,"",1\n', make_data())
     assert [(row.line, row.reason, row.raw) for row in rows] == [
-        (3, Reason.LABEL_OUT_OF_RANGE, '"two\nlines",y,9'),
-        (5, Reason.EMPTY_TEXT, 'x,"",1'),
+        (3, FaultReason.LABEL_OUT_OF_RANGE, '"two\nlines",y,9'),
+        (5, FaultReason.EMPTY_TEXT, 'x,"",1'),
     ]
 
 
@@ -259,7 +268,7 @@ def test_rows_in_are_rows_out(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / "any.csv"
     path.write_bytes("\n".join(["a,b,score", *content, "x,y,1"]).encode("utf-8", "surrogateescape"))
     label = Label(column="score", kind="score", range=(0, 5))
-    data = Data(format="csv", train=path, eval=path, test=path, text_a="a", text_b="b", label=label)
+    data = DataSection(format="csv", train=path, eval=path, test=path, text_a="a", text_b="b", label=label)
     found = list(read_rows(path, data))
     blank = sum(not line.strip("\r") for line in content)
     joined = sum(row.raw.count("\n") if isinstance(row, Quarantined) else 0 for row in found)

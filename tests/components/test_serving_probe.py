@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from components.serving_gate import check
-from components.serving_gate.check import Serving, judge, run_probe
+from components.serving_gate.check import Deployment, judge, run_probe
 from components.serving_gate.golden import Golden, read_golden
 from trainer.errors import ConfigError
 from trainer.families import Signature, Tensor
@@ -41,7 +41,7 @@ def program(tmp_path, monkeypatch):
 
 
 def ask(model, folder, *, timeout=120.0, requests=DOUBLES, **limits):
-    return run_probe(str(model), requests, folder, Serving(gate_timeout=timeout, **limits))
+    return run_probe(str(model), requests, folder, Deployment(gate_timeout=timeout, **limits))
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def answers(tiny, tmp_path_factory):
         {"signature": "double", "inputs": {"value": [1.0]}},
     ]
     folder = tmp_path_factory.mktemp("answers")
-    found, failure = run_probe(str(tiny), requests, folder, Serving(batch_rows=BATCH_ROWS), DOUBLES[0])
+    found, failure = run_probe(str(tiny), requests, folder, Deployment(batch_rows=BATCH_ROWS), DOUBLES[0])
     assert failure == ""
     return found
 
@@ -107,7 +107,7 @@ def only(answers, *places):
 
 
 def judged(report, score, expected, **limits):
-    return judge(report, PROMISED, score, expected, Serving(batch_rows=BATCH_ROWS, **limits))
+    return judge(report, PROMISED, score, expected, Deployment(batch_rows=BATCH_ROWS, **limits))
 
 
 def test_right_answers_pass(answers):
@@ -214,7 +214,7 @@ def test_the_signatures_are_those_of_the_contract(answers):
         "more": Signature({}, {}),
     }
     del changed["length"]
-    assert judge(report, changed, "score", [], Serving()) == [
+    assert judge(report, changed, "score", [], Deployment()) == [
         "signature 'more' is missing",
         "signature 'length' is not in the contract",
         "signature 'double': input 'value' is missing",
@@ -230,7 +230,7 @@ def test_a_batch_of_fixed_size_breaks_the_contract(answers):
     report = only(answers, 0)
     signatures = {"double": {"inputs": {"values": ["float32", [8]]}, "outputs": {"score": ["float32", [8]]}}}
     promised = {"double": Signature({"values": FLOATS}, {"score": Tensor("float32", ("any",))})}
-    assert judge({**report, "signatures": signatures}, promised, "score", [], Serving()) == [
+    assert judge({**report, "signatures": signatures}, promised, "score", [], Deployment()) == [
         "signature 'double': input 'values' is float32 [8], not float32 [batch]"
     ]
 
@@ -278,13 +278,13 @@ def test_golden_requests_come_from_a_file(tmp_path):
     path = tmp_path / "golden.json"
     path.write_text('[{"inputs": {"text_a": ["x"]}, "outputs": {"score": [1]}}]')
     assert read_golden(path) == (Golden(inputs={"text_a": ["x"]}, outputs={"score": [1]}),)
-    told = Serving.model_validate_json(Serving(golden_file=path, directory=Path("/s")).for_gate())
-    assert told == Serving(golden=read_golden(path))
+    told = Deployment.model_validate_json(Deployment(golden_file=path, directory=Path("/s")).for_gate())
+    assert told == Deployment(golden=read_golden(path))
     path.write_text('[{"inputs": {"text_a": ["x"]}}, {"input": {}}]')
     with pytest.raises(ConfigError, match=r"golden\.json: request 1\.inputs: Field required"):
         read_golden(path)
     with pytest.raises(ConfigError, match=r"\[serving\] golden_file = '.*none': No such file or directory"):
-        Serving(golden_file=tmp_path / "none").for_gate()
+        Deployment(golden_file=tmp_path / "none").for_gate()
 
 
 def foreign_ops(path):
@@ -306,7 +306,7 @@ def test_a_graph_that_needs_python_is_rejected(tmp_path, tiny):
     [said] = foreign_ops(tmp_path)
     assert said.startswith("op EagerPyFunc (__inference_")
     assert said.endswith("needs Python, which TF Serving lacks")
-    assert judge({"foreign_ops": [said]}, PROMISED, "score", [], Serving()) == [said]
+    assert judge({"foreign_ops": [said]}, PROMISED, "score", [], Deployment()) == [said]
     assert foreign_ops(tiny) == []
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.example_gen.check import Rows
+from components.example_gen.check import UsableRows
 from components.example_gen.data_config import SPLITS, Split
 from components.example_gen.keys import pair_keys
 from components.example_gen.spans import Carry
@@ -22,7 +22,7 @@ CARRY = Carry(span=1, fingerprint="", oldest=0, earlier="")
 
 def keys(pairs):
     texts = ([f"text {pair[at]}".encode() for pair in pairs] for at in (0, 1))
-    return Rows(*texts).keys(TextForm())
+    return UsableRows(*texts).keys(TextForm())
 
 
 @pytest.mark.parametrize("split", [GROWING, WHOLE], ids=["growing", "whole"])
@@ -100,14 +100,16 @@ def test_the_same_vector_stands_in_one_split_only():
     rng = np.random.default_rng(0)
     vectors = rng.integers(0, 2, [200, 3]).astype(np.float32)
     found = defaultdict(set)
-    for vector, place in zip(vectors, assign(Rows(vector=vectors).keys(TextForm()), GROWING), strict=True):
+    for vector, place in zip(
+        vectors, assign(UsableRows(vector=vectors).keys(TextForm()), GROWING), strict=True
+    ):
         found[vector.tobytes()].add(place)
     assert len(found) == 8
     assert all(len(places) == 1 for places in found.values())
 
 
 def test_the_two_zeros_of_a_float_are_one_vector():
-    zeros = Rows(vector=np.array([[0.0, 1], [-0.0, 1]], np.float32)).keys(TextForm())
+    zeros = UsableRows(vector=np.array([[0.0, 1], [-0.0, 1]], np.float32)).keys(TextForm())
     assert len(np.unique(zeros)) == 1
 
 

@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.example_gen.check import Rows
-from components.example_gen.data_config import SPLITS, Data, Split
+from components.example_gen.check import UsableRows
+from components.example_gen.data_config import SPLITS, DataSection, Split
 from components.example_gen.plan import decide, digest, plan
 from components.example_gen.spans import Carry
 from components.example_gen.splits import JOINS, assign
@@ -25,7 +25,7 @@ SPANS = st.lists(
 
 def keys(pairs):
     texts = ([f"text {pair[at]}".encode() for pair in pairs] for at in (0, 1))
-    return Rows(*texts).keys(TextForm())
+    return UsableRows(*texts).keys(TextForm())
 
 
 def carry(span, oldest=0):
@@ -66,12 +66,14 @@ def test_the_second_span_follows_the_first_and_a_third_both(tmp_path):
     for number, (a, b) in enumerate((("one", "two"), ("two", "three"), ("three", "four"))):
         path = tmp_path / f"{number}.csv"
         path.write_text("a,b,same\n" + "".join(f"{a} {row},{b} {row},1\n" for row in range(30)))
-        data = Data(format="csv", path=path, text_a="a", text_b="b", label=label)
+        data = DataSection(format="csv", path=path, text_a="a", text_b="b", label=label)
         folder = tmp_path / f"span-{number}"
         folder.mkdir()
         digests = [digest(item, data, TextForm()) for item in plan(data, data.files())]
-        [order] = decide(digests, data, TextForm(), Carry(number, "", max(0, number - 1), uri), str(folder))
-        places[number] = list(order.places)
+        [assignment] = decide(
+            digests, data, TextForm(), Carry(number, "", max(0, number - 1), uri), str(folder)
+        )
+        places[number] = list(assignment.destinations)
         uri = str(folder)
     assert len(set(places[0])) == 3
     assert places[0] == places[1] == places[2]
@@ -90,7 +92,7 @@ def test_hashes_of_another_form_are_made_anew_from_the_examples(tmp_path):
     label = {"column": "same", "kind": "binary"}
     splits, spans, written = {}, {}, {}
     for number, path in files.items():
-        data = Data(format="csv", path=path, text_a="a", text_b="b", label=label)
+        data = DataSection(format="csv", path=path, text_a="a", text_b="b", label=label)
         uri = str(tmp_path / f"span-{number}")
         # The second span is kept as code before this kept it: without a form.
         before = Carry(number, "", 0, next(reversed(spans), ""), dict(spans))

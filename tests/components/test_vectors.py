@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
-from components.example_gen.batch import Reason
-from components.example_gen.data_config import Data
+from components.example_gen.batch import FaultReason
+from components.example_gen.data_config import DataSection
 from components.example_gen.reader import check_columns
 from tests.components.example_rows import Quarantined, Row, read_rows
 from trainer.errors import ConfigError, DataRejected
@@ -21,12 +21,12 @@ LABEL = {"column": "digit", "kind": "classes", "classes": ["a", "b"]}
 
 def csv_data(path):
     vector = {"columns": ["p0..p2"], "dimension": 3, "range": [0, 1]}
-    return Data(format="csv", path=path, vector=vector, label=LABEL)
+    return DataSection(format="csv", path=path, vector=vector, label=LABEL)
 
 
 def parquet_data(path, **extra):
     vector = {"column": "pixels", "dimension": 3, "range": [0, 1]}
-    return Data(format="parquet", path=path, vector=vector, label=LABEL, **extra)
+    return DataSection(format="parquet", path=path, vector=vector, label=LABEL, **extra)
 
 
 def write_csv(path, rows):
@@ -64,14 +64,14 @@ def test_every_kind_of_list_column_is_read(tmp_path, kind):
 @pytest.mark.parametrize(
     ("row", "reason", "said"),
     [
-        (["nan", 0, 0, "a"], Reason.BAD_NUMBER, "'p0'"),
-        ([0, "inf", 0, "a"], Reason.BAD_NUMBER, "'p1'"),
-        ([0, 0, "x", "a"], Reason.BAD_NUMBER, "'p2'"),
-        ([0, "", 0, "a"], Reason.BAD_NUMBER, "'p1': not a finite number"),
-        ([0, "-1e300", 0, "a"], Reason.BAD_NUMBER, "'p1': -1e+300 is too large for float32"),
-        ([0, 0, 1.5, "a"], Reason.VALUE_OUT_OF_RANGE, "'p2': 1.5 is not within 0..1"),
-        ([0, 0, "a"], Reason.WRONG_COLUMN_COUNT, "3 fields, 4 columns"),
-        ([0, 0, 0, "c"], Reason.BAD_LABEL, "'c' is none of the classes"),
+        (["nan", 0, 0, "a"], FaultReason.BAD_NUMBER, "'p0'"),
+        ([0, "inf", 0, "a"], FaultReason.BAD_NUMBER, "'p1'"),
+        ([0, 0, "x", "a"], FaultReason.BAD_NUMBER, "'p2'"),
+        ([0, "", 0, "a"], FaultReason.BAD_NUMBER, "'p1': not a finite number"),
+        ([0, "-1e300", 0, "a"], FaultReason.BAD_NUMBER, "'p1': -1e+300 is too large for float32"),
+        ([0, 0, 1.5, "a"], FaultReason.VALUE_OUT_OF_RANGE, "'p2': 1.5 is not within 0..1"),
+        ([0, 0, "a"], FaultReason.WRONG_COLUMN_COUNT, "3 fields, 4 columns"),
+        ([0, 0, 0, "c"], FaultReason.BAD_LABEL, "'c' is none of the classes"),
     ],
 )
 def test_bad_rows_of_numbers_are_quarantined_by_column(tmp_path, row, reason, said):
@@ -87,11 +87,11 @@ def test_bad_rows_of_numbers_are_quarantined_by_column(tmp_path, row, reason, sa
 @pytest.mark.parametrize(
     ("vector", "reason", "said"),
     [
-        ([0.0, 1.0], Reason.WRONG_DIMENSION, "'pixels': 2 values, dimension = 3"),
-        (None, Reason.WRONG_DIMENSION, "'pixels': no values"),
-        ([0.0, None, 1.0], Reason.BAD_NUMBER, "'pixels[1]'"),
-        ([0.0, float("nan"), 1.0], Reason.BAD_NUMBER, "'pixels[1]'"),
-        ([0.0, 0.0, -1.0], Reason.VALUE_OUT_OF_RANGE, "'pixels[2]': -1"),
+        ([0.0, 1.0], FaultReason.WRONG_DIMENSION, "'pixels': 2 values, dimension = 3"),
+        (None, FaultReason.WRONG_DIMENSION, "'pixels': no values"),
+        ([0.0, None, 1.0], FaultReason.BAD_NUMBER, "'pixels[1]'"),
+        ([0.0, float("nan"), 1.0], FaultReason.BAD_NUMBER, "'pixels[1]'"),
+        ([0.0, 0.0, -1.0], FaultReason.VALUE_OUT_OF_RANGE, "'pixels[2]': -1"),
     ],
 )
 def test_bad_lists_are_quarantined_by_place(tmp_path, vector, reason, said):
@@ -106,7 +106,7 @@ def test_bad_lists_are_quarantined_by_place(tmp_path, vector, reason, said):
 def test_a_list_of_words_is_no_vector(tmp_path):
     path = write_parquet(tmp_path / "v.parquet", [["x", "y", "z"]], ["a"], pa.list_(pa.string()))
     [bad] = read_rows(path, parquet_data(path))
-    assert (bad.reason, bad.detail) == (Reason.BAD_NUMBER, "column 'pixels[0]': not a finite number")
+    assert (bad.reason, bad.detail) == (FaultReason.BAD_NUMBER, "column 'pixels[0]': not a finite number")
 
 
 def test_what_is_no_parquet_is_rejected(tmp_path):
@@ -138,6 +138,6 @@ def test_a_missing_column_names_what_there_is(tmp_path):
 )
 def test_contradictions_are_refused(change, said):
     good = {"format": "csv", "path": "v.csv", "vector": {"columns": ["p0..p2"], "dimension": 3}}
-    assert Data.model_validate(good).vector.columns == ("p0", "p1", "p2")
+    assert DataSection.model_validate(good).vector.columns == ("p0", "p1", "p2")
     with pytest.raises(ValidationError, match=said):
-        Data.model_validate({**good, **change})
+        DataSection.model_validate({**good, **change})

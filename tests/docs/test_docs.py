@@ -25,7 +25,7 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from components.example_gen.batch import Reason
+from components.example_gen.batch import FaultReason
 from pipeline.cli import app
 from pipeline.config import configuration
 from pipeline.config.configuration import Config
@@ -294,7 +294,7 @@ def test_code_that_is_named_exists(document):
 def test_every_quarantine_reason_is_in_the_data_guide():
     section = text_of(ROOT / "docs" / "data.md").split("## Quarantine")[1].split("\n## ")[0]
     shown = re.findall(r"^\| ([a-zA-Z ]+) \| `", section, re.MULTILINE)
-    assert sorted(shown) == sorted(Reason)
+    assert sorted(shown) == sorted(FaultReason)
 
 
 def keys_of_the_summary() -> set[str]:

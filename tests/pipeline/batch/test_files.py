@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.example_gen.data_config import Data
+from components.example_gen.data_config import DataSection
 from pipeline.batch import rows as reading
 from pipeline.batch import sinks
 from pipeline.batch.inputs import open_table
@@ -86,7 +86,7 @@ def test_a_name_says_the_format(tmp_path, suffix):
 @pytest.mark.parametrize("suffix", [name for name in OUTPUTS if name != ".parquet.gz"])
 def test_what_was_written_is_read_again(tmp_path, suffix):
     written(tmp_path / f"o{suffix}", ROWS, COLUMNS.remove(3).remove(2))
-    table = open_table(tmp_path / f"o{suffix}", Data.model_construct(format="csv"), [("t",)])
+    table = open_table(tmp_path / f"o{suffix}", DataSection.model_construct(format="csv"), [("t",)])
     assert list(table.rows()) == [reading.Row(row) for row in ROWS]
 
 

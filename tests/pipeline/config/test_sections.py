@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from components.bulk_inferrer.bulk_config import Bulk
 from components.data_gate.validation_config import Validation
-from components.example_gen.data_config import Data, Split, Vector
+from components.example_gen.data_config import DataSection, Split, Vector
 from trainer.pair.pair_config import PairModel, Training
 from trainer.vae.vae_config import Vae, VaeTraining
 
@@ -21,8 +21,10 @@ COLUMNS = {"columns": ["v", "w"], "dimension": 2}
 VECTORS = {"text_a": None, "text_b": None}
 
 
-def data(**changes: object) -> Data:
-    return Data(**{"format": "csv", "path": "x", "text_a": "a", "text_b": "b", "label": LABEL, **changes})
+def data(**changes: object) -> DataSection:
+    return DataSection(
+        **{"format": "csv", "path": "x", "text_a": "a", "text_b": "b", "label": LABEL, **changes}
+    )
 
 
 @pytest.mark.parametrize(

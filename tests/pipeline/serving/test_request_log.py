@@ -142,7 +142,7 @@ def test_the_server_logs_what_it_answered(tmp_path, shared_store):
 
 
 def test_the_gate_is_not_told_what_only_the_server_reads(tmp_path):
-    from components.serving_gate.check import Serving as Gate
+    from components.serving_gate.check import Deployment as Gate
     from pipeline.serving.serving_config import Serving
 
     section = Serving(request_log=tmp_path, max_batch=7, gate_timeout=9)

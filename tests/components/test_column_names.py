@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from components.example_gen.names import Names
+from components.example_gen.column_names import Names
 
 NAMES = TypeAdapter(Names)
 

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
-from components.example_gen.kinds import check_kind
+from components.example_gen.file_kinds import check_kind
 from components.example_gen.reader import check_columns
 from trainer.errors import ConfigError
 

@@ -1,4 +1,4 @@
-"""Where files are: names and patterns as people write them, and what is wrong with one that leads nowhere."""
+"""Paths and patterns of files as people write them, and the reason why one leads nowhere."""
 
 from __future__ import annotations
 
@@ -63,12 +63,12 @@ def _inside(folder: str, part: str) -> list[str]:
     path = os.path.join(folder, part)
     if not glob.has_magic(part) or os.path.lexists(path):
         return [path]
-    found = glob.glob(part, root_dir=folder or None, recursive=True) + [""] * (part == "**")
-    return [os.path.join(folder, name) for name in found]
+    names = glob.glob(part, root_dir=folder or None, recursive=True) + [""] * (part == "**")
+    return [os.path.join(folder, name) for name in names]
 
 
 def why_missing(name: Path | str) -> str:
-    """What is wrong with a name or pattern that matches no file, and the fix."""
+    """The reason why a name or pattern matches no file, and the fix."""
     path = str(name)
     if os.path.isdir(path):
         kinds = Counter(_suffix(entry.name) for entry in os.scandir(path) if os.path.isfile(entry))
@@ -110,8 +110,8 @@ def for_pattern(path: str) -> str:
 
 def _suffix(name: str) -> str:
     """`.csv`, `.csv.gz` or nothing."""
-    found = re.search(r"(\.[A-Za-z]+)?(\.[A-Za-z0-9]+)$", name)
-    return found[0] if found is not None else ""
+    suffix = re.search(r"(\.[A-Za-z]+)?(\.[A-Za-z0-9]+)$", name)
+    return suffix[0] if suffix is not None else ""
 
 
 def _forward(path: str) -> str:

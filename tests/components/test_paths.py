@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.example_gen.data_config import Data
+from components.example_gen.data_config import DataSection
 from components.example_gen.doubts import source_facts
-from components.example_gen.places import for_pattern, local_path, matching, why_missing, without_aliases
+from components.example_gen.paths import for_pattern, local_path, matching, why_missing, without_aliases
 from components.example_gen.plan import plan
 from components.example_gen.reader import EmptyFile, check_files, read, whole
 from components.example_gen.spans import Spans, find
@@ -149,7 +149,7 @@ def test_an_empty_parquet_file_is_passed_over_among_others_too(tmp_path):
     pq.write_table(pa.table({"a": pa.nulls(0), "b": pa.nulls(0), "l": pa.nulls(0)}), tmp_path / "p-2")
     (tmp_path / "p-3").write_bytes(b"")
     label = {"column": "l", "kind": "binary"}
-    data = Data(format="parquet", path=tmp_path / "p-*", text_a="a", text_b="b", label=label)
+    data = DataSection(format="parquet", path=tmp_path / "p-*", text_a="a", text_b="b", label=label)
     paths = data.files()["path"]
     assert check_files(paths, data) == paths[1:]
     items = plan(data, data.files())
@@ -173,7 +173,8 @@ def test_what_was_seen_of_the_files_is_recorded(tmp_path):
     (tmp_path / "p-4.csv").symlink_to("p-1.csv")
     label = {"column": "l", "kind": "binary"}
     found = ingest(
-        Data(format="csv", path=tmp_path / "p-*.csv", text_a="a", text_b="b", label=label), tmp_path / "out"
+        DataSection(format="csv", path=tmp_path / "p-*.csv", text_a="a", text_b="b", label=label),
+        tmp_path / "out",
     )
     assert found.counts["dialects"] == {
         "path": {'semicolon, quote ", utf-8': 1, 'tab, quote ", utf-8': 1},
