@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import tensorflow_transform as tft
 
-    from trainer.fitting.training import Data, TrainingLog
+    from trainer.fitting.training import TrainingLog, TransformedData
     from trainer.fitting.warm_start import Base
     from trainer.spec import Spec
 
@@ -35,14 +35,14 @@ class Tensor(NamedTuple):
     shape: tuple[int | str, ...] | None = (BATCH,)
 
 
-class Signature(NamedTuple):
+class ContractSignature(NamedTuple):
     """What a signature takes and gives, by name."""
 
     inputs: dict[str, Tensor]
     outputs: dict[str, Tensor]
 
 
-class Served(Protocol):
+class ServedModule(Protocol):
     """A tf.Module whose `served()` gives signature names to concrete functions."""
 
     def served(self) -> dict[str, Any]:
@@ -73,10 +73,10 @@ class Family(Protocol):
         Ids that the model `base` knows stay what they are.
         """
 
-    def fit(self, data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
+    def fit(self, data: TransformedData, spec: Spec) -> tuple[keras.Model, TrainingLog]:
         """Trains on transformed examples, from `data.base` if it is given; the model has its best weights."""
 
-    def export(self, model: keras.Model, transform: tft.TFTransformOutput, spec: Spec) -> Served:
+    def export(self, model: keras.Model, transform: tft.TFTransformOutput, spec: Spec) -> ServedModule:
         """The module to save, with every signature of the served model."""
 
     def objectives(self, spec: Spec) -> dict[str, str]:
@@ -105,7 +105,7 @@ class Family(Protocol):
     def golden_requests(self, spec: Spec) -> dict[str, dict[str, list]]:
         """Signature name to inputs that the exported model must answer with finite numbers."""
 
-    def contract(self, spec: Spec) -> dict[str, Signature]:
+    def contract(self, spec: Spec) -> dict[str, ContractSignature]:
         """Signature name to what clients may rely on; EVALUATED may be left out where it is not for them.
 
         The serving gate rejects a model that has other signatures.

@@ -32,7 +32,7 @@ IDS_B = "ids_b"
 
 
 def _names(given: object) -> object:
-    return [values.name(one) for one in given] if isinstance(given, list | tuple) else given
+    return [values.name(value) for value in given] if isinstance(given, list | tuple) else given
 
 
 Name = Annotated[str, BeforeValidator(values.name)]

@@ -44,18 +44,18 @@ class Undefined(float):
 def number(value: Any) -> float | None:
     """A stored value as a finite number, None for any other and for what is no number."""
     try:
-        found = float(value)
+        parsed = float(value)
     except (TypeError, ValueError, OverflowError):
         return None
-    return found if math.isfinite(found) else None
+    return parsed if math.isfinite(parsed) else None
 
 
 def defined(value: object, reason: str = UNKNOWN) -> float:
     """A value as a metric: itself where it is finite, else undefined for its own reason or the one given."""
     if isinstance(value, Undefined):
         return value
-    found = number(value)
-    return Undefined(reason) if found is None else found
+    finite = number(value)
+    return Undefined(reason) if finite is None else finite
 
 
 def reason_of(value: float) -> str:
@@ -89,8 +89,8 @@ def values(stored: object) -> Any:
         return {name: values(value) for name, value in stored.items() if name != REASONS}
     if isinstance(stored, list | tuple):
         return [values(value) for value in stored]
-    found = number(stored)
-    return int(found) if found is not None and isinstance(stored, int) else found
+    finite = number(stored)
+    return int(finite) if finite is not None and isinstance(stored, int) else finite
 
 
 def reasons(stored: Mapping[str, Any]) -> dict[str, Any]:

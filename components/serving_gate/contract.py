@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from trainer.families import BATCH, Signature, Tensor
+from trainer.families import BATCH, ContractSignature, Tensor
 
 
-def compare(found: dict[str, Any], promised: dict[str, Signature]) -> list[str]:
+def compare(found: dict[str, Any], promised: dict[str, ContractSignature]) -> list[str]:
     """What differs, one sentence a tensor; empty when nothing does.
 
     Args:

@@ -211,7 +211,7 @@ def components(
     if find_earlier:
         resolver = Resolver(
             strategy_class=ChampionStrategy,
-            config={"asked": spec.asked(), "name": config.pipeline.name},
+            config={"asked": spec.task(), "name": config.pipeline.name},
             champion=Channel(type=standard_artifacts.Model),
             pushed=Channel(type=standard_artifacts.PushedModel),
             candidate=trainer.outputs["model"],

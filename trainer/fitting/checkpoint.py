@@ -207,10 +207,10 @@ def _read(path: str) -> tuple[dict[str, Any], list[np.ndarray], list[np.ndarray]
 
 
 def _check_fit(values: list[np.ndarray], variables: list[keras.Variable]) -> None:
-    found = [(value.shape, value.dtype.name) for value in values]
+    stored = [(value.shape, value.dtype.name) for value in values]
     needed = [(tuple(v.shape), keras.backend.standardize_dtype(v.dtype)) for v in variables]
-    if found != needed:
-        raise ValueError(f"it holds {len(found)} arrays that are not the {len(needed)} of this model")
+    if stored != needed:
+        raise ValueError(f"it holds {len(stored)} arrays that are not the {len(needed)} of this model")
 
 
 def _numbered(prefix: str, values: Sequence[np.ndarray]) -> dict[str, np.ndarray]:

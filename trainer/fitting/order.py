@@ -23,7 +23,7 @@ def draws(seed: int, epochs: int, count: int) -> tf.Tensor:
         return tf.stack([next(iter(numbers)) for _ in range(epochs)])
 
 
-class Order(keras.callbacks.Callback):
+class RowOrder(keras.callbacks.Callback):
     """Tables of random numbers, a row for each epoch, and the epoch that `fit` is at.
 
     Give it to `fit` as a callback, together with the dataset that it made.
@@ -84,8 +84,8 @@ def even_batches(arrays: tuple[Any, ...], batch_size: int, parts: int) -> tf.dat
     rows = len(arrays[0])
     if parts > 1:
         batch_size = math.ceil(rows / (math.ceil(rows / batch_size) * parts)) * parts
-        places = [at % rows for at in range(math.ceil(rows / batch_size) * batch_size)]
-        arrays = tuple(array[places] for array in arrays)
+        indices = [at % rows for at in range(math.ceil(rows / batch_size) * batch_size)]
+        arrays = tuple(array[indices] for array in arrays)
     with tf.device(HOST):
         batches = tf.data.Dataset.from_tensor_slices(arrays).batch(batch_size, drop_remainder=parts > 1)
     return batches.cache()

@@ -39,7 +39,7 @@ class FnArgs(Protocol):
 
 
 @dataclass(frozen=True)
-class Data:
+class TransformedData:
     """Transformed examples: split name to TFRecord files, and the transform that made them."""
 
     files: dict[str, list[str]]

@@ -96,11 +96,11 @@ def find(folder: str, spec: Spec) -> Base:
             _refusal(f"the model in service left no {folder}: it is of an older Kembar")
         ) from None
     except (ValidationError, ValueError) as error:
-        said = " ".join(str(error).split())[:200]
-        raise ConfigError(_refusal(f"{folder} of the model in service cannot be read: {said}")) from None
-    for key, (wanted, found) in _differences(spec, base.spec):
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(_refusal(f"{folder} of the model in service cannot be read: {reason}")) from None
+    for key, (wanted, served) in _differences(spec, base.spec):
         raise ConfigError(
-            _refusal(f"{key} = {wanted!r}, but the model in service has {found!r}: put it back")
+            _refusal(f"{key} = {wanted!r}, but the model in service has {served!r}: put it back")
         )
     return base
 
@@ -184,11 +184,11 @@ def _differences(spec: Spec, base: Spec) -> Iterator[tuple[str, tuple[Any, Any]]
     shape = [("[model]", "model", family_of(spec).SHAPE)]
     shape += [("[data] label", "label", ("kind", "range", "classes", "positive"))]
     shape += [("[data] vector", "vector", ("dimension", "range"))]
-    for place, section, keys in shape:
+    for prefix, section, keys in shape:
         for key in keys:
-            values = [getattr(getattr(one, section), key, None) for one in (spec, base)]
+            values = [getattr(getattr(use_case, section), key, None) for use_case in (spec, base)]
             if values[0] != values[1]:
-                yield f"{place} {key}", (values[0], values[1])
+                yield f"{prefix} {key}", (values[0], values[1])
 
 
 def _read(folder: str, name: str) -> bytes:

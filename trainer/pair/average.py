@@ -12,7 +12,7 @@ from trainer.spec import narrow
 AT_ONCE = 2**19
 
 
-class Bags:
+class SparseWeightedSum:
     """What `trainer.pair.encoders.WeightedSum` makes of padded ids, in time and memory of its tokens alone.
 
     There every text costs as much as the longest. Training has texts of like length in a batch; a client's

@@ -14,7 +14,7 @@ from scipy.special import expit, logit, softmax
 
 from trainer.features import Label
 from trainer.metrics import DEFAULT_THRESHOLD, best_threshold
-from trainer.pair.pair_config import Training
+from trainer.pair.pair_config import PairTraining
 from trainer.spec import Spec, narrow
 
 # Fewer rows than that say too little.
@@ -38,7 +38,7 @@ def finish(model: keras.Model, labels: np.ndarray, scores: np.ndarray, spec: Spe
       What the training's log shall say of it.
     """
     label = narrow(spec.label, Label)
-    if narrow(spec.training, Training).calibrated:
+    if narrow(spec.training, PairTraining).calibrated:
         head = narrow(model.get_layer("head"), keras.Model)
         scores = calibrate(narrow(head.get_layer("score"), keras.layers.Dense), labels, scores, label)
     threshold = best_threshold(labels, scores) if label.kind == "binary" else DEFAULT_THRESHOLD
@@ -85,17 +85,17 @@ def _sigmoid(labels: np.ndarray, scores: np.ndarray, kind: str) -> tuple[float, 
         return float(-np.mean(labels * np.log(bent) + (1 - labels) * np.log(1 - bent)))
 
     # The slope is an exponential: it stays above 0, so the order of the scores stays too.
-    found = minimize(error, [0.0, 0.0], method="Nelder-Mead", bounds=[_BOUNDS, (None, None)])
-    return float(np.exp(found.x[0])), float(found.x[1])
+    optimum = minimize(error, [0.0, 0.0], method="Nelder-Mead", bounds=[_BOUNDS, (None, None)])
+    return float(np.exp(optimum.x[0])), float(optimum.x[1])
 
 
 def _temperature(labels: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
     """One over the temperature: Guo et al. 2017, "On Calibration of Modern Neural Networks", section 4.2."""
     logs = _log(scores)
-    places = np.arange(len(labels)), labels.astype(int)
+    true_classes = np.arange(len(labels)), labels.astype(int)
 
     def error(temper: float) -> float:
-        return float(-np.mean(_log(softmax(logs * np.exp(temper), axis=1)[places])))
+        return float(-np.mean(_log(softmax(logs * np.exp(temper), axis=1)[true_classes])))
 
     return float(np.exp(minimize_scalar(error, bounds=_BOUNDS).x)), 0.0
 

@@ -123,9 +123,9 @@ def balanced(counts: np.ndarray) -> np.ndarray:
 
     King and Zeng 2001, "Logistic Regression in Rare Events Data", section 4.2.
     """
-    found = np.asarray(counts, np.float64)
-    present = found > 0
-    return np.where(present, found.sum() / (present.sum() * np.maximum(found, 1)), 0.0)
+    counts = np.asarray(counts, np.float64)
+    present = counts > 0
+    return np.where(present, counts.sum() / (present.sum() * np.maximum(counts, 1)), 0.0)
 
 
 def contrastive(labels: Numbers, scores: Numbers) -> tf.Tensor:

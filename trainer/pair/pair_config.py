@@ -97,7 +97,7 @@ class PairModel(Section):
         return self
 
 
-class Training(Section):
+class PairTraining(Section):
     """How the weights are found."""
 
     family: Literal["pair"] = "pair"

@@ -10,7 +10,7 @@ import tensorflow_transform as tft
 
 from trainer.features import IDS_A, IDS_B, TEXT_A, TEXT_B, Label
 from trainer.metrics import DEFAULT_THRESHOLD
-from trainer.pair.average import Bags
+from trainer.pair.average import SparseWeightedSum
 from trainer.pair.pair_config import PairModel
 from trainer.pair.pretrained import WordPiece
 from trainer.pair.weight_folders import folder_of
@@ -44,7 +44,7 @@ class PairServing(tf.Module):
             self._piece = WordPiece(folder_of(config), config.max_tokens)
         else:
             self._transform = transform.transform_features_layer()
-        self._bags = Bags(self._tower) if config.encoder == "average" else None
+        self._sparse_sum = SparseWeightedSum(self._tower) if config.encoder == "average" else None
         self._label = narrow(spec.label, Label)
 
     def served(self) -> dict[str, Any]:
@@ -79,7 +79,7 @@ class PairServing(tf.Module):
             text_a = tf.identity(text_a)
         # One pass over both: what makes ids of texts is most of the graph, and of the time of its first call.
         texts = tf.concat([text_a, text_b], axis=0)
-        if self._bags is None:
+        if self._sparse_sum is None:
             a, b = tf.split(self._ids(texts), sizes)
             return self._model({IDS_A: a, IDS_B: b}, training=False)
         return self._model.get_layer("head")(tf.split(self._embed(texts), sizes), training=False)
@@ -114,9 +114,9 @@ class PairServing(tf.Module):
 
     def _embed(self, texts: tf.Tensor) -> tf.Tensor:
         """String [batch] to float [batch, dim]."""
-        if self._bags is None:
+        if self._sparse_sum is None:
             return self._tower(self._ids(texts), training=False)
-        return self._bags(self._sparse_ids(texts))
+        return self._sparse_sum(self._sparse_ids(texts))
 
     def _ids(self, texts: tf.Tensor) -> tf.Tensor:
         """String [batch] to int64 [batch, length]; both texts have one vocabulary."""

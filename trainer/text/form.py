@@ -15,8 +15,8 @@ from typing import Any, Self, TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from trainer.chunking import chunks
 from trainer.pair.pair_config import PairModel
-from trainer.parts import parts
 from trainer.section import Section
 from trainer.spec import Spec
 from trainer.text import characters
@@ -69,17 +69,17 @@ class TextForm(Section):
         # For classes no head is symmetric.
         symmetric = all(head in (None, "cosine", "interaction") for head in (model.head, *heads))
         symmetric &= spec.label is None or spec.label.classes is None
-        found = cls(lowercase=model.lowercase, max_tokens=model.max_tokens, symmetric=symmetric)
+        form = cls(lowercase=model.lowercase, max_tokens=model.max_tokens, symmetric=symmetric)
         if model.weights is None:
-            return found
+            return form
         # [CLS] and [SEP] are among the tokens, and a word may be several.
         words = {"max_tokens": max(1, model.max_tokens - 2), "pieces": True}
-        return found.model_copy(update={**words, **_settings(model.weights)})
+        return form.model_copy(update={**words, **_settings(model.weights)})
 
     def forms(self, texts: Sequence[bytes]) -> list[bytes]:
         """The form of each text, valid UTF-8: its tokens in order, a space between two; b"" without any."""
-        places = parts(map(len, texts), _BYTES)
-        return [form for place in places for form in self._forms_of(texts[place])]
+        slices = chunks(map(len, texts), _BYTES)
+        return [form for part in slices for form in self._forms_of(texts[part])]
 
     def _forms_of(self, texts: Sequence[bytes]) -> list[bytes]:
         steps = self._cut_pieces if self.pieces else self._tokenize
@@ -145,16 +145,16 @@ def _settings(folder: Path) -> dict[str, bool]:
     """
     for name, section in (("tokenizer.json", "config"), ("tokenizer_config.json", "")):
         try:
-            said: Any = json.loads((folder / name).read_text(encoding="utf-8"))
+            settings: Any = json.loads((folder / name).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue
-        said = said.get(section, {}) if section else said
-        if isinstance(said, dict) and ("lowercase" in said or "do_lower_case" in said):
+        settings = settings.get(section, {}) if section else settings
+        if isinstance(settings, dict) and ("lowercase" in settings or "do_lower_case" in settings):
             # KerasHub reads of Hugging Face's settings this one alone.
-            lowercase = said.get("lowercase", said.get("do_lower_case"))
+            lowercase = settings.get("lowercase", settings.get("do_lower_case"))
             return {
                 "lowercase": bool(lowercase),
-                "strip_accents": bool(said.get("strip_accents") and section),
+                "strip_accents": bool(settings.get("strip_accents") and section),
             }
     return {"lowercase": True, "strip_accents": True}
 

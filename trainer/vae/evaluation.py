@@ -156,7 +156,7 @@ def _by_draws(
     chunk = max(size for size in range(1, min(samples, 100) + 1) if samples % size == 0)
     batch = max(1, min(len(vectors), DECODED_AT_ONCE // chunk))
 
-    def one_chunk(rows: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
+    def estimate_chunk(rows: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
         statistics: list[tf.Tensor] = encoder(rows)
         mean, log_variance = statistics
         draws = mean + tf.exp(0.5 * log_variance) * noise
@@ -165,7 +165,7 @@ def _by_draws(
         ratios = 0.5 * tf.reduce_sum(tf.square(noise) + log_variance - tf.square(draws), axis=-1)
         return reduce(losses.log_likelihood(rows, parameters, likelihood), ratios)
 
-    compiled = tf.function(one_chunk, jit_compile=True).get_concrete_function(
+    compiled = tf.function(estimate_chunk, jit_compile=True).get_concrete_function(
         tf.TensorSpec([batch, model.dimension], tf.float32), tf.TensorSpec([chunk, batch, latent], tf.float32)
     )
     results = []

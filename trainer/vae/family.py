@@ -13,13 +13,13 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from trainer import tables
-from trainer.causes import advice, extreme
+from trainer.diagnosis import advice, extreme
 from trainer.errors import DataRejected, KembarError
-from trainer.families import BATCH, Signature, Tensor
+from trainer.families import BATCH, ContractSignature, Tensor
 from trainer.features import LABEL, VECTOR
 from trainer.fitting import devices
 from trainer.fitting.checkpoint import Checkpoint
-from trainer.fitting.training import Data, Progress, TrainingLog
+from trainer.fitting.training import Progress, TrainingLog, TransformedData
 from trainer.fitting.warm_start import Base
 from trainer.metrics import not_finite
 from trainer.scaling import Scaling, check_varied, to_standard, to_unit
@@ -54,7 +54,7 @@ def preprocess(inputs: dict[str, Any], spec: Spec, base: Base | None = None) -> 
     return {VECTOR: scaled} | ({LABEL: inputs[LABEL]} if spec.label is not None else {})
 
 
-def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
+def fit(data: TransformedData, spec: Spec) -> tuple[keras.Model, TrainingLog]:
     """Trains, keeps the epoch that is best on the eval split, and draws pictures of what was learned."""
     config, training = narrow(spec.model, Vae), narrow(spec.training, VaeTraining)
     keras.utils.set_random_seed(training.seed)
@@ -150,13 +150,13 @@ def baselines(
     config = narrow(spec.model, Vae)
     scale, nats = _scaler(tables.vectors(train), spec)
     learned = evaluation_vectors(config, scale(tables.vectors(train)))
-    found: dict[str, dict[str, dict[str, float]]] = {"mean_vector": {}, "pca": {}}
+    measured: dict[str, dict[str, dict[str, float]]] = {"mean_vector": {}, "pca": {}}
     for split, table in splits.items():
         judged = evaluation_vectors(config, scale(tables.vectors(table)))
         alone = mean_nll(config, learned, judged) + nats
-        found["mean_vector"][split] = {"negative_elbo": alone, "nll": alone}
-        found["pca"][split] = {"negative_elbo": pca_nll(config, learned, judged) + nats}
-    return found
+        measured["mean_vector"][split] = {"negative_elbo": alone, "nll": alone}
+        measured["pca"][split] = {"negative_elbo": pca_nll(config, learned, judged) + nats}
+    return measured
 
 
 def slices(train: pa.Table, rows: pa.Table, spec: Spec) -> dict[str, np.ndarray]:
@@ -179,7 +179,7 @@ def golden_requests(spec: Spec) -> dict[str, dict[str, list]]:
     }
 
 
-def contract(spec: Spec) -> dict[str, Signature]:
+def contract(spec: Spec) -> dict[str, ContractSignature]:
     """As in `VaeServing`; the width of inputs is checked in the graph, with a sentence."""
     width, latent = narrow(spec.vector, VectorSpec).dimension, narrow(spec.model, Vae).latent
     row, number = Tensor("float32", (BATCH, "width")), Tensor("float32")
@@ -188,13 +188,13 @@ def contract(spec: Spec) -> dict[str, Signature]:
     latents = Tensor("float32", (BATCH, latent))
     whole = Tensor("int64", None)
     return {
-        "serving_default": Signature({VECTOR: row}, scores),
-        "score": Signature({VECTOR: row}, scores),
-        "encode": Signature({VECTOR: row}, {"mean": latents, "log_variance": latents}),
-        "reconstruct": Signature({VECTOR: row}, vector),
-        "decode": Signature({"latent": row}, vector),
-        "sample": Signature({"seed": whole, "count": whole}, {**vector, "latent": latents}),
-        "serve_examples": Signature({"examples": Tensor("string")}, scores),
+        "serving_default": ContractSignature({VECTOR: row}, scores),
+        "score": ContractSignature({VECTOR: row}, scores),
+        "encode": ContractSignature({VECTOR: row}, {"mean": latents, "log_variance": latents}),
+        "reconstruct": ContractSignature({VECTOR: row}, vector),
+        "decode": ContractSignature({"latent": row}, vector),
+        "sample": ContractSignature({"seed": whole, "count": whole}, {**vector, "latent": latents}),
+        "serve_examples": ContractSignature({"examples": Tensor("string")}, scores),
     }
 
 
@@ -204,7 +204,7 @@ def _mean(column: np.ndarray) -> float:
     return Undefined(reason) if reason else float(column.mean())
 
 
-def _load(data: Data, split: str) -> tuple[np.ndarray, np.ndarray | None]:
+def _load(data: TransformedData, split: str) -> tuple[np.ndarray, np.ndarray | None]:
     pools = list(data.pools(split, _POOL_ROWS).as_numpy_iterator())
     if not pools:
         raise ValueError(f"the split {split} is empty")

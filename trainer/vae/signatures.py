@@ -107,8 +107,8 @@ def with_width(tensor: Rows, width: int, name: str) -> tf.Tensor:
         tf.rank(tensor), 2, f"{name}: expected rows of {width} values, [batch, {width}]"
     )
     with tf.control_dependencies([rank]):
-        found = tf.shape(tensor)[-1]
-    right = tf.debugging.assert_equal(found, width, f"{name}: each row must hold {width} values")
+        given_width = tf.shape(tensor)[-1]
+    right = tf.debugging.assert_equal(given_width, width, f"{name}: each row must hold {width} values")
     with tf.control_dependencies([right]):
         return tf.ensure_shape(tf.identity(tensor), [None, width])
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 from trainer.fitting import devices
 from trainer.fitting.checkpoint import Checkpoint
 from trainer.fitting.optimizers import learning_rate
-from trainer.fitting.order import HOST, Order, draws, even_batches, row_batches
+from trainer.fitting.order import HOST, RowOrder, draws, even_batches, row_batches
 from trainer.fitting.training import announce
 from trainer.fitting.warm_start import Base, carry_over
 from trainer.progress import PROGRESS
@@ -40,7 +40,7 @@ def evaluation_vectors(config: Vae, vectors: np.ndarray, seed: int = BINARIZATIO
 
 def batches(
     vectors: np.ndarray, training: VaeTraining, dynamic: bool = False, parts: int = 1
-) -> tuple[tf.data.Dataset, Order]:
+) -> tuple[tf.data.Dataset, RowOrder]:
     """Batches [batch_size, n] of one epoch, and what tells them which epoch it is.
 
     `dynamic` draws each value anew as 0 or 1 (Burda et al. 2016, section 5): here and not in a layer, because
@@ -57,10 +57,10 @@ def batches(
     numbers = [draws(training.seed, 2 * training.epochs, 1)[::2]]
     if dynamic:
         numbers.append(draws(training.seed + 1, 2 * training.epochs, steps)[::2])
-    order = Order(*numbers)
+    order = RowOrder(*numbers)
 
     def epoch(key: tf.Tensor, *keys: tf.Tensor) -> tf.data.Dataset:
-        vectors = row_batches(key[0], rows, batch_size).map(lambda places: tf.gather(table, places))
+        vectors = row_batches(key[0], rows, batch_size).map(lambda indices: tf.gather(table, indices))
         if not dynamic:
             return vectors
         return tf.data.Dataset.zip(vectors, tf.data.Dataset.from_tensor_slices(keys[0])).map(draw)

@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from trainer.features import Label
 from trainer.metrics import DEFAULT_THRESHOLD, best_threshold, calibration_error
 from trainer.pair.calibration import LEAST, calibrate, finish
-from trainer.pair.pair_config import PairModel, Training
+from trainer.pair.pair_config import PairModel, PairTraining
 from trainer.spec import Spec
 
 BINARY = Label(column="y", kind="binary")
@@ -170,7 +170,7 @@ def test_a_model_is_calibrated_where_that_is_wanted_and_a_binary_one_gets_its_th
 ):
     layer, other = head(units), head(units)
     before, labels = layer(INPUTS).numpy(), drawn(layer, 0.3)
-    spec = Spec(label=label, model=PairModel(), training=Training(calibrated=calibrated))
+    spec = Spec(label=label, model=PairModel(), training=PairTraining(calibrated=calibrated))
     model: Any = model_of(layer)
     said = finish(model, labels, before, spec)
     scores = calibrate(other, labels, before, label) if calibrated else before

@@ -15,14 +15,14 @@ import tensorflow as tf
 from trainer.errors import ConfigError
 from trainer.exporting.ops import load_model
 from trainer.features import Label
-from trainer.fitting.training import Data
+from trainer.fitting.training import TransformedData
 from trainer.fitting.warm_start import find, leave
 from trainer.pair import fit as pair_fit
 from trainer.pair import pretrained
 from trainer.pair import weight_folders as folders
 from trainer.pair.family import export, fit
 from trainer.pair.heads import build_pair
-from trainer.pair.pair_config import PairModel, Training
+from trainer.pair.pair_config import PairModel, PairTraining
 from trainer.spec import Spec
 
 pytest.importorskip("safetensors", reason="the extra `pretrained` is not installed")
@@ -66,7 +66,7 @@ def small(folder: Path, **changes) -> PairModel:
 
 def spec_of(folder: Path, label: Label | None = None, **changes) -> Spec:
     model = {key: changes.pop(key) for key in ("frozen", "dropout", "head", "layers") if key in changes}
-    training = Training(**{"epochs": 3, "batch_size": 4, "learning_rate": 1e-2, "patience": 3, **changes})
+    training = PairTraining(**{"epochs": 3, "batch_size": 4, "learning_rate": 1e-2, "patience": 3, **changes})
     return Spec(
         label=label or Label(column="y", kind="score", range=(0, 5)),
         model=small(folder, **model),
@@ -75,7 +75,7 @@ def spec_of(folder: Path, label: Label | None = None, **changes) -> Spec:
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Data:
+def data(tmp_path: Path) -> TransformedData:
     """Pairs of which some share a word, as Transform leaves them: texts, and labels in 0..1."""
     files = {}
     for split in ("train", "eval"):
@@ -100,7 +100,7 @@ def data(tmp_path: Path) -> Data:
             texts = {name: tf.io.FixedLenFeature([1], tf.string) for name in ("text_a", "text_b")}
             return {**texts, "label": tf.io.FixedLenFeature([1], tf.float32)}
 
-    return Data(files, Transform(), str(tmp_path / "logs"))
+    return TransformedData(files, Transform(), str(tmp_path / "logs"))
 
 
 def test_word_pieces_by_hand(folder):

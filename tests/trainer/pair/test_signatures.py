@@ -12,7 +12,7 @@ import tensorflow as tf
 from trainer.features import Label
 from trainer.pair.encoders import build_tower
 from trainer.pair.heads import build_pair
-from trainer.pair.pair_config import PairModel, Training
+from trainer.pair.pair_config import PairModel, PairTraining
 from trainer.pair.signatures import PairServing
 from trainer.spec import Spec
 from trainer.text.tokens import text_features
@@ -61,7 +61,7 @@ def serving(label: Label, threshold: float = 0.5, encoder: str = "average") -> P
     model = PairModel(encoder=encoder, embedding_dim=8, units=4, dropout=0.5, ngrams=())
     pair = build_pair(model, build_tower(model, ROWS), label.count)
     pair.threshold = threshold
-    return PairServing(pair, Transform(), Spec(label=label, model=model, training=Training()))
+    return PairServing(pair, Transform(), Spec(label=label, model=model, training=PairTraining()))
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 
-def parts(sizes: Iterable[int], most: int) -> Iterator[slice]:
+def chunks(sizes: Iterable[int], most: int) -> Iterator[slice]:
     """Where to cut a list of items of such `sizes`: in order, each part of at most `most` or of one item."""
     ends = np.cumsum(np.fromiter(sizes, np.int64))
     start = 0

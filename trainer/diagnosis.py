@@ -65,11 +65,11 @@ def advice(rate: float, mixed_precision: bool, clip: bool, outlier: str) -> str:
       clip: Whether `[training] clip_norm` is there, and not set.
       outlier: A value far outside all others, as `extreme` has it, or nothing.
     """
-    found = []
+    remedies = []
     if outlier:
-        found.append(f"{outlier}: remove or mend such rows")
+        remedies.append(f"{outlier}: remove or mend such rows")
     if mixed_precision:
-        found.append("set [training] mixed_precision = false")
+        remedies.append("set [training] mixed_precision = false")
     slower = "lower [training] learning_rate" + (" or set clip_norm" if clip else "")
-    found.insert(0 if rate >= _HIGH_RATE else len(found), slower)
-    return "; or ".join(found)
+    remedies.insert(0 if rate >= _HIGH_RATE else len(remedies), slower)
+    return "; or ".join(remedies)
