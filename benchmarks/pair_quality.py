@@ -150,7 +150,7 @@ def train(
     with TemporaryDirectory() as folder:
         rows = prepared(config, splits, folder, saved, base)
         started = time.perf_counter()
-        trained, log = pair_fit.fit(rows, config.spec)
+        trained, log, _ = pair_fit.fit(rows, config.spec)
         seconds = time.perf_counter() - started
         if left is not None:
             leave(left, trained, config.spec, rows.transform.vocabulary_by_name(VOCABULARY))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import tensorflow_transform as tft
 
-    from trainer.fitting.training import TrainingLog, TransformedData
+    from trainer.fitting.training import FittedModel, TransformedData
     from trainer.fitting.warm_start import Base
     from trainer.spec import Spec
 
@@ -36,7 +36,7 @@ class Tensor(NamedTuple):
 
 
 class ContractSignature(NamedTuple):
-    """What a signature takes and gives, by name."""
+    """Inputs and outputs of a signature, by name."""
 
     inputs: dict[str, Tensor]
     outputs: dict[str, Tensor]
@@ -46,11 +46,11 @@ class ServedModule(Protocol):
     """A tf.Module whose `served()` gives signature names to concrete functions."""
 
     def served(self) -> dict[str, Any]:
-        """For `tf.saved_model.save(module, path, signatures=module.served())`."""
+        """Signatures for `tf.saved_model.save(module, path, signatures=module.served())`."""
 
 
 class Family(Protocol):
-    """What a family module offers."""
+    """The functions and names of a family module."""
 
     EVALUATED: str
     """The signature, from serialized tf.Examples, that is evaluated."""
@@ -73,14 +73,20 @@ class Family(Protocol):
         Ids that the model `base` knows stay what they are.
         """
 
-    def fit(self, data: TransformedData, spec: Spec) -> tuple[keras.Model, TrainingLog]:
+    def fit(self, data: TransformedData, spec: Spec) -> FittedModel:
         """Trains on transformed examples, from `data.base` if it is given; the model has its best weights."""
 
-    def export(self, model: keras.Model, transform: tft.TFTransformOutput, spec: Spec) -> ServedModule:
-        """The module to save, with every signature of the served model."""
+    def export(
+        self,
+        model: keras.Model,
+        transform: tft.TFTransformOutput,
+        spec: Spec,
+        threshold: float | None = None,
+    ) -> ServedModule:
+        """The module to save, with every signature of the served model; `threshold` as `fit` returned it."""
 
     def objectives(self, spec: Spec) -> dict[str, str]:
-        """What training measures on the eval split in every epoch: metric to its name in the log's history.
+        """Metrics of the eval split in every epoch of training: name to the name in the log's history.
 
         The first is the primary metric.
         """

@@ -58,11 +58,13 @@ def run_fn(fn_args: FnArgs) -> None:
         with TemporaryDirectory() as folder:
             family.fit(TransformedData(files, transform, folder, saved, base=base), spec)
         return
-    model, log = family.fit(TransformedData(files, transform, fn_args.model_run_dir, saved, base=base), spec)
+    model, log, threshold = family.fit(
+        TransformedData(files, transform, fn_args.model_run_dir, saved, base=base), spec
+    )
     if tuned:
         log.details["tuned"] = tuned
     # Never model.save: the file would hold Keras' own format and no signatures.
-    served = family.export(model, transform, spec)
+    served = family.export(model, transform, spec, threshold)
     module, signatures = narrow(served, tf.Module), with_inference(served.served())
     warm_start.leave(warm_start.folder_beside(fn_args.serving_model_dir), model, spec, vocabulary(transform))
     hold_variables(module, model)

@@ -36,7 +36,7 @@ _SECONDS, _EPOCHS = "seconds", "epochs"
 
 
 def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
-    """The search that the configuration asks for.
+    """The configured search.
 
     One whose process was killed goes on behind its last finished trial, if it is started again on the same
     data, transform, configuration and code.
@@ -102,7 +102,7 @@ class Search(keras_tuner.engine.base_tuner.BaseTuner):
         started = time.monotonic()
         try:
             with _quiet():
-                _, log = family_of(self._spec).fit(self._data, laid_over(self._spec, values))
+                log = family_of(self._spec).fit(self._data, laid_over(self._spec, values)).log
             score = self._kept(log)
             if not math.isfinite(score):
                 raise KembarError(f"{self.metric} is {score}")
@@ -156,7 +156,7 @@ class Search(keras_tuner.engine.base_tuner.BaseTuner):
 
 
 class _OwnFirst(keras_tuner.Oracle):
-    """For an oracle: where the space holds all of the file's own values, they are the first trial."""
+    """Mixin of an oracle whose first trial has the file's own values, where the space holds all of them."""
 
     own: dict[str, Any] | None = None
 
@@ -213,7 +213,7 @@ def _oracle(tuning: Tuning, spec: Spec, metric: str) -> keras_tuner.Oracle:
 
 
 def _choices(wanted: list[Any]) -> list[Any]:
-    """As keras-tuner wants them: all of one type, numbers in their order."""
+    """Values as keras-tuner wants them: all of one type, numbers in their order."""
     values = [encoded(value) for value in wanted]
     if any(isinstance(value, str) for value in values):
         return [value if isinstance(value, str) else json.dumps(value) for value in values]

@@ -91,7 +91,8 @@ def data_of(kind: str, folder: Path, checkpoints: Path | None = None, rows: int 
 def train(kind: str, data: TransformedData, **changes: Any) -> tuple[keras.Model, TrainingLog]:
     """The family's own training."""
     spec = spec_of(kind, **changes)
-    return family_of(spec).fit(data, spec)
+    fitted = family_of(spec).fit(data, spec)
+    return fitted.model, fitted.log
 
 
 def after_epoch(epoch: int, act: Callable[[], None]) -> Callable[..., None]:

@@ -22,7 +22,14 @@ from trainer.features import LABEL, PRIMARY, VECTOR, Label
 from trainer.fitting import devices
 from trainer.fitting.checkpoint import Checkpoint
 from trainer.fitting.order import HOST, RowOrder, draws, even_batches, row_batches
-from trainer.fitting.training import EARLY_STOPPING, Progress, TrainingLog, TransformedData, announce
+from trainer.fitting.training import (
+    EARLY_STOPPING,
+    FittedModel,
+    Progress,
+    TrainingLog,
+    TransformedData,
+    announce,
+)
 from trainer.fitting.warm_start import Base, Start, carry_over
 from trainer.metrics import class_metrics
 from trainer.scaling import Scaling, to_standard
@@ -42,7 +49,7 @@ def preprocess(inputs: dict[str, Any], spec: Spec, base: Base | None = None) -> 
     return {VECTOR: to_standard(inputs[VECTOR]), LABEL: inputs[LABEL]}
 
 
-def fit(data: TransformedData, spec: Spec) -> tuple[keras.Model, TrainingLog]:
+def fit(data: TransformedData, spec: Spec) -> FittedModel:
     """Trains with early stopping on the eval split's loss."""
     training = narrow(spec.training, DenseTraining)
     keras.utils.set_random_seed(training.seed)
@@ -103,11 +110,14 @@ def fit(data: TransformedData, spec: Spec) -> tuple[keras.Model, TrainingLog]:
     log = TrainingLog.of(
         served, history, len(vectors), checkpoint.seconds, details, kept_epoch=stopping.best_epoch
     )
-    return served, log
+    return FittedModel(served, log)
 
 
-def export(model: keras.Model, transform: tft.TFTransformOutput, spec: Spec) -> DenseServing:
+def export(
+    model: keras.Model, transform: tft.TFTransformOutput, spec: Spec, threshold: float | None = None
+) -> DenseServing:
     """The served module, with `serving_default` and `serve_examples`."""
+    del threshold  # the most probable class needs none
     return DenseServing(model, transform, spec)
 
 
@@ -196,13 +206,13 @@ def slices(train: pa.Table, rows: pa.Table, spec: Spec) -> dict[str, np.ndarray]
 
 
 def golden_requests(spec: Spec) -> dict[str, dict[str, list]]:
-    """The lowest and the highest vector, and none at all."""
+    """The lowest and the highest vector."""
     low, high = narrow(spec.vector, VectorSpec).range or (0.0, 1.0)
     return {"serving_default": {VECTOR: [[low] * _dimension(spec), [high] * _dimension(spec)]}}
 
 
 def contract(spec: Spec) -> dict[str, ContractSignature]:
-    """As in `DenseServing`."""
+    """The signatures of `DenseServing`."""
     outputs = {
         "probabilities": Tensor("float32", (BATCH, len(_classes(spec)))),
         "label": Tensor("string"),

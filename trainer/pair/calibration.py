@@ -13,7 +13,7 @@ from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, logit, softmax
 
 from trainer.features import Label
-from trainer.metrics import DEFAULT_THRESHOLD, best_threshold
+from trainer.metrics import best_threshold
 from trainer.pair.pair_config import PairTraining
 from trainer.spec import Spec, narrow
 
@@ -25,25 +25,23 @@ _TINY = 1e-7
 _BOUNDS = (-3.0, 3.0)
 
 
-def finish(model: keras.Model, labels: np.ndarray, scores: np.ndarray, spec: Spec) -> dict[str, float]:
-    """Calibrates a trained model on the eval split and stores its threshold as `model.threshold`.
+def calibrate_model(model: keras.Model, labels: np.ndarray, scores: np.ndarray, spec: Spec) -> float | None:
+    """Calibrates a trained model on the eval split, where that is configured.
 
     Args:
       model: As it will be served.
       labels: [rows], scaled to 0..1; of classes the index.
-      scores: [rows, 1] or [rows, classes], what the model says of them.
+      scores: [rows, 1] or [rows, classes], what the model gives for them.
       spec: The use case.
 
     Returns:
-      What the training's log shall say of it.
+      The threshold of binary labels: the score from which on `label` is 1. None for other labels.
     """
     label = narrow(spec.label, Label)
     if narrow(spec.training, PairTraining).calibrated:
         head = narrow(model.get_layer("head"), keras.Model)
         scores = calibrate(narrow(head.get_layer("score"), keras.layers.Dense), labels, scores, label)
-    threshold = best_threshold(labels, scores) if label.kind == "binary" else DEFAULT_THRESHOLD
-    model.threshold = threshold
-    return {"threshold": threshold} if label.kind == "binary" else {}
+    return best_threshold(labels, scores) if label.kind == "binary" else None
 
 
 def calibrate(layer: keras.layers.Dense, labels: np.ndarray, scores: np.ndarray, label: Label) -> np.ndarray:

@@ -149,7 +149,7 @@ def mean_over_tokens(ids: KerasTensor, vectors: KerasTensor) -> KerasTensor:
 
 
 def _repeats(ids: tf.Tensor) -> tf.Tensor:
-    """How often each id of a text is in that text, int32 [batch, length]."""
+    """Number of times that each id of a text is in that text, int32 [batch, length]."""
     # To compare a text's ids with each other takes length ** 2 numbers.
     in_order = tf.sort(ids, axis=1)
     return tf.searchsorted(in_order, ids, side="right") - tf.searchsorted(in_order, ids, side="left")
@@ -181,7 +181,7 @@ def _max_over_time(ids: KerasTensor, states: KerasTensor) -> KerasTensor:
 
 
 def _positions(ids: KerasTensor, dim: int) -> KerasTensor:
-    """Sines and cosines of each place in the text, [batch, length, dim]: any length, nothing learned."""
+    """Sines and cosines of each position in the text, [batch, length, dim]: any length, nothing learned."""
     positions = ops.cast(ops.cumsum(ops.ones_like(ids), axis=1) - 1, "float32")
     pairs = np.arange(dim) // 2 * 2
     angles = positions[:, :, None] * np.power(1e4, -pairs / dim).astype(np.float32)

@@ -14,7 +14,7 @@ from trainer import metrics as measures
 from trainer import tables
 from trainer.families import BATCH, ContractSignature, Tensor
 from trainer.features import IDS_A, IDS_B, LABEL, PRIMARY, TEXT_A, TEXT_B, Label
-from trainer.fitting.training import TrainingLog, TransformedData
+from trainer.fitting.training import FittedModel, TransformedData
 from trainer.fitting.warm_start import Base
 from trainer.pair import fit as pair_fit
 from trainer.pair.baselines import METHODS
@@ -90,23 +90,25 @@ def _unknown(strings: tf.Tensor, known: tuple[bytes, ...]) -> tf.Tensor:
     return tf.boolean_mask(strings, table.lookup(strings) == 0)
 
 
-def fit(data: TransformedData, spec: Spec) -> tuple[keras.Model, TrainingLog]:
+def fit(data: TransformedData, spec: Spec) -> FittedModel:
     """Trains, stops when the eval split's metric does, and keeps the best epoch's weights."""
     return pair_fit.fit(data, spec)
 
 
-def export(model: keras.Model, transform: tft.TFTransformOutput, spec: Spec) -> PairServing:
+def export(
+    model: keras.Model, transform: tft.TFTransformOutput, spec: Spec, threshold: float | None = None
+) -> PairServing:
     """The served module, with `serving_default`, `embed`, `serve_examples` and `evaluate`."""
-    return PairServing(model, transform, spec)
+    return PairServing(model, transform, spec, threshold)
 
 
 def objectives(spec: Spec) -> dict[str, str]:
-    """The primary metric; the loss, which is measured in its place where all eval labels are one."""
+    """The primary metric; the loss, which is measured instead where all eval labels are the same."""
     return {primary_metric(spec): f"eval_{primary_metric(spec)}", "loss": "eval_loss"}
 
 
 def metrics(label: np.ndarray, score: np.ndarray, spec: Spec) -> dict[str, float]:
-    """Metrics of what the signature `evaluate` gives."""
+    """Metrics of the outputs of the signature `evaluate`."""
     return measures.pair_metrics(label, score, _label(spec))
 
 
@@ -153,7 +155,7 @@ def golden_requests(spec: Spec) -> dict[str, dict[str, list]]:
 
 
 def contract(spec: Spec) -> dict[str, ContractSignature]:
-    """As in `PairServing`."""
+    """The signatures of `PairServing`."""
     label = _label(spec)
     outputs = {"score": Tensor("float32")}
     if label.kind == "binary":

@@ -1,4 +1,4 @@
-"""How a pair model is trained: from transformed examples to the weights of the best epoch."""
+"""The training of a pair model: from transformed examples to the weights of the best epoch."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from trainer.fitting.order import HOST, RowOrder, draws, in_passes, row_batches
 from trainer.fitting.training import (
     EARLY_STOPPING,
     EvalMetric,
+    FittedModel,
     Progress,
     TrainingLog,
     TransformedData,
@@ -28,7 +29,7 @@ from trainer.fitting.training import (
 from trainer.fitting.warm_start import Start, carry_over, growth
 from trainer.pair import pretrained
 from trainer.pair.batching import POOL_ROWS, make_dataset, rows_within, steps
-from trainer.pair.calibration import finish
+from trainer.pair.calibration import calibrate_model
 from trainer.pair.encoders import TOKEN_TABLE, build_tower
 from trainer.pair.heads import build_head, build_in_batch, build_pair
 from trainer.pair.kernels import lstm_kernels, lstms
@@ -56,14 +57,14 @@ Pools = dict[str, tf.data.Dataset]
 
 @dataclass(frozen=True)
 class Batches:
-    """What a training sees: batches of inputs and labels, in an order of their own each epoch."""
+    """Batches of inputs and labels of a training, in an order of their own each epoch."""
 
     train: tf.data.Dataset
     held_out: tf.data.Dataset
     order: RowOrder
 
 
-def fit(data: TransformedData, spec: Spec) -> tuple[keras.Model, TrainingLog]:
+def fit(data: TransformedData, spec: Spec) -> FittedModel:
     """Trains, stops when the eval split's metric does, and keeps the best epoch's weights."""
     config = narrow(spec.model, PairModel)
     keras.utils.set_random_seed(narrow(spec.training, PairTraining).seed)
@@ -77,7 +78,7 @@ def fit(data: TransformedData, spec: Spec) -> tuple[keras.Model, TrainingLog]:
     return (_frozen if config.frozen else _fine_tuned)(data, spec, config, pools)
 
 
-def _from_scratch(data: TransformedData, spec: Spec, config: PairModel) -> tuple[keras.Model, TrainingLog]:
+def _from_scratch(data: TransformedData, spec: Spec, config: PairModel) -> FittedModel:
     rows = vocabulary_rows(data.transform, spec)
     pools = {split: data.pools(split, POOL_ROWS) for split in ("train", "eval")}
     statistics = measure_pairs(pools["train"], rows, narrow(spec.label, Label))
@@ -96,16 +97,14 @@ def _from_scratch(data: TransformedData, spec: Spec, config: PairModel) -> tuple
     grown = {}
     if data.base is not None:
         grown = growth(data.base, vocabulary(data.transform), config.vocabulary_size)
-    model, log = _train_on_ids(data, spec, pools, statistics, build)
-    log.details |= grown
-    for layer in lstms(_tower(model)):
+    fitted = _train_on_ids(data, spec, pools, statistics, build)
+    fitted.log.details |= grown
+    for layer in lstms(_tower(fitted.model)):
         layer.use_cudnn = False
-    return model, log
+    return fitted
 
 
-def _fine_tuned(
-    data: TransformedData, spec: Spec, config: PairModel, pools: Pools
-) -> tuple[keras.Model, TrainingLog]:
+def _fine_tuned(data: TransformedData, spec: Spec, config: PairModel, pools: Pools) -> FittedModel:
     statistics = measure_pairs(pools["train"], 0, narrow(spec.label, Label))
 
     def build(first: bool) -> keras.Model:
@@ -118,9 +117,7 @@ def _fine_tuned(
     return _train_on_ids(data, spec, pools, statistics, build)
 
 
-def _frozen(
-    data: TransformedData, spec: Spec, config: PairModel, pools: Pools
-) -> tuple[keras.Model, TrainingLog]:
+def _frozen(data: TransformedData, spec: Spec, config: PairModel, pools: Pools) -> FittedModel:
     """Texts become vectors once, and what stands behind the trunk is trained on those."""
     training = narrow(spec.training, PairTraining)
     statistics = measure_pairs(pools["train"], 0, narrow(spec.label, Label))
@@ -154,9 +151,8 @@ def _frozen(
     model, log = _train(data, spec, build, statistics, batches, statistics.pairs // size)
     _tower(served).get_layer("top").set_weights(model.get_layer("top").get_weights())
     served.get_layer("head").set_weights(model.get_layer("head").get_weights())
-    log.details |= finish(served, *scored(model, batches.held_out), spec)
     log.parameters = served.count_params()
-    return served, log
+    return _calibrated(served, log, scored(model, batches.held_out), spec)
 
 
 def _train_on_ids(
@@ -165,7 +161,7 @@ def _train_on_ids(
     pools: Pools,
     statistics: PairStatistics,
     build: Callable[[bool], keras.Model],
-) -> tuple[keras.Model, TrainingLog]:
+) -> FittedModel:
     """Trains `build(True)` on ids; served is `build(False)`, in float32, with its weights."""
     training = narrow(spec.training, PairTraining)
     pretrained_tower = narrow(spec.model, PairModel).encoder == "pretrained"
@@ -195,8 +191,17 @@ def _train_on_ids(
     # Served in float32 and on any machine, whatever it was trained in and on.
     served = build(False)
     served.set_weights(model.get_weights())
-    log.details |= finish(served, *scored(served, batches.held_out), spec)
-    return served, log
+    return _calibrated(served, log, scored(served, batches.held_out), spec)
+
+
+def _calibrated(
+    served: keras.Model, log: TrainingLog, judged: tuple[np.ndarray, np.ndarray], spec: Spec
+) -> FittedModel:
+    """The result of a training; `judged` are labels and scores of the eval split."""
+    threshold = calibrate_model(served, *judged, spec)
+    if threshold is not None:
+        log.details["threshold"] = threshold
+    return FittedModel(served, log, threshold)
 
 
 def bound_of(spec: Spec, statistics: PairStatistics) -> int | None:

@@ -1,4 +1,4 @@
-"""What compares the embeddings of two texts, and the whole model of a pair."""
+"""Heads, which compare the embeddings of two texts, and the whole model of a pair."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ class Half(keras.layers.Layer):
         return (None, *shape[1:])
 
     def get_config(self) -> dict[str, Any]:
-        """For a model that is built again."""
+        """Constructor arguments."""
         return {**super().get_config(), "second": self.second}
 
 

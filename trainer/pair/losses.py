@@ -1,8 +1,8 @@
-"""What training makes small.
+"""Losses of a pair model's training.
 
 Every loss takes labels and scores in [0, 1], float [batch] or [batch, 1], and gives a scalar: the mean over
 the batch, or one number for the batch where its rows are compared with each other. For classes labels are
-their places, [batch], and scores probabilities, [batch, classes].
+their indices, [batch], and scores probabilities, [batch, classes].
 """
 
 from __future__ import annotations

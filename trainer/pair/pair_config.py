@@ -98,7 +98,7 @@ class PairModel(Section):
 
 
 class PairTraining(Section):
-    """How the weights are found."""
+    """Settings of a pair model's training."""
 
     family: Literal["pair"] = "pair"
     epochs: PositiveInt = 15

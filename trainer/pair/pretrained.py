@@ -76,7 +76,7 @@ def build_tower(model: PairModel, load: bool = True) -> keras.Model:
     begins as the identity and is trained, because the tower itself is not.
 
     Args:
-        model: where the weights are, which layers are looked at, and whether the weights stay as they are.
+        model: the folder of the weights, the layers that are read, and whether the weights stay as they are.
         load: the weights too; without them the tower waits for `set_weights`.
     """
     ids = keras.Input((None,), dtype="int64", name="ids")
@@ -97,7 +97,7 @@ def build_top(model: PairModel, dim: int) -> keras.Model:
 
 
 def embed(trunk: keras.Model, ids: Iterable[tf.RaggedTensor]) -> list[np.ndarray]:
-    """What a frozen trunk makes of texts, each different text once.
+    """Embed texts with a frozen trunk, each different text once.
 
     Args:
       trunk: From ids to vectors.

@@ -1,4 +1,4 @@
-"""What the exported pair model answers. One scoring function stands behind every signature."""
+"""The signatures of the exported pair model. One scoring function stands behind all of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from trainer.features import IDS_A, IDS_B, TEXT_A, TEXT_B, Label
-from trainer.metrics import DEFAULT_THRESHOLD
 from trainer.pair.average import SparseWeightedSum
 from trainer.pair.pair_config import PairModel
 from trainer.pair.pretrained import WordPiece
@@ -30,12 +29,18 @@ class PairServing(tf.Module):
         labels; the probabilities, for classes.
     """
 
-    def __init__(self, model: keras.Model, transform: tft.TFTransformOutput, spec: Spec) -> None:
+    def __init__(
+        self,
+        model: keras.Model,
+        transform: tft.TFTransformOutput,
+        spec: Spec,
+        threshold: float | None = None,
+    ) -> None:
+        """`threshold` is the score, in 0..1, from which on `label` is 1; binary labels need it."""
         super().__init__()
         self._model = model
         self._tower = narrow(model.get_layer("tower"), keras.Model)
-        # Found on the eval split after training.
-        self._threshold = getattr(model, "threshold", DEFAULT_THRESHOLD)
+        self._threshold = threshold
         config = narrow(spec.model, PairModel)
         # Held here so that the vocabulary is saved with this module.
         self._piece: Any = None
@@ -68,7 +73,7 @@ class PairServing(tf.Module):
         low, high = self._label.bounds
         outputs = {"score": low + (high - low) * scaled}
         if self._label.kind == "binary":
-            outputs["label"] = tf.cast(scaled >= self._threshold, tf.int64)
+            outputs["label"] = tf.cast(scaled >= narrow(self._threshold, float), tf.int64)
         return outputs
 
     def _answers(self, text_a: tf.Tensor, text_b: tf.Tensor) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""What is known of the training pairs before training."""
+"""Statistics of the training pairs, made before training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from trainer.text.vocabulary import FIRST_ID, VOCABULARY
 
 @dataclass(frozen=True)
 class PairStatistics:
-    """What is known of the training split before training.
+    """Statistics of the training split.
 
     Attributes:
       lengths: Of each pool, the tokens of each pair's longer text, int64 [pairs].
@@ -48,7 +48,7 @@ def vocabulary_rows(transform: tft.TFTransformOutput, spec: Spec) -> int:
 
 
 def measure_pairs(pools: tf.data.Dataset, rows: int, label: Label) -> PairStatistics:
-    """One pass over the training split; `rows` is the number of ids, or 0 where nobody counts them."""
+    """Statistics from one pass over the training split; `rows` is the number of ids, 0 to count none."""
     frequencies = np.zeros(rows, np.int64)
     counts = np.zeros(label.count or 2, np.int64)
     pool_lengths: list[np.ndarray] = []

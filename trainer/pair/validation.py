@@ -1,4 +1,4 @@
-"""What a pair model's training watches on the eval split."""
+"""The metric of the eval split that a pair model's training watches."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def watched(
 ) -> tuple[str, Callable[[], float]]:
     """The metric of the eval split that training watches, and how it is measured.
 
-    Where all labels are one, as with matches alone, no metric is defined, and it is the loss; that of
+    Where all labels are the same, as with matches alone, no metric is defined, and it is the loss; that of
     `in_batch` is of the batches that `held_out` is made of.
     """
 

@@ -35,7 +35,7 @@ def check_vectors(model: PairModel) -> None:
 
 
 def start_vectors(model: PairModel, vocabulary: Sequence[bytes], table: np.ndarray, first: int) -> np.ndarray:
-    """What the embedding starts from: known tokens get their vectors, all others keep what they have.
+    """The embedding that training starts from: known tokens get their vectors, all others keep their rows.
 
     The vectors are moved to a mean of 0, because what all of them share tells no two tokens apart (Mu and
     Viswanath 2018, "All-but-the-Top", section 2.1), and scaled as a whole to the mean length of the rows that

@@ -1,4 +1,4 @@
-"""How good a trained VAE is: -ELBO, -log p(x), what each latent carries, whether the posterior collapsed.
+"""Measures of a trained VAE: -ELBO, -log p(x), nats that each latent carries, collapse of the posterior.
 
 All numbers are nats per example, summed over dimensions. Vectors are taken as they come: where the model
 learned from binary ones, `training.evaluation_vectors` makes them.
@@ -185,7 +185,7 @@ def _by_draws(
 
 
 def active_units(means: np.ndarray) -> np.ndarray:
-    """Which latents of the posterior means [rows, latent] vary over the data: bool [latent].
+    """True for the latents whose posterior means [rows, latent] vary over the data: bool [latent].
 
     Burda et al. 2016, section 5.2: A_u = Var_x(E_q(u|x)[u]) > 0.01.
     """

@@ -1,7 +1,7 @@
-"""What a served VAE answers: pure functions of the model's two halves, and the module that holds them.
+"""Answers of a served VAE: pure functions of the model's two halves, and the module that holds them.
 
-`Signatures` is what `tf.saved_model.save` takes. All checks are TensorFlow assertions, so that they hold
-in the served graph: a client gets InvalidArgument and a sentence, never a crash.
+`Signatures` is the module that `VaeServing` puts behind its own. All checks are TensorFlow assertions, so
+that they hold in the served graph: a client gets InvalidArgument and a sentence, never a crash.
 """
 
 from __future__ import annotations

@@ -93,13 +93,11 @@ def test_training_lowers_the_loss_and_answers_are_probabilities(kind, tmp_path):
 
 def test_binary_labels_get_the_threshold_that_is_best_on_eval(tmp_path):
     data = data_of("binary", tmp_path)
-    model, log = train("binary", data, dropout=0.0)
-    assert model.threshold == log.details["threshold"] != 0.5  # type: ignore[attr-defined]
+    model, log, threshold = pair_fit.fit(data, spec_of("binary", dropout=0.0))
+    assert threshold == log.details["threshold"] != 0.5
     rows = next(iter(data.pools("eval", 1_000)))
     ids = {name: tf.sparse.to_dense(rows[name]) for name in IDS}
-    assert model.threshold == pytest.approx(  # type: ignore[attr-defined]
-        best_threshold(rows["label"].numpy(), model(ids).numpy()), abs=1e-5
-    )
+    assert threshold == pytest.approx(best_threshold(rows["label"].numpy(), model(ids).numpy()), abs=1e-5)
 
 
 def test_calibration_keeps_the_order_and_lowers_the_error_on_eval(tmp_path):
@@ -174,7 +172,7 @@ def test_pairs_that_match_are_enough_to_learn_in_batches(tmp_path):
 def test_balanced_classes_bear_one_that_is_missing(tmp_path):
     spec = spec_of("classes", epochs=8, patience=8, class_weights="balanced")
     label = Label(column="y", kind="classes", classes=("a", "b", "c"))
-    model, log = pair_fit.fit(data_of("classes", tmp_path), spec.model_copy(update={"label": label}))
+    model, log, _ = pair_fit.fit(data_of("classes", tmp_path), spec.model_copy(update={"label": label}))
     assert np.isfinite(log.history["loss"]).all()
     assert (answers(model).argmax(axis=1) != 2).all()
 

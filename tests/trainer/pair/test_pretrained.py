@@ -250,10 +250,11 @@ def test_the_seed_of_the_configuration_decides_the_order_of_rows(folder, data, m
 def test_training_learns_and_the_loaded_model_answers_the_same(folder, data, tmp_path, frozen, kind, layers):
     label = Label(column="y", kind="classes", classes=("far", "near")) if kind == "classes" else None
     spec = spec_of(folder, label, frozen=frozen, dropout=0.0, layers=layers)
-    model, log = fit(data, spec)
+    model, log, threshold = fit(data, spec)
+    assert threshold is None  # which binary labels alone have
     assert log.history["loss"][-1] < log.history["loss"][0]
     assert log.parameters == model.count_params()
-    module = export(model, None, spec)
+    module = export(model, None, spec, threshold)
     tf.saved_model.save(module, str(tmp_path / "model"), signatures=module.served())
     signatures = load_model(str(tmp_path / "model")).signatures
     output = "probabilities" if label else "score"
@@ -324,14 +325,14 @@ def test_a_warm_start_carries_what_was_trained_and_leaves_the_rest_in_its_folder
     frozen, folder, data, tmp_path
 ):
     spec = spec_of(folder, frozen=frozen, dropout=0.0, calibrated=False)
-    before, _ = fit(data, spec)
+    before = fit(data, spec).model
     leave(str(tmp_path / "left"), before, spec)
     base = find(str(tmp_path / "left"), spec)
     assert any(path.startswith("token") for path in base.weights) is not frozen
     # With such a rate no epoch is better than the start, and so the start remains.
     rate = 1e-9 if frozen else 9.0
     useless = spec_of(folder, frozen=frozen, dropout=0.0, calibrated=False, learning_rate=rate)
-    after, log = fit(replace(data, base=base), useless)
+    after, log, _ = fit(replace(data, base=base), useless)
     assert frozen or log.details["best_epoch"] == 0
     # Two scores that are equal but for rounding can change places, and a step of 1e-9 be thought a gain.
     for one, other in zip(before.get_weights(), after.get_weights(), strict=True):
