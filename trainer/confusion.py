@@ -1,4 +1,4 @@
-"""What a classifier took for what: the confusion matrix and the ROC curve, for laptop and cluster alike."""
+"""The confusion matrix and the ROC curve of a classifier, for laptop and cluster alike."""
 
 from __future__ import annotations
 

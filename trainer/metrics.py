@@ -1,4 +1,4 @@
-"""How good scores are: plain functions on arrays, used for models and baselines alike."""
+"""Metrics of scores: plain functions on arrays, used for models and baselines alike."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NAMES = {
 
 
 def pair_metrics(label: np.ndarray, score: np.ndarray, kind: Label) -> dict[str, float]:
-    """Metrics of what was said about text pairs.
+    """Metrics of scores of text pairs.
 
     Args:
       label: [rows], in the label's own range; of classes the index.
@@ -74,7 +74,7 @@ def best_threshold(label: np.ndarray, score: np.ndarray) -> float:
 
 
 def not_finite(score: np.ndarray) -> str:
-    """Which of the predictions [rows, numbers] are no numbers, as a reason; empty where all are finite."""
+    """A reason that counts the predictions [rows, numbers] that are not finite; empty where all are."""
     bad = np.flatnonzero(~np.isfinite(score).all(axis=1))
     if not bad.size:
         return ""
@@ -82,7 +82,7 @@ def not_finite(score: np.ndarray) -> str:
 
 
 def same_label(label: np.ndarray) -> str:
-    """That labels [rows] of 0 and 1 are all the same, as a reason; empty where they are not."""
+    """A reason that labels [rows] of 0 and 1 are all the same; empty where they are not."""
     if not label.size:
         return "there are no rows"
     if label.min() != label.max():
@@ -96,7 +96,7 @@ def calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
     Guo et al. 2017, "On Calibration of Modern Neural Networks", section 2.
 
     Args:
-      confidence: [rows], probabilities of what was said.
+      confidence: [rows], probabilities of what was predicted.
       correct: [rows], whether it was so.
     """
     bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)

@@ -1,4 +1,4 @@
-"""What the trainer and the components are told: the parts of the configuration that shape the model."""
+"""The specification of a use case: the parts of the configuration that shape the model."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ AnyTraining = Annotated[PairTraining | VaeTraining | DenseTraining, Field(discri
 
 
 class VectorSpec(Section):
-    """What is known of a vector before any is seen."""
+    """Properties of a vector that are known before any is read."""
 
     dimension: PositiveInt
     range: tuple[float, float] | None = None
     names: tuple[str, ...] = ()
 
     def name(self, at: int) -> str:
-        """What the user calls the number at place `at`."""
+        """The user's name of the number at index `at`."""
         return self.names[at] if len(self.names) > 1 else f"{''.join(self.names)}[{at}]"
 
 
@@ -53,12 +53,12 @@ class Spec(Section):
         return self
 
     def narrowed(self, fields: Collection[str]) -> str:
-        """As JSON, with the features and just these `fields` of the model: a key for the cache."""
+        """The features and just these `fields` of the model, as JSON: a key for the cache."""
         kept: Any = {"label": True, "vector": True, "model": {"family", *fields}, "training": {"family"}}
         return self.model_dump_json(include=kept)
 
     def task(self) -> str:
-        """As JSON, what a model is asked for; numbers of one that is asked otherwise mean other things."""
+        """The task that the model solves, as JSON; metrics of models with other tasks cannot be compared."""
         kept: Any = {"model": {"family"}, "vector": {"dimension"}}
         if self.model.family in _LABELS:
             kept["label"] = {"kind", "range", "classes", "positive"}

@@ -106,12 +106,12 @@ def tunable(spec: Spec) -> list[str]:
 
 
 def encoded(value: Any) -> int | float | str:
-    """What keras-tuner knows as a value: a number as it is, all else as JSON."""
+    """A value as keras-tuner knows it: a number as it is, all else as JSON."""
     return value if isinstance(value, int | float) and not isinstance(value, bool) else json.dumps(value)
 
 
 def decoded(value: int | float | str) -> Any:
-    """What `encoded` was given."""
+    """The value that `encoded` was given."""
     return json.loads(value) if isinstance(value, str) else value
 
 
@@ -121,7 +121,7 @@ def tuned_values(hyperparameters: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def is_whole(key: str, spec: Spec) -> bool | None:
-    """Whether a key holds whole numbers; None where it holds no numbers."""
+    """True where a key holds whole numbers, None where it holds no numbers."""
     section, _, name = key.partition(".")
     kind = type(getattr(spec, section)).model_fields[name].annotation
     return {int: True, float: False}.get(kind) if isinstance(kind, type) else None

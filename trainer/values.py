@@ -40,7 +40,7 @@ def number(value: Any) -> float:
 
 
 def number_or_bool(value: object) -> float:
-    """As `number`; a bool, also one in letters of any case, is 1 or 0."""
+    """The number that `value` is, as `number` reads it; a bool, also in letters of any case, is 1 or 0."""
     if isinstance(value, bool | np.bool_):
         return float(value)
     parsed = number(value)

@@ -42,7 +42,7 @@ class Adam(keras.optimizers.Adam):
     def apply(
         self, grads: Sequence[Gradient], trainable_variables: Sequence[keras.Variable] | None = None
     ) -> None:
-        """As Keras' own; gradients may be of rows."""
+        """Apply gradients as Keras does; they may be of rows."""
         if self.global_clipnorm:
             # Absent rows move too under Adam, so nothing is lost by what has all of them.
             grads = [

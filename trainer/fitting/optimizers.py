@@ -1,4 +1,4 @@
-"""Optimizers and the learning rate's course, for every family."""
+"""The course of a learning rate, and the optimizer of a pair model."""
 
 from __future__ import annotations
 

@@ -40,13 +40,13 @@ class RowOrder(keras.callbacks.Callback):
         self._epoch.assign(epoch)
 
     def dataset(self, make: Callable[..., tf.data.Dataset]) -> tf.data.Dataset:
-        """What `make` gives for the epoch's row of each table."""
+        """The dataset that `make` gives for the epoch's row of each table."""
         return tf.data.Dataset.from_tensors(0).flat_map(
             lambda _: make(*(table[self._epoch] for table in self._tables))
         )
 
     def all_epochs(self, make: Callable[..., tf.data.Dataset]) -> tf.data.Dataset:
-        """What `dataset` gives for the epoch in which the pass begins, and behind it for all later ones."""
+        """The dataset of the epoch in which the pass begins, followed by those of all later epochs."""
         last = len(self._tables[0])
         epochs = tf.data.Dataset.from_tensors(0).flat_map(lambda _: tf.data.Dataset.range(self._epoch, last))
         return epochs.flat_map(lambda epoch: make(*(table[epoch] for table in self._tables)))

@@ -1,7 +1,7 @@
-"""What a model sees of a text, without TensorFlow: two texts of one form are one text to it.
+"""The form in which a model sees a text, without TensorFlow: texts of the same form are the same to it.
 
-The steps are those of `text`, in Arrow. Where they differ, the form here is the coarser one: NFKC is whole,
-and both small sigmas are one letter.
+The steps are those of `trainer.text.tokens`, in Arrow. Where they differ, the form here is the
+coarser one: NFKC is whole, and both small sigmas are one letter.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Texts: TypeAlias = pa.StringArray
 
 
 class TextForm(Section):
-    """How a model reads texts.
+    """The settings by which a model reads texts.
 
     Attributes:
       pieces: by WordPiece, to which punctuation is a token; else by `trainer.text.tokens`.
@@ -62,7 +62,7 @@ class TextForm(Section):
 
     @classmethod
     def of(cls, spec: Spec, heads: Sequence[str | None] = ()) -> Self:
-        """That of a model of pairs; `heads` are those that a search may try. A model of vectors has any."""
+        """The form of a pair model; `heads` are those that a search may try. A model of vectors has any."""
         model = spec.model
         if not isinstance(model, PairModel):
             return cls()
@@ -129,7 +129,7 @@ class TextForm(Section):
 
 
 def _translate(texts: Texts, lowercase: bool) -> Texts:
-    """What the steps make of plain texts, byte by byte and all at once: an eighth of their time."""
+    """Plain texts after all steps, byte by byte and all at once: an eighth of their time."""
     _, offsets, content = texts.buffers()
     made = (b"" if content is None else content.to_pybytes()).translate(_LOWERED if lowercase else _SEPARATED)
     return pa.StringArray.from_buffers(len(texts), offsets, pa.py_buffer(made), offset=texts.offset)
@@ -140,8 +140,8 @@ def _casefold(text: str) -> str:
 
 
 def _settings(folder: Path) -> dict[str, bool]:
-    """What the folder of a BERT says of its WordPiece, for KerasHub or Hugging Face; the coarser where it
-    says nothing.
+    """The settings of WordPiece in the folder of a BERT, for KerasHub or Hugging Face; the coarser ones where
+    it has none.
     """
     for name, section in (("tokenizer.json", "config"), ("tokenizer_config.json", "")):
         try:

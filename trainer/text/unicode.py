@@ -53,7 +53,7 @@ def _compositions() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _lookup(values: tf.Tensor, keys: np.ndarray) -> tuple[tf.Tensor, tf.Tensor]:
-    """Where each value stands in `keys`, and whether it does."""
+    """Index of each value in `keys`, and True where it is one of them."""
     index = tf.minimum(tf.searchsorted(keys, values), len(keys) - 1)
     return index, tf.equal(tf.gather(tf.constant(keys), index), values)
 
