@@ -79,13 +79,15 @@ def main() -> None:
     parser.add_argument("serving", nargs="?", type=Path, default=Path("runs/sts/serving/sts"))
     parser.add_argument("--texts", type=int, default=100_000)
     parser.add_argument("--same", type=int, default=0)
-    told = parser.parse_args()
-    served = latest(told.serving)
+    options = parser.parse_args()
+    served = latest(options.serving)
     if served is None:
         parser.error("no version there; run `kembar run configs/sts.toml` first")
-    model, texts = LoadedModel.load(served), corpus(told.texts)
+    model, texts = LoadedModel.load(served), corpus(options.texts)
     # Spaces and dots are no tokens.
-    texts += [f"your order has been shipped{' ' * (n % 50)}{'.' * (n // 50 + 1)}" for n in range(told.same)]
+    texts += [
+        f"your order has been shipped{' ' * (n % 50)}{'.' * (n // 50 + 1)}" for n in range(options.same)
+    ]
     random.Random(2).shuffle(texts)  # noqa: S311 - repeatable, not secret
     started = time.perf_counter()
     base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -114,8 +116,8 @@ def main() -> None:
     alone = np.flatnonzero((np.bincount(indexed.of + 1)[indexed.of + 1] <= NEIGHBOURS) & (indexed.of >= 0))
     sample = np.random.default_rng(1).choice(alone, 500, replace=False)
     true = brute_force(vectors, sample, NEIGHBOURS)
-    found = neighbours_of(index, vectors[sample], NEIGHBOURS + 1)
-    recall = np.mean([np.isin(indexed.of[t], f).mean() for t, f in zip(true, found, strict=True)])
+    neighbours = neighbours_of(index, vectors[sample], NEIGHBOURS + 1)
+    recall = np.mean([np.isin(indexed.of[t], n).mean() for t, n in zip(true, neighbours, strict=True)])
     near = brute_force(vectors, sample[:200], 50)
     own, other = np.repeat(sample[:200], 50), near.ravel()
     scores = finding.ask_pairs(model, [texts[i] for i in own], [texts[i] for i in other])["score"]

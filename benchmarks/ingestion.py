@@ -52,7 +52,7 @@ def main() -> None:
         folder = options.folder or Path(temporary)
         make(folder / f"data-{options.rows}", options.rows)
         if options.what == "compare":
-            found = [
+            measured = [
                 json.loads(
                     subprocess.run(
                         [sys.executable, __file__, what, *_passed(options, folder)],
@@ -62,9 +62,9 @@ def main() -> None:
                 )
                 for what in ("tfx", "kembar")
             ]
-            for one in found:
-                print(json.dumps(one))
-            tfx, kembar = found
+            for figures in measured:
+                print(json.dumps(figures))
+            tfx, kembar = measured
             print(
                 json.dumps(
                     {
@@ -156,7 +156,7 @@ def measure(steps: Any, data: Path, root: Path, options: argparse.Namespace) -> 
     launcher = Launcher(pipeline, "1")
     if steps is tfx_steps:
         gc.unfreeze()  # Kembar's launcher has taken imports out of garbage collection, TFX's does not
-    begun, nodes = time.monotonic(), {}
+    started, nodes = time.monotonic(), {}
     for node in launcher.up_to("Transform"):  # Kembar's graph goes on
         cpu = time.process_time()
         step = launcher.launch(node)
@@ -168,7 +168,7 @@ def measure(steps: Any, data: Path, root: Path, options: argparse.Namespace) -> 
             "peak_mb": step.peak_memory_mb,
         }
     return {
-        "seconds": round(time.monotonic() - begun, 1),
+        "seconds": round(time.monotonic() - started, 1),
         "cpu_seconds": round(sum(node["cpu_seconds"] for node in nodes.values()), 1),
         "peak_mb": max(node["peak_mb"] for node in nodes.values()),
         "nodes": nodes,
@@ -213,8 +213,8 @@ def preprocessing_fn(inputs: dict[str, Any]) -> dict[str, Any]:
         tf.concat(list(tokens.values()), axis=1), top_k=10_000, vocab_filename="words"
     )
     outputs = {
-        name: tft.apply_vocabulary(found, vocabulary, default_value=0).to_tensor(shape=[None, 100])
-        for name, found in tokens.items()
+        name: tft.apply_vocabulary(words, vocabulary, default_value=0).to_tensor(shape=[None, 100])
+        for name, words in tokens.items()
     }
     return {**outputs, "label": inputs["is_duplicate"]}
 

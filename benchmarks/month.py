@@ -101,7 +101,7 @@ def day_rows(days: int, seed: int) -> dict[int, list[list[str]]]:
     rows = pairs("train")
     random.Random(seed).shuffle(rows)  # noqa: S311 - a simulation
     size = len(rows) // days
-    found = {}
+    by_day = {}
     for day in range(1, days + 1):
         mine = rows[(day - 1) * size : day * size]
         if day >= LONGER:
@@ -110,9 +110,9 @@ def day_rows(days: int, seed: int) -> dict[int, list[list[str]]]:
             mine = [row for row in mine if float(row[0]) >= 3]
         if day == FLIPPED:
             mine = [[str(5 - float(score)), a, b] for score, a, b in mine]
-        found[day] = mine
-    del found[MISSING]
-    return found
+        by_day[day] = mine
+    del by_day[MISSING]
+    return by_day
 
 
 class Month:
@@ -164,8 +164,8 @@ class Month:
 
             answer = load_model(str(self.workdir.serving / str(version))).signatures["serving_default"]
             scores, a, b = zip(*self._clean, strict=True)
-            said = answer(text_a=tf.constant(a), text_b=tf.constant(b))["score"].numpy()
-            self._scores[version] = float(spearmanr(np.array(scores, float), said).statistic)
+            predicted = answer(text_a=tf.constant(a), text_b=tf.constant(b))["score"].numpy()
+            self._scores[version] = float(spearmanr(np.array(scores, float), predicted).statistic)
         return self._scores[version]
 
     def summary(self) -> dict[str, Any]:
@@ -203,7 +203,7 @@ def simulate(folder: Path, days: int, seed: int) -> dict[str, Any]:
     full = [day for day in range(2, days + 1) if "pushed" in expected(day)]
     killed = set(month.random.sample(full, min(KILLS, len(full))))
     wrong: list[str] = []
-    told: list[dict[str, Any]] = []
+    reports: list[dict[str, Any]] = []
     shortest = 60.0
     for day in range(1, days + 1):
         if day in rows and day != LATE:
@@ -220,17 +220,17 @@ def simulate(folder: Path, days: int, seed: int) -> dict[str, Any]:
         elif day in killed:  # it was faster than that
             killed.add(day + 1)
         seconds = time.monotonic() - at
-        found = month.summary()
-        if not kills and found["status"] in ("pushed", "not_blessed"):
+        summary = month.summary()
+        if not kills and summary["status"] in ("pushed", "not_blessed"):
             shortest = min(shortest, seconds)
-        reason = f"{found['retraining'].get('why', '')}; {found['reason']}"
-        if found["status"] not in expected(day) or any(word not in reason for word in wanted_words(day)):
-            wrong.append(f"day {day}: {found['status']} ({status}): {reason}")
+        reason = f"{summary['retraining'].get('why', '')}; {summary['reason']}"
+        if summary["status"] not in expected(day) or any(word not in reason for word in wanted_words(day)):
+            wrong.append(f"day {day}: {summary['status']} ({status}): {reason}")
         served = _check_service(month, day, wrong)
-        told.append(
+        reports.append(
             {
                 "day": day,
-                "status": found["status"],
+                "status": summary["status"],
                 "reason": reason[:200],
                 "killed": kills,
                 "seconds": round(seconds, 1),
@@ -240,12 +240,12 @@ def simulate(folder: Path, days: int, seed: int) -> dict[str, Any]:
                 "mb": round(month.size_mb(), 1),
             }
         )
-        print(json.dumps(told[-1]), file=sys.stderr, flush=True)
+        print(json.dumps(reports[-1]), file=sys.stderr, flush=True)
     wrong += _check_use(month, days)
-    sizes = [one["mb"] for one in told]
+    sizes = [report["mb"] for report in reports]
     if days > 20 and max(sizes[15:]) > 1.3 * max(sizes[8:15]):
         wrong.append(f"disk grows: {max(sizes[8:15])} MB until day 15, {max(sizes[15:])} MB since")
-    return {"kills": sum(one["killed"] for one in told), "wrong": wrong, "days": told}
+    return {"kills": sum(report["killed"] for report in reports), "wrong": wrong, "days": reports}
 
 
 def _check_service(month: Month, day: int, wrong: list[str]) -> int | None:
@@ -255,7 +255,7 @@ def _check_service(month: Month, day: int, wrong: list[str]) -> int | None:
         return None
     if not month.quality(served) >= BAD:
         wrong.append(f"day {day}: version {served} has {month.quality(served):.3f} on clean pairs")
-    [entry] = [one for one in read_log(month.workdir.serving) if one["version"] == served]
+    [entry] = [logged for logged in read_log(month.workdir.serving) if logged["version"] == served]
     bad = {span_of(GARBAGE), span_of(FLIPPED)} & set(entry["data"]["spans"])
     if bad:
         wrong.append(f"day {day}: version {served} was trained on {sorted(bad)}")
@@ -265,7 +265,9 @@ def _check_service(month: Month, day: int, wrong: list[str]) -> int | None:
 def _check_use(month: Month, days: int) -> list[str]:
     """Each good day was read once, and trained on; no bad one was."""
     entries = Ledger.local(month.workdir, "month").entries()
-    accepted = [[span for span, seen in one.spans.items() if seen.outcome == ACCEPTED] for one in entries]
+    accepted = [
+        [span for span, seen in recorded.spans.items() if seen.outcome == ACCEPTED] for recorded in entries
+    ]
     read = Counter(span for spans in accepted for span in spans)
     trained = {span for entry in entries for span in entry.trained}
     never = {GARBAGE, MISSING, FLIPPED} | ({LATE} if days < LATE + LATE_BY else set())
@@ -277,11 +279,11 @@ def _check_use(month: Month, days: int) -> list[str]:
     return wrong
 
 
-def plot(found: dict[str, Any]) -> str:
+def plot(simulation: dict[str, Any]) -> str:
     """Quality of the version in service by day, as SVG."""
     from trainer.vae.charts import line_chart
 
-    curve = [float("nan") if one["quality"] is None else one["quality"] for one in found["days"]]
+    curve = [float("nan") if day["quality"] is None else day["quality"] for day in simulation["days"]]
     return line_chart({"in service": curve}, "A month: Spearman on clean pairs", "day", "Spearman")
 
 
@@ -294,13 +296,13 @@ def main() -> int:
     parser.add_argument("--days", type=int, default=30)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--plot", type=Path)
-    told = parser.parse_args()
-    found = simulate(told.folder, told.days, told.seed)
-    print(json.dumps(found, indent=2))
-    if told.plot is not None:
-        told.plot.parent.mkdir(parents=True, exist_ok=True)
-        told.plot.write_text(plot(found))
-    return 1 if found["wrong"] else 0
+    options = parser.parse_args()
+    simulation = simulate(options.folder, options.days, options.seed)
+    print(json.dumps(simulation, indent=2))
+    if options.plot is not None:
+        options.plot.parent.mkdir(parents=True, exist_ok=True)
+        options.plot.write_text(plot(simulation))
+    return 1 if simulation["wrong"] else 0
 
 
 if __name__ == "__main__":

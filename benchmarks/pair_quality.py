@@ -28,7 +28,7 @@ from components.example_gen.reader import open_table
 from pipeline.config import configuration
 from pipeline.config.configuration import Config
 from trainer.features import IDS_A, IDS_B, LABEL, PRIMARY, TEXT_A, TEXT_B, Label
-from trainer.fitting.training import Data
+from trainer.fitting.training import TransformedData
 from trainer.fitting.warm_start import Base, leave
 from trainer.metrics import pair_metrics
 from trainer.pair import fit as pair_fit
@@ -54,7 +54,7 @@ def load(config: Config, split: str) -> dict[str, np.ndarray]:
             names = table.names or []
             at = [names.index(str(name)) for name in (data.text_a, data.text_b, label.column)]
             kept += [
-                [record.fields[place].strip() for place in at] for record in table.records if record.fields
+                [record.fields[column].strip() for column in at] for record in table.records if record.fields
             ]
     classes = label.classes
     values = [classes.index(row[2]) if classes else float(row[2]) for row in kept]
@@ -63,7 +63,7 @@ def load(config: Config, split: str) -> dict[str, np.ndarray]:
 
 
 @dataclass(frozen=True)
-class Rows(Data):
+class Rows(TransformedData):
     """Splits in memory, in place of transformed examples in files."""
 
     columns: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -121,8 +121,8 @@ def prepared(
     numbers = tf.lookup.StaticVocabularyTable(
         tf.lookup.KeyValueTensorInitializer(known, np.arange(len(known), dtype=np.int64)), model.oov_buckets
     )
-    for (split, ids), found in strings.items():
-        columns[split][ids] = numbers.lookup(found) + FIRST_ID
+    for (split, ids), tokens in strings.items():
+        columns[split][ids] = numbers.lookup(tokens) + FIRST_ID
     return Rows({}, Vocabulary(known), folder, saved, base=base, columns=columns)  # type: ignore[arg-type]
 
 
@@ -150,7 +150,7 @@ def train(
     with TemporaryDirectory() as folder:
         rows = prepared(config, splits, folder, saved, base)
         started = time.perf_counter()
-        trained, log = pair_fit.fit(rows, config.spec)
+        trained, log, _ = pair_fit.fit(rows, config.spec)
         seconds = time.perf_counter() - started
         if left is not None:
             leave(left, trained, config.spec, rows.transform.vocabulary_by_name(VOCABULARY))

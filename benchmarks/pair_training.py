@@ -35,7 +35,7 @@ from pair_quality import load, vocabulary
 
 from pipeline.config import configuration
 from trainer.fitting.devices import STEPS_PER_EXECUTION
-from trainer.fitting.order import Order, draws, in_passes
+from trainer.fitting.order import RowOrder, draws, in_passes
 from trainer.fitting.rmsprop import RowRMSprop
 from trainer.pair.batching import POOL_ROWS, make_dataset, steps
 from trainer.pair.encoders import build_tower
@@ -46,8 +46,8 @@ from trainer.text.tokens import text_features
 
 CONFIG = Path(__file__).parents[1] / "configs" / "seed.toml"
 LENGTH, BATCH = 100, 64
-# At eval, in an epoch.
-LOOKS = 4
+# Times that the loss on eval is measured, in an epoch.
+EVALUATIONS = 4
 
 Split = dict[str, Any]
 
@@ -91,7 +91,7 @@ def shared(rows: int, model: PairModel) -> keras.Model:
     return keras.Model(inputs, head([tower(ids) for ids in inputs.values()]))
 
 
-def one_pass(rows: int, model: PairModel) -> keras.Model:
+def stacked(rows: int, model: PairModel) -> keras.Model:
     """What this project trains."""
     return build_pair(model, build_tower(model, rows))
 
@@ -121,7 +121,7 @@ def longest_of_batch(split: Split, epochs: int, seed: int) -> tuple[Any, list[An
 
 def by_length(split: Split, epochs: int, seed: int) -> tuple[Any, list[Any]]:
     """The project's own input pipeline: pools, similar lengths together, cached and prefetched."""
-    order = Order(draws(seed, epochs, 2))
+    order = RowOrder(draws(seed, epochs, 2))
     pools = tf.data.Dataset.from_tensor_slices(split).batch(POOL_ROWS)
     batches = make_dataset(pools, BATCH, order=order, cache=True, all_epochs=True)
     return in_passes(batches, steps([split["label"]], BATCH)), [order]
@@ -174,15 +174,15 @@ WAYS = [
     Way("one shared tower, padded to 100", shared, partial(from_arrays, left=False), learns=False),
     Way("padded to the longest of the batch", shared, longest_of_batch),
     Way("similar lengths together, own pipeline", shared, by_length),
-    Way("both texts in one pass", one_pass, by_length, learns=False),
+    Way("both texts in one pass", stacked, by_length, learns=False),
     Way(
         f"{STEPS_PER_EXECUTION} steps in one call",
-        one_pass,
+        stacked,
         by_length,
         steps=STEPS_PER_EXECUTION,
         learns=False,
     ),
-    Way("rows of the batch alone in rmsprop", one_pass, by_length, RowRMSprop, STEPS_PER_EXECUTION),
+    Way("rows of the batch alone in rmsprop", stacked, by_length, RowRMSprop, STEPS_PER_EXECUTION),
 ]
 
 
@@ -210,7 +210,7 @@ def tell_rates(data: Data, epochs: int, rounds: int) -> None:
     for way, rate, ratio, of_rounds in zip(
         WAYS, np.median(rates, 0), np.median(ratios, 0), ratios.T, strict=True
     ):
-        by_round = " ".join(f"{one:.1f}" for one in of_rounds)
+        by_round = " ".join(f"{ratio_of_round:.1f}" for ratio_of_round in of_rounds)
         print(f"{way.name:40s} {rate:7.0f} pairs/s  {ratio:5.1f} x, by round {by_round}", flush=True)
 
 
@@ -221,9 +221,11 @@ def tell_losses(data: Data, epochs: int, seeds: Sequence[int]) -> None:
             continue
         least = []
         for seed in seeds:
-            looks = Looks(*padded_arrays(data.splits["eval"], way.left), every=data.pairs / BATCH / LOOKS)
-            way.fit(data, epochs, seed, looks)
-            least.append(min(looks.losses))
+            evaluations = PeriodicLoss(
+                *padded_arrays(data.splits["eval"], way.left), every=data.pairs / BATCH / EVALUATIONS
+            )
+            way.fit(data, epochs, seed, evaluations)
+            least.append(min(evaluations.losses))
         error = np.std(least) / max(1, len(least) - 1) ** 0.5
         by_seed = " ".join(f"{loss:.4f}" for loss in least)
         mean = f"{np.mean(least):.4f} (standard error {error:.4f})"
@@ -257,7 +259,7 @@ class Clock(keras.callbacks.Callback):
         self.seconds.append(time.perf_counter() - self._started)
 
 
-class Looks(keras.callbacks.Callback):
+class PeriodicLoss(keras.callbacks.Callback):
     """The loss on eval whenever another `every` steps are done."""
 
     def __init__(self, texts: dict[str, np.ndarray], labels: np.ndarray, every: float) -> None:
@@ -267,7 +269,7 @@ class Looks(keras.callbacks.Callback):
         self._every = every
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Looks, as often in every way."""
+        """Measures it, as often in every way."""
         done = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
         if done >= (len(self.losses) + 1) * self._every:
             self.losses.append(self.model.evaluate(*self._eval, batch_size=256, verbose=0))

@@ -60,17 +60,17 @@ def poll(base: Path, ended: Path, report: Path, model: Path | None) -> None:
         fresh = [version for version in versions(base) if version not in seen]
         for version in fresh:
             folder = base / str(version)
-            found: dict[str, Any] = {}
+            load: dict[str, Any] = {}
             try:
                 loaded = Model(str(folder))
                 warm_up(loaded, str(folder))
                 if model is not None:
-                    found["number"] = float(loaded.ask("serving_default", {"x": [0.0]})["y"][0])
+                    load["number"] = float(loaded.ask("serving_default", {"x": [0.0]})["y"][0])
                 loaded.close()
-                found["sha256"] = checksum(digests(folder))
+                load["sha256"] = checksum(digests(folder))
             except Exception as error:  # noqa: BLE001 - whatever it is, a client would have met it
-                found["error"] = " ".join(str(error).split())[:300]
-            seen[version] = found
+                load["error"] = " ".join(str(error).split())[:300]
+            seen[version] = load
         time.sleep(0.001)
         if last and not fresh:
             break
@@ -137,15 +137,15 @@ def kill_pushes(kills: int, folder: Path, dice: random.Random) -> dict[str, Any]
         phases[phase_of(base, number)] += 1
         succeeded += os.waitpid(pushing(number), 0)[1] == 0
         left += leftovers(base)
-    found = judge(base, stop_poller(poller, folder))
-    answers = found["loads"]
+    verdict = judge(base, stop_poller(poller, folder))
+    answers = verdict["loads"]
     wrong = [entry["version"] for entry in read_log(base) if answers.get(entry["version"]) != entry["number"]]
     return {
         "killed": dict(phases),
         "next_succeeded": succeeded,
         "left": left,
         "wrong_answers": wrong,
-        **found,
+        **verdict,
     }
 
 
@@ -173,14 +173,14 @@ def kill_runs(kills: int, folder: Path, dice: random.Random) -> dict[str, Any]:
         killed += child.wait() == -signal.SIGKILL
         succeeded += running(seed).wait() == 0
         left += leftovers(base)
-    found = judge(base, stop_poller(poller, folder))
-    told = {
+    verdict = judge(base, stop_poller(poller, folder))
+    counts = {
         "killed": killed,
         "seconds_of_a_run": round(longest, 1),
         "next_succeeded": succeeded,
         "left": left,
     }
-    return {**told, **found}
+    return {**counts, **verdict}
 
 
 def start_poller(base: Path, folder: Path, model: Path | None) -> subprocess.Popen[bytes]:
@@ -200,7 +200,7 @@ def stop_poller(poller: subprocess.Popen[bytes], folder: Path) -> dict[int, dict
     (folder / "ended").touch()
     must(poller.wait() == 0, "the poller failed")
     report = json.loads((folder / "report.json").read_text())
-    return {int(version): found for version, found in report.items()}
+    return {int(version): load for version, load in report.items()}
 
 
 def must(held: bool, otherwise: str) -> None:
@@ -234,10 +234,10 @@ def judge(base: Path, seen: dict[int, dict[str, Any]]) -> dict[str, Any]:
     return {
         "versions": len(logged),
         "versions_rise": logged == sorted(set(logged)),
-        "loaded": sum("error" not in found for found in seen.values()),
-        "failed_loads": {version: found["error"] for version, found in seen.items() if "error" in found},
+        "loaded": sum("error" not in load for load in seen.values()),
+        "failed_loads": {version: load["error"] for version, load in seen.items() if "error" in load},
         "wrong_files": [e["version"] for e in log if seen.get(e["version"], {}).get("sha256") != e["sha256"]],
-        "loads": {version: found.get("number") for version, found in seen.items()},
+        "loads": {version: load.get("number") for version, load in seen.items()},
     }
 
 
@@ -250,22 +250,22 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--base", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--model", type=Path, help=argparse.SUPPRESS)
-    told = parser.parse_args()
+    options = parser.parse_args()
     os.environ.update(TF_CPP_MIN_LOG_LEVEL="2", CUDA_VISIBLE_DEVICES="")
-    if told.what == "poll":
-        poll(told.base, told.folder / "ended", told.folder / "report.json", told.model)
+    if options.what == "poll":
+        poll(options.base, options.folder / "ended", options.folder / "report.json", options.model)
         return 0
     folder = Path(tempfile.mkdtemp(prefix="push_chaos"))
     try:
-        kill = kill_pushes if told.what == "pushes" else kill_runs
-        found = kill(told.kills, folder, random.Random(told.seed))  # noqa: S311 - moments, no secrets
+        kill = kill_pushes if options.what == "pushes" else kill_runs
+        outcome = kill(options.kills, folder, random.Random(options.seed))  # noqa: S311 - moments, no secrets
     finally:
         shutil.rmtree(folder)
-    del found["loads"]
-    print(json.dumps(found, indent=2))
-    good = found["next_succeeded"] == told.kills and found["loaded"] == found["versions"]
-    bad = [found.get(key) for key in ("left", "failed_loads", "wrong_files", "wrong_answers")]
-    return 0 if good and found["versions_rise"] and not any(bad) else 1
+    del outcome["loads"]
+    print(json.dumps(outcome, indent=2))
+    good = outcome["next_succeeded"] == options.kills and outcome["loaded"] == outcome["versions"]
+    bad = [outcome.get(key) for key in ("left", "failed_loads", "wrong_files", "wrong_answers")]
+    return 0 if good and outcome["versions_rise"] and not any(bad) else 1
 
 
 if __name__ == "__main__":

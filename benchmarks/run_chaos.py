@@ -85,8 +85,8 @@ class Project:
     def do(self, command: str, *more: str) -> tuple[int, str]:
         """Its exit code, and what it said."""
         process = self.start(command, *more)
-        said = process.communicate()[0]
-        return process.returncode, said
+        output = process.communicate()[0]
+        return process.returncode, output
 
     @property
     def serving(self) -> Path:
@@ -98,21 +98,21 @@ class Project:
         from ml_metadata.metadata_store import MetadataStore
         from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-        found = [str(path) for path in self.tmp.rglob("*")]
+        left = [str(path) for path in self.tmp.rglob("*")]
         versions = [f"serving/twins/{name}*" for name in (".incoming", ".removing", ".pending")]
         for pattern in (".*.new", ".*.old", ".kembar-tmp/*", *versions, "artifacts/checkpoints/*"):
-            found += [str(path) for path in self.work.glob(pattern)]
+            left += [str(path) for path in self.work.glob(pattern)]
         config = mlmd.ConnectionConfig()
         config.sqlite.filename_uri = str(self.work / "metadata.sqlite")
         config.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READONLY
         store = MetadataStore(config)
-        executions = {one.id: one.last_known_state for one in store.get_executions()}
+        executions = {execution.id: execution.last_known_state for execution in store.get_executions()}
         at_work = (mlmd.Execution.NEW, mlmd.Execution.RUNNING)
-        found += [f"execution {id_} at work" for id_, state in executions.items() if state in at_work]
+        left += [f"execution {id_} at work" for id_, state in executions.items() if state in at_work]
         for folder in (self.work / "artifacts").glob("[!.c]*/[!.]*/*"):
             if executions.get(int(folder.name)) not in (mlmd.Execution.COMPLETE, mlmd.Execution.CACHED):
-                found.append(str(folder))
-        return found
+                left.append(str(folder))
+        return left
 
 
 def kill_runs(project: Project, kills: int, dice: random.Random) -> bool:
@@ -138,13 +138,13 @@ def kill_runs(project: Project, kills: int, dice: random.Random) -> bool:
         timer.cancel()
         run.wait()
         moments[names[min(names.index(last) + 1, len(names) - 1)] if last in names else "?"] += 1
-        status, said = project.do("run", "--set", seed)
+        status, output = project.do("run", "--set", seed)
         left = project.left_behind()
         ends = (0, -signal.SIGKILL, 128 + signal.SIGTERM)  # 0: it had ended before
         good &= run.returncode in ends and status == 0 and not left
         print(
             f"{number + 1:>3} ended with {run.returncode} behind {last}; the next run {status}; "
-            f"left: {left or 'nothing'}" + ("" if status == 0 else f"\n{said[-800:]}"),
+            f"left: {left or 'nothing'}" + ("" if status == 0 else f"\n{output[-800:]}"),
             flush=True,
         )
     print(f"killed inside {dict(moments)}", flush=True)
@@ -196,43 +196,45 @@ def share(project: Project, minutes: float, dice: random.Random) -> bool:  # noq
         while not ended.wait(0.01):
             try:
                 with urllib.request.urlopen(f"{url}:predict", body, timeout=30) as answer:  # noqa: S310
-                    [found] = json.load(answer)["predictions"]
-                    answers[round(float(found["score"] if isinstance(found, dict) else found), 4)] += 1
+                    [prediction] = json.load(answer)["predictions"]
+                    answers[
+                        round(float(prediction["score"] if isinstance(prediction, dict) else prediction), 4)
+                    ] += 1
             except (urllib.error.URLError, OSError) as error:
                 problems[f"REST: {error}"] += 1
 
     def repeat(command: str, *more: str) -> None:
         while not ended.is_set():
-            status, said = project.do(command, *more)
+            status, output = project.do(command, *more)
             # A run at work holds the lock, and has taken away the summary of the one before.
-            expected = (status == 5 and command in ("run", "gc")) or "wait for the one at work" in said
+            expected = (status == 5 and command in ("run", "gc")) or "wait for the one at work" in output
             if status and not expected:
-                problems[f"{command}: {status}: {said.strip()[-200:]}"] += 1
+                problems[f"{command}: {status}: {output.strip()[-200:]}"] += 1
             elif command == "predict":
-                answers[round(json.loads(said.splitlines()[-1])["score"], 4)] += 1
+                answers[round(json.loads(output.splitlines()[-1])["score"], 4)] += 1
             ended.wait(dice.uniform(0, 2))
 
     def train() -> None:
         for number in range(10_000):
             if ended.is_set():
                 return
-            status, said = project.do(
+            status, output = project.do(
                 "run", "--set", f"training.seed={number + 2}", "--set", "training.epochs=1"
             )
             if status not in (0, 5):
-                problems[f"run: {status}: {said.strip()[-300:]}"] += 1
+                problems[f"run: {status}: {output.strip()[-300:]}"] += 1
 
     def go_back() -> None:
         while not ended.wait(dice.uniform(0, 5)):
             there = sorted(scores.of)
             to = dice.choice([*map(str, there), "latest"])
-            status, said = project.do("rollback", "--to", to)
+            status, output = project.do("rollback", "--to", to)
             if status not in (0, 2):  # 2: gc was there first
-                problems[f"rollback: {status}: {said.strip()[-200:]}"] += 1
+                problems[f"rollback: {status}: {output.strip()[-200:]}"] += 1
 
     work = [ask, train, go_back, *(lambda c=c: repeat(*c) for c in (("gc", "--keep", "2"), ("report",),
             ("predict", *PAIR)))]  # fmt: skip
-    threads = [threading.Thread(target=one, daemon=True) for one in work]
+    threads = [threading.Thread(target=job, daemon=True) for job in work]
     for thread in threads:
         thread.start()
     time.sleep(minutes * 60)
@@ -262,11 +264,15 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=2.0)
     parser.add_argument("--seed", type=int, default=1)
-    told = parser.parse_args()
-    dice = random.Random(told.seed)  # noqa: S311 - repeatable, not secret
+    options = parser.parse_args()
+    dice = random.Random(options.seed)  # noqa: S311 - repeatable, not secret
     with tempfile.TemporaryDirectory() as folder:
         project = Project(Path(folder))
-        good = kill_runs(project, told.kills, dice) if told.kills else share(project, told.minutes, dice)
+        good = (
+            kill_runs(project, options.kills, dice)
+            if options.kills
+            else share(project, options.minutes, dice)
+        )
     sys.stdout.flush()
     os._exit(not good)  # TensorFlow can crash in its last garbage collection
 

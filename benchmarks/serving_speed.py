@@ -85,7 +85,7 @@ def in_process(model: LoadedModel) -> Ask:
     return ask
 
 
-def in_one_call(model: LoadedModel) -> Ask:
+def by_function(model: LoadedModel) -> Ask:
     """Asks the signature's function itself, all rows at once."""
     function = tf.saved_model.load(str(model.path)).signatures["serving_default"]
 
@@ -135,10 +135,10 @@ def timed(ask: Ask, rows: int, times: int) -> list[float]:
 
 def report(way: str, ask: Ask) -> None:
     """Prints both figures of one way to ask."""
-    one, many = timed(ask, 1, 500), timed(ask, BATCH, 30)
+    single, many = timed(ask, 1, 500), timed(ask, BATCH, 30)
     print(
-        f"{way}: one pair p50 {statistics.median(one) * 1e3:.2f} ms, "
-        f"p99 {np.quantile(one, 0.99) * 1e3:.2f} ms; "
+        f"{way}: one pair p50 {statistics.median(single) * 1e3:.2f} ms, "
+        f"p99 {np.quantile(single, 0.99) * 1e3:.2f} ms; "
         f"batches of {BATCH}: {BATCH / statistics.median(many):,.0f} pairs/s",
         flush=True,
     )
@@ -237,7 +237,7 @@ def main() -> None:
         parser.error("no version there; run `kembar run configs/sts.toml` first")
     print(json.dumps({"cores": os.cpu_count(), "version": served.name}), flush=True)
     model = LoadedModel.load(served)
-    report("signature, one call", in_one_call(model))
+    report("signature, one call", by_function(model))
     report("signature, in calls of 256 rows", in_process(model))
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder) / "model"

@@ -180,10 +180,12 @@ def bare_loop(config: Vae, chosen: VaeTraining, train: np.ndarray) -> list[float
         gradients = tape.gradient(loss, weights)
         step.assign_add(1.0)
         rate = chosen.learning_rate * tf.sqrt(1.0 - 0.999**step) / (1.0 - 0.9**step)
-        for weight, gradient, one, two in zip(weights, gradients, first, second, strict=True):
-            one.assign(0.9 * one + 0.1 * gradient)
-            two.assign(0.999 * two + 0.001 * gradient**2)
-            weight.assign_sub(rate * one / (tf.sqrt(two) + 1e-7))
+        for weight, gradient, mean_of_gradients, mean_of_squares in zip(
+            weights, gradients, first, second, strict=True
+        ):
+            mean_of_gradients.assign(0.9 * mean_of_gradients + 0.1 * gradient)
+            mean_of_squares.assign(0.999 * mean_of_squares + 0.001 * gradient**2)
+            weight.assign_sub(rate * mean_of_gradients / (tf.sqrt(mean_of_squares) + 1e-7))
         return loss
 
     table, generator = tf.constant(train), np.random.default_rng(chosen.seed)

@@ -50,10 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             results["older half"].append(train(seeded, half, left=left))
             results["all, scratch"].append(train(seeded, splits))
             results["all, warm"].append(train(seeded, splits, base=find(left, seeded.spec)))
-        for name, found in results.items():
-            report(f"{name}, seed {seed}", found[-1])
-    for name, found in results.items():
-        report(f"{name}, mean", {key: float(np.mean([one[key] for one in found])) for key in found[0]})
+        for name, trainings in results.items():
+            report(f"{name}, seed {seed}", trainings[-1])
+    for name, trainings in results.items():
+        report(
+            f"{name}, mean",
+            {key: float(np.mean([training[key] for training in trainings])) for key in trainings[0]},
+        )
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from tfx.dsl.io import fileio
 from tfx_bsl.coders import example_coder
 from tfx_bsl.tfxio import record_based_tfxio, tf_example_record
 
-from trainer.parts import parts
+from trainer.chunking import chunks
 
 # Rows handled together: large enough to amortize a call, small against the memory of a worker.
 BATCH_ROWS = 12_288
@@ -92,7 +92,7 @@ class _DecodeFile(beam.DoFn):
                 before, records = before + len(records), spread(records, before, share)
                 if not records:
                     continue
-            for bounds in parts(map(len, records), BATCH_BYTES):
+            for bounds in chunks(map(len, records), BATCH_BYTES):
                 part = records[bounds]
                 batch = self._decoder.DecodeBatch(part)
                 if self._raw_column is not None:

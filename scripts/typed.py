@@ -40,10 +40,10 @@ def shortfalls(report: str, package: str) -> list[str]:
 def main() -> int:
     """Prints what falls short; the exit code is 1 if anything does."""
     report, package = sys.argv[1:]
-    found = shortfalls(Path(report).read_text(encoding="utf-8"), package)
-    for line in found:
+    lines = shortfalls(Path(report).read_text(encoding="utf-8"), package)
+    for line in lines:
         print(line, file=sys.stderr)
-    return bool(found)
+    return bool(lines)
 
 
 if __name__ == "__main__":

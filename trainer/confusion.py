@@ -1,4 +1,4 @@
-"""What a classifier took for what: the confusion matrix and the ROC curve, for laptop and cluster alike."""
+"""The confusion matrix and the ROC curve of a classifier, for laptop and cluster alike."""
 
 from __future__ import annotations
 
@@ -50,17 +50,17 @@ def confusion(label: np.ndarray, score: np.ndarray, kind: Label) -> dict[str, An
     matrix = np.zeros((len(names), len(names)), int)
     if len(label):
         matrix = confusion_matrix(label, decided, labels=range(len(names)))
-    found: dict[str, Any] = {"classes": list(names), "matrix": matrix.tolist()}
+    document: dict[str, Any] = {"classes": list(names), "matrix": matrix.tolist()}
     if kind.kind == "binary" and len(np.unique(label)) == len(names) and np.isfinite(score[:, 0]).all():
         false, true, threshold = roc_curve(label, score[:, 0])
         at = np.unique(np.linspace(0, len(false) - 1, _POINTS).astype(int))
-        found["roc"] = {
+        document["roc"] = {
             "false_positive_rate": false[at].tolist(),
             "recall": true[at].tolist(),
             # The first threshold is infinite, which JSON cannot say.
             "threshold": np.minimum(threshold[at], 1.0).tolist(),
         }
-    return found
+    return document
 
 
 def _names(kind: Label) -> tuple[str, ...]:

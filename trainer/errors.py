@@ -1,4 +1,4 @@
-"""Why a run ends without a served model.
+"""Errors that end a run without a served model.
 
 KembarError
 ├── ConfigError      a key, value, path or column of the configuration is wrong      (exit 2)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import tensorflow_transform as tft
 
-    from trainer.fitting.training import Data, TrainingLog
+    from trainer.fitting.training import FittedModel, TransformedData
     from trainer.fitting.warm_start import Base
     from trainer.spec import Spec
 
@@ -35,22 +35,22 @@ class Tensor(NamedTuple):
     shape: tuple[int | str, ...] | None = (BATCH,)
 
 
-class Signature(NamedTuple):
-    """What a signature takes and gives, by name."""
+class ContractSignature(NamedTuple):
+    """Inputs and outputs of a signature, by name."""
 
     inputs: dict[str, Tensor]
     outputs: dict[str, Tensor]
 
 
-class Served(Protocol):
+class ServedModule(Protocol):
     """A tf.Module whose `served()` gives signature names to concrete functions."""
 
     def served(self) -> dict[str, Any]:
-        """For `tf.saved_model.save(module, path, signatures=module.served())`."""
+        """Signatures for `tf.saved_model.save(module, path, signatures=module.served())`."""
 
 
 class Family(Protocol):
-    """What a family module offers."""
+    """The functions and names of a family module."""
 
     EVALUATED: str
     """The signature, from serialized tf.Examples, that is evaluated."""
@@ -73,14 +73,20 @@ class Family(Protocol):
         Ids that the model `base` knows stay what they are.
         """
 
-    def fit(self, data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
+    def fit(self, data: TransformedData, spec: Spec) -> FittedModel:
         """Trains on transformed examples, from `data.base` if it is given; the model has its best weights."""
 
-    def export(self, model: keras.Model, transform: tft.TFTransformOutput, spec: Spec) -> Served:
-        """The module to save, with every signature of the served model."""
+    def export(
+        self,
+        model: keras.Model,
+        transform: tft.TFTransformOutput,
+        spec: Spec,
+        threshold: float | None = None,
+    ) -> ServedModule:
+        """The module to save, with every signature of the served model; `threshold` as `fit` returned it."""
 
     def objectives(self, spec: Spec) -> dict[str, str]:
-        """What training measures on the eval split in every epoch: metric to its name in the log's history.
+        """Metrics of the eval split in every epoch of training: name to the name in the log's history.
 
         The first is the primary metric.
         """
@@ -105,7 +111,7 @@ class Family(Protocol):
     def golden_requests(self, spec: Spec) -> dict[str, dict[str, list]]:
         """Signature name to inputs that the exported model must answer with finite numbers."""
 
-    def contract(self, spec: Spec) -> dict[str, Signature]:
+    def contract(self, spec: Spec) -> dict[str, ContractSignature]:
         """Signature name to what clients may rely on; EVALUATED may be left out where it is not for them.
 
         The serving gate rejects a model that has other signatures.

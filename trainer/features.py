@@ -32,7 +32,7 @@ IDS_B = "ids_b"
 
 
 def _names(given: object) -> object:
-    return [values.name(one) for one in given] if isinstance(given, list | tuple) else given
+    return [values.name(value) for value in given] if isinstance(given, list | tuple) else given
 
 
 Name = Annotated[str, BeforeValidator(values.name)]
@@ -43,10 +43,10 @@ MEANS_0 = frozenset({"0", "false", "f", "no", "n", "off"})
 
 
 class Label(BaseModel):
-    """What the label column holds.
+    """Description of the label column.
 
     `binary` is 1 or 0, also as people write them (`MEANS_1`, `MEANS_0`) or as `positive` and `negative` name
-    them; `score` a number within `range`; `classes` one of the names in `classes`, which stands for its place
+    them; `score` a number within `range`; `classes` one of the names in `classes`, which stands for its index
     in that list. Names are compared by value (`trainer.values.key`).
     """
 
@@ -118,12 +118,12 @@ class Label(BaseModel):
 
     @property
     def is_named(self) -> bool:
-        """Whether values are compared with names, not read as numbers."""
+        """True where values are compared with names, not read as numbers."""
         return self.classes is not None or self.positive is not None
 
     @property
     def count(self) -> int:
-        """How many classes there are; 0 where the label is a number."""
+        """The number of classes; 0 where the label is a number."""
         return len(self.classes or ())
 
 

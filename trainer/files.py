@@ -89,7 +89,7 @@ def last_change(folder: Path) -> float:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether it is a folder, and no link to one."""
+    """True where `path` is a folder, and no link to one."""
     try:
         return stat.S_ISDIR(path.lstat().st_mode)
     except OSError:
@@ -97,7 +97,7 @@ def is_folder(path: Path) -> bool:
 
 
 def is_file(path: Path) -> bool:
-    """Whether it is a file, and no link to one."""
+    """True where `path` is a file, and no link to one."""
     try:
         return stat.S_ISREG(path.lstat().st_mode)
     except OSError:
@@ -105,7 +105,7 @@ def is_file(path: Path) -> bool:
 
 
 def is_inside(root: Path, path: Path) -> bool:
-    """Whether `path` lies below the folder `root` with no link on the way; `path` itself may be a link."""
+    """True where `path` lies below the folder `root` with no link on the way; `path` itself may be a link."""
     parts = path.relative_to(root).parts
     return bool(parts) and ".." not in parts and all(
         is_folder(root.joinpath(*parts[:at])) for at in range(1, len(parts))
@@ -123,7 +123,7 @@ def remove_folder(root: Path, folder: Path) -> bool:
       folder: A path below it.
 
     Returns:
-      Whether there was such a folder, and no link on the way.
+      True where there was such a folder, and no link on the way.
     Raises:
       OSError: something in it cannot be removed.
     """
@@ -173,7 +173,7 @@ def exclusive(folder: Path) -> Iterator[None]:
 
 
 def of_dead_process(name: str, changed: float) -> bool:
-    """Whether what is called `HOST-PID-...` belongs to a process that is no more.
+    """True where the name `HOST-PID-...` is of a process that is no more.
 
     One of another machine counts as dead when it was last changed, in Unix time, long ago.
     """

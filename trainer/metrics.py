@@ -1,4 +1,4 @@
-"""How good scores are: plain functions on arrays, used for models and baselines alike."""
+"""Metrics of scores: plain functions on arrays, used for models and baselines alike."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NAMES = {
 
 
 def pair_metrics(label: np.ndarray, score: np.ndarray, kind: Label) -> dict[str, float]:
-    """Metrics of what was said about text pairs.
+    """Metrics of scores of text pairs.
 
     Args:
       label: [rows], in the label's own range; of classes the index.
@@ -74,15 +74,15 @@ def best_threshold(label: np.ndarray, score: np.ndarray) -> float:
 
 
 def not_finite(score: np.ndarray) -> str:
-    """Which of the predictions [rows, numbers] are no numbers, as a reason; empty where all are finite."""
+    """A reason that counts the predictions [rows, numbers] that are not finite; empty where all are."""
     bad = np.flatnonzero(~np.isfinite(score).all(axis=1))
     if not bad.size:
         return ""
     return f"the model gives no finite number for {bad.size} of {len(score)} rows"
 
 
-def one_label(label: np.ndarray) -> str:
-    """That labels [rows] of 0 and 1 are all the same, as a reason; empty where they are not."""
+def same_label(label: np.ndarray) -> str:
+    """A reason that labels [rows] of 0 and 1 are all the same; empty where they are not."""
     if not label.size:
         return "there are no rows"
     if label.min() != label.max():
@@ -96,7 +96,7 @@ def calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
     Guo et al. 2017, "On Calibration of Modern Neural Networks", section 2.
 
     Args:
-      confidence: [rows], probabilities of what was said.
+      confidence: [rows], probabilities of what was predicted.
       correct: [rows], whether it was so.
     """
     bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
@@ -118,32 +118,35 @@ def _score_metrics(label: np.ndarray, score: np.ndarray) -> dict[str, float]:
         return {**dict.fromkeys(("spearman", "pearson"), Undefined(reason)), **mse}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)
-        found = {
+        correlations = {
             "spearman": float(stats.spearmanr(label, score).statistic),
             "pearson": float(stats.pearsonr(label, score).statistic),
         }
-    return {**{name: defined(value, "labels or scores hardly vary") for name, value in found.items()}, **mse}
+    return {
+        **{name: defined(value, "labels or scores hardly vary") for name, value in correlations.items()},
+        **mse,
+    }
 
 
 def _binary_metrics(label: np.ndarray, score: np.ndarray, decided: np.ndarray) -> dict[str, float]:
     if not label.size:
         return dict.fromkeys(_NAMES["binary"], Undefined("there are no rows"))
-    found = {
+    measured = {
         "accuracy": float(np.mean(decided == label)),
         "f1": float(skl.f1_score(label, decided, zero_division=0.0)),
         "calibration_error": calibration_error(score, label),
     }
-    reason = one_label(label)
+    reason = same_label(label)
     if reason:
-        found |= {name: Undefined(reason) for name in _NAMES["binary"] if name not in found}
+        measured |= {name: Undefined(reason) for name in _NAMES["binary"] if name not in measured}
     else:
-        found |= {
+        measured |= {
             "average_precision": float(skl.average_precision_score(label, score)),
             "auc": float(skl.roc_auc_score(label, score)),
             "mcc": float(skl.matthews_corrcoef(label, decided)),
             "best_threshold": best_threshold(label, score),
         }
-    return {name: found[name] for name in _NAMES["binary"]}
+    return {name: measured[name] for name in _NAMES["binary"]}
 
 
 def class_metrics(label: np.ndarray, probabilities: np.ndarray, classes: int) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What a long piece of work says while it goes on."""
+"""Lines of progress of long work."""
 
 from __future__ import annotations
 

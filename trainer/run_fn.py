@@ -15,10 +15,10 @@ from trainer.exporting.saved_model import hold_variables
 from trainer.exporting.warmup import write_warmup
 from trainer.families import family_of
 from trainer.fitting import checkpoint, devices, warm_start, workers
-from trainer.fitting.training import Data, FnArgs, file_names
+from trainer.fitting.training import FnArgs, TransformedData, file_names
 from trainer.spec import Spec, narrow
 from trainer.text.vocabulary import vocabulary
-from trainer.tuning import found_values, laid_over
+from trainer.tuning import laid_over, tuned_values
 from trainer.undefined import strict
 
 LOG = "training.json"
@@ -44,7 +44,7 @@ def run_fn(fn_args: FnArgs) -> None:
     # Before anything else uses TensorFlow: afterwards no worker can be joined.
     workers.strategy()
     spec = Spec.model_validate_json(fn_args.custom_config["spec"])
-    tuned = found_values(fn_args.hyperparameters)
+    tuned = tuned_values(fn_args.hyperparameters)
     if tuned:
         spec = laid_over(spec, tuned)
     family = family_of(spec)
@@ -56,13 +56,15 @@ def run_fn(fn_args: FnArgs) -> None:
     if not workers.is_chief():
         # The chief needs this one's part of every batch, and nothing of what it leaves.
         with TemporaryDirectory() as folder:
-            family.fit(Data(files, transform, folder, saved, base=base), spec)
+            family.fit(TransformedData(files, transform, folder, saved, base=base), spec)
         return
-    model, log = family.fit(Data(files, transform, fn_args.model_run_dir, saved, base=base), spec)
+    model, log, threshold = family.fit(
+        TransformedData(files, transform, fn_args.model_run_dir, saved, base=base), spec
+    )
     if tuned:
         log.details["tuned"] = tuned
     # Never model.save: the file would hold Keras' own format and no signatures.
-    served = family.export(model, transform, spec)
+    served = family.export(model, transform, spec, threshold)
     module, signatures = narrow(served, tf.Module), with_inference(served.served())
     warm_start.leave(warm_start.folder_beside(fn_args.serving_model_dir), model, spec, vocabulary(transform))
     hold_variables(module, model)

@@ -1,4 +1,4 @@
-"""What the trainer and the components are told: the parts of the configuration that shape the model."""
+"""The specification of a use case: the parts of the configuration that shape the model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from trainer.dense.dense_config import Dense, DenseTraining
 from trainer.features import Label
-from trainer.pair.pair_config import PairModel, Training
+from trainer.pair.pair_config import PairModel, PairTraining
 from trainer.section import Section
 from trainer.vae.vae_config import Vae, VaeTraining
 
@@ -18,18 +18,18 @@ T = TypeVar("T")
 # Families that learn from labels, and from which kinds.
 _LABELS = {"pair": ("score", "binary", "classes"), "dense": ("classes",)}
 AnyModel = Annotated[PairModel | Vae | Dense, Field(discriminator="family")]
-AnyTraining = Annotated[Training | VaeTraining | DenseTraining, Field(discriminator="family")]
+AnyTraining = Annotated[PairTraining | VaeTraining | DenseTraining, Field(discriminator="family")]
 
 
 class VectorSpec(Section):
-    """What is known of a vector before any is seen."""
+    """Properties of a vector that are known before any is read."""
 
     dimension: PositiveInt
     range: tuple[float, float] | None = None
     names: tuple[str, ...] = ()
 
     def name(self, at: int) -> str:
-        """What the user calls the number at place `at`."""
+        """The user's name of the number at index `at`."""
         return self.names[at] if len(self.names) > 1 else f"{''.join(self.names)}[{at}]"
 
 
@@ -39,7 +39,7 @@ class Spec(Section):
     label: Label | None = None
     vector: VectorSpec | None = None
     model: AnyModel = PairModel()
-    training: AnyTraining = Training()
+    training: AnyTraining = PairTraining()
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
@@ -53,12 +53,12 @@ class Spec(Section):
         return self
 
     def narrowed(self, fields: Collection[str]) -> str:
-        """As JSON, with the features and just these `fields` of the model: a key for the cache."""
+        """The features and just these `fields` of the model, as JSON: a key for the cache."""
         kept: Any = {"label": True, "vector": True, "model": {"family", *fields}, "training": {"family"}}
         return self.model_dump_json(include=kept)
 
-    def asked(self) -> str:
-        """As JSON, what a model is asked for; numbers of one that is asked otherwise mean other things."""
+    def task(self) -> str:
+        """The task that the model solves, as JSON; metrics of models with other tasks cannot be compared."""
         kept: Any = {"model": {"family"}, "vector": {"dimension"}}
         if self.model.family in _LABELS:
             kept["label"] = {"kind", "range", "classes", "positive"}
@@ -86,9 +86,9 @@ def check_parts(model: AnyModel, label: Label | None, has_vector: bool) -> None:
         raise ValueError(f"family {model.family!r} learns from {needed}")
     kinds = _LABELS.get(model.family)
     if kinds is not None and (label is None or label.kind not in kinds):
-        found = "no label" if label is None else f"kind = {label.kind!r}"
+        given = "no label" if label is None else f"kind = {label.kind!r}"
         raise ValueError(
-            f"family {model.family!r} needs a [data] label of kind {' or '.join(kinds)}, found {found}"
+            f"family {model.family!r} needs a [data] label of kind {' or '.join(kinds)}, found {given}"
         )
     if isinstance(model, PairModel) and model.head == "cosine" and label is not None and label.classes:
         raise ValueError("head = 'cosine' gives one number, not classes: use 'interaction', or leave it out")
@@ -121,7 +121,7 @@ def check_range(model: AnyModel, declared: tuple[float, float] | None) -> None:
 
 def check_training(training: AnyTraining, label: Label | None) -> None:
     """Raises ValueError when a pair's loss is not for such labels."""
-    if not isinstance(training, Training) or label is None:
+    if not isinstance(training, PairTraining) or label is None:
         return
     classes = label.kind == "classes"
     if classes and training.loss not in (None, "cross_entropy"):
@@ -138,7 +138,7 @@ def check_training(training: AnyTraining, label: Label | None) -> None:
 
 def check_pair(model: AnyModel, training: AnyTraining) -> None:
     """Raises ValueError when a key says something of no use to this model, or a part would stay untrained."""
-    if not (isinstance(model, PairModel) and isinstance(training, Training)):
+    if not (isinstance(model, PairModel) and isinstance(training, PairTraining)):
         return
     if model.encoder == "pretrained" and model.frozen and training.tokens_per_batch is not None:
         raise ValueError("tokens_per_batch is for towers that are trained, and this one is frozen: remove it")

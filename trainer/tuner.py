@@ -26,7 +26,7 @@ from trainer.features import LOWER_IS_BETTER
 from trainer.files import remove_tree
 from trainer.fitting import devices
 from trainer.fitting.checkpoint import folder_of
-from trainer.fitting.training import Data, FnArgs, TrainingLog, file_names
+from trainer.fitting.training import FnArgs, TrainingLog, TransformedData, file_names
 from trainer.progress import PROGRESS
 from trainer.spec import Spec
 from trainer.tuning import Tuning, decoded, encoded, is_whole, laid_over
@@ -36,7 +36,7 @@ _SECONDS, _EPOCHS = "seconds", "epochs"
 
 
 def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
-    """The search that the configuration asks for.
+    """The configured search.
 
     One whose process was killed goes on behind its last finished trial, if it is started again on the same
     data, transform, configuration and code.
@@ -53,14 +53,14 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     saved = folder_of(
         config.get("checkpoints"), [*parts, *(name for split in sorted(files) for name in files[split])]
     )
-    data = Data(files, tft.TFTransformOutput(fn_args.transform_graph_path), log_dir=None)
+    data = TransformedData(files, tft.TFTransformOutput(fn_args.transform_graph_path), log_dir=None)
     if tuning.rows is not None:
         there = int(data.records("train").reduce(tf.constant(0, tf.int64), lambda n, _: n + 1))
         data = replace(data, share=(tuning.rows, there) if tuning.rows < there else None)
     return TunerFnResult(make_search(data, spec, tuning, saved or fn_args.working_dir), {})
 
 
-def make_search(data: Data, spec: Spec, tuning: Tuning, folder: str) -> Search:
+def make_search(data: TransformedData, spec: Spec, tuning: Tuning, folder: str) -> Search:
     """A search that keeps its trials in `folder`, and goes on with those that are there."""
     try:
         return Search(data, spec, tuning, folder)
@@ -72,14 +72,16 @@ def make_search(data: Data, spec: Spec, tuning: Tuning, folder: str) -> Search:
 class Search(keras_tuner.engine.base_tuner.BaseTuner):
     """Trains the family's model once for each set of values, and keeps no model."""
 
-    def __init__(self, data: Data, spec: Spec, tuning: Tuning, folder: str, overwrite: bool = False) -> None:
+    def __init__(
+        self, data: TransformedData, spec: Spec, tuning: Tuning, folder: str, overwrite: bool = False
+    ) -> None:
         """Trials that `folder` holds are not run again, unless `overwrite`."""
         self.tuning = tuning
         self.folder = folder
         self.metric = tuning.objective or next(iter(family_of(spec).objectives(spec)))
         self._data = data
         self._spec = tuning.capped(spec)
-        self._place = family_of(spec).objectives(spec)[self.metric]
+        self._history_key = family_of(spec).objectives(spec)[self.metric]
         super().__init__(
             _oracle(tuning, self._spec, self.metric),
             directory=folder,
@@ -100,18 +102,18 @@ class Search(keras_tuner.engine.base_tuner.BaseTuner):
         started = time.monotonic()
         try:
             with _quiet():
-                _, log = family_of(self._spec).fit(self._data, laid_over(self._spec, values))
-            found = self._kept(log)
-            if not math.isfinite(found):
-                raise KembarError(f"{self.metric} is {found}")
+                log = family_of(self._spec).fit(self._data, laid_over(self._spec, values)).log
+            score = self._kept(log)
+            if not math.isfinite(score):
+                raise KembarError(f"{self.metric} is {score}")
         except Exception as error:
             self._tell(trial, f"failed: {_line(error)}", values, started)
             raise FailedTrialError(_line(error)) from error
         finally:
             keras.backend.clear_session()
             gc.collect()
-        self._tell(trial, f"{self.metric} {found:.4f}", values, started)
-        return {self.metric: found, _SECONDS: time.monotonic() - started, _EPOCHS: log.epochs}
+        self._tell(trial, f"{self.metric} {score:.4f}", values, started)
+        return {self.metric: score, _SECONDS: time.monotonic() - started, _EPOCHS: log.epochs}
 
     def on_search_end(self) -> None:
         """Raises KembarError where no trial came to its end."""
@@ -136,13 +138,13 @@ class Search(keras_tuner.engine.base_tuner.BaseTuner):
         }
 
     def _kept(self, log: TrainingLog) -> float:
-        if self._place not in log.history:
+        if self._history_key not in log.history:
             # Where all labels of eval are one, a pair's training watches the loss, and else the metric.
             measured = [name.removeprefix("eval_") for name in log.history if name.startswith("eval_")]
             raise KembarError(
                 f"{self.metric} is not measured on the eval split: set [tuning] objective = {measured[0]!r}"
             )
-        return log.history[self._place][-1 if log.kept_epoch is None else log.kept_epoch]
+        return log.history[self._history_key][-1 if log.kept_epoch is None else log.kept_epoch]
 
     def _tell(self, trial: Trial, outcome: str, values: dict[str, Any], started: float) -> None:
         shown = "  ".join(f"{key}={_shown(value)}" for key, value in values.items())
@@ -154,7 +156,7 @@ class Search(keras_tuner.engine.base_tuner.BaseTuner):
 
 
 class _OwnFirst(keras_tuner.Oracle):
-    """For an oracle: where the space holds all of the file's own values, they are the first trial."""
+    """Mixin of an oracle whose first trial has the file's own values, where the space holds all of them."""
 
     own: dict[str, Any] | None = None
 
@@ -211,7 +213,7 @@ def _oracle(tuning: Tuning, spec: Spec, metric: str) -> keras_tuner.Oracle:
 
 
 def _choices(wanted: list[Any]) -> list[Any]:
-    """As keras-tuner wants them: all of one type, numbers in their order."""
+    """Values as keras-tuner wants them: all of one type, numbers in their order."""
     values = [encoded(value) for value in wanted]
     if any(isinstance(value, str) for value in values):
         return [value if isinstance(value, str) else json.dumps(value) for value in values]

@@ -55,11 +55,11 @@ class Tuning(Section):
         """TOML reads `training.epochs = [5]` without quotes, and `--set`, as tables in a table."""
         if not isinstance(space, dict):
             return space
-        found: dict[str, Any] = {}
+        flat: dict[str, Any] = {}
         for key, wanted in space.items():
             nested = key in ("model", "training") and isinstance(wanted, dict)
-            found |= {f"{key}.{name}": below for name, below in wanted.items()} if nested else {key: wanted}
-        return found
+            flat |= {f"{key}.{name}": below for name, below in wanted.items()} if nested else {key: wanted}
+        return flat
 
     @field_validator("space")
     @classmethod
@@ -88,9 +88,9 @@ def laid_over(spec: Spec, values: dict[str, Any]) -> Spec:
     for key, value in values.items():
         section, _, name = key.partition(".")
         document[section][name] = value
-    found = Spec.model_validate(document)
-    check_weights(found.model)
-    return found
+    changed = Spec.model_validate(document)
+    check_weights(changed.model)
+    return changed
 
 
 def tunable(spec: Spec) -> list[str]:
@@ -106,22 +106,22 @@ def tunable(spec: Spec) -> list[str]:
 
 
 def encoded(value: Any) -> int | float | str:
-    """What keras-tuner knows as a value: a number as it is, all else as JSON."""
+    """A value as keras-tuner knows it: a number as it is, all else as JSON."""
     return value if isinstance(value, int | float) and not isinstance(value, bool) else json.dumps(value)
 
 
 def decoded(value: int | float | str) -> Any:
-    """What `encoded` was given."""
+    """The value that `encoded` was given."""
     return json.loads(value) if isinstance(value, str) else value
 
 
-def found_values(hyperparameters: dict[str, Any] | None) -> dict[str, Any]:
+def tuned_values(hyperparameters: dict[str, Any] | None) -> dict[str, Any]:
     """The values in what TFX hands to a trainer, keras-tuner's configuration; none without a search."""
     return {key: decoded(value) for key, value in (hyperparameters or {}).get("values", {}).items()}
 
 
 def is_whole(key: str, spec: Spec) -> bool | None:
-    """Whether a key holds whole numbers; None where it holds no numbers."""
+    """True where a key holds whole numbers, None where it holds no numbers."""
     section, _, name = key.partition(".")
     kind = type(getattr(spec, section)).model_fields[name].annotation
     return {int: True, float: False}.get(kind) if isinstance(kind, type) else None
@@ -142,7 +142,7 @@ def check_space(tuning: Tuning, spec: Spec) -> None:
     try:
         base = tuning.capped(spec)
     except ValidationError as error:
-        raise ValueError(f"[tuning] epochs = {tuning.epochs}: {_said(error)}") from None
+        raise ValueError(f"[tuning] epochs = {tuning.epochs}: {_message(error)}") from None
     ends = {key: _ends(wanted) for key, wanted in tuning.space.items()}
     for key, values in ends.items():
         for value in values:
@@ -172,7 +172,7 @@ def _check_value(base: Spec, key: str, value: Any, others: dict[str, list[Any]])
         else:
             return
     if first is not None:
-        raise ValueError(f"[tuning] space {key!r}: {json.dumps(value)}: {_said(first)}")
+        raise ValueError(f"[tuning] space {key!r}: {json.dumps(value)}: {_message(first)}")
 
 
 def _beside(others: dict[str, list[Any]]) -> Iterator[dict[str, Any]]:
@@ -210,7 +210,7 @@ def _refusal(key: str, spec: Spec, allowed: list[str]) -> str:
     return f"is no key: did you mean {near[0]!r}?" if near else f"is no key; {known}"
 
 
-def _said(error: ValueError) -> str:
-    told = error.errors(include_url=False)[0]["msg"] if isinstance(error, ValidationError) else str(error)
-    message = told.removeprefix("Value error, ")
+def _message(error: ValueError) -> str:
+    written = error.errors(include_url=False)[0]["msg"] if isinstance(error, ValidationError) else str(error)
+    message = written.removeprefix("Value error, ")
     return f"{message[:1].lower()}{message[1:]}"

@@ -29,54 +29,54 @@ class Undefined(float):
         return self
 
     def __reduce__(self) -> tuple[type[Undefined], tuple[str]]:
-        """For copies, and for Beam, which sends metrics from process to process."""
+        """Copied with its reason, also by Beam, which sends metrics from process to process."""
         return Undefined, (self.reason,)
 
     def __format__(self, spec: str) -> str:
-        """What a person reads in place of a number."""
+        """The word that a person reads in place of a number."""
         return "undefined"
 
     def __repr__(self) -> str:
-        """With the reason."""
+        """The class and the reason."""
         return f"Undefined({self.reason!r})"
 
 
 def number(value: Any) -> float | None:
     """A stored value as a finite number, None for any other and for what is no number."""
     try:
-        found = float(value)
+        parsed = float(value)
     except (TypeError, ValueError, OverflowError):
         return None
-    return found if math.isfinite(found) else None
+    return parsed if math.isfinite(parsed) else None
 
 
 def defined(value: object, reason: str = UNKNOWN) -> float:
     """A value as a metric: itself where it is finite, else undefined for its own reason or the one given."""
     if isinstance(value, Undefined):
         return value
-    found = number(value)
-    return Undefined(reason) if found is None else found
+    finite = number(value)
+    return Undefined(reason) if finite is None else finite
 
 
 def reason_of(value: float) -> str:
-    """Why a metric is not defined."""
+    """The reason why a metric is not defined."""
     return value.reason if isinstance(value, Undefined) else UNKNOWN
 
 
 def text(value: float) -> str:
-    """What a person reads: four decimals, no more digits than there are of a huge one, or "undefined"."""
+    """A value to read: four decimals, no more digits than there are of a huge one, or "undefined"."""
     return f"{value:.6g}" if abs(value) >= _HUGE else f"{value:.4f}"
 
 
 def dump(metrics: Mapping[str, float]) -> dict[str, Any]:
-    """For JSON: name to number or null, and under `undefined` the reasons, where there are any."""
+    """Metrics for JSON: name to number or null, and under `undefined` the reasons, where there are any."""
     numbers = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
     reasons = {name: reason_of(metrics[name]) for name, value in numbers.items() if value is None}
     return {**numbers, **({REASONS: reasons} if reasons else {})}
 
 
 def load(stored: Mapping[str, Any]) -> dict[str, float]:
-    """What `dump` has made, or an older version of this program without reasons."""
+    """Metrics from what `dump` made, or from a file of an older version without reasons."""
     reasons: Mapping[str, str] = stored.get(REASONS, {})
     return {
         name: defined(value, reasons.get(name, UNKNOWN)) for name, value in stored.items() if name != REASONS
@@ -89,8 +89,8 @@ def values(stored: object) -> Any:
         return {name: values(value) for name, value in stored.items() if name != REASONS}
     if isinstance(stored, list | tuple):
         return [values(value) for value in stored]
-    found = number(stored)
-    return int(found) if found is not None and isinstance(stored, int) else found
+    finite = number(stored)
+    return int(finite) if finite is not None and isinstance(stored, int) else finite
 
 
 def reasons(stored: Mapping[str, Any]) -> dict[str, Any]:

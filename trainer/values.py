@@ -40,13 +40,13 @@ def number(value: Any) -> float:
 
 
 def number_or_bool(value: object) -> float:
-    """As `number`; a bool, also one in letters of any case, is 1 or 0."""
+    """The number that `value` is, as `number` reads it; a bool, also in letters of any case, is 1 or 0."""
     if isinstance(value, bool | np.bool_):
         return float(value)
-    found = number(value)
-    if math.isnan(found) and isinstance(value, str):
+    parsed = number(value)
+    if math.isnan(parsed) and isinstance(value, str):
         return BOOLS.get(value.strip().lower(), math.nan)
-    return found
+    return parsed
 
 
 def key(value: object) -> str | None:

@@ -15,7 +15,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from components.serving_gate import contract, golden
 from components.serving_gate.golden import Golden
-from trainer.families import Signature
+from trainer.families import ContractSignature
 from trainer.section import Section
 
 PROBE = Path(__file__).with_name("probe.py")
@@ -112,7 +112,7 @@ def run_probe(
 
 def judge(
     report: dict[str, Any],
-    promised: dict[str, Signature],
+    promised: dict[str, ContractSignature],
     score: str,
     expected: list[list[float]],
     limits: Deployment,

@@ -17,7 +17,7 @@ from components.serving_gate.check import Deployment, judge, run_probe
 from components.tables import decode
 from trainer import tables
 from trainer.exporting.inference import promise_inference
-from trainer.families import Signature, Tensor, family_of
+from trainer.families import ContractSignature, Tensor, family_of
 from trainer.features import VECTOR
 from trainer.spec import Spec
 
@@ -74,7 +74,7 @@ def ServingGate(
     promised = promise_inference(family.contract(parsed))
     evaluated = Tensor("float32", ("batch", len(scores[0])) if scores else None)
     promised.setdefault(
-        family.EVALUATED, Signature({"examples": Tensor("string")}, {family.SCORE: evaluated})
+        family.EVALUATED, ContractSignature({"examples": Tensor("string")}, {family.SCORE: evaluated})
     )
     wrong = [failure] if failure else judge(report, promised, family.SCORE, scores, limits)
     verdict = {"blessed": not wrong, "reason": "; ".join(wrong), "reasons": wrong}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from trainer.families import BATCH, Signature, Tensor
+from trainer.families import BATCH, ContractSignature, Tensor
 
 
-def compare(actual: dict[str, Any], promised: dict[str, Signature]) -> list[str]:
+def compare(actual: dict[str, Any], promised: dict[str, ContractSignature]) -> list[str]:
     """The differences, one sentence a tensor; empty where there are none.
 
     Args:

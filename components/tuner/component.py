@@ -19,7 +19,7 @@ from components.resolvers.tuned_values import FINGERPRINT, ORIGIN, PURPOSE
 from components.resolvers.window import EXAMPLES_IDS, ids_of
 from trainer.fitting import checkpoint
 from trainer.progress import PROGRESS
-from trainer.tuning import found_values
+from trainer.tuning import tuned_values
 
 KEPT = "kept"
 REPORT = "tuning.json"
@@ -120,6 +120,6 @@ def _take(kept: Artifact, best: Artifact) -> dict[str, Any]:
     io_utils.write_string_file(
         os.path.join(best.uri, os.path.basename(source)), io_utils.read_string_file(source)
     )
-    values = found_values(json.loads(io_utils.read_string_file(source)))
+    values = tuned_values(json.loads(io_utils.read_string_file(source)))
     PROGRESS.info("values of an earlier search: %s", json.dumps(values))
     return {"kept": True, "from": kept.uri, "best": {"values": values}, "trials": []}

@@ -23,7 +23,7 @@ from pipeline.kubeflow.kubeflow_config import Kubeflow, Schedule, Vertex
 from pipeline.runs.notify import Notify
 from pipeline.serving.serving_config import Serving
 from trainer.errors import ConfigError
-from trainer.pair.pair_config import PairModel, Training
+from trainer.pair.pair_config import PairModel, PairTraining
 from trainer.section import Section
 from trainer.spec import (
     AnyModel,
@@ -87,7 +87,7 @@ class Config(Section):
     data: DataSection
     validation: Validation = Validation()
     model: AnyModel = PairModel()
-    training: AnyTraining = Training()
+    training: AnyTraining = PairTraining()
     tuning: Tuning | None = None
     gates: Gates = Gates()
     serving: Serving = Serving()

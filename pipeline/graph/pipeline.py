@@ -211,7 +211,7 @@ def components(
     if find_earlier:
         resolver = Resolver(
             strategy_class=ChampionStrategy,
-            config={"task": spec.asked(), "name": config.pipeline.name},
+            config={"task": spec.task(), "name": config.pipeline.name},
             champion=Channel(type=standard_artifacts.Model),
             pushed=Channel(type=standard_artifacts.PushedModel),
             candidate=trainer.outputs["model"],

@@ -27,7 +27,7 @@ def decision(
         return []
     served = Resolver(
         strategy_class=NewToStrategy,
-        config={"task": config.spec.asked(), "name": config.pipeline.name},
+        config={"task": config.spec.task(), "name": config.pipeline.name},
         served=Channel(type=standard_artifacts.Model),
         pushed=Channel(type=standard_artifacts.PushedModel),
         examples=example_gen.outputs["examples"],

@@ -13,17 +13,21 @@ from components.serving_gate import check
 from components.serving_gate.check import Deployment, judge, run_probe
 from components.serving_gate.golden import Golden, read_golden
 from trainer.errors import ConfigError
-from trainer.families import Signature, Tensor
+from trainer.families import ContractSignature, Tensor
 
 DOUBLES = [{"signature": "double", "inputs": {"values": [1.0, 2.5]}}]
 FLOATS, TEXTS = Tensor("float32"), Tensor("string")
 PROMISED = {
-    "double": Signature({"values": FLOATS}, {"score": FLOATS}),
-    "length": Signature({"texts": TEXTS}, {"score": Tensor("int32"), "texts": TEXTS, "long": Tensor("bool")}),
-    "logarithm": Signature({"values": FLOATS}, {"score": FLOATS, "same": FLOATS}),
-    "strict": Signature({"count": Tensor("int32", ())}, {"score": Tensor("int32", ())}),
-    "table": Signature({"rows": Tensor("float32", ("batch", 3))}, {"sums": Tensor("float32", ("batch",))}),
-    "hungry": Signature({"bytes": Tensor("int64", ())}, {"sum": Tensor("float32", ())}),
+    "double": ContractSignature({"values": FLOATS}, {"score": FLOATS}),
+    "length": ContractSignature(
+        {"texts": TEXTS}, {"score": Tensor("int32"), "texts": TEXTS, "long": Tensor("bool")}
+    ),
+    "logarithm": ContractSignature({"values": FLOATS}, {"score": FLOATS, "same": FLOATS}),
+    "strict": ContractSignature({"count": Tensor("int32", ())}, {"score": Tensor("int32", ())}),
+    "table": ContractSignature(
+        {"rows": Tensor("float32", ("batch", 3))}, {"sums": Tensor("float32", ("batch",))}
+    ),
+    "hungry": ContractSignature({"bytes": Tensor("int64", ())}, {"sum": Tensor("float32", ())}),
 }
 BATCH_ROWS = 5
 
@@ -208,10 +212,12 @@ def test_the_signatures_are_those_of_the_contract(answers):
     assert judged(report, "score", []) == []
     changed = {
         **PROMISED,
-        "double": Signature({"value": FLOATS}, {"score": Tensor("float32", ("batch", 1))}),
-        "strict": Signature({"count": Tensor("int64", ())}, {"score": Tensor("int32", None)}),
-        "table": Signature({"rows": Tensor("float32", ("batch", 4))}, {"sums": Tensor("float32", ("n",))}),
-        "more": Signature({}, {}),
+        "double": ContractSignature({"value": FLOATS}, {"score": Tensor("float32", ("batch", 1))}),
+        "strict": ContractSignature({"count": Tensor("int64", ())}, {"score": Tensor("int32", None)}),
+        "table": ContractSignature(
+            {"rows": Tensor("float32", ("batch", 4))}, {"sums": Tensor("float32", ("n",))}
+        ),
+        "more": ContractSignature({}, {}),
     }
     del changed["length"]
     assert judge(report, changed, "score", [], Deployment()) == [
@@ -229,7 +235,7 @@ def test_the_signatures_are_those_of_the_contract(answers):
 def test_a_batch_of_fixed_size_breaks_the_contract(answers):
     report = only(answers, 0)
     signatures = {"double": {"inputs": {"values": ["float32", [8]]}, "outputs": {"score": ["float32", [8]]}}}
-    promised = {"double": Signature({"values": FLOATS}, {"score": Tensor("float32", ("any",))})}
+    promised = {"double": ContractSignature({"values": FLOATS}, {"score": Tensor("float32", ("any",))})}
     assert judge({**report, "signatures": signatures}, promised, "score", [], Deployment()) == [
         "signature 'double': input 'values' is float32 [8], not float32 [batch]"
     ]

@@ -13,8 +13,8 @@ import tensorflow as tf
 from trainer.dense.dense_config import Dense, DenseTraining
 from trainer.families import family_of
 from trainer.features import Label
-from trainer.fitting.training import Data, TrainingLog
-from trainer.pair.pair_config import PairModel, Training
+from trainer.fitting.training import TrainingLog, TransformedData
+from trainer.pair.pair_config import PairModel, PairTraining
 from trainer.spec import Spec, VectorSpec
 from trainer.vae.vae_config import Vae, VaeTraining
 
@@ -56,7 +56,7 @@ def spec_of(kind: str, **changes: Any) -> Spec:
             dropout=changes.pop("dropout", 0.3),
         )
         label = {"classes": _CLASSES, "binary": _BINARY}.get(kind, _LABEL)
-        return Spec(label=label, model=model, training=Training(**common | {"patience": 2} | changes))
+        return Spec(label=label, model=model, training=PairTraining(**common | {"patience": 2} | changes))
     vector = VectorSpec(dimension=WIDTH, range=(0, 1))
     if kind == "dense":
         hidden = changes.pop("hidden", (5,))
@@ -67,7 +67,7 @@ def spec_of(kind: str, **changes: Any) -> Spec:
     return Spec(vector=vector, model=model, training=VaeTraining(**common | extra | changes))
 
 
-def data_of(kind: str, folder: Path, checkpoints: Path | None = None, rows: int = 45) -> Data:
+def data_of(kind: str, folder: Path, checkpoints: Path | None = None, rows: int = 45) -> TransformedData:
     """The same files every time; their logs go to a folder of their own."""
     pairs = kind in PAIRS
     make = _pair if pairs else _vector
@@ -85,13 +85,14 @@ def data_of(kind: str, folder: Path, checkpoints: Path | None = None, rows: int 
     label = {"label": tf.io.FixedLenFeature([1], tf.float32 if pairs else tf.int64)}
     transform = Transform({**(ids if pairs else vector), **label})
     log_dir = folder / "logs"
-    return Data(files, transform, str(log_dir), None if checkpoints is None else str(checkpoints))
+    return TransformedData(files, transform, str(log_dir), None if checkpoints is None else str(checkpoints))
 
 
-def train(kind: str, data: Data, **changes: Any) -> tuple[keras.Model, TrainingLog]:
+def train(kind: str, data: TransformedData, **changes: Any) -> tuple[keras.Model, TrainingLog]:
     """The family's own training."""
     spec = spec_of(kind, **changes)
-    return family_of(spec).fit(data, spec)
+    fitted = family_of(spec).fit(data, spec)
+    return fitted.model, fitted.log
 
 
 def after_epoch(epoch: int, act: Callable[[], None]) -> Callable[..., None]:

@@ -62,7 +62,7 @@ def test_a_trial_is_the_training(kind, tmp_path, lines):
     assert best["score"] == (min if kind == "vae" else max)(scores)
     assert best["values"] == report["trials"][best["trial"] - 1]["values"]
     # The same values give the same number when they are trained with.
-    _, log = family_of(spec).fit(data(kind, tmp_path), laid_over(told.capped(spec), best["values"]))
+    log = family_of(spec).fit(data(kind, tmp_path), laid_over(told.capped(spec), best["values"])).log
     measured = log.history[family_of(spec).objectives(spec)[objective]]
     assert best["score"] == pytest.approx(measured[log.kept_epoch], rel=1e-5)
     assert [line.split("  ")[0] for line in lines() if line.startswith("trial")] == ["trial 1/2", "trial 2/2"]
@@ -73,7 +73,7 @@ def test_a_trial_is_the_training(kind, tmp_path, lines):
 @pytest.mark.parametrize("kind", SPACES)
 def test_the_kept_epoch_is_the_one_that_training_keeps(kind, tmp_path):
     spec = spec_of(kind, learning_rate=0.3)
-    _, log = family_of(spec).fit(data(kind, tmp_path), spec)
+    log = family_of(spec).fit(data(kind, tmp_path), spec).log
     watched = {"pair": "eval_spearman", "vae": "val_loss", "dense": "val_loss"}[kind]
     seen = np.array(log.history[watched])
     if kind == "vae":

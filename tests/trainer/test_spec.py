@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from trainer.features import Label
-from trainer.pair.pair_config import PairModel, Training
+from trainer.pair.pair_config import PairModel, PairTraining
 from trainer.spec import Spec
 
 LABEL = Label(column="y", kind="score", range=(0, 5))
@@ -16,11 +16,13 @@ FIELDS = ("max_tokens", "ngrams")
 
 
 def spec(**changes) -> Spec:
-    return Spec(**{"label": LABEL, "model": PairModel(), "training": Training(), **changes})
+    return Spec(**{"label": LABEL, "model": PairModel(), "training": PairTraining(), **changes})
 
 
 def test_a_spec_survives_json():
-    written = spec(model=PairModel(ngrams=(), max_tokens=7), training=Training(seed=3, learning_rate=1e-2))
+    written = spec(
+        model=PairModel(ngrams=(), max_tokens=7), training=PairTraining(seed=3, learning_rate=1e-2)
+    )
     assert Spec.model_validate_json(written.model_dump_json()) == written
 
 
@@ -32,7 +34,7 @@ def test_a_step_is_told_the_features_and_its_own_fields_alone():
         "ngrams": list(PairModel().ngrams),
     }
     # Other epochs, encoders and sizes need no other transform ...
-    same = spec(training=Training(epochs=99), model=PairModel(encoder="lstm", embedding_dim=3))
+    same = spec(training=PairTraining(epochs=99), model=PairModel(encoder="lstm", embedding_dim=3))
     assert same.narrowed(FIELDS) == plain
     # ... another cut or label does.
     assert spec(model=PairModel(max_tokens=7)).narrowed(FIELDS) != plain
@@ -44,7 +46,7 @@ def test_what_a_step_is_told_is_a_spec_again():
     read = Spec.model_validate_json(written.narrowed(FIELDS))
     assert read.label == LABEL
     assert (read.model.max_tokens, read.model.ngrams) == (7, (2, 5))
-    assert read.training == Training()
+    assert read.training == PairTraining()
 
 
 def test_the_family_decides_what_the_model_and_its_training_are():
@@ -65,26 +67,29 @@ def test_the_family_decides_what_the_model_and_its_training_are():
         ({"optimizer": "adam"}, "optimizer"),
         ({"training": {"family": "vae"}}, "model is of family 'pair', training of 'vae'"),
         ({"label": CLASSES, "model": PairModel(head="cosine")}, "head = 'cosine' gives one number"),
-        ({"label": CLASSES, "training": Training(loss="mse")}, "loss = 'mse' is not for classes"),
-        ({"training": Training(loss="in_batch")}, "loss = 'in_batch' is for pairs that match"),
+        ({"label": CLASSES, "training": PairTraining(loss="mse")}, "loss = 'mse' is not for classes"),
+        ({"training": PairTraining(loss="in_batch")}, "loss = 'in_batch' is for pairs that match"),
         (
             {
                 "model": PairModel(encoder="pretrained", weights="folder"),
-                "training": Training(tokens_per_batch=64),
+                "training": PairTraining(tokens_per_batch=64),
             },
             "tokens_per_batch is for towers that are trained",
         ),
         *(
             (
-                {"label": BINARY, "model": PairModel(head=head), "training": Training(loss="in_batch")},
+                {"label": BINARY, "model": PairModel(head=head), "training": PairTraining(loss="in_batch")},
                 f"loss = 'in_batch' trains the tower alone, and head = '{head}' .*: leave head out",
             )
             for head in ("interaction", "concatenation")
         ),
-        ({"training": Training(label_smoothing=0.1)}, "label_smoothing belongs to loss = 'cross_entropy'"),
-        ({"training": Training(class_weights="balanced")}, "class_weights is for labels of kind"),
         (
-            {"label": BINARY, "training": Training(class_weights="balanced", loss="cosent")},
+            {"training": PairTraining(label_smoothing=0.1)},
+            "label_smoothing belongs to loss = 'cross_entropy'",
+        ),
+        ({"training": PairTraining(class_weights="balanced")}, "class_weights is for labels of kind"),
+        (
+            {"label": BINARY, "training": PairTraining(class_weights="balanced", loss="cosent")},
             "loss = 'cosent' compares rows with each other",
         ),
     ],
@@ -96,5 +101,5 @@ def test_parts_that_do_not_fit_are_refused(changes, words):
 
 @pytest.mark.parametrize("head", [None, "cosine"])
 def test_a_loss_within_the_batch_goes_with_the_cosine(head):
-    found = spec(label=BINARY, model=PairModel(head=head), training=Training(loss="in_batch"))
+    found = spec(label=BINARY, model=PairModel(head=head), training=PairTraining(loss="in_batch"))
     assert (found.model.head, found.training.loss) == (head, "in_batch")

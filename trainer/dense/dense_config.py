@@ -21,7 +21,7 @@ class Dense(Section):
 
 
 class DenseTraining(Section):
-    """How the weights are found: Adam on the cross-entropy."""
+    """Settings of training: Adam on the cross-entropy."""
 
     family: Literal["dense"] = "dense"
     epochs: PositiveInt = 30

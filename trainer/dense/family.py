@@ -14,15 +14,22 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from trainer import tables
-from trainer.causes import advice, check_labels, extreme
 from trainer.dense.builders import build
 from trainer.dense.dense_config import Dense, DenseTraining
-from trainer.families import BATCH, Signature, Tensor
+from trainer.diagnosis import advice, check_labels, extreme
+from trainer.families import BATCH, ContractSignature, Tensor
 from trainer.features import LABEL, PRIMARY, VECTOR, Label
 from trainer.fitting import devices
 from trainer.fitting.checkpoint import Checkpoint
-from trainer.fitting.order import HOST, Order, draws, even_batches, row_batches
-from trainer.fitting.training import EARLY_STOPPING, Data, Progress, TrainingLog, announce
+from trainer.fitting.order import HOST, RowOrder, draws, even_batches, row_batches
+from trainer.fitting.training import (
+    EARLY_STOPPING,
+    FittedModel,
+    Progress,
+    TrainingLog,
+    TransformedData,
+    announce,
+)
 from trainer.fitting.warm_start import Base, Start, carry_over
 from trainer.metrics import class_metrics
 from trainer.scaling import Scaling, to_standard
@@ -42,7 +49,7 @@ def preprocess(inputs: dict[str, Any], spec: Spec, base: Base | None = None) -> 
     return {VECTOR: to_standard(inputs[VECTOR]), LABEL: inputs[LABEL]}
 
 
-def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
+def fit(data: TransformedData, spec: Spec) -> FittedModel:
     """Trains with early stopping on the eval split's loss."""
     training = narrow(spec.training, DenseTraining)
     keras.utils.set_random_seed(training.seed)
@@ -66,7 +73,7 @@ def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
 
     parts = devices.replicas(model)
     devices.check_shares(training.batch_size, len(vectors), parts)
-    order = Order(draws(training.seed, training.epochs, 1))
+    order = RowOrder(draws(training.seed, training.epochs, 1))
     stopping = keras.callbacks.EarlyStopping(
         "val_loss", patience=training.patience, restore_best_weights=True
     )
@@ -103,11 +110,14 @@ def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
     log = TrainingLog.of(
         served, history, len(vectors), checkpoint.seconds, details, kept_epoch=stopping.best_epoch
     )
-    return served, log
+    return FittedModel(served, log)
 
 
-def export(model: keras.Model, transform: tft.TFTransformOutput, spec: Spec) -> DenseServing:
+def export(
+    model: keras.Model, transform: tft.TFTransformOutput, spec: Spec, threshold: float | None = None
+) -> DenseServing:
     """The served module, with `serving_default` and `serve_examples`."""
+    del threshold  # the most probable class needs none
     return DenseServing(model, transform, spec)
 
 
@@ -178,15 +188,15 @@ def baselines(
     logistic = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1_000)).fit(
         tables.vectors(train).astype(np.float64), known
     )
-    found: dict[str, dict[str, dict[str, float]]] = {"majority": {}, "logistic_regression": {}}
+    measured: dict[str, dict[str, dict[str, float]]] = {"majority": {}, "logistic_regression": {}}
     for split, table in splits.items():
         label, vectors = tables.labels(table), tables.vectors(table).astype(np.float64)
-        found["majority"][split] = metrics(label, np.tile(shares, (len(label), 1)), spec)
+        measured["majority"][split] = metrics(label, np.tile(shares, (len(label), 1)), spec)
         # A class that is not in training has no column.
         probabilities = np.zeros((len(label), count))
         probabilities[:, logistic.classes_] = logistic.predict_proba(vectors)
-        found["logistic_regression"][split] = metrics(label, probabilities, spec)
-    return found
+        measured["logistic_regression"][split] = metrics(label, probabilities, spec)
+    return measured
 
 
 def slices(train: pa.Table, rows: pa.Table, spec: Spec) -> dict[str, np.ndarray]:
@@ -196,20 +206,20 @@ def slices(train: pa.Table, rows: pa.Table, spec: Spec) -> dict[str, np.ndarray]
 
 
 def golden_requests(spec: Spec) -> dict[str, dict[str, list]]:
-    """The lowest and the highest vector, and none at all."""
+    """The lowest and the highest vector."""
     low, high = narrow(spec.vector, VectorSpec).range or (0.0, 1.0)
     return {"serving_default": {VECTOR: [[low] * _dimension(spec), [high] * _dimension(spec)]}}
 
 
-def contract(spec: Spec) -> dict[str, Signature]:
-    """As in `DenseServing`."""
+def contract(spec: Spec) -> dict[str, ContractSignature]:
+    """The signatures of `DenseServing`."""
     outputs = {
         "probabilities": Tensor("float32", (BATCH, len(_classes(spec)))),
         "label": Tensor("string"),
     }
     return {
-        "serving_default": Signature({VECTOR: Tensor("float32", (BATCH, _dimension(spec)))}, outputs),
-        "serve_examples": Signature({"examples": Tensor("string")}, outputs),
+        "serving_default": ContractSignature({VECTOR: Tensor("float32", (BATCH, _dimension(spec)))}, outputs),
+        "serve_examples": ContractSignature({"examples": Tensor("string")}, outputs),
     }
 
 
@@ -217,7 +227,7 @@ def _build(spec: Spec, training: DenseTraining) -> keras.Model:
     return build(narrow(spec.model, Dense), _dimension(spec), len(_classes(spec)), training.seed)
 
 
-def _load(data: Data, split: str) -> tuple[np.ndarray, np.ndarray]:
+def _load(data: TransformedData, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Vectors [rows, n] and labels [rows] of a split."""
     pools = list(data.pools(split, _POOL_ROWS).as_numpy_iterator())
     if not pools:
@@ -227,7 +237,7 @@ def _load(data: Data, split: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _batches(
-    vectors: np.ndarray, labels: np.ndarray, batch_size: int, order: Order, parts: int
+    vectors: np.ndarray, labels: np.ndarray, batch_size: int, order: RowOrder, parts: int
 ) -> tf.data.Dataset:
     """Batches in the epoch's order; fewer rows than `batch_size` are one batch."""
     rows = len(vectors)
@@ -235,7 +245,7 @@ def _batches(
     with tf.device(HOST):
         table, targets = tf.constant(vectors), tf.constant(labels)
     batches = order.dataset(lambda key: row_batches(key[0], rows, batch_size)).map(
-        lambda places: (tf.gather(table, places), tf.gather(targets, places))
+        lambda indices: (tf.gather(table, indices), tf.gather(targets, indices))
     )
     return batches.apply(tf.data.experimental.assert_cardinality(rows // batch_size)).prefetch(16)
 

@@ -1,1 +1,1 @@
-"""What the exported models of all families share."""
+"""Parts that the exported models of all families share."""

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import tensorflow as tf
 
-from trainer.families import BATCH, Signature, Tensor
+from trainer.families import BATCH, ContractSignature, Tensor
 
 Function: TypeAlias = tf.types.experimental.ConcreteFunction
 
@@ -59,16 +59,16 @@ def with_inference(served: Mapping[str, Function]) -> dict[str, Function]:
     return {**served, **made}
 
 
-def promise_inference(promised: Mapping[str, Signature]) -> dict[str, Signature]:
+def promise_inference(promised: Mapping[str, ContractSignature]) -> dict[str, ContractSignature]:
     """The contract of a family, and what `with_inference` adds to it."""
     given = set(promised[EXAMPLES].outputs if EXAMPLES in promised else ())
     takes = {"inputs": Tensor("string")}
     made = {}
     if "score" in given:
-        made[REGRESS] = Signature(takes, {"outputs": Tensor("float32")})
+        made[REGRESS] = ContractSignature(takes, {"outputs": Tensor("float32")})
     if {"score", "label"} <= given or {"probabilities", "label"} <= given:
         classes = 2 if "score" in given else 1
-        made[CLASSIFY] = Signature(
+        made[CLASSIFY] = ContractSignature(
             takes,
             {"classes": Tensor("string", (BATCH, classes)), "scores": Tensor("float32", (BATCH, classes))},
         )

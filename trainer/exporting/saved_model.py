@@ -1,4 +1,4 @@
-"""What has to be done to a module with a Keras model before TensorFlow saves it for TF Serving."""
+"""Preparation of a module with a Keras model for TensorFlow to save it for TF Serving."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What the trainings of all families share."""
+"""Parts that the trainings of all families share."""

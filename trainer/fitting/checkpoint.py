@@ -1,4 +1,4 @@
-"""What a training needs to go on after its process was killed, as if it had never been."""
+"""Checkpoints, from which a training goes on after its process was killed as if it had not been."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ KEPT_DAYS = 14
 _STATE, _VARIABLE, _BEST = "state", "variable_", "best_"
 # A save waits until that many times what the last one took has gone by: it costs 5 percent at most.
 PAUSE = 20.0
-# What a missing, cut or foreign file makes numpy, zipfile, json and TensorFlow raise.
+# The name of a training's folder.
 _FOLDER = re.compile(r"[0-9a-f]{64}")
+# What a missing, cut or foreign file makes numpy, zipfile, json and TensorFlow raise.
 _BROKEN = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, tf.errors.OpError)
 
 
@@ -47,7 +48,7 @@ class Checkpoint(keras.callbacks.Callback):
     """
 
     def __init__(self, folder: str | None = None) -> None:
-        """`folder` is this training's own; without one nothing is saved and nothing found."""
+        """`folder` is this training's own; without it nothing is saved or restored."""
         super().__init__()
         self.epoch = 0
         """Epochs that were done when this process began."""
@@ -67,17 +68,17 @@ class Checkpoint(keras.callbacks.Callback):
 
     @property
     def details(self) -> dict[str, Any]:
-        """For the training's log."""
+        """The epoch that was resumed after, for the training's log; empty where none was."""
         return {"resumed_after_epoch": self.epoch} if self.epoch else {}
 
     def restore(self, model: keras.Model, keeper: Any, fields: tuple[str, ...], epochs: int) -> int:
-        """Sets `model` back to what was saved, if anything was, and says which epoch is the first to train.
+        """Sets `model` back to what was saved, if anything was; returns the first epoch to train, from 0.
 
         Args:
           model: Compiled.
           keeper: The callback that keeps `best_weights`.
           fields: Its other attributes to keep; plain numbers or None.
-          epochs: How many there will be; where training had stopped early, the first one to train.
+          epochs: Epochs of the whole training; the result where it had stopped early, so that none is left.
         """
         self._keeper, self._fields = keeper, fields
         self._started = time.monotonic()
@@ -111,7 +112,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.model.history.history.update({name: list(seen) for name, seen in self._history.items()})
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Saves, unless the last time was a moment ago."""
+        """Saves where this process is the chief, unless it saved a moment ago."""
         for name, value in (logs or {}).items():
             self._history.setdefault(name, []).append(float(value))
         began = time.monotonic()
@@ -207,10 +208,10 @@ def _read(path: str) -> tuple[dict[str, Any], list[np.ndarray], list[np.ndarray]
 
 
 def _check_fit(values: list[np.ndarray], variables: list[keras.Variable]) -> None:
-    found = [(value.shape, value.dtype.name) for value in values]
+    stored = [(value.shape, value.dtype.name) for value in values]
     needed = [(tuple(v.shape), keras.backend.standardize_dtype(v.dtype)) for v in variables]
-    if found != needed:
-        raise ValueError(f"it holds {len(found)} arrays that are not the {len(needed)} of this model")
+    if stored != needed:
+        raise ValueError(f"it holds {len(stored)} arrays that are not the {len(needed)} of this model")
 
 
 def _numbered(prefix: str, values: Sequence[np.ndarray]) -> dict[str, np.ndarray]:

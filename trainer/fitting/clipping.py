@@ -29,7 +29,9 @@ def clipped(gradients: Sequence[Gradient], norm: float) -> list[Gradient]:
 
     Not a number where a gradient is not finite, so that the loss tells it.
     """
-    sums = [row_sums(one) if isinstance(one, tf.IndexedSlices) else one for one in gradients]
+    sums = [
+        row_sums(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient for gradient in gradients
+    ]
     return tf.clip_by_global_norm(gradients, norm, use_norm=tf.linalg.global_norm(sums))[0]
 
 
@@ -40,8 +42,11 @@ class Adam(keras.optimizers.Adam):
     def apply(
         self, grads: Sequence[Gradient], trainable_variables: Sequence[keras.Variable] | None = None
     ) -> None:
-        """As Keras' own; gradients may be of rows."""
+        """Apply gradients as Keras does; they may be of rows."""
         if self.global_clipnorm:
             # Absent rows move too under Adam, so nothing is lost by what has all of them.
-            grads = [tf.convert_to_tensor(one) if isinstance(one, tf.IndexedSlices) else one for one in grads]
+            grads = [
+                tf.convert_to_tensor(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient
+                for gradient in grads
+            ]
         super().apply(grads, trainable_variables)

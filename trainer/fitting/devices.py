@@ -75,7 +75,7 @@ def _mirrored() -> tf.distribute.Strategy:
 
 
 def replicas(model: keras.Model) -> int:
-    """Among how many devices a batch for `model` is divided."""
+    """The number of devices among which a batch for `model` is divided."""
     return int(model.distribute_strategy.num_replicas_in_sync)
 
 

@@ -1,4 +1,4 @@
-"""Optimizers and the learning rate's course, for every family."""
+"""The course of a learning rate, and the optimizer of a pair model."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from trainer.fitting.clipping import Adam
 from trainer.fitting.rmsprop import RowRMSprop
 
 if TYPE_CHECKING:
-    from trainer.pair.pair_config import Training
+    from trainer.pair.pair_config import PairTraining
     from trainer.vae.vae_config import VaeTraining
 
 
 def learning_rate(
-    course: Training | VaeTraining, steps_per_epoch: int
+    course: PairTraining | VaeTraining, steps_per_epoch: int
 ) -> float | keras.optimizers.schedules.LearningRateSchedule:
     """The rate by step: a straight rise, then constant or a cosine's fall.
 
@@ -34,7 +34,9 @@ def learning_rate(
     )
 
 
-def make_optimizer(training: Training, steps_per_epoch: int, parts: int = 1) -> keras.optimizers.Optimizer:
+def make_optimizer(
+    training: PairTraining, steps_per_epoch: int, parts: int = 1
+) -> keras.optimizers.Optimizer:
     """The optimizer of a pair model.
 
     Keras clips what each of `parts` devices has before it adds them up, so each gets its part of the norm.

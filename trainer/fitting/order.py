@@ -23,7 +23,7 @@ def draws(seed: int, epochs: int, count: int) -> tf.Tensor:
         return tf.stack([next(iter(numbers)) for _ in range(epochs)])
 
 
-class Order(keras.callbacks.Callback):
+class RowOrder(keras.callbacks.Callback):
     """Tables of random numbers, a row for each epoch, and the epoch that `fit` is at.
 
     Give it to `fit` as a callback, together with the dataset that it made.
@@ -40,13 +40,13 @@ class Order(keras.callbacks.Callback):
         self._epoch.assign(epoch)
 
     def dataset(self, make: Callable[..., tf.data.Dataset]) -> tf.data.Dataset:
-        """What `make` gives for the epoch's row of each table."""
+        """The dataset that `make` gives for the epoch's row of each table."""
         return tf.data.Dataset.from_tensors(0).flat_map(
             lambda _: make(*(table[self._epoch] for table in self._tables))
         )
 
     def all_epochs(self, make: Callable[..., tf.data.Dataset]) -> tf.data.Dataset:
-        """What `dataset` gives for the epoch in which the pass begins, and behind it for all later ones."""
+        """The dataset of the epoch in which the pass begins, followed by those of all later epochs."""
         last = len(self._tables[0])
         epochs = tf.data.Dataset.from_tensors(0).flat_map(lambda _: tf.data.Dataset.range(self._epoch, last))
         return epochs.flat_map(lambda epoch: make(*(table[epoch] for table in self._tables)))
@@ -84,8 +84,8 @@ def even_batches(arrays: tuple[Any, ...], batch_size: int, parts: int) -> tf.dat
     rows = len(arrays[0])
     if parts > 1:
         batch_size = math.ceil(rows / (math.ceil(rows / batch_size) * parts)) * parts
-        places = [at % rows for at in range(math.ceil(rows / batch_size) * batch_size)]
-        arrays = tuple(array[places] for array in arrays)
+        indices = [at % rows for at in range(math.ceil(rows / batch_size) * batch_size)]
+        arrays = tuple(array[indices] for array in arrays)
     with tf.device(HOST):
         batches = tf.data.Dataset.from_tensor_slices(arrays).batch(batch_size, drop_remainder=parts > 1)
     return batches.cache()

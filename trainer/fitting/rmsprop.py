@@ -44,8 +44,8 @@ class RowRMSprop(keras.optimizers.RMSprop):
         if not isinstance(gradient, tf.IndexedSlices):
             super().update_step(gradient, variable, learning_rate)
             return
-        place = self._get_variable_index(variable)
-        velocity, seen = self._velocities[place].value, self._seen[place].value
+        index = self._get_variable_index(variable)
+        velocity, seen = self._velocities[index].value, self._seen[index].value
         summed = row_sums(gradient)
         rows, slope = summed.indices, summed.values
         step = tf.cast(self.iterations.value, tf.int64) + 1

@@ -1,4 +1,4 @@
-"""What every family's training shares: where the examples are, progress, stopping, and what is kept of it."""
+"""Parts of every family's training: its examples, its callbacks, its log and its result."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import keras
 import tensorflow as tf
@@ -25,7 +25,7 @@ EARLY_STOPPING = ("wait", "stopped_epoch", "best", "best_epoch")
 
 
 class FnArgs(Protocol):
-    """What TFX hands to `run_fn` and `tuner_fn`, as far as it is read here."""
+    """The arguments that TFX hands to `run_fn` and `tuner_fn`, as far as they are read here."""
 
     custom_config: dict[str, Any]
     train_files: list[str]
@@ -39,15 +39,15 @@ class FnArgs(Protocol):
 
 
 @dataclass(frozen=True)
-class Data:
+class TransformedData:
     """Transformed examples: split name to TFRecord files, and the transform that made them."""
 
     files: dict[str, list[str]]
     transform: tft.TFTransformOutput
     log_dir: str | None
-    """Where curves and pictures go; None where nobody will look at them."""
+    """The folder of curves and pictures; None where none are wanted."""
     checkpoints: str | None = None
-    """Where this training, and no other, may save what it needs to go on after its process was killed."""
+    """The folder in which this training, and no other, may save checkpoints."""
     share: tuple[int, int] | None = None
     """Rows of `train` that are used, and rows that there are; None for all. They are spread evenly."""
     base: Base | None = None
@@ -74,14 +74,14 @@ class Data:
 
 @dataclass
 class TrainingLog:
-    """What training leaves for the run's summary."""
+    """Figures of a training for the run's summary."""
 
     epochs: int = 0
     parameters: int = 0
     examples_per_second: float = 0.0
     seconds: float = 0.0
     kept_epoch: int | None = None
-    """The place in `history` of the epoch whose weights were kept."""
+    """The index in `history` of the epoch whose weights were kept."""
     history: dict[str, list[float]] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
 
@@ -107,6 +107,16 @@ class TrainingLog:
             history={name: [float(value) for value in values] for name, values in history.items()},
             details=details or {},
         )
+
+
+class FittedModel(NamedTuple):
+    """The result of a training."""
+
+    model: keras.Model
+    """As it is to be served, with the best weights."""
+    log: TrainingLog
+    threshold: float | None = None
+    """The score that divides matches from other pairs, or normal vectors from anomalies; None for others."""
 
 
 def file_names(patterns: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a model leaves for the next training to start from, and how that training starts.
+"""Warm starts: the files that a model leaves for the next training, and the start of that training.
 
 Beside the served folder of a Model artifact stands `Format-Training`: the specification, the vocabulary in
 the order of the ids, and the trained weights. Nothing of it is pushed or served.
@@ -96,11 +96,11 @@ def find(folder: str, spec: Spec) -> Base:
             _refusal(f"the model in service left no {folder}: it is of an older Kembar")
         ) from None
     except (ValidationError, ValueError) as error:
-        said = " ".join(str(error).split())[:200]
-        raise ConfigError(_refusal(f"{folder} of the model in service cannot be read: {said}")) from None
-    for key, (wanted, found) in _differences(spec, base.spec):
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(_refusal(f"{folder} of the model in service cannot be read: {reason}")) from None
+    for key, (wanted, served) in _differences(spec, base.spec):
         raise ConfigError(
-            _refusal(f"{key} = {wanted!r}, but the model in service has {found!r}: put it back")
+            _refusal(f"{key} = {wanted!r}, but the model in service has {served!r}: put it back")
         )
     return base
 
@@ -137,7 +137,7 @@ def carry_over(model: keras.Model, base: Base, tokens: Sequence[bytes] = (), buc
 
 
 def growth(base: Base, tokens: Sequence[bytes], size: int) -> dict[str, int]:
-    """How many tokens are known and how many new, said in a line, and for the training's log."""
+    """The numbers of known and of new tokens, for the training's log; a line of progress has them too."""
     known, new = len(base.tokens), len(tokens) - len(base.tokens)
     full = f": [model] vocabulary_size = {size} is reached" if len(tokens) >= size else ""
     PROGRESS.info("vocabulary  %d tokens of the model in service, %d new ones%s", known, new, full)
@@ -157,7 +157,7 @@ class Start(keras.callbacks.Callback):
         self._stopping = stopping
         self._weights = model.get_weights()
         self.value = measure()
-        """What was measured."""
+        """The metric of the weights at the start."""
         PROGRESS.info("start  %s %.4f", stopping.monitor, self.value)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -168,7 +168,7 @@ class Start(keras.callbacks.Callback):
 
     @property
     def details(self) -> dict[str, Any]:
-        """For the training's log: the metric at the start, and the best epoch, 0 being the start."""
+        """The metric at the start and the best epoch, 0 being the start, for the training's log."""
         return {"start": self.value, "best_epoch": self._stopping.best_epoch + 1}
 
 
@@ -184,11 +184,11 @@ def _differences(spec: Spec, base: Spec) -> Iterator[tuple[str, tuple[Any, Any]]
     shape = [("[model]", "model", family_of(spec).SHAPE)]
     shape += [("[data] label", "label", ("kind", "range", "classes", "positive"))]
     shape += [("[data] vector", "vector", ("dimension", "range"))]
-    for place, section, keys in shape:
+    for prefix, section, keys in shape:
         for key in keys:
-            values = [getattr(getattr(one, section), key, None) for one in (spec, base)]
+            values = [getattr(getattr(use_case, section), key, None) for use_case in (spec, base)]
             if values[0] != values[1]:
-                yield f"{place} {key}", (values[0], values[1])
+                yield f"{prefix} {key}", (values[0], values[1])
 
 
 def _read(folder: str, name: str) -> bytes:

@@ -24,19 +24,19 @@ _EXAMPLE = (
 
 
 def count() -> int:
-    """How many workers train together; 1 where TF_CONFIG is not set or names no other."""
+    """The number of workers that train together; 1 where TF_CONFIG is not set or names no other."""
     cluster, _, _ = _described()
     return max(1, sum(len(cluster.get(kind, ())) for kind in ("chief", "worker")))
 
 
 def is_chief() -> bool:
-    """Whether this process saves and exports: the chief, or the first worker where there is none."""
+    """True where this process saves and exports: it is the chief, or the first worker where there is none."""
     cluster, kind, index = _described()
     return count() == 1 or kind == "chief" or (not cluster.get("chief") and index == 0)
 
 
 def strategy() -> tf.distribute.Strategy:
-    """What divides batches among all workers' devices; with one worker `devices.strategy`.
+    """The strategy that divides batches among all workers' devices; with one worker `devices.strategy`.
 
     With several, call it before anything else uses TensorFlow.
 

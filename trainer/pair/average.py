@@ -12,8 +12,8 @@ from trainer.spec import narrow
 AT_ONCE = 2**19
 
 
-class Bags:
-    """What `trainer.pair.encoders.WeightedSum` makes of padded ids, in time and memory of its tokens alone.
+class SparseWeightedSum:
+    """The sum of `trainer.pair.encoders.WeightedSum`, in time and memory of a text's own tokens alone.
 
     There every text costs as much as the longest. Training has texts of like length in a batch; a client's
     batch has a text of 5,000 characters beside one of 10.
@@ -44,7 +44,7 @@ class Bags:
         return tf.ensure_shape(sums, [None, self._vectors.shape[1]])
 
     def _sums(self, rows: tf.Tensor, tokens: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-        """Of `count` texts; rows and tokens are int64 [ids]."""
+        """Sums of `count` texts, float32 [count, dim]; rows and tokens are int64 [ids]."""
         vectors = tf.gather(self._vectors, tokens) * tf.gather(self._weights, tokens)
         # There is no sum for the empty texts at the end.
         sums = tf.math.segment_sum(vectors, rows)

@@ -59,7 +59,7 @@ def averaged_embeddings(train: Columns, label: Label) -> Predict:
     words = TruncatedSVD(dimensions, random_state=0).fit(texts)
 
     def predict(columns: Columns) -> np.ndarray:
-        a, b = (normalize(words.transform(one)) for one in _vectors(vectorizer, columns))
+        a, b = (normalize(words.transform(tfidf)) for tfidf in _vectors(vectorizer, columns))
         return _stretched(sparse.csr_array(a), sparse.csr_array(b), label)
 
     return predict
@@ -82,13 +82,13 @@ def tfidf_logistic(train: Columns, label: Label) -> Predict:
     )
 
     def predict(columns: Columns) -> np.ndarray:
-        found = fitted.predict_proba(features(columns)) if len(columns[LABEL]) else np.zeros((0, 2))
+        predicted = fitted.predict_proba(features(columns)) if len(columns[LABEL]) else np.zeros((0, 2))
         if label.classes is None:
-            return found[:, 1]
+            return predicted[:, 1]
         # A class that is not in training has no column.
         probabilities = np.zeros((len(columns[LABEL]), label.count))
-        if len(found):
-            probabilities[:, fitted.classes_] = found
+        if len(predicted):
+            probabilities[:, fitted.classes_] = predicted
         return probabilities
 
     return predict

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import tensorflow as tf
 
-from trainer.fitting.order import Order
+from trainer.fitting.order import RowOrder
 from trainer.spec import narrow
 
 # Rows to parse at once: `records.batch(POOL_ROWS).map(parse)`. Shuffling reaches as far as a pool, and 16,384
@@ -36,7 +36,7 @@ def make_dataset(
     pools: tf.data.Dataset,
     batch_size: int,
     *,
-    order: Order | None = None,
+    order: RowOrder | None = None,
     parts: int = 1,
     cache: bool = False,
     multiple: int = 1,
@@ -165,8 +165,8 @@ def _cut(pool: Features, batch_size: int, parts: int, multiple: int) -> Batches:
         starts = tf.range(0, count, batch_size)
         batches = tf.stack([starts, tf.minimum(count - starts, batch_size)], axis=1)
 
-    def batch(place: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        rows = {name: values[place[0] : place[0] + place[1]] for name, values in pool.items()}
+    def batch(span: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        rows = {name: values[span[0] : span[0] + span[1]] for name, values in pool.items()}
         return {name: _pad(rows[name], multiple) for name in ("ids_a", "ids_b")}, rows["label"]
 
     return tf.data.Dataset.from_tensor_slices(batches).map(batch)

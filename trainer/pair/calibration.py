@@ -13,8 +13,8 @@ from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, logit, softmax
 
 from trainer.features import Label
-from trainer.metrics import DEFAULT_THRESHOLD, best_threshold
-from trainer.pair.pair_config import Training
+from trainer.metrics import best_threshold
+from trainer.pair.pair_config import PairTraining
 from trainer.spec import Spec, narrow
 
 # Fewer rows than that say too little.
@@ -25,25 +25,23 @@ _TINY = 1e-7
 _BOUNDS = (-3.0, 3.0)
 
 
-def finish(model: keras.Model, labels: np.ndarray, scores: np.ndarray, spec: Spec) -> dict[str, float]:
-    """Calibrates a trained model on the eval split and stores its threshold as `model.threshold`.
+def calibrate_model(model: keras.Model, labels: np.ndarray, scores: np.ndarray, spec: Spec) -> float | None:
+    """Calibrates a trained model on the eval split, where that is configured.
 
     Args:
       model: As it will be served.
       labels: [rows], scaled to 0..1; of classes the index.
-      scores: [rows, 1] or [rows, classes], what the model says of them.
+      scores: [rows, 1] or [rows, classes], what the model gives for them.
       spec: The use case.
 
     Returns:
-      What the training's log shall say of it.
+      The threshold of binary labels: the score from which on `label` is 1. None for other labels.
     """
     label = narrow(spec.label, Label)
-    if narrow(spec.training, Training).calibrated:
+    if narrow(spec.training, PairTraining).calibrated:
         head = narrow(model.get_layer("head"), keras.Model)
         scores = calibrate(narrow(head.get_layer("score"), keras.layers.Dense), labels, scores, label)
-    threshold = best_threshold(labels, scores) if label.kind == "binary" else DEFAULT_THRESHOLD
-    model.threshold = threshold
-    return {"threshold": threshold} if label.kind == "binary" else {}
+    return best_threshold(labels, scores) if label.kind == "binary" else None
 
 
 def calibrate(layer: keras.layers.Dense, labels: np.ndarray, scores: np.ndarray, label: Label) -> np.ndarray:
@@ -85,17 +83,17 @@ def _sigmoid(labels: np.ndarray, scores: np.ndarray, kind: str) -> tuple[float, 
         return float(-np.mean(labels * np.log(bent) + (1 - labels) * np.log(1 - bent)))
 
     # The slope is an exponential: it stays above 0, so the order of the scores stays too.
-    found = minimize(error, [0.0, 0.0], method="Nelder-Mead", bounds=[_BOUNDS, (None, None)])
-    return float(np.exp(found.x[0])), float(found.x[1])
+    optimum = minimize(error, [0.0, 0.0], method="Nelder-Mead", bounds=[_BOUNDS, (None, None)])
+    return float(np.exp(optimum.x[0])), float(optimum.x[1])
 
 
 def _temperature(labels: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
     """One over the temperature: Guo et al. 2017, "On Calibration of Modern Neural Networks", section 4.2."""
     logs = _log(scores)
-    places = np.arange(len(labels)), labels.astype(int)
+    true_classes = np.arange(len(labels)), labels.astype(int)
 
     def error(temper: float) -> float:
-        return float(-np.mean(_log(softmax(logs * np.exp(temper), axis=1)[places])))
+        return float(-np.mean(_log(softmax(logs * np.exp(temper), axis=1)[true_classes])))
 
     return float(np.exp(minimize_scalar(error, bounds=_BOUNDS).x)), 0.0
 

@@ -113,13 +113,13 @@ def _cnn(ids: KerasTensor, model: PairModel, rows: int) -> KerasTensor:
     vectors = _vectors(ids, model, rows)
     # Behind the last token stands what stands behind the batch's longest text: zeros.
     vectors = vectors * ops.cast(_present(ids)[:, :, None], vectors.dtype)
-    found = [
+    feature_maps = [
         keras.layers.Conv1D(model.units, width, padding="same", activation="relu", name=f"filters_{width}")(
             vectors
         )
         for width in _WIDTHS
     ]
-    return _max_over_time(ids, keras.layers.Concatenate(name="filters")(found))
+    return _max_over_time(ids, keras.layers.Concatenate(name="filters")(feature_maps))
 
 
 def _attention(ids: KerasTensor, model: PairModel, rows: int) -> KerasTensor:
@@ -149,7 +149,7 @@ def mean_over_tokens(ids: KerasTensor, vectors: KerasTensor) -> KerasTensor:
 
 
 def _repeats(ids: tf.Tensor) -> tf.Tensor:
-    """How often each id of a text is in that text, int32 [batch, length]."""
+    """Number of times that each id of a text is in that text, int32 [batch, length]."""
     # To compare a text's ids with each other takes length ** 2 numbers.
     in_order = tf.sort(ids, axis=1)
     return tf.searchsorted(in_order, ids, side="right") - tf.searchsorted(in_order, ids, side="left")
@@ -181,8 +181,8 @@ def _max_over_time(ids: KerasTensor, states: KerasTensor) -> KerasTensor:
 
 
 def _positions(ids: KerasTensor, dim: int) -> KerasTensor:
-    """Sines and cosines of each place in the text, [batch, length, dim]: any length, nothing learned."""
-    places = ops.cast(ops.cumsum(ops.ones_like(ids), axis=1) - 1, "float32")
+    """Sines and cosines of each position in the text, [batch, length, dim]: any length, nothing learned."""
+    positions = ops.cast(ops.cumsum(ops.ones_like(ids), axis=1) - 1, "float32")
     pairs = np.arange(dim) // 2 * 2
-    angles = places[:, :, None] * np.power(1e4, -pairs / dim).astype(np.float32)
+    angles = positions[:, :, None] * np.power(1e4, -pairs / dim).astype(np.float32)
     return ops.where(np.arange(dim) % 2 == 0, ops.sin(angles), ops.cos(angles))

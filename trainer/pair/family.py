@@ -12,9 +12,9 @@ import tensorflow_transform as tft
 
 from trainer import metrics as measures
 from trainer import tables
-from trainer.families import BATCH, Signature, Tensor
+from trainer.families import BATCH, ContractSignature, Tensor
 from trainer.features import IDS_A, IDS_B, LABEL, PRIMARY, TEXT_A, TEXT_B, Label
-from trainer.fitting.training import Data, TrainingLog
+from trainer.fitting.training import FittedModel, TransformedData
 from trainer.fitting.warm_start import Base
 from trainer.pair import fit as pair_fit
 from trainer.pair.baselines import METHODS
@@ -74,8 +74,8 @@ def preprocess(inputs: dict[str, Any], spec: Spec, base: Base | None = None) -> 
         reserved_tokens=known or None,
     )
     for name, tokens in texts.items():
-        found = tft.apply_vocabulary(tokens.to_sparse(), vocabulary, num_oov_buckets=model.oov_buckets)
-        outputs[name] = tf.SparseTensor(found.indices, found.values + FIRST_ID, found.dense_shape)
+        ids = tft.apply_vocabulary(tokens.to_sparse(), vocabulary, num_oov_buckets=model.oov_buckets)
+        outputs[name] = tf.SparseTensor(ids.indices, ids.values + FIRST_ID, ids.dense_shape)
     return outputs
 
 
@@ -90,23 +90,25 @@ def _unknown(strings: tf.Tensor, known: tuple[bytes, ...]) -> tf.Tensor:
     return tf.boolean_mask(strings, table.lookup(strings) == 0)
 
 
-def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
+def fit(data: TransformedData, spec: Spec) -> FittedModel:
     """Trains, stops when the eval split's metric does, and keeps the best epoch's weights."""
     return pair_fit.fit(data, spec)
 
 
-def export(model: keras.Model, transform: tft.TFTransformOutput, spec: Spec) -> PairServing:
+def export(
+    model: keras.Model, transform: tft.TFTransformOutput, spec: Spec, threshold: float | None = None
+) -> PairServing:
     """The served module, with `serving_default`, `embed`, `serve_examples` and `evaluate`."""
-    return PairServing(model, transform, spec)
+    return PairServing(model, transform, spec, threshold)
 
 
 def objectives(spec: Spec) -> dict[str, str]:
-    """The primary metric; the loss, which is measured in its place where all eval labels are one."""
+    """The primary metric; the loss, which is measured instead where all eval labels are the same."""
     return {primary_metric(spec): f"eval_{primary_metric(spec)}", "loss": "eval_loss"}
 
 
 def metrics(label: np.ndarray, score: np.ndarray, spec: Spec) -> dict[str, float]:
-    """Metrics of what the signature `evaluate` gives."""
+    """Metrics of the outputs of the signature `evaluate`."""
     return measures.pair_metrics(label, score, _label(spec))
 
 
@@ -119,14 +121,14 @@ def baselines(
     train: pa.Table, splits: dict[str, pa.Table], spec: Spec
 ) -> dict[str, dict[str, dict[str, float]]]:
     """The simple methods for such labels, measured on each of `splits`."""
-    found: dict[str, dict[str, dict[str, float]]] = {}
+    measured: dict[str, dict[str, dict[str, float]]] = {}
     for name, method in METHODS[_label(spec).kind].items():
         predict = method(_columns(train), _label(spec))
-        found[name] = {}
+        measured[name] = {}
         for split, table in splits.items():
             columns = _columns(table)
-            found[name][split] = metrics(columns[LABEL], predict(columns), spec)
-    return found
+            measured[name][split] = metrics(columns[LABEL], predict(columns), spec)
+    return measured
 
 
 def slices(train: pa.Table, rows: pa.Table, spec: Spec) -> dict[str, np.ndarray]:
@@ -152,8 +154,8 @@ def golden_requests(spec: Spec) -> dict[str, dict[str, list]]:
     }
 
 
-def contract(spec: Spec) -> dict[str, Signature]:
-    """As in `PairServing`."""
+def contract(spec: Spec) -> dict[str, ContractSignature]:
+    """The signatures of `PairServing`."""
     label = _label(spec)
     outputs = {"score": Tensor("float32")}
     if label.kind == "binary":
@@ -163,9 +165,9 @@ def contract(spec: Spec) -> dict[str, Signature]:
         outputs = {"probabilities": Tensor("float32", (BATCH, count)), "label": Tensor("string")}
     text, examples = Tensor("string"), {"examples": Tensor("string")}
     return {
-        "serving_default": Signature({TEXT_A: text, TEXT_B: text}, outputs),
-        "embed": Signature({"text": text}, {"embedding": Tensor("float32", (BATCH, "dim"))}),
-        "serve_examples": Signature(examples, outputs),
+        "serving_default": ContractSignature({TEXT_A: text, TEXT_B: text}, outputs),
+        "embed": ContractSignature({"text": text}, {"embedding": Tensor("float32", (BATCH, "dim"))}),
+        "serve_examples": ContractSignature(examples, outputs),
     }
 
 

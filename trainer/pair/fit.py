@@ -1,4 +1,4 @@
-"""How a pair model is trained: from transformed examples to the weights of the best epoch."""
+"""The training of a pair model: from transformed examples to the weights of the best epoch."""
 
 from __future__ import annotations
 
@@ -10,25 +10,33 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer.causes import advice, check_labels
+from trainer.diagnosis import advice, check_labels
 from trainer.errors import KembarError
 from trainer.features import IDS_A, IDS_B, LABEL, Label
 from trainer.fitting import devices, workers
 from trainer.fitting.checkpoint import Checkpoint
 from trainer.fitting.optimizers import make_optimizer
-from trainer.fitting.order import HOST, Order, draws, in_passes, row_batches
-from trainer.fitting.training import EARLY_STOPPING, Data, EvalMetric, Progress, TrainingLog, announce
+from trainer.fitting.order import HOST, RowOrder, draws, in_passes, row_batches
+from trainer.fitting.training import (
+    EARLY_STOPPING,
+    EvalMetric,
+    FittedModel,
+    Progress,
+    TrainingLog,
+    TransformedData,
+    announce,
+)
 from trainer.fitting.warm_start import Start, carry_over, growth
 from trainer.pair import pretrained
 from trainer.pair.batching import POOL_ROWS, make_dataset, rows_within, steps
-from trainer.pair.calibration import finish
+from trainer.pair.calibration import calibrate_model
 from trainer.pair.encoders import TOKEN_TABLE, build_tower
 from trainer.pair.heads import build_head, build_in_batch, build_pair
 from trainer.pair.kernels import lstm_kernels, lstms
 from trainer.pair.losses import Loss, balanced, make_loss, shared
-from trainer.pair.monitor import scored, watched
-from trainer.pair.pair_config import PairModel, Training
-from trainer.pair.survey import Survey, take_survey, vocabulary_rows
+from trainer.pair.pair_config import PairModel, PairTraining
+from trainer.pair.statistics import PairStatistics, measure_pairs, vocabulary_rows
+from trainer.pair.validation import scored, watched
 from trainer.pair.vectors import start_vectors
 from trainer.pair.weight_folders import folder_of
 from trainer.spec import Spec, narrow
@@ -50,17 +58,17 @@ Pools = dict[str, tf.data.Dataset]
 
 @dataclass(frozen=True)
 class Batches:
-    """What a training sees: batches of inputs and labels, in an order of their own each epoch."""
+    """Batches of inputs and labels of a training, in an order of their own each epoch."""
 
     train: tf.data.Dataset
     held_out: tf.data.Dataset
-    order: Order
+    order: RowOrder
 
 
-def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
+def fit(data: TransformedData, spec: Spec) -> FittedModel:
     """Trains, stops when the eval split's metric does, and keeps the best epoch's weights."""
     config = narrow(spec.model, PairModel)
-    keras.utils.set_random_seed(narrow(spec.training, Training).seed)
+    keras.utils.set_random_seed(narrow(spec.training, PairTraining).seed)
     for split in ("train", "eval"):
         if not list(data.pools(split, 1).take(1)):
             raise KembarError(f"the {split} split has no row: give [data] files or [data] split more rows")
@@ -71,14 +79,14 @@ def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
     return (_frozen if config.frozen else _fine_tuned)(data, spec, config, pools)
 
 
-def _from_scratch(data: Data, spec: Spec, config: PairModel) -> tuple[keras.Model, TrainingLog]:
+def _from_scratch(data: TransformedData, spec: Spec, config: PairModel) -> FittedModel:
     rows = vocabulary_rows(data.transform, spec)
     pools = {split: data.pools(split, POOL_ROWS) for split in ("train", "eval")}
-    survey = take_survey(pools["train"], rows, narrow(spec.label, Label))
+    statistics = measure_pairs(pools["train"], rows, narrow(spec.label, Label))
     tokens = data.transform.vocabulary_by_name(VOCABULARY)
 
     def build(first: bool) -> keras.Model:
-        tower = build_tower(config, rows, survey.token_weights if first else None)
+        tower = build_tower(config, rows, statistics.token_weights if first else None)
         if first and config.token_vectors:
             table = tower.get_layer(TOKEN_TABLE)
             table.set_weights([start_vectors(config, tokens, table.get_weights()[0], FIRST_ID)])
@@ -90,15 +98,15 @@ def _from_scratch(data: Data, spec: Spec, config: PairModel) -> tuple[keras.Mode
     grown = {}
     if data.base is not None:
         grown = growth(data.base, vocabulary(data.transform), config.vocabulary_size)
-    model, log = _train_on_ids(data, spec, pools, survey, build)
-    log.details |= grown
-    for layer in lstms(_tower(model)):
+    fitted = _train_on_ids(data, spec, pools, statistics, build)
+    fitted.log.details |= grown
+    for layer in lstms(_tower(fitted.model)):
         layer.use_cudnn = False
-    return model, log
+    return fitted
 
 
-def _fine_tuned(data: Data, spec: Spec, config: PairModel, pools: Pools) -> tuple[keras.Model, TrainingLog]:
-    survey = take_survey(pools["train"], 0, narrow(spec.label, Label))
+def _fine_tuned(data: TransformedData, spec: Spec, config: PairModel, pools: Pools) -> FittedModel:
+    statistics = measure_pairs(pools["train"], 0, narrow(spec.label, Label))
 
     def build(first: bool) -> keras.Model:
         load = first and data.base is None
@@ -107,13 +115,13 @@ def _fine_tuned(data: Data, spec: Spec, config: PairModel, pools: Pools) -> tupl
             carry_over(model, data.base)
         return model
 
-    return _train_on_ids(data, spec, pools, survey, build)
+    return _train_on_ids(data, spec, pools, statistics, build)
 
 
-def _frozen(data: Data, spec: Spec, config: PairModel, pools: Pools) -> tuple[keras.Model, TrainingLog]:
+def _frozen(data: TransformedData, spec: Spec, config: PairModel, pools: Pools) -> FittedModel:
     """Texts become vectors once, and what stands behind the trunk is trained on those."""
-    training = narrow(spec.training, Training)
-    survey = take_survey(pools["train"], 0, narrow(spec.label, Label))
+    training = narrow(spec.training, PairTraining)
+    statistics = measure_pairs(pools["train"], 0, narrow(spec.label, Label))
     served = build_pair(config, pretrained.build_tower(config), _classes(spec))
     trunk = narrow(_tower(served).get_layer(pretrained.TRUNK), keras.Model)
     rows = {split: _rows(pools[split]) for split in pools}
@@ -124,42 +132,45 @@ def _frozen(data: Data, spec: Spec, config: PairModel, pools: Pools) -> tuple[ke
         dim = trunk.output_shape[-1]
         top, head = pretrained.build_top(config, dim), build_head(config, dim, _classes(spec))
         inputs = {name: keras.Input((dim,), name=name) for name in (IDS_A, IDS_B)}
-        model = keras.Model(inputs, head([top(one) for one in inputs.values()]), name="pair")
+        model = keras.Model(inputs, head([top(vector) for vector in inputs.values()]), name="pair")
         if data.base is not None:
             carry_over(model, data.base)
         return model
 
-    order = Order(draws(training.seed, training.epochs, 2))
-    size = min(training.batch_size, survey.pairs)
+    order = RowOrder(draws(training.seed, training.epochs, 2))
+    size = min(training.batch_size, statistics.pairs)
     with tf.device(HOST):
         table = tuple(map(tf.constant, train))
-    shuffled = order.dataset(lambda seed: row_batches(seed[0], survey.pairs, size)).map(
-        lambda places: _named(tf.gather(column, places) for column in table)
+    shuffled = order.dataset(lambda seed: row_batches(seed[0], statistics.pairs, size)).map(
+        lambda indices: _named(tf.gather(column, indices) for column in table)
     )
-    shuffled = shuffled.apply(tf.data.experimental.assert_cardinality(survey.pairs // size)).prefetch(16)
+    shuffled = shuffled.apply(tf.data.experimental.assert_cardinality(statistics.pairs // size)).prefetch(16)
     judged = (
         tf.data.Dataset.from_tensor_slices(held_out).batch(_EVAL_ROWS).map(lambda *row: _named(row)).cache()
     )
     batches = Batches(shuffled, judged, order)
-    model, log = _train(data, spec, build, survey, batches, survey.pairs // size)
+    model, log = _train(data, spec, build, statistics, batches, statistics.pairs // size)
     _tower(served).get_layer("top").set_weights(model.get_layer("top").get_weights())
     served.get_layer("head").set_weights(model.get_layer("head").get_weights())
-    log.details |= finish(served, *scored(model, batches.held_out), spec)
     log.parameters = served.count_params()
-    return served, log
+    return _calibrated(served, log, scored(model, batches.held_out), spec)
 
 
 def _train_on_ids(
-    data: Data, spec: Spec, pools: Pools, survey: Survey, build: Callable[[bool], keras.Model]
-) -> tuple[keras.Model, TrainingLog]:
+    data: TransformedData,
+    spec: Spec,
+    pools: Pools,
+    statistics: PairStatistics,
+    build: Callable[[bool], keras.Model],
+) -> FittedModel:
     """Trains `build(True)` on ids; served is `build(False)`, in float32, with its weights."""
-    training = narrow(spec.training, Training)
+    training = narrow(spec.training, PairTraining)
     pretrained_tower = narrow(spec.model, PairModel).encoder == "pretrained"
     parts = workers.strategy().num_replicas_in_sync
-    order = Order(draws(training.seed, training.epochs, 2))
+    order = RowOrder(draws(training.seed, training.epochs, 2))
     multiple = _XLA_MULTIPLE if training.compiled else 1
-    tokens = training.tokens_per_batch or bound_of(spec, survey)
-    count = steps(survey.lengths, training.batch_size, parts, multiple, tokens)
+    tokens = training.tokens_per_batch or bound_of(spec, statistics)
+    count = steps(statistics.lengths, training.batch_size, parts, multiple, tokens)
     train = make_dataset(
         pools["train"],
         training.batch_size,
@@ -177,36 +188,49 @@ def _train_on_ids(
     rows = _EVAL_ROWS_PRETRAINED if pretrained_tower else rows_within(pools["eval"], _EVAL_ROWS, _EVAL_TOKENS)
     held_out = make_dataset(pools["eval"], rows, cache=True)
     batches = Batches(train, held_out, order)
-    model, log = _train(data, spec, lambda: build(True), survey, batches, count)
+    model, log = _train(data, spec, lambda: build(True), statistics, batches, count)
     # Served in float32 and on any machine, whatever it was trained in and on.
     served = build(False)
     served.set_weights(model.get_weights())
-    log.details |= finish(served, *scored(served, batches.held_out), spec)
-    return served, log
+    return _calibrated(served, log, scored(served, batches.held_out), spec)
 
 
-def bound_of(spec: Spec, survey: Survey) -> int | None:
+def _calibrated(
+    served: keras.Model, log: TrainingLog, judged: tuple[np.ndarray, np.ndarray], spec: Spec
+) -> FittedModel:
+    """The result of a training; `judged` are labels and scores of the eval split."""
+    threshold = calibrate_model(served, *judged, spec)
+    if threshold is not None:
+        log.details["threshold"] = threshold
+    return FittedModel(served, log, threshold)
+
+
+def bound_of(spec: Spec, statistics: PairStatistics) -> int | None:
     """Padded ids of both texts in a batch at most, where a text is longer than ordinary ones can be."""
     config = narrow(spec.model, PairModel)
     ordinary = config.max_tokens * (1 + (_IDS_OF_A_TOKEN - 1) * max(1, len(config.ngrams)))
-    longest = max(int(pool.max()) for pool in survey.lengths)
-    return 2 * narrow(spec.training, Training).batch_size * ordinary if longest > ordinary else None
+    longest = max(int(pool.max()) for pool in statistics.lengths)
+    return 2 * narrow(spec.training, PairTraining).batch_size * ordinary if longest > ordinary else None
 
 
 def _train(
-    data: Data,
+    data: TransformedData,
     spec: Spec,
     build: Callable[[], keras.Model],
-    survey: Survey,
+    statistics: PairStatistics,
     batches: Batches,
     steps_per_epoch: int,
 ) -> tuple[keras.Model, TrainingLog]:
-    training, label = narrow(spec.training, Training), narrow(spec.label, Label)
+    training, label = narrow(spec.training, PairTraining), narrow(spec.label, Label)
     config = narrow(spec.model, PairModel)
-    if training.loss_for(label.kind) != "in_batch" or not survey.highest_label:  # which learns from matches
+    if (
+        training.loss_for(label.kind) != "in_batch" or not statistics.highest_label
+    ):  # which learns from matches
         low, high = (0.0, 1.0) if label.kind == "classes" else label.bounds
-        lowest, highest = (low + (high - low) * end for end in (survey.lowest_label, survey.highest_label))
-        check_labels(label, lowest, highest, survey.pairs)
+        lowest, highest = (
+            low + (high - low) * end for end in (statistics.lowest_label, statistics.highest_label)
+        )
+        check_labels(label, lowest, highest, statistics.pairs)
     fine_tuned = config.encoder == "pretrained" and not config.frozen
     with devices.precision(training.mixed_precision), workers.strategy().scope():
         model = build()
@@ -214,7 +238,7 @@ def _train(
         # What is trained shares its layers with what scores.
         in_batch = training.loss_for(label.kind) == "in_batch"
         trained = workers.fitted(build_in_batch(model, _encoder(model)) if in_batch else model)
-        loss = _loss(training, label, survey)
+        loss = _loss(training, label, statistics)
         # Each length of batch is compiled again: on a GPU Keras' own choice can be XLA.
         trained.compile(
             make_optimizer(training, steps_per_epoch, parts),
@@ -225,7 +249,7 @@ def _train(
         )
         # Keras would make its variables inside the first step, where several workers cannot.
         trained.optimizer.build(trained.trainable_variables)
-    devices.check_shares(training.batch_size, survey.pairs, parts)
+    devices.check_shares(training.batch_size, statistics.pairs, parts)
     metric, measure = watched(model, trained, loss, batches.held_out, label)
     stopping = keras.callbacks.EarlyStopping(
         f"eval_{metric}",
@@ -260,7 +284,7 @@ def _train(
     for start in started:
         details |= start.details
     log = TrainingLog.of(
-        model, history, survey.pairs, checkpoint.seconds, details, kept_epoch=stopping.best_epoch
+        model, history, statistics.pairs, checkpoint.seconds, details, kept_epoch=stopping.best_epoch
     )
     return model, log
 
@@ -276,9 +300,9 @@ def _tower(model: keras.Model) -> keras.Model:
 
 def _rows(pools: tf.data.Dataset) -> tuple[tf.RaggedTensor, tf.RaggedTensor, np.ndarray]:
     """Ids a, ids b and labels float32 [rows] of a whole split."""
-    found = list(pools)
-    ids = (tf.concat([pool[name] for pool in found], axis=0) for name in (IDS_A, IDS_B))
-    return *ids, np.concatenate([pool[LABEL].numpy() for pool in found]).ravel().astype(np.float32)
+    loaded = list(pools)
+    ids = (tf.concat([pool[name] for pool in loaded], axis=0) for name in (IDS_A, IDS_B))
+    return *ids, np.concatenate([pool[LABEL].numpy() for pool in loaded]).ravel().astype(np.float32)
 
 
 def _named(columns: Any) -> tuple[dict[str, Any], Any]:
@@ -290,6 +314,6 @@ def _classes(spec: Spec) -> int:
     return narrow(spec.label, Label).count
 
 
-def _loss(training: Training, label: Label, survey: Survey) -> Loss:
-    weights = balanced(survey.class_counts) if training.class_weights == "balanced" else None
+def _loss(training: PairTraining, label: Label, statistics: PairStatistics) -> Loss:
+    weights = balanced(statistics.class_counts) if training.class_weights == "balanced" else None
     return make_loss(training.loss_for(label.kind), label.count, training.label_smoothing, weights)

@@ -1,4 +1,4 @@
-"""What compares the embeddings of two texts, and the whole model of a pair."""
+"""Heads, which compare the embeddings of two texts, and the whole model of a pair."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def interaction_head(u: KerasTensor, v: KerasTensor, model: PairModel, classes: 
     # pretrained tower bears a network learns next to nothing from them. A tower that begins with nothing is
     # better off so: it has to learn, where a quick network would learn the training pairs by heart.
     length = u.shape[-1] ** 0.5 if model.encoder == "pretrained" and not model.frozen else 1.0
-    u, v = (length * one for one in _to_one_scale(u, v))
+    u, v = (length * scaled for scaled in _to_common_scale(u, v))
     parts = [u - v if classes else u + v, ops.abs(u - v), u * v, cosine]
     hidden = keras.layers.Dense(model.hidden, "relu", name="hidden")(
         keras.layers.Concatenate(name="pair")(parts)
@@ -104,8 +104,8 @@ class Stacked(keras.layers.Layer):
         length = ops.maximum(ops.shape(a)[1], ops.shape(b)[1])
 
         def padded(ids: tf.Tensor) -> tf.Tensor:
-            rows, found = ops.shape(ids)
-            return ops.concatenate([ids, ops.zeros((rows, length - found), ids.dtype)], axis=1)
+            rows, columns = ops.shape(ids)
+            return ops.concatenate([ids, ops.zeros((rows, length - columns), ids.dtype)], axis=1)
 
         return ops.concatenate([padded(a), padded(b)], axis=0)
 
@@ -132,7 +132,7 @@ class Half(keras.layers.Layer):
         return (None, *shape[1:])
 
     def get_config(self) -> dict[str, Any]:
-        """For a model that is built again."""
+        """Constructor arguments."""
         return {**super().get_config(), "second": self.second}
 
 
@@ -178,12 +178,12 @@ def _score(features: KerasTensor, classes: int, **start: Any) -> KerasTensor:
     return keras.layers.Dense(classes or 1, kind, name="score", dtype=EXACT, **start)(features)
 
 
-def _to_one_scale(u: KerasTensor, v: KerasTensor) -> tuple[KerasTensor, KerasTensor]:
+def _to_common_scale(u: KerasTensor, v: KerasTensor) -> tuple[KerasTensor, KerasTensor]:
     """Both vectors, float32, divided by the root mean square of their lengths.
 
     With a length of their own each the tokens that both texts have would not cancel out in the difference.
     """
-    u, v = (ops.cast(one, EXACT) for one in (u, v))
+    u, v = (ops.cast(vector, EXACT) for vector in (u, v))
     squares = ops.sum(ops.square(u) + ops.square(v), axis=-1, keepdims=True) / 2
     scale = ops.rsqrt(ops.maximum(squares, _TINY))
     return u * scale, v * scale

@@ -1,4 +1,4 @@
-"""Which kernels a training uses, for its log."""
+"""Names of the kernels that a training uses, for its log."""
 
 from __future__ import annotations
 

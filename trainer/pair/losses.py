@@ -1,8 +1,8 @@
-"""What training makes small.
+"""Losses of a pair model's training.
 
 Every loss takes labels and scores in [0, 1], float [batch] or [batch, 1], and gives a scalar: the mean over
 the batch, or one number for the batch where its rows are compared with each other. For classes labels are
-their places, [batch], and scores probabilities, [batch, classes].
+their indices, [batch], and scores probabilities, [batch, classes].
 """
 
 from __future__ import annotations
@@ -123,9 +123,9 @@ def balanced(counts: np.ndarray) -> np.ndarray:
 
     King and Zeng 2001, "Logistic Regression in Rare Events Data", section 4.2.
     """
-    found = np.asarray(counts, np.float64)
-    present = found > 0
-    return np.where(present, found.sum() / (present.sum() * np.maximum(found, 1)), 0.0)
+    counts = np.asarray(counts, np.float64)
+    present = counts > 0
+    return np.where(present, counts.sum() / (present.sum() * np.maximum(counts, 1)), 0.0)
 
 
 def contrastive(labels: Numbers, scores: Numbers) -> tf.Tensor:

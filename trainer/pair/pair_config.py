@@ -97,8 +97,8 @@ class PairModel(Section):
         return self
 
 
-class Training(Section):
-    """How the weights are found."""
+class PairTraining(Section):
+    """Settings of a pair model's training."""
 
     family: Literal["pair"] = "pair"
     epochs: PositiveInt = 15

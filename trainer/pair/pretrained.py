@@ -24,7 +24,8 @@ from trainer.text.vocabulary import PADDING
 TRUNK = "trunk"
 # Texts embedded at once.
 _ROWS = 64
-_TOLD = 5_000
+# Texts between two lines of progress.
+_REPORT_EVERY = 5_000
 
 
 def build_tower(model: PairModel, load: bool = True) -> keras.Model:
@@ -36,7 +37,7 @@ def build_tower(model: PairModel, load: bool = True) -> keras.Model:
     begins as the identity and is trained, because the tower itself is not.
 
     Args:
-        model: where the weights are, which layers are looked at, and whether the weights stay as they are.
+        model: the folder of the weights, the layers that are read, and whether the weights stay as they are.
         load: the weights too; without them the tower waits for `set_weights`.
     """
     ids = keras.Input((None,), dtype="int64", name="ids")
@@ -57,7 +58,7 @@ def build_top(model: PairModel, dim: int) -> keras.Model:
 
 
 def embed(trunk: keras.Model, ids: Iterable[tf.RaggedTensor]) -> list[np.ndarray]:
-    """What a frozen trunk makes of texts, each different text once.
+    """Embed texts with a frozen trunk, each different text once.
 
     Args:
       trunk: From ids to vectors.
@@ -73,11 +74,11 @@ def embed(trunk: keras.Model, ids: Iterable[tf.RaggedTensor]) -> list[np.ndarray
     for start in range(0, len(distinct), _ROWS):
         batch = tf.ragged.constant(distinct[start : start + _ROWS], dtype=tf.int64).to_tensor()
         parts.append(forward(batch).numpy())
-        if (start + _ROWS) // _TOLD > start // _TOLD:
+        if (start + _ROWS) // _REPORT_EVERY > start // _REPORT_EVERY:
             PROGRESS.info("embedded %d of %d texts", min(start + _ROWS, len(distinct)), len(distinct))
     table = np.concatenate(parts) if parts else np.zeros((0, trunk.output_shape[-1]), np.float32)
-    place = {text: at for at, text in enumerate(distinct)}
-    return [table[[place[text] for text in texts]] for texts in rows]
+    row_of = {text: at for at, text in enumerate(distinct)}
+    return [table[[row_of[text] for text in texts]] for texts in rows]
 
 
 def load_table(folder: Path) -> tuple[list[str], np.ndarray]:
@@ -108,14 +109,14 @@ def _trunk(model: PairModel, load: bool) -> keras.Model:
     bert = keras.Model(backbone.input, states, name="bert")
     ids = keras.Input((None,), dtype="int64", name="ids")
     tokens = ops.cast(ids, "int32")
-    found = bert(
+    hidden_states = bert(
         {
             "token_ids": tokens,
             "segment_ids": ops.zeros_like(tokens),
             "padding_mask": ops.cast(ops.not_equal(tokens, PADDING), "int32"),
         }
     )
-    means = [mean_over_tokens(ids, one) for one in found]
+    means = [mean_over_tokens(ids, state) for state in hidden_states]
     if len(means) > 1:
-        means = [unit(ops.cast(one, EXACT)) for one in means]
+        means = [unit(ops.cast(mean, EXACT)) for mean in means]
     return keras.Model(ids, ops.concatenate(means, axis=-1), name=TRUNK)

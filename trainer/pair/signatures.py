@@ -1,4 +1,4 @@
-"""What the exported pair model answers. One scoring function stands behind every signature."""
+"""The signatures of the exported pair model. One scoring function stands behind all of them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from trainer.features import IDS_A, IDS_B, TEXT_A, TEXT_B, Label
-from trainer.metrics import DEFAULT_THRESHOLD
-from trainer.pair.average import Bags
+from trainer.pair.average import SparseWeightedSum
 from trainer.pair.pair_config import PairModel
 from trainer.pair.weight_folders import folder_of
 from trainer.spec import Spec, narrow
@@ -30,12 +29,18 @@ class PairServing(tf.Module):
         labels; the probabilities, for classes.
     """
 
-    def __init__(self, model: keras.Model, transform: tft.TFTransformOutput, spec: Spec) -> None:
+    def __init__(
+        self,
+        model: keras.Model,
+        transform: tft.TFTransformOutput,
+        spec: Spec,
+        threshold: float | None = None,
+    ) -> None:
+        """`threshold` is the score, in 0..1, from which on `label` is 1; binary labels need it."""
         super().__init__()
         self._model = model
         self._tower = narrow(model.get_layer("tower"), keras.Model)
-        # Found on the eval split after training.
-        self._threshold = getattr(model, "threshold", DEFAULT_THRESHOLD)
+        self._threshold = threshold
         config = narrow(spec.model, PairModel)
         # Held here so that the vocabulary is saved with this module.
         self._piece: Any = None
@@ -44,7 +49,7 @@ class PairServing(tf.Module):
             self._piece = WordPiece(folder_of(config), config.max_tokens)
         else:
             self._transform = transform.transform_features_layer()
-        self._bags = Bags(self._tower) if config.encoder == "average" else None
+        self._sparse_sum = SparseWeightedSum(self._tower) if config.encoder == "average" else None
         self._label = narrow(spec.label, Label)
 
     def served(self) -> dict[str, Any]:
@@ -68,7 +73,7 @@ class PairServing(tf.Module):
         low, high = self._label.bounds
         outputs = {"score": low + (high - low) * scaled}
         if self._label.kind == "binary":
-            outputs["label"] = tf.cast(scaled >= self._threshold, tf.int64)
+            outputs["label"] = tf.cast(scaled >= narrow(self._threshold, float), tf.int64)
         return outputs
 
     def _answers(self, text_a: tf.Tensor, text_b: tf.Tensor) -> tf.Tensor:
@@ -79,7 +84,7 @@ class PairServing(tf.Module):
             text_a = tf.identity(text_a)
         # One pass over both: what makes ids of texts is most of the graph, and of the time of its first call.
         texts = tf.concat([text_a, text_b], axis=0)
-        if self._bags is None:
+        if self._sparse_sum is None:
             a, b = tf.split(self._ids(texts), sizes)
             return self._model({IDS_A: a, IDS_B: b}, training=False)
         return self._model.get_layer("head")(tf.split(self._embed(texts), sizes), training=False)
@@ -114,9 +119,9 @@ class PairServing(tf.Module):
 
     def _embed(self, texts: tf.Tensor) -> tf.Tensor:
         """String [batch] to float [batch, dim]."""
-        if self._bags is None:
+        if self._sparse_sum is None:
             return self._tower(self._ids(texts), training=False)
-        return self._bags(self._sparse_ids(texts))
+        return self._sparse_sum(self._sparse_ids(texts))
 
     def _ids(self, texts: tf.Tensor) -> tf.Tensor:
         """String [batch] to int64 [batch, length]; both texts have one vocabulary."""

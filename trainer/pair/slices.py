@@ -30,10 +30,10 @@ def pair_slices(train: dict[str, np.ndarray], rows: dict[str, np.ndarray]) -> di
     known = {word for name in (TEXT_A, TEXT_B) for text in train[name] for word in _words(text)}
     lengths, overlaps, unknown = [], [], []
     for a, b in zip(rows[TEXT_A], rows[TEXT_B], strict=True):
-        one, other = _words(a), _words(b)
-        every = set(one) | set(other)
-        lengths.append(max(len(one), len(other)))
-        overlaps.append(len(set(one) & set(other)) / max(1, len(every)))
+        words_a, words_b = _words(a), _words(b)
+        every = set(words_a) | set(words_b)
+        lengths.append(max(len(words_a), len(words_b)))
+        overlaps.append(len(set(words_a) & set(words_b)) / max(1, len(every)))
         unknown.append(len(every - known) / max(1, len(every)))
     return {
         "length": _parts(lengths, _LENGTHS),
@@ -47,5 +47,5 @@ def _words(text: str) -> list[str]:
 
 
 def _parts(values: Sequence[float], ends: tuple[tuple[float, str], ...]) -> np.ndarray:
-    places = np.searchsorted([end for end, _ in ends], np.array(values, np.float64), side="left")
-    return np.array([name for _, name in ends], object)[places]
+    bins = np.searchsorted([end for end, _ in ends], np.array(values, np.float64), side="left")
+    return np.array([name for _, name in ends], object)[bins]

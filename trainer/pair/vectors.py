@@ -35,7 +35,7 @@ def check_vectors(model: PairModel) -> None:
 
 
 def start_vectors(model: PairModel, vocabulary: Sequence[bytes], table: np.ndarray, first: int) -> np.ndarray:
-    """What the embedding starts from: known tokens get their vectors, all others keep what they have.
+    """The embedding that training starts from: known tokens get their vectors, all others keep their rows.
 
     The vectors are moved to a mean of 0, because what all of them share tells no two tokens apart (Mu and
     Viswanath 2018, "All-but-the-Top", section 2.1), and scaled as a whole to the mean length of the rows that
@@ -57,12 +57,12 @@ def start_vectors(model: PairModel, vocabulary: Sequence[bytes], table: np.ndarr
     if path is None:
         return table
     wanted = {token: first + at for at, token in enumerate(vocabulary)}
-    found = _of_folder(path, wanted) if path.is_dir() else _of_file(path, wanted)
-    if len(found) == 0:
+    by_id = _of_folder(path, wanted) if path.is_dir() else _of_file(path, wanted)
+    if len(by_id) == 0:
         PROGRESS.info("token vectors %s: none of %d tokens is among them", path, len(wanted))
         return table
-    _check_size(path, len(next(iter(found.values()))), table.shape[1])
-    rows, vectors = np.fromiter(found, np.int64), np.stack([*found.values()])
+    _check_size(path, len(next(iter(by_id.values()))), table.shape[1])
+    rows, vectors = np.fromiter(by_id, np.int64), np.stack([*by_id.values()])
     vectors = vectors - vectors.mean(axis=0)
     lengths = np.linalg.norm(vectors, axis=1).mean(), np.linalg.norm(table[rows], axis=1).mean()
     table = table.copy()
@@ -76,19 +76,21 @@ def start_vectors(model: PairModel, vocabulary: Sequence[bytes], table: np.ndarr
 
 def _of_file(path: Path, wanted: dict[bytes, int]) -> dict[int, np.ndarray]:
     """Id to vector; of a token that comes twice the first."""
-    found: dict[int, np.ndarray] = {}
+    by_id: dict[int, np.ndarray] = {}
     for number, token, rest in _lines(path):
         at = wanted.get(token)
-        if at is None or at in found:
+        if at is None or at in by_id:
             continue
         try:
             vector = np.array(rest, np.float32)
         except ValueError:
-            raise ConfigError(f"{_place(path, number)}: what follows {_shown(token)} is no numbers") from None
+            raise ConfigError(
+                f"{_location(path, number)}: what follows {_shown(token)} is no numbers"
+            ) from None
         if not np.isfinite(vector).all():
-            raise ConfigError(f"{_place(path, number)}: a number of {_shown(token)} is not finite")
-        found[at] = vector
-    return found
+            raise ConfigError(f"{_location(path, number)}: a number of {_shown(token)} is not finite")
+        by_id[at] = vector
+    return by_id
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes, list[bytes]]]:
@@ -103,7 +105,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes, list[bytes]]]:
             dim = dim or len(fields) - 1
             if len(fields) < dim + 1 or dim < 1:
                 raise ConfigError(
-                    f"{_place(path, number)}: a token and {max(dim, 1)} numbers expected, found "
+                    f"{_location(path, number)}: a token and {max(dim, 1)} numbers expected, found "
                     f"{len(fields)} fields: mend or remove the line"
                 )
             seen += 1
@@ -136,7 +138,7 @@ def _check_size(path: Path, dim: int, wanted: int) -> None:
         )
 
 
-def _place(path: Path, number: int) -> str:
+def _location(path: Path, number: int) -> str:
     return f"[model] token_vectors: {path}, line {number}"
 
 

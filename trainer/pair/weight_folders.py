@@ -26,13 +26,13 @@ def check_folder(folder: Path | None, key: str = "weights") -> None:
         raise ConfigError(
             f"[model] {key} = '{folder}' needs {', '.join(missing)}: pip install 'kembar[pretrained]'"
         )
-    place = f"[model] {key} = '{folder}'"
+    setting = f"[model] {key} = '{folder}'"
     if folder is None or not folder.is_dir():
-        raise ConfigError(f"{place}: no such folder: name one with config.json and model.safetensors")
+        raise ConfigError(f"{setting}: no such folder: name one with config.json and model.safetensors")
     if not (folder / "config.json").is_file():
-        raise ConfigError(f"{place}: no config.json: it is a preset of neither KerasHub nor Hugging Face")
+        raise ConfigError(f"{setting}: no config.json: it is a preset of neither KerasHub nor Hugging Face")
     if not any((folder / name).is_file() for name in _WEIGHTS):
-        raise ConfigError(f"{place}: no model.safetensors: other formats, pickles above all, are not read")
+        raise ConfigError(f"{setting}: no model.safetensors: other formats, pickles above all, are not read")
 
 
 def check_layers(model: PairModel) -> None:
@@ -45,19 +45,19 @@ def check_layers(model: PairModel) -> None:
     try:
         described = json.loads(path.read_text(encoding="utf-8"))
         # Hugging Face's name, and KerasHub's.
-        found = described.get("num_hidden_layers") or described.get("config", {}).get("num_layers")
-        if found is not None:
-            named_layers(model, operator.index(found))
+        depth = described.get("num_hidden_layers") or described.get("config", {}).get("num_layers")
+        if depth is not None:
+            named_layers(model, operator.index(depth))
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise ConfigError(f"[model] weights: {path} describes no BERT: {error}") from None
 
 
-def named_layers(model: PairModel, found: int) -> tuple[int, ...]:
-    """The layers that are looked at, of those that were found; the last one where none is named."""
-    layers = model.layers or (found,)
-    if layers[-1] > found:
+def named_layers(model: PairModel, depth: int) -> tuple[int, ...]:
+    """Layers, from 1, whose states are read of a BERT with `depth` of them; the last where none is named."""
+    layers = model.layers or (depth,)
+    if layers[-1] > depth:
         raise ConfigError(
-            f"[model] layers = {list(layers)}: the BERT in weights = '{model.weights}' has {found} layers"
+            f"[model] layers = {list(layers)}: the BERT in weights = '{model.weights}' has {depth} layers"
         )
     return layers
 

@@ -1,7 +1,7 @@
 """Classes of characters as RE2 writes them: what a token is made of, in a graph and in Arrow alike.
 
-`text` applies these in TensorFlow, `text_form` in Arrow. Behind both is RE2, which knows Unicode's classes
-and scripts and cannot look ahead.
+`trainer.text.tokens` applies these in TensorFlow, `trainer.text.form` in Arrow. Behind both is RE2,
+which knows Unicode's classes and scripts and cannot look ahead.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What a model sees of a text, without TensorFlow: two texts of one form are one text to it.
+"""The form in which a model sees a text, without TensorFlow: texts of the same form are the same to it.
 
-The steps are those of `text`, in Arrow. Where they differ, the form here is the coarser one: NFKC is whole,
-and both small sigmas are one letter.
+The steps are those of `trainer.text.tokens`, in Arrow. Where they differ, the form here is the
+coarser one: NFKC is whole, and both small sigmas are one letter.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Self, TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from trainer.chunking import chunks
 from trainer.pair.pair_config import PairModel
-from trainer.parts import parts
 from trainer.section import Section
 from trainer.spec import Spec
 from trainer.text import characters
@@ -36,7 +36,7 @@ Texts: TypeAlias = pa.StringArray
 
 
 class TextForm(Section):
-    """How a model reads texts.
+    """The settings by which a model reads texts.
 
     Attributes:
       pieces: by WordPiece, to which punctuation is a token; else by `trainer.text.tokens`.
@@ -55,26 +55,26 @@ class TextForm(Section):
 
     @classmethod
     def of(cls, spec: Spec, heads: Sequence[str | None] = ()) -> Self:
-        """That of a model of pairs; `heads` are those that a search may try. A model of vectors has any."""
+        """The form of a pair model; `heads` are those that a search may try. A model of vectors has any."""
         model = spec.model
         if not isinstance(model, PairModel):
             return cls()
         # For classes no head is symmetric.
         symmetric = all(head in (None, "cosine", "interaction") for head in (model.head, *heads))
         symmetric &= spec.label is None or spec.label.classes is None
-        found = cls(lowercase=model.lowercase, max_tokens=model.max_tokens, symmetric=symmetric)
+        form = cls(lowercase=model.lowercase, max_tokens=model.max_tokens, symmetric=symmetric)
         if model.weights is None:
-            return found
+            return form
         # [CLS] and [SEP] are among the tokens, and a word may be several.
         words = {"max_tokens": max(1, model.max_tokens - 2), "pieces": True}
         rules = rules_of(model.weights)
         words |= {"lowercase": rules.lowercase, "strip_accents": rules.strip_accents}
-        return found.model_copy(update=words)
+        return form.model_copy(update=words)
 
     def forms(self, texts: Sequence[bytes]) -> list[bytes]:
         """The form of each text, valid UTF-8: its tokens in order, a space between two; b"" without any."""
-        places = parts(map(len, texts), _BYTES)
-        return [form for place in places for form in self._forms_of(texts[place])]
+        slices = chunks(map(len, texts), _BYTES)
+        return [form for part in slices for form in self._forms_of(texts[part])]
 
     def _forms_of(self, texts: Sequence[bytes]) -> list[bytes]:
         steps = self._cut_pieces if self.pieces else self._tokenize
@@ -124,7 +124,7 @@ class TextForm(Section):
 
 
 def _translate(texts: Texts, lowercase: bool) -> Texts:
-    """What the steps make of plain texts, byte by byte and all at once: an eighth of their time."""
+    """Plain texts after all steps, byte by byte and all at once: an eighth of their time."""
     _, offsets, content = texts.buffers()
     made = (b"" if content is None else content.to_pybytes()).translate(_LOWERED if lowercase else _SEPARATED)
     return pa.StringArray.from_buffers(len(texts), offsets, pa.py_buffer(made), offset=texts.offset)

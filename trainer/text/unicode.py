@@ -23,49 +23,49 @@ _SHIFT = 2**21
 
 def nfkc(points: tf.RaggedTensor) -> tf.RaggedTensor:
     """Code points of texts, int32 [batch, (characters)], to those of their normalized forms."""
-    return functools.reduce(lambda found, _: _compose(found), range(_ROUNDS), _replace(points))
+    return functools.reduce(lambda composed, _: _compose(composed), range(_ROUNDS), _replace(points))
 
 
 @functools.cache
 def _replacements() -> tuple[np.ndarray, list[list[int]]]:
     """Characters that stand for others, in order, and for which."""
-    found = {}
+    replacements = {}
     for point in range(0x80, sys.maxunicode + 1):
         if point not in _SURROGATES:
             normal = unicodedata.normalize("NFKC", chr(point))
             if normal != chr(point):
-                found[point] = [ord(character) for character in normal]
-    return np.array(list(found), np.int32), list(found.values())
+                replacements[point] = [ord(character) for character in normal]
+    return np.array(list(replacements), np.int32), list(replacements.values())
 
 
 @functools.cache
 def _compositions() -> tuple[np.ndarray, np.ndarray]:
     """Pairs of characters that make one, as first * 2**21 + second, in order; and which one."""
-    found = {}
+    compositions = {}
     for point in range(0x80, sys.maxunicode + 1):
         parts = unicodedata.decomposition(chr(point)).split() if point not in _SURROGATES else []
         if len(parts) == 2 and not parts[0].startswith("<"):
             first, second = (int(part, 16) for part in parts)
             if unicodedata.normalize("NFC", chr(first) + chr(second)) == chr(point):
-                found[first * _SHIFT + second] = point
-    pairs = sorted(found)
-    return np.array(pairs, np.int64), np.array([found[pair] for pair in pairs], np.int32)
+                compositions[first * _SHIFT + second] = point
+    pairs = sorted(compositions)
+    return np.array(pairs, np.int64), np.array([compositions[pair] for pair in pairs], np.int32)
 
 
 def _lookup(values: tf.Tensor, keys: np.ndarray) -> tuple[tf.Tensor, tf.Tensor]:
-    """Where each value stands in `keys`, and whether it does."""
-    place = tf.minimum(tf.searchsorted(keys, values), len(keys) - 1)
-    return place, tf.equal(tf.gather(tf.constant(keys), place), values)
+    """Index of each value in `keys`, and True where it is one of them."""
+    index = tf.minimum(tf.searchsorted(keys, values), len(keys) - 1)
+    return index, tf.equal(tf.gather(tf.constant(keys), index), values)
 
 
 def _replace(points: tf.RaggedTensor) -> tf.RaggedTensor:
     keys, made = _replacements()
-    place, found = _lookup(points.flat_values, keys)
+    index, listed = _lookup(points.flat_values, keys)
     # One more row, of nothing, for characters that stay; and those alone.
     others = tf.ragged.constant([*made, []], tf.int32, row_splits_dtype=tf.int64)
-    replaced = tf.gather(others, tf.where(found, place, len(keys)))
+    replaced = tf.gather(others, tf.where(listed, index, len(keys)))
     kept = tf.RaggedTensor.from_row_lengths(
-        tf.boolean_mask(points.flat_values, ~found), tf.cast(~found, tf.int64)
+        tf.boolean_mask(points.flat_values, ~listed), tf.cast(~listed, tf.int64)
     )
     return points.with_values(tf.concat([kept, replaced], axis=1)).merge_dims(1, 2)
 
@@ -76,8 +76,8 @@ def _compose(points: tf.RaggedTensor) -> tf.RaggedTensor:
     following = tf.concat([flat[1:], [0]], axis=0)
     together = tf.equal(rows, tf.concat([rows[1:], [-1]], axis=0))
     pairs = tf.cast(flat, tf.int64) * _SHIFT + tf.cast(following, tf.int64)
-    place, found = _lookup(pairs, keys)
-    found &= together
-    flat = tf.where(found, tf.gather(tf.constant(made), place), flat)
-    stays = ~tf.concat([[False], found], axis=0)[: tf.size(flat)]
+    index, listed = _lookup(pairs, keys)
+    listed &= together
+    flat = tf.where(listed, tf.gather(tf.constant(made), index), flat)
+    stays = ~tf.concat([[False], listed], axis=0)[: tf.size(flat)]
     return tf.ragged.boolean_mask(points.with_flat_values(flat), points.with_flat_values(stays))

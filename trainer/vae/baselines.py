@@ -1,4 +1,4 @@
-"""What a VAE must beat: the mean vector, and PCA with as many dimensions, both in nats per example.
+"""Baselines that a VAE must beat: the mean vector, and PCA with as many dimensions, both in nats per example.
 
 A squared error is no number of nats. So both are made into models of the vectors with the same likelihood
 and the same prior as the VAE, and their -log p(x), or an upper bound of it, stands beside the VAE's.

@@ -78,9 +78,6 @@ class VariationalAutoencoder(keras.Model):
     what is minimized (beta, free bits and importance samples change only this one).
     """
 
-    anomaly_threshold: float
-    """In nats, where one was found."""
-
     def __init__(self, config: Vae | dict[str, Any], dimension: int, seed: int = 1, **options: Any) -> None:
         config = config if isinstance(config, Vae) else Vae(**config)
         encoder = build_encoder(config, dimension, seed)

@@ -1,4 +1,4 @@
-"""How good a trained VAE is: -ELBO, -log p(x), what each latent carries, whether the posterior collapsed.
+"""Measures of a trained VAE: -ELBO, -log p(x), nats that each latent carries, collapse of the posterior.
 
 All numbers are nats per example, summed over dimensions. Vectors are taken as they come: where the model
 learned from binary ones, `training.evaluation_vectors` makes them.
@@ -156,7 +156,7 @@ def _by_draws(
     chunk = max(size for size in range(1, min(samples, 100) + 1) if samples % size == 0)
     batch = max(1, min(len(vectors), DECODED_AT_ONCE // chunk))
 
-    def one_chunk(rows: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
+    def estimate_chunk(rows: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
         statistics: list[tf.Tensor] = encoder(rows)
         mean, log_variance = statistics
         draws = mean + tf.exp(0.5 * log_variance) * noise
@@ -165,7 +165,7 @@ def _by_draws(
         ratios = 0.5 * tf.reduce_sum(tf.square(noise) + log_variance - tf.square(draws), axis=-1)
         return reduce(losses.log_likelihood(rows, parameters, likelihood), ratios)
 
-    compiled = tf.function(one_chunk, jit_compile=True).get_concrete_function(
+    compiled = tf.function(estimate_chunk, jit_compile=True).get_concrete_function(
         tf.TensorSpec([batch, model.dimension], tf.float32), tf.TensorSpec([chunk, batch, latent], tf.float32)
     )
     results = []
@@ -185,7 +185,7 @@ def _by_draws(
 
 
 def active_units(means: np.ndarray) -> np.ndarray:
-    """Which latents of the posterior means [rows, latent] vary over the data: bool [latent].
+    """True for the latents whose posterior means [rows, latent] vary over the data: bool [latent].
 
     Burda et al. 2016, section 5.2: A_u = Var_x(E_q(u|x)[u]) > 0.01.
     """

@@ -13,13 +13,13 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from trainer import tables
-from trainer.causes import advice, extreme
+from trainer.diagnosis import advice, extreme
 from trainer.errors import DataRejected, KembarError
-from trainer.families import BATCH, Signature, Tensor
+from trainer.families import BATCH, ContractSignature, Tensor
 from trainer.features import LABEL, VECTOR
 from trainer.fitting import devices
 from trainer.fitting.checkpoint import Checkpoint
-from trainer.fitting.training import Data, Progress, TrainingLog
+from trainer.fitting.training import FittedModel, Progress, TrainingLog, TransformedData
 from trainer.fitting.warm_start import Base
 from trainer.metrics import not_finite
 from trainer.scaling import Scaling, check_varied, to_standard, to_unit
@@ -47,14 +47,14 @@ _LOG_SAMPLES, _LOG_ROWS = 50, 2_000
 
 
 def preprocess(inputs: dict[str, Any], spec: Spec, base: Base | None = None) -> dict[str, Any]:
-    """`vector` [batch, n]: to 0..1 for a Bernoulli likelihood, standardized for a Gaussian one."""
+    """`vector` [batch, n] in 0..1 for a Bernoulli likelihood, else standardized; `label`, if there is one."""
     del base  # whose scaling was that of other data
     bernoulli = narrow(spec.model, Vae).likelihood == "bernoulli"
     scaled = to_unit(inputs[VECTOR], _declared(spec)) if bernoulli else to_standard(inputs[VECTOR])
     return {VECTOR: scaled} | ({LABEL: inputs[LABEL]} if spec.label is not None else {})
 
 
-def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
+def fit(data: TransformedData, spec: Spec) -> FittedModel:
     """Trains, keeps the epoch that is best on the eval split, and draws pictures of what was learned."""
     config, training = narrow(spec.model, Vae), narrow(spec.training, VaeTraining)
     keras.utils.set_random_seed(training.seed)
@@ -97,7 +97,7 @@ def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
     model.set_weights(trained.get_weights())
     judged = evaluation_vectors(config, held_out)
     # Vectors as they will be asked for, also where the model learned from draws of 0 and 1.
-    model.anomaly_threshold = anomaly_threshold(model, held_out, log_jacobian=log_jacobian)
+    threshold = anomaly_threshold(model, held_out, log_jacobian=log_jacobian)
     quality = evaluate(model, judged[:_LOG_ROWS], _LOG_SAMPLES)
     if data.log_dir is not None:
         pictures.write_all(
@@ -112,15 +112,17 @@ def fit(data: Data, spec: Spec) -> tuple[keras.Model, TrainingLog]:
         "active_units": quality.active_units,
         "collapse": str(quality.collapse),
         "verdict": quality.verdict,
-        "anomaly_threshold": model.anomaly_threshold,
+        "anomaly_threshold": threshold,
     }
-    return model, log
+    return FittedModel(model, log, threshold)
 
 
-def export(model: keras.Model, transform: tft.TFTransformOutput, spec: Spec) -> VaeServing:
-    """The served module: `serving_default` = `score`, `encode`, `decode`, `reconstruct`, `sample`, ..."""
-    vae = narrow(model, VariationalAutoencoder)
-    return VaeServing(vae, vae.anomaly_threshold, transform, narrow(spec.vector, VectorSpec).dimension)
+def export(
+    model: keras.Model, transform: tft.TFTransformOutput, spec: Spec, threshold: float | None = None
+) -> VaeServing:
+    """The served module, with the signatures that `VaeServing` lists."""
+    vae, dimension = narrow(model, VariationalAutoencoder), narrow(spec.vector, VectorSpec).dimension
+    return VaeServing(vae, narrow(threshold, float), transform, dimension)
 
 
 def objectives(spec: Spec) -> dict[str, str]:
@@ -150,23 +152,23 @@ def baselines(
     config = narrow(spec.model, Vae)
     scale, nats = _scaler(tables.vectors(train), spec)
     learned = evaluation_vectors(config, scale(tables.vectors(train)))
-    found: dict[str, dict[str, dict[str, float]]] = {"mean_vector": {}, "pca": {}}
+    measured: dict[str, dict[str, dict[str, float]]] = {"mean_vector": {}, "pca": {}}
     for split, table in splits.items():
         judged = evaluation_vectors(config, scale(tables.vectors(table)))
         alone = mean_nll(config, learned, judged) + nats
-        found["mean_vector"][split] = {"negative_elbo": alone, "nll": alone}
-        found["pca"][split] = {"negative_elbo": pca_nll(config, learned, judged) + nats}
-    return found
+        measured["mean_vector"][split] = {"negative_elbo": alone, "nll": alone}
+        measured["pca"][split] = {"negative_elbo": pca_nll(config, learned, judged) + nats}
+    return measured
 
 
 def slices(train: pa.Table, rows: pa.Table, spec: Spec) -> dict[str, np.ndarray]:
-    """None: what vectors have in common is not known."""
+    """No slices: nothing is known that vectors have in common."""
     del train, rows, spec
     return {}
 
 
 def golden_requests(spec: Spec) -> dict[str, dict[str, list]]:
-    """Extremes of every signature; the empty batch among them."""
+    """The lowest and the highest vector, the latent 0, and a sample of three."""
     vector, latent = narrow(spec.vector, VectorSpec), narrow(spec.model, Vae).latent
     low, high = vector.range or (0.0, 1.0)
     ends = [[low] * vector.dimension, [high] * vector.dimension]
@@ -179,8 +181,8 @@ def golden_requests(spec: Spec) -> dict[str, dict[str, list]]:
     }
 
 
-def contract(spec: Spec) -> dict[str, Signature]:
-    """As in `VaeServing`; the width of inputs is checked in the graph, with a sentence."""
+def contract(spec: Spec) -> dict[str, ContractSignature]:
+    """The signatures of `VaeServing`; the width of inputs is checked in the graph, with a sentence."""
     width, latent = narrow(spec.vector, VectorSpec).dimension, narrow(spec.model, Vae).latent
     row, number = Tensor("float32", (BATCH, "width")), Tensor("float32")
     scores = {"elbo": number, "reconstruction": number, "kl": number, "anomaly": Tensor("bool")}
@@ -188,23 +190,23 @@ def contract(spec: Spec) -> dict[str, Signature]:
     latents = Tensor("float32", (BATCH, latent))
     whole = Tensor("int64", None)
     return {
-        "serving_default": Signature({VECTOR: row}, scores),
-        "score": Signature({VECTOR: row}, scores),
-        "encode": Signature({VECTOR: row}, {"mean": latents, "log_variance": latents}),
-        "reconstruct": Signature({VECTOR: row}, vector),
-        "decode": Signature({"latent": row}, vector),
-        "sample": Signature({"seed": whole, "count": whole}, {**vector, "latent": latents}),
-        "serve_examples": Signature({"examples": Tensor("string")}, scores),
+        "serving_default": ContractSignature({VECTOR: row}, scores),
+        "score": ContractSignature({VECTOR: row}, scores),
+        "encode": ContractSignature({VECTOR: row}, {"mean": latents, "log_variance": latents}),
+        "reconstruct": ContractSignature({VECTOR: row}, vector),
+        "decode": ContractSignature({"latent": row}, vector),
+        "sample": ContractSignature({"seed": whole, "count": whole}, {**vector, "latent": latents}),
+        "serve_examples": ContractSignature({"examples": Tensor("string")}, scores),
     }
 
 
 def _mean(column: np.ndarray) -> float:
-    """Of [rows, 1]."""
+    """The mean of [rows, 1], undefined where a row is not finite."""
     reason = not_finite(column)
     return Undefined(reason) if reason else float(column.mean())
 
 
-def _load(data: Data, split: str) -> tuple[np.ndarray, np.ndarray | None]:
+def _load(data: TransformedData, split: str) -> tuple[np.ndarray, np.ndarray | None]:
     pools = list(data.pools(split, _POOL_ROWS).as_numpy_iterator())
     if not pools:
         raise ValueError(f"the split {split} is empty")
@@ -218,7 +220,7 @@ def _declared(spec: Spec) -> tuple[float, float]:
 
 
 def _scaler(train: np.ndarray, spec: Spec) -> tuple[Callable[[np.ndarray], np.ndarray], float]:
-    """What `preprocess` does, in numpy, learned from the same rows, and its `log_jacobian`."""
+    """The scaling of `preprocess` in numpy, learned from the same rows, and its `log_jacobian`."""
     if narrow(spec.model, Vae).likelihood == "bernoulli":
         return lambda vectors: to_unit(tf.constant(vectors, tf.float32), _declared(spec)).numpy(), 0.0
     mean, deviation = train.mean(axis=0, dtype=np.float64), train.std(axis=0, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""What a VAE minimizes, in nats per example, summed over dimensions.
+"""Losses of a VAE and their parts, in nats per example, summed over dimensions.
 
 Everything here is Keras ops on plain tensors: no state, no randomness.
 """

@@ -98,10 +98,10 @@ class VaeServing(tf.Module):
         for draw in tf.range(count):
             tf.autograph.experimental.set_loop_options(maximum_iterations=count)
             z = mean + deviation * noise[draw]
-            found = losses.log_likelihood(target, self._model.decoder(z), config.likelihood)
+            log_likelihood = losses.log_likelihood(target, self._model.decoder(z), config.likelihood)
             ratio = losses.log_ratio(z[:, tf.newaxis, :], mean, log_variance)[:, 0]
-            likelihood += found
-            weight = _log_add(weight, found + ratio)
+            likelihood += log_likelihood
+            weight = _log_add(weight, log_likelihood + ratio)
         reconstruction = self._log_jacobian - likelihood / count
         kl = tf.reduce_sum(losses.kl_by_dimension(mean, log_variance), axis=-1)
         nll = self._log_jacobian + math.log(count) - weight

@@ -1,7 +1,7 @@
-"""What a served VAE answers: pure functions of the model's two halves, and the module that holds them.
+"""Answers of a served VAE: pure functions of the model's two halves, and the module that holds them.
 
-`Signatures` is what `tf.saved_model.save` takes. All checks are TensorFlow assertions, so that they hold
-in the served graph: a client gets InvalidArgument and a sentence, never a crash.
+`Signatures` is the module that `VaeServing` puts behind its own. All checks are TensorFlow assertions, so
+that they hold in the served graph: a client gets InvalidArgument and a sentence, never a crash.
 """
 
 from __future__ import annotations
@@ -107,8 +107,8 @@ def with_width(tensor: Rows, width: int, name: str) -> tf.Tensor:
         tf.rank(tensor), 2, f"{name}: expected rows of {width} values, [batch, {width}]"
     )
     with tf.control_dependencies([rank]):
-        found = tf.shape(tensor)[-1]
-    right = tf.debugging.assert_equal(found, width, f"{name}: each row must hold {width} values")
+        given_width = tf.shape(tensor)[-1]
+    right = tf.debugging.assert_equal(given_width, width, f"{name}: each row must hold {width} values")
     with tf.control_dependencies([right]):
         return tf.ensure_shape(tf.identity(tensor), [None, width])
 

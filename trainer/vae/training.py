@@ -12,7 +12,7 @@ import tensorflow as tf
 from trainer.fitting import devices
 from trainer.fitting.checkpoint import Checkpoint
 from trainer.fitting.optimizers import learning_rate
-from trainer.fitting.order import HOST, Order, draws, even_batches, row_batches
+from trainer.fitting.order import HOST, RowOrder, draws, even_batches, row_batches
 from trainer.fitting.training import announce
 from trainer.fitting.warm_start import Base, carry_over
 from trainer.progress import PROGRESS
@@ -34,14 +34,14 @@ def binarize(vectors: np.ndarray, seed: int = BINARIZATION_SEED) -> np.ndarray:
 
 
 def evaluation_vectors(config: Vae, vectors: np.ndarray, seed: int = BINARIZATION_SEED) -> np.ndarray:
-    """What `vectors` [rows, n] are evaluated as: themselves, or one draw if the model learns from draws."""
+    """Vectors [rows, n] for evaluation: as they are, or one draw if the model learns from draws."""
     return vectors.astype(np.float32) if config.binarization == "none" else binarize(vectors, seed)
 
 
 def batches(
     vectors: np.ndarray, training: VaeTraining, dynamic: bool = False, parts: int = 1
-) -> tuple[tf.data.Dataset, Order]:
-    """Batches [batch_size, n] of one epoch, and what tells them which epoch it is.
+) -> tuple[tf.data.Dataset, RowOrder]:
+    """Batches [batch_size, n] of one epoch, and the callback that tells them the epoch.
 
     `dynamic` draws each value anew as 0 or 1 (Burda et al. 2016, section 5): here and not in a layer, because
     the compiled training step would take three times as long; XLA's random numbers are slow on a CPU.
@@ -57,10 +57,10 @@ def batches(
     numbers = [draws(training.seed, 2 * training.epochs, 1)[::2]]
     if dynamic:
         numbers.append(draws(training.seed + 1, 2 * training.epochs, steps)[::2])
-    order = Order(*numbers)
+    order = RowOrder(*numbers)
 
     def epoch(key: tf.Tensor, *keys: tf.Tensor) -> tf.data.Dataset:
-        vectors = row_batches(key[0], rows, batch_size).map(lambda places: tf.gather(table, places))
+        vectors = row_batches(key[0], rows, batch_size).map(lambda indices: tf.gather(table, indices))
         if not dynamic:
             return vectors
         return tf.data.Dataset.zip(vectors, tf.data.Dataset.from_tensor_slices(keys[0])).map(draw)
@@ -74,7 +74,7 @@ def batches(
 
 
 def use_xla(config: Vae, training: VaeTraining, parts: int = 1) -> bool:
-    """Whether the step is compiled: unless told, for the ELBO alone; never where devices share it.
+    """True where the step is compiled: if not configured, for the ELBO alone; never where devices share it.
 
     Two cores, 784-400-400-50, batches of 128: XLA saves a quarter of the ELBO's step (22 ms against 29), but
     k = 5 draws need five times the random numbers, where XLA is slow (70 ms against 49).
@@ -173,7 +173,7 @@ def train(
     checkpoint: Checkpoint | None = None,
     base: Base | None = None,
 ) -> tuple[VariationalAutoencoder, dict[str, list[float]]]:
-    """A new model of vectors [rows, n], and its curves; see `fit`, which also continues an old one.
+    """A new model, trained on vectors [rows, n], and its curves; see `fit`.
 
     With `base` it begins with that model's weights.
     """
@@ -207,7 +207,7 @@ def fit(
 
     Raises:
         ValueError: an array is empty, has another width than the model, or values it cannot have.
-        FloatingPointError: the loss is no longer a number.
+        FloatingPointError: the loss on `evaluation` is finite in no epoch.
     """
     for name, vectors in (("train", train), ("evaluation", evaluation)):
         check_vectors(model, vectors, name)
@@ -249,7 +249,7 @@ def fit(
 
 
 def check_vectors(model: Any, vectors: np.ndarray, name: str) -> None:
-    """Refuse what the model cannot learn from, with the place named."""
+    """Refuse vectors that the model cannot learn from, naming row and dimension."""
     if vectors.ndim != 2 or vectors.shape[1] != model.dimension or not len(vectors):
         raise ValueError(
             f"{name} vectors have shape {vectors.shape}, the model needs [rows > 0, {model.dimension}]"

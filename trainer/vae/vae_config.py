@@ -71,7 +71,7 @@ class Vae(Section):
 
 
 class VaeTraining(Section):
-    """How the weights of a VAE are found: Adam, a learning-rate schedule, an optional weight average."""
+    """Settings of a VAE's training: Adam, a learning-rate schedule, an optional weight average."""
 
     family: Literal["vae"] = "vae"
     epochs: PositiveInt = 20

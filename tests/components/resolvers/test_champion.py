@@ -16,7 +16,7 @@ from trainer.vae.vae_config import Vae, VaeTraining
 
 CLASSES = Label(column="y", kind="classes", classes=("no", "yes"))
 SCORES = Label(column="y", kind="score", range=(0, 5))
-ASKED = Spec(label=SCORES).asked()
+ASKED = Spec(label=SCORES).task()
 
 
 def dense(label=CLASSES, dimension=4, **more):
@@ -147,8 +147,8 @@ def test_a_model_that_is_asked_something_else_is_no_champion(tmp_path, caplog, l
     (tmp_path / FOLDER / SPEC).write_text(left.model_dump_json())
     told = {"pushed": [pushed(100, 1)], "examples": []}
     caplog.set_level("INFO", "kembar.progress")
-    champion = ChampionStrategy(now.asked()).resolve_artifacts(None, {"champion": [served], **told})
-    measured = NewToStrategy(now.asked()).resolve_artifacts(None, {"served": [served], **told})
+    champion = ChampionStrategy(now.task()).resolve_artifacts(None, {"champion": [served], **told})
+    measured = NewToStrategy(now.task()).resolve_artifacts(None, {"served": [served], **told})
     assert champion["champion"] == measured["served"] == ([] if said else [served])
     assert caplog.messages == (
         [

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from components.bulk_inferrer.bulk_config import Bulk
 from components.data_gate.validation_config import Validation
 from components.example_gen.data_config import DataSection, Split, Vector
-from trainer.pair.pair_config import PairModel, Training
+from trainer.pair.pair_config import PairModel, PairTraining
 from trainer.vae.vae_config import Vae, VaeTraining
 
 LABEL = {"column": "y", "kind": "binary"}
@@ -237,7 +237,7 @@ def test_a_tower_that_only_seems_to_is_taken():
     assert PairModel(**PRETRAINED, layers=[1, 2, 5]).layers == (1, 2, 5)
     assert PairModel(**PRETRAINED, frozen=False, trunk_dropout=0.0).trunk_dropout == 0
     assert PairModel(**{"token_vectors": "t", "encoder": "lstm"}).frozen
-    for training in (Training, VaeTraining):
+    for training in (PairTraining, VaeTraining):
         assert training(epochs=3, warmup_epochs=2.9).epochs == 3
         for warmup in (3, 4):
             with pytest.raises(
@@ -247,12 +247,12 @@ def test_a_tower_that_only_seems_to_is_taken():
 
 
 def test_the_loss_follows_the_label_unless_it_is_named():
-    assert [Training().loss_for(kind) for kind in ("classes", "score", "binary")] == [
+    assert [PairTraining().loss_for(kind) for kind in ("classes", "score", "binary")] == [
         "cross_entropy",
         "mse",
         "mse",
     ]
-    assert Training(loss="cosent").loss_for("score") == "cosent"
+    assert PairTraining(loss="cosent").loss_for("score") == "cosent"
 
 
 def test_a_vae_has_one_kind_of_values_and_one_bound():

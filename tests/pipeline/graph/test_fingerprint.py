@@ -201,7 +201,7 @@ def test_each_step_of_the_graph_stands_on_what_it_imports_and_on_nothing_else(
         assert [found for found in by_id[name] if re.match(OTHERS[preset], found)] == [], name
     # What was missing once.
     assert {"components.tfrecords", "trainer.errors", "trainer.spec"} <= by_id["ExampleGen"]
-    assert {"components.schema_gen.default", "trainer.spec", "trainer.parts"} <= by_id["DataGate"]
+    assert {"components.schema_gen.default", "trainer.spec", "trainer.chunking"} <= by_id["DataGate"]
     assert not {"trainer.pair.losses", "trainer.vae.losses"} & (by_id["DataGate"] | by_id["ExampleGen"])
     assert "trainer.metrics" in by_id["QualityGate"]
 

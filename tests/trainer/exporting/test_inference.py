@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from trainer.exporting.inference import promise_inference, with_inference
-from trainer.families import Signature, Tensor
+from trainer.families import ContractSignature, Tensor
 
 TEXTS = {"examples": Tensor("string")}
 
@@ -70,7 +70,7 @@ def test_classes_are_for_classify(tmp_path):
 )
 def test_the_contract_says_what_is_made(outputs, classes):
     promised = promise_inference(
-        {"serve_examples": Signature(TEXTS, dict.fromkeys(outputs, Tensor("float32")))}
+        {"serve_examples": ContractSignature(TEXTS, dict.fromkeys(outputs, Tensor("float32")))}
     )
     assert ("regress" in promised) == ("score" in outputs)
     assert ("classify" in promised) == (classes is not None)

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from trainer.fitting.clipping import clipped, row_sums
 from trainer.fitting.optimizers import make_optimizer
-from trainer.pair.pair_config import Training
+from trainer.pair.pair_config import PairTraining
 
 ROWS, DIM = 5, 2
 
@@ -47,10 +47,10 @@ def test_the_norm_is_of_the_sums(name, compiled):
     dense = tf.constant([0.3, 0.2, 0.1])
     training = {"optimizer": name, "learning_rate": 0.01}
     free, clipped = (
-        moved(make_optimizer(Training(**training, clip_norm=norm), 10), row_sums(table), dense)
+        moved(make_optimizer(PairTraining(**training, clip_norm=norm), 10), row_sums(table), dense)
         for norm in (0.0, 1.0)
     )
-    found = moved(make_optimizer(Training(**training, clip_norm=1.0), 10), table, dense, compiled)
+    found = moved(make_optimizer(PairTraining(**training, clip_norm=1.0), 10), table, dense, compiled)
     for one, same, wanted in zip(found, clipped, free, strict=True):
         np.testing.assert_allclose(one, wanted, rtol=0, atol=1e-6)
         np.testing.assert_allclose(same, wanted, rtol=0, atol=1e-6)
@@ -61,8 +61,8 @@ def test_a_norm_that_the_summands_hide_is_clipped(name):
     # The summands' norm is 0.5 * sqrt(8) = 1.41, the sum's 4: clipped to 1.5 the gradient is 3 / 8 of it.
     table, dense = slices([[0.5, 0]] * 8, [1] * 8), tf.zeros(3)
     training = {"optimizer": name, "learning_rate": 0.01}
-    clipped = moved(make_optimizer(Training(**training, clip_norm=1.5), 10), table, dense)
-    wanted = moved(make_optimizer(Training(**training), 10), slices([[1.5, 0]], [1]), dense)
+    clipped = moved(make_optimizer(PairTraining(**training, clip_norm=1.5), 10), table, dense)
+    wanted = moved(make_optimizer(PairTraining(**training), 10), slices([[1.5, 0]], [1]), dense)
     np.testing.assert_allclose(clipped[0], wanted[0], rtol=0, atol=1e-6)
 
 

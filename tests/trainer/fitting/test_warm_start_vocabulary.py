@@ -20,7 +20,7 @@ from trainer.pair.encoders import build_tower
 from trainer.pair.heads import build_pair
 from trainer.pair.pair_config import PairModel
 from trainer.pair.signatures import PairServing
-from trainer.pair.survey import vocabulary_rows
+from trainer.pair.statistics import vocabulary_rows
 from trainer.preprocessing import preprocessing_fn
 from trainer.spec import Spec
 from trainer.text.vocabulary import vocabulary

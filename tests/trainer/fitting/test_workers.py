@@ -36,9 +36,10 @@ exported = []
 
 class Family:
     def fit(self, given, spec):
-        self.model, self.log = pair_fit.fit(given, spec)
-        return self.model, self.log
-    def export(self, model, transform, spec):
+        fitted = pair_fit.fit(given, spec)
+        self.model, self.log = fitted.model, fitted.log
+        return fitted
+    def export(self, model, transform, spec, threshold):
         module = tf.Module()
         module.served = lambda: {}
         return module

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.fitting.order import Order, draws, in_passes
+from trainer.fitting.order import RowOrder, draws, in_passes
 from trainer.pair.batching import lengths, make_dataset, rows_within, steps
 
 SIZE = 8
@@ -23,8 +23,8 @@ def pools(rows: int, pool: int, sparse: bool = False) -> tf.data.Dataset:
     return parts
 
 
-def shuffled(seed: int = 0, epochs: int = 3) -> Order:
-    return Order(draws(seed, epochs, 2))
+def shuffled(seed: int = 0, epochs: int = 3) -> RowOrder:
+    return RowOrder(draws(seed, epochs, 2))
 
 
 def order(batches: tf.data.Dataset) -> list[int]:
@@ -112,7 +112,7 @@ def test_rows_that_devices_cannot_share_are_left_out() -> None:
 
 
 def test_training_batches_hold_texts_of_similar_length() -> None:
-    def padding(chosen: Order | None) -> int:
+    def padding(chosen: RowOrder | None) -> int:
         batches = make_dataset(pools(400, 400), SIZE, order=chosen)
         return sum(int(tf.reduce_sum(tf.cast(texts["ids_a"] == 0, tf.int32))) for texts, _ in batches)
 

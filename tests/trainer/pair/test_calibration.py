@@ -11,8 +11,8 @@ from sklearn.linear_model import LogisticRegression
 
 from trainer.features import Label
 from trainer.metrics import DEFAULT_THRESHOLD, best_threshold, calibration_error
-from trainer.pair.calibration import LEAST, calibrate, finish
-from trainer.pair.pair_config import PairModel, Training
+from trainer.pair.calibration import LEAST, calibrate, calibrate_model
+from trainer.pair.pair_config import PairModel, PairTraining
 from trainer.spec import Spec
 
 BINARY = Label(column="y", kind="binary")
@@ -170,13 +170,11 @@ def test_a_model_is_calibrated_where_that_is_wanted_and_a_binary_one_gets_its_th
 ):
     layer, other = head(units), head(units)
     before, labels = layer(INPUTS).numpy(), drawn(layer, 0.3)
-    spec = Spec(label=label, model=PairModel(), training=Training(calibrated=calibrated))
+    spec = Spec(label=label, model=PairModel(), training=PairTraining(calibrated=calibrated))
     model: Any = model_of(layer)
-    said = finish(model, labels, before, spec)
+    threshold = calibrate_model(model, labels, before, spec)
     scores = calibrate(other, labels, before, label) if calibrated else before
     for found, expected in zip(layer.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_array_equal(found, expected)
-    threshold = best_threshold(labels, scores) if label is BINARY else DEFAULT_THRESHOLD
-    assert model.threshold == threshold
-    assert said == ({"threshold": threshold} if label is BINARY else {})
-    assert (threshold != DEFAULT_THRESHOLD) is (label is BINARY)
+    assert threshold == (best_threshold(labels, scores) if label is BINARY else None)
+    assert threshold != DEFAULT_THRESHOLD

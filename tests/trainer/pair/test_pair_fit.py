@@ -12,19 +12,21 @@ import tensorflow as tf
 from tests.trainer.small_trainings import data_of, spec_of, train
 from trainer.errors import DataRejected, KembarError
 from trainer.features import Label
-from trainer.fitting.order import Order, draws
-from trainer.fitting.training import Data
+from trainer.fitting.order import RowOrder, draws
+from trainer.fitting.training import TransformedData
 from trainer.metrics import best_threshold
 from trainer.pair import fit as pair_fit
 from trainer.pair.batching import make_dataset
-from trainer.pair.pair_config import PairModel, Training
-from trainer.pair.survey import Survey
+from trainer.pair.pair_config import PairModel, PairTraining
+from trainer.pair.statistics import PairStatistics
 from trainer.spec import Spec
 
 IDS = {name: np.array([[1, 2], [3, 0]]) for name in ("ids_a", "ids_b")}
 
 
-def only(data: Data, split: str, label: float, folder: Path, rows: int = 10_000) -> Data:
+def only(
+    data: TransformedData, split: str, label: float, folder: Path, rows: int = 10_000
+) -> TransformedData:
     """The same data, with only the rows of one label in a split, and at most so many."""
     path = folder / f"{split}_{label:g}.gz"
     with tf.io.TFRecordWriter(str(path), tf.io.TFRecordOptions(compression_type="GZIP")) as writer:
@@ -45,8 +47,8 @@ def answers(model) -> np.ndarray:
     ("longest", "bound"), [(1_100, None), (1_101, 2 * 8 * 1_100), (99_990, 2 * 8 * 1_100)]
 )
 def test_a_text_longer_than_ordinary_ones_bounds_the_ids_of_a_batch(longest, bound):
-    spec = Spec(label=Label(column="l", kind="binary"), training=Training(batch_size=8))
-    survey = Survey([np.array([3, 7]), np.array([longest, 5])], np.zeros(2), 0.0, 1.0, np.zeros(0))
+    spec = Spec(label=Label(column="l", kind="binary"), training=PairTraining(batch_size=8))
+    survey = PairStatistics([np.array([3, 7]), np.array([longest, 5])], np.zeros(2), 0.0, 1.0, np.zeros(0))
     assert pair_fit.bound_of(spec, survey) == bound
 
 
@@ -58,10 +60,10 @@ def test_one_long_text_does_not_pad_all_others(tmp_path):
     spec = Spec(
         label=Label(column="l", kind="binary"),
         model=PairModel(max_tokens=2),
-        training=Training(batch_size=32),
+        training=PairTraining(batch_size=32),
     )
-    survey = Survey([np.array(list(map(len, rows)))], np.zeros(2), 0.0, 1.0, np.zeros(0))
-    batches = make_dataset(pools, 32, order=Order(draws(1, 1, 2)), tokens=pair_fit.bound_of(spec, survey))
+    survey = PairStatistics([np.array(list(map(len, rows)))], np.zeros(2), 0.0, 1.0, np.zeros(0))
+    batches = make_dataset(pools, 32, order=RowOrder(draws(1, 1, 2)), tokens=pair_fit.bound_of(spec, survey))
     sizes = sorted(tuple(texts["ids_a"].shape) for texts, _ in batches)
     assert sizes == [(1, 1_500), (31, 2), (32, 2)]
 
@@ -91,13 +93,11 @@ def test_training_lowers_the_loss_and_answers_are_probabilities(kind, tmp_path):
 
 def test_binary_labels_get_the_threshold_that_is_best_on_eval(tmp_path):
     data = data_of("binary", tmp_path)
-    model, log = train("binary", data, dropout=0.0)
-    assert model.threshold == log.details["threshold"] != 0.5  # type: ignore[attr-defined]
+    model, log, threshold = pair_fit.fit(data, spec_of("binary", dropout=0.0))
+    assert threshold == log.details["threshold"] != 0.5
     rows = next(iter(data.pools("eval", 1_000)))
     ids = {name: tf.sparse.to_dense(rows[name]) for name in IDS}
-    assert model.threshold == pytest.approx(  # type: ignore[attr-defined]
-        best_threshold(rows["label"].numpy(), model(ids).numpy()), abs=1e-5
-    )
+    assert threshold == pytest.approx(best_threshold(rows["label"].numpy(), model(ids).numpy()), abs=1e-5)
 
 
 def test_calibration_keeps_the_order_and_lowers_the_error_on_eval(tmp_path):
@@ -172,7 +172,7 @@ def test_pairs_that_match_are_enough_to_learn_in_batches(tmp_path):
 def test_balanced_classes_bear_one_that_is_missing(tmp_path):
     spec = spec_of("classes", epochs=8, patience=8, class_weights="balanced")
     label = Label(column="y", kind="classes", classes=("a", "b", "c"))
-    model, log = pair_fit.fit(data_of("classes", tmp_path), spec.model_copy(update={"label": label}))
+    model, log, _ = pair_fit.fit(data_of("classes", tmp_path), spec.model_copy(update={"label": label}))
     assert np.isfinite(log.history["loss"]).all()
     assert (answers(model).argmax(axis=1) != 2).all()
 

@@ -15,14 +15,14 @@ import tensorflow as tf
 from trainer.errors import ConfigError
 from trainer.exporting.ops import load_model
 from trainer.features import Label
-from trainer.fitting.training import Data
+from trainer.fitting.training import TransformedData
 from trainer.fitting.warm_start import find, leave
 from trainer.pair import fit as pair_fit
 from trainer.pair import pretrained
 from trainer.pair import weight_folders as folders
 from trainer.pair.family import export, fit
 from trainer.pair.heads import build_pair
-from trainer.pair.pair_config import PairModel, Training
+from trainer.pair.pair_config import PairModel, PairTraining
 from trainer.spec import Spec
 from trainer.text.pieces import WordPiece
 
@@ -67,7 +67,7 @@ def small(folder: Path, **changes) -> PairModel:
 
 def spec_of(folder: Path, label: Label | None = None, **changes) -> Spec:
     model = {key: changes.pop(key) for key in ("frozen", "dropout", "head", "layers") if key in changes}
-    training = Training(**{"epochs": 3, "batch_size": 4, "learning_rate": 1e-2, "patience": 3, **changes})
+    training = PairTraining(**{"epochs": 3, "batch_size": 4, "learning_rate": 1e-2, "patience": 3, **changes})
     return Spec(
         label=label or Label(column="y", kind="score", range=(0, 5)),
         model=small(folder, **model),
@@ -76,7 +76,7 @@ def spec_of(folder: Path, label: Label | None = None, **changes) -> Spec:
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Data:
+def data(tmp_path: Path) -> TransformedData:
     """Pairs of which some share a word, as Transform leaves them: texts, and labels in 0..1."""
     files = {}
     for split in ("train", "eval"):
@@ -101,7 +101,7 @@ def data(tmp_path: Path) -> Data:
             texts = {name: tf.io.FixedLenFeature([1], tf.string) for name in ("text_a", "text_b")}
             return {**texts, "label": tf.io.FixedLenFeature([1], tf.float32)}
 
-    return Data(files, Transform(), str(tmp_path / "logs"))
+    return TransformedData(files, Transform(), str(tmp_path / "logs"))
 
 
 def test_word_pieces_by_hand(folder):
@@ -251,10 +251,11 @@ def test_the_seed_of_the_configuration_decides_the_order_of_rows(folder, data, m
 def test_training_learns_and_the_loaded_model_answers_the_same(folder, data, tmp_path, frozen, kind, layers):
     label = Label(column="y", kind="classes", classes=("far", "near")) if kind == "classes" else None
     spec = spec_of(folder, label, frozen=frozen, dropout=0.0, layers=layers)
-    model, log = fit(data, spec)
+    model, log, threshold = fit(data, spec)
+    assert threshold is None  # which binary labels alone have
     assert log.history["loss"][-1] < log.history["loss"][0]
     assert log.parameters == model.count_params()
-    module = export(model, None, spec)
+    module = export(model, None, spec, threshold)
     tf.saved_model.save(module, str(tmp_path / "model"), signatures=module.served())
     signatures = load_model(str(tmp_path / "model")).signatures
     output = "probabilities" if label else "score"
@@ -325,14 +326,14 @@ def test_a_warm_start_carries_what_was_trained_and_leaves_the_rest_in_its_folder
     frozen, folder, data, tmp_path
 ):
     spec = spec_of(folder, frozen=frozen, dropout=0.0, calibrated=False)
-    before, _ = fit(data, spec)
+    before = fit(data, spec).model
     leave(str(tmp_path / "left"), before, spec)
     base = find(str(tmp_path / "left"), spec)
     assert any(path.startswith("token") for path in base.weights) is not frozen
     # With such a rate no epoch is better than the start, and so the start remains.
     rate = 1e-9 if frozen else 9.0
     useless = spec_of(folder, frozen=frozen, dropout=0.0, calibrated=False, learning_rate=rate)
-    after, log = fit(replace(data, base=base), useless)
+    after, log, _ = fit(replace(data, base=base), useless)
     assert frozen or log.details["best_epoch"] == 0
     # Two scores that are equal but for rounding can change places, and a step of 1e-9 be thought a gain.
     for one, other in zip(before.get_weights(), after.get_weights(), strict=True):

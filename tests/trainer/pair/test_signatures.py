@@ -12,7 +12,7 @@ import tensorflow as tf
 from trainer.features import Label
 from trainer.pair.encoders import build_tower
 from trainer.pair.heads import build_pair
-from trainer.pair.pair_config import PairModel, Training
+from trainer.pair.pair_config import PairModel, PairTraining
 from trainer.pair.signatures import PairServing
 from trainer.spec import Spec
 from trainer.text.tokens import text_features
@@ -56,12 +56,12 @@ EDGES = [
 ]
 
 
-def serving(label: Label, threshold: float = 0.5, encoder: str = "average") -> PairServing:
+def serving(label: Label, threshold: float | None = 0.5, encoder: str = "average") -> PairServing:
     keras.utils.set_random_seed(1)
     model = PairModel(encoder=encoder, embedding_dim=8, units=4, dropout=0.5, ngrams=())
     pair = build_pair(model, build_tower(model, ROWS), label.count)
-    pair.threshold = threshold
-    return PairServing(pair, Transform(), Spec(label=label, model=model, training=Training()))
+    spec = Spec(label=label, model=model, training=PairTraining())
+    return PairServing(pair, Transform(), spec, threshold)
 
 
 @pytest.fixture(scope="module")
@@ -223,6 +223,11 @@ def test_a_score_that_is_the_threshold_is_a_match():
     np.testing.assert_array_equal(found["score"], scores)
     assert found["label"].numpy().tolist() == (scores >= middle).astype(int).tolist()
     assert (scores == middle).any()
+
+
+def test_binary_labels_are_not_exported_without_a_threshold():
+    with pytest.raises(TypeError, match="expected float"):
+        serving(Label(column="y", kind="binary"), threshold=None).served()
 
 
 def test_the_stored_threshold_decides():

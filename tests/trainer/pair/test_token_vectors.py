@@ -118,7 +118,7 @@ def test_training_starts_from_them(encoder, tmp_path, monkeypatch):
     )
     spec = spec_of("pair", encoder=encoder, epochs=1, learning_rate=1e-12)
     spec = spec.model_copy(update={"model": spec.model.model_copy(update={"token_vectors": path})})
-    model, _ = fit(data_of("pair", tmp_path), spec)
+    model = fit(data_of("pair", tmp_path), spec).model
     [table] = model.get_layer("tower").get_layer(TOKEN_TABLE).get_weights()  # type: ignore[attr-defined]
     assert table.shape == (FIRST_ID + WORDS + OOV, 4)
     one, other = table[FIRST_ID], table[FIRST_ID + 3]

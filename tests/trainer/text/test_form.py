@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer.features import Label
-from trainer.pair.pair_config import PairModel, Training
+from trainer.pair.pair_config import PairModel, PairTraining
 from trainer.spec import Spec
 from trainer.text.form import TextForm
 from trainer.text.piece_rules import PieceRules
@@ -150,7 +150,7 @@ def test_word_pieces_are_cut_as_the_graph_cuts_them(lowercase, strip_accents):
 
 def spec(kind="binary", **model) -> Spec:
     more = {"classes": ("a", "b")} if kind == "classes" else {}
-    return Spec(label=Label(column="l", kind=kind, **more), model=PairModel(**model), training=Training())
+    return Spec(label=Label(column="l", kind=kind, **more), model=PairModel(**model), training=PairTraining())
 
 
 @pytest.mark.parametrize(

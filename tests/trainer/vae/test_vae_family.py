@@ -33,9 +33,10 @@ def test_the_threshold_is_the_quantile_of_eval_vectors_as_they_are_scored(tmp_pa
     changes = {"binarization": binarization, "anomaly_quantile": 0.8}
     spec = spec.model_copy(update={"model": spec.model.model_copy(update=changes)})
     data = data_of("vae", tmp_path, rows=100)
-    model, log = family.fit(data, spec)
+    model, log, threshold = family.fit(data, spec)
+    assert threshold == log.details["anomaly_threshold"]
     (rows,) = [pool["vector"] for pool in data.pools("eval", 100)]
-    flagged = score(model, tf.constant(rows), log.details["anomaly_threshold"])["anomaly"].numpy()
+    flagged = score(model, tf.constant(rows), threshold)["anomaly"].numpy()
     assert flagged.mean() == pytest.approx(0.2, abs=0.01)
 
 
@@ -107,8 +108,9 @@ def test_a_density_has_its_threshold_in_the_same_nats(tmp_path):
         pools=lambda *_: tf.data.Dataset.from_tensors({VECTOR: scaled}),
         watchers=list, checkpoints=None, log_dir=None, base=None,
     )  # fmt: skip
-    model, log = family.fit(data, GAUSSIAN)
-    served = family.export(model, transform, GAUSSIAN).served()["serving_default"](vector=tf.constant(rows))
+    model, log, threshold = family.fit(data, GAUSSIAN)
+    module = family.export(model, transform, GAUSSIAN, threshold)
+    served = module.served()["serving_default"](vector=tf.constant(rows))
     below = served["elbo"].numpy() < log.details["anomaly_threshold"]
     assert below.mean() == pytest.approx(0.2, abs=0.01)
     np.testing.assert_array_equal(served["anomaly"], below)

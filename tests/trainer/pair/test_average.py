@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from trainer.pair import average as bags
-from trainer.pair.average import Bags
+from trainer.pair.average import SparseWeightedSum
 from trainer.pair.encoders import build_tower
 from trainer.pair.pair_config import PairModel
 
@@ -31,14 +31,14 @@ def test_it_is_what_the_trained_layer_gives(tower, seed):
     rows[0], rows[20], rows[-1] = [], [], []  # type: ignore[call-overload]
     ids = sparse(rows)
     expected = tower(tf.sparse.to_dense(ids)).numpy()
-    np.testing.assert_allclose(Bags(tower)(ids).numpy(), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(SparseWeightedSum(tower)(ids).numpy(), expected, rtol=1e-5, atol=1e-5)
     assert np.abs(expected).max() > 1
 
 
 def test_a_text_is_the_same_to_the_last_bit_in_any_company(tower):
     random = np.random.default_rng(1)
     rows = [random.integers(1, ROWS, length) for length in (3, 0, 70, 1, 300)]
-    bags = Bags(tower)
+    bags = SparseWeightedSum(tower)
     together = bags(sparse(rows)).numpy()
     np.testing.assert_array_equal(bags(sparse(rows[::-1])).numpy()[::-1], together)
     for row, expected in zip(rows, together, strict=True):
@@ -50,17 +50,21 @@ def test_many_ids_are_taken_in_parts_and_give_the_same_to_the_last_bit(tower, mo
     random = np.random.default_rng(2)
     lengths = [0, 0, 3, 70, 0, 1, 1, 300, 5, 0]
     ids = sparse([random.permutation(np.arange(1, ROWS))[:length] for length in lengths])
-    expected = Bags(tower)(ids).numpy()
+    expected = SparseWeightedSum(tower)(ids).numpy()
     monkeypatch.setattr(bags, "AT_ONCE", at_once)
-    in_graph = tf.function(Bags(tower), input_signature=[tf.SparseTensorSpec([None, None], tf.int64)])
+    in_graph = tf.function(
+        SparseWeightedSum(tower), input_signature=[tf.SparseTensorSpec([None, None], tf.int64)]
+    )
     np.testing.assert_array_equal(in_graph(ids).numpy(), expected)
 
 
 def test_a_token_counts_once(tower):
-    one, many = Bags(tower)(sparse([[7, 3], [7, 3, 7, 7]])).numpy()
+    one, many = SparseWeightedSum(tower)(sparse([[7, 3], [7, 3, 7, 7]])).numpy()
     np.testing.assert_array_equal(many, one)
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_texts_without_tokens_are_zero_vectors(tower, count):
-    np.testing.assert_array_equal(Bags(tower)(sparse([[]] * count)).numpy(), np.zeros((count, DIM)))
+    np.testing.assert_array_equal(
+        SparseWeightedSum(tower)(sparse([[]] * count)).numpy(), np.zeros((count, DIM))
+    )

@@ -1,4 +1,4 @@
-"""Long lists in parts of bounded size."""
+"""Long lists in chunks of bounded size."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 
-def parts(sizes: Iterable[int], most: int) -> Iterator[slice]:
-    """Where to cut a list of items of such `sizes`: in order, each part of at most `most` or of one item."""
+def chunks(sizes: Iterable[int], most: int) -> Iterator[slice]:
+    """Slices of a list of items of such `sizes`, in order: each of size `most` at most, or one item."""
     ends = np.cumsum(np.fromiter(sizes, np.int64))
     start = 0
     while start < len(ends):

@@ -1,4 +1,4 @@
-"""What to do about data that no model can learn from, and about a loss that is no number any more."""
+"""Diagnoses, with remedies, of data that no model can learn from and of a loss that became no number."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def extreme(scaled: np.ndarray, raw: Callable[[np.ndarray], np.ndarray], name: C
     Args:
       scaled: Standardized vectors.
       raw: From scaled vectors to those of the data.
-      name: From a place to the column's name.
+      name: From a column's index to its name.
     """
     sizes = np.abs(np.where(np.isnan(scaled), np.inf, scaled))
     if not scaled.size or sizes.max() < _FAR:
@@ -57,7 +57,7 @@ def extreme(scaled: np.ndarray, raw: Callable[[np.ndarray], np.ndarray], name: C
 
 
 def advice(rate: float, mixed_precision: bool, clip: bool, outlier: str) -> str:
-    """What to do about a loss that became no number, the likeliest cause first.
+    """Remedies for a loss that became no number, the likeliest cause first.
 
     Args:
       rate: The learning rate.
@@ -65,11 +65,11 @@ def advice(rate: float, mixed_precision: bool, clip: bool, outlier: str) -> str:
       clip: Whether `[training] clip_norm` is there, and not set.
       outlier: A value far outside all others, as `extreme` has it, or nothing.
     """
-    found = []
+    remedies = []
     if outlier:
-        found.append(f"{outlier}: remove or mend such rows")
+        remedies.append(f"{outlier}: remove or mend such rows")
     if mixed_precision:
-        found.append("set [training] mixed_precision = false")
+        remedies.append("set [training] mixed_precision = false")
     slower = "lower [training] learning_rate" + (" or set clip_norm" if clip else "")
-    found.insert(0 if rate >= _HIGH_RATE else len(found), slower)
-    return "; or ".join(found)
+    remedies.insert(0 if rate >= _HIGH_RATE else len(remedies), slower)
+    return "; or ".join(remedies)

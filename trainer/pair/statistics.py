@@ -1,4 +1,4 @@
-"""What is known of the training pairs before training."""
+"""Statistics of the training pairs, made before training."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from trainer.text.vocabulary import FIRST_ID, VOCABULARY
 
 
 @dataclass(frozen=True)
-class Survey:
-    """What is known of the training split before training.
+class PairStatistics:
+    """Statistics of the training split.
 
     Attributes:
       lengths: Of each pool, the tokens of each pair's longer text, int64 [pairs].
@@ -47,14 +47,14 @@ def vocabulary_rows(transform: tft.TFTransformOutput, spec: Spec) -> int:
     )
 
 
-def take_survey(pools: tf.data.Dataset, rows: int, label: Label) -> Survey:
-    """One pass over the training split; `rows` is the number of ids, or 0 where nobody counts them."""
+def measure_pairs(pools: tf.data.Dataset, rows: int, label: Label) -> PairStatistics:
+    """Statistics from one pass over the training split; `rows` is the number of ids, 0 to count none."""
     frequencies = np.zeros(rows, np.int64)
     counts = np.zeros(label.count or 2, np.int64)
-    found: list[np.ndarray] = []
+    pool_lengths: list[np.ndarray] = []
     lowest, highest = np.inf, -np.inf
     for pool in pools:
-        found.append(lengths(pool).numpy())
+        pool_lengths.append(lengths(pool).numpy())
         labels: np.ndarray = pool[LABEL].numpy()
         lowest, highest = min(lowest, float(labels.min())), max(highest, float(labels.max()))
         if label.kind != "score":
@@ -63,5 +63,7 @@ def take_survey(pools: tf.data.Dataset, rows: int, label: Label) -> Survey:
             ids: tf.SparseTensor = pool[name]
             once = np.unique(np.stack([ids.indices[:, 0], ids.values], axis=1), axis=0)
             frequencies += np.bincount(once[:, 1], minlength=rows)
-    texts = 2 * sum(map(len, found))
-    return Survey(found, counts, lowest, highest, inverse_document_frequency(frequencies, texts))
+    texts = 2 * sum(map(len, pool_lengths))
+    return PairStatistics(
+        pool_lengths, counts, lowest, highest, inverse_document_frequency(frequencies, texts)
+    )

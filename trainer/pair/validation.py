@@ -1,4 +1,4 @@
-"""What a pair model's training watches on the eval split."""
+"""The metric of the eval split that a pair model's training watches."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def watched(
 ) -> tuple[str, Callable[[], float]]:
     """The metric of the eval split that training watches, and how it is measured.
 
-    Where all labels are one, as with matches alone, no metric is defined, and it is the loss; that of
+    Where all labels are the same, as with matches alone, no metric is defined, and it is the loss; that of
     `in_batch` is of the batches that `held_out` is made of.
     """
 
@@ -46,13 +46,15 @@ def watched(
 
 def _mean_loss(lose: Callable[[dict[str, tf.Tensor], tf.Tensor], tf.Tensor], held_out: Batches) -> float:
     """The loss of the eval split, in which each row counts the same, whatever the size of its batch."""
-    found = [(lose(texts, labels).numpy(), len(labels)) for texts, labels in held_out]
-    return float(np.average([value for value, _ in found], weights=[rows for _, rows in found]))
+    losses = [(lose(texts, labels).numpy(), len(labels)) for texts, labels in held_out]
+    return float(np.average([value for value, _ in losses], weights=[rows for _, rows in losses]))
 
 
 def scored(
     model: Callable[[dict[str, tf.Tensor]], tf.Tensor], held_out: Batches
 ) -> tuple[np.ndarray, np.ndarray]:
     """Labels [rows] and scores [rows, 1 or classes] of the eval split."""
-    found = [(label.numpy(), model(texts).numpy()) for texts, label in held_out]
-    return np.concatenate([labels for labels, _ in found]), np.concatenate([scores for _, scores in found])
+    batches = [(label.numpy(), model(texts).numpy()) for texts, label in held_out]
+    return np.concatenate([labels for labels, _ in batches]), np.concatenate(
+        [scores for _, scores in batches]
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainer.causes import advice, check_labels, extreme
+from trainer.diagnosis import advice, check_labels, extreme
 from trainer.errors import DataRejected
 from trainer.features import Label
 

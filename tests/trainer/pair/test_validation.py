@@ -10,7 +10,7 @@ import tensorflow as tf
 from trainer.errors import KembarError
 from trainer.features import Label
 from trainer.pair.losses import LOSSES
-from trainer.pair.monitor import scored, watched
+from trainer.pair.validation import scored, watched
 
 BINARY = Label(column="same", kind="binary")
 SCORE = Label(column="score", kind="score", range=(0, 5))
