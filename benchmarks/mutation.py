@@ -70,7 +70,10 @@ TESTS: dict[str, tuple[str, ...]] = {
         "components/version_folder/test_push.py",
         "components/version_folder/test_push_order.py",
     ),
-    "components/version_folder/pins.py": ("components/version_folder/test_pins.py",),
+    "components/version_folder/pins.py": (
+        "components/version_folder/test_pins.py",
+        "components/version_folder/test_mirror.py",
+    ),
     "components/version_folder/model_config.py": ("components/version_folder/test_pins.py",),
     "components/version_folder/mirror.py": ("components/version_folder/test_mirror.py",),
     "pipeline/scheduling/cron.py": ("pipeline/scheduling/test_cron.py",),
