@@ -78,7 +78,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "components/version_folder/mirror.py": ("components/version_folder/test_mirror.py",),
     "pipeline/scheduling/cron.py": ("pipeline/scheduling/test_cron.py",),
     "pipeline/config/configuration.py": ("pipeline/config/test_configuration.py", *_MISTAKES),
-    "pipeline/config/toml.py": ("pipeline/config/test_configuration.py", *_MISTAKES),
+    "pipeline/config/toml.py": ("pipeline/config/test_toml.py",),
     "pipeline/kubeflow/kubeflow_config.py": ("pipeline/kubeflow/test_kubeflow.py", _KEYS),
     "pipeline/serving/serving_config.py": ("pipeline/config/test_configuration.py", _KEYS),
     "components/example_gen/data_config.py": _CONFIGURATION,
