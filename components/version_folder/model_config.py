@@ -144,7 +144,7 @@ class ConfigText:
                 raise self._wrong("it has no model_config_list")
             before = self.text if not self.text or self.text.endswith("\n") else f"{self.text}\n"
             return f"{before}model_config_list {{\n{_indented(new, '  ')}}}\n"
-        _, end = self._lists[0]
+        [(_, end)] = self._lists  # the parser refuses a second one
         before = self.text[:end].rstrip(" \t")
         before = before if before.endswith("\n") else f"{before}\n"
         return before + _indented(new, "  ") + self.text[end:]

@@ -4,6 +4,7 @@ import pytest
 from google.protobuf import text_format
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
+from components.version_folder.model_config import ConfigText
 from components.version_folder.pins import Pins, config_file, pinned_by_others, read_pins, write_pins
 from trainer.errors import ServingError
 
@@ -144,6 +145,19 @@ def test_a_file_that_cannot_be_understood_is_not_changed(serving, content, why):
     assert config_file(serving).read_text() == content
 
 
+@pytest.mark.parametrize("names", [["other"], ["twins"], ["others", "twins"], ["other", "twins", "third"]])
+def test_a_change_that_would_change_other_entries_is_not_written(serving, monkeypatch, names):
+    serving.mkdir(parents=True)
+    entries = "model_config_list {{ config {{ name: {} }} }}"
+    content = entries.format('"other" } config { name: "twins"')
+    config_file(serving).write_text(content)
+    changed = entries.format(" } config { name: ".join(f'"{name}"' for name in names))
+    monkeypatch.setattr(ConfigText, "_changed", lambda *_: changed)
+    with pytest.raises(ServingError, match="the entry of 'twins' cannot be changed"):
+        write_pins(serving, "twins", Pins((7,)))
+    assert config_file(serving).read_text() == content
+
+
 def test_labels_without_a_pin_are_read(serving):
     serving.mkdir(parents=True)
     config_file(serving).write_text(
@@ -275,6 +289,8 @@ def test_an_entry_is_written_at_the_end_of_the_list(serving, before, start, end)
     ("content", "why"),
     [
         ('\nmodel_config_list {\n config {\n\n name: "twins"\n version_labels { x: 1 } } }', '6:18 : .*"x"'),
+        ("model_config_list { } model_config_list { }", "should not have multiple"),
+        ("model_config_list: [{ }, { }]", "Expected|repeated"),
         ("model_config_list", "1:18 : .*Expected"),
         ("model_config_list:", "Expected"),
         ("model_config_list { config { name } }", "Expected"),
