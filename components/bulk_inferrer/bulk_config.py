@@ -39,5 +39,6 @@ class Bulk(Section):
         try:
             return Data.model_validate({**data.model_dump(), **own})
         except ValidationError as error:
-            said = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+            first, *_ = error.errors()
+            said = first["msg"].removeprefix("Value error, ")
             raise ValueError(f"[bulk] does not fit [data]: {said}") from None
