@@ -67,12 +67,13 @@ class Validation(Section):
 
     @model_validator(mode="after")
     def _exceptions_are_known(self) -> Self:
-        known = [*SUBJECTS, *FEATURES, *KINDS, *anomalies_pb2.AnomalyInfo.Type.keys()]
+        shown = [*SUBJECTS, *FEATURES, *KINDS]
+        known = [*shown, *anomalies_pb2.AnomalyInfo.Type.keys()]
         for rule in self.severity:
             for part in rule.split(":"):
                 if part not in known:
                     near = difflib.get_close_matches(part, known, n=1)
-                    fix = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known[:16])}"
+                    fix = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(shown)}"
                     raise ValueError(f"severity {rule!r}: {part!r} is no check, feature or kind: {fix}")
         return self
 
@@ -83,9 +84,7 @@ class Validation(Section):
         among equals a kind before a feature before a subject.
         """
         of = (subject, feature, kind)
-        best: tuple[tuple[int, int], Severity] = ((0, 0), getattr(self, subject))
-        for rule, severity in self.severity.items():
-            parts = rule.split(":")
-            if all(part in of for part in parts):
-                best = max(best, ((len(parts), max(map(of.index, parts)) + 1), severity), key=lambda b: b[0])
-        return best[1]
+        holding = [rule.split(":") for rule in self.severity if set(rule.split(":")) <= set(of)]
+        narrowest = max(holding, key=lambda parts: (len(parts), max(map(of.index, parts))), default=None)
+        severity: Severity = getattr(self, subject)
+        return severity if narrowest is None else self.severity[":".join(narrowest)]

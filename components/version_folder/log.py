@@ -105,12 +105,17 @@ def digests(folder: str | Path) -> dict[str, str]:
     for directory, _, names in _walk(root):
         for name in names:
             path = f"{str(directory).rstrip('/')}/{name}"
-            digest = hashlib.sha256()
-            with open_file(path) as file:
-                while chunk := file.read(_CHUNK):
-                    digest.update(chunk)
-            by_name[path.removeprefix(f"{root}/")] = digest.hexdigest()
+            by_name[path.removeprefix(f"{root}/")] = digest_of(path)
     return dict(sorted(by_name.items()))
+
+
+def digest_of(path: str) -> str:
+    """SHA-256 of one file of any file system that TFX knows."""
+    digest = hashlib.sha256()
+    with open_file(path) as file:
+        while chunk := file.read(_CHUNK):  # hashlib.file_digest takes no file of TFX's
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def checksum(files: dict[str, str]) -> str:

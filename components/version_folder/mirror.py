@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from pathlib import Path
-from typing import Any
 
 from tfx.dsl.io import fileio
 
-from components.version_folder.log import LARGEST, MARKER, damage, digests, folders, read_log
+from components.version_folder.log import MARKER, damage, digest_of, digests, folders, read_log
 from components.version_folder.pins import FILE, pins_elsewhere
 from trainer.errors import ServingError
 from trainer.files import exclusive
@@ -40,7 +40,8 @@ def mirror(base: Path, remote: str, name: str) -> list[int]:
         copied = _copy_versions(base, remote)
         _copy_pins(pins_elsewhere(base, name, remote), f"{remote}/{FILE}")
         removed = {entry["version"] for entry in read_log(base)} - set(folders(base))
-        for version in sorted(removed & _remote_versions(remote)):
+        names = _names(remote)
+        for version in sorted(version for version in removed if str(version) in names):
             marker = f"{remote}/{version}/{MARKER}"
             if fileio.exists(marker):
                 fileio.remove(marker)
@@ -55,7 +56,7 @@ def _copy_versions(base: Path, remote: str) -> list[int]:
             continue  # what is there already is better
         files = digests(folder)
         marker = f"{remote}/{version}/{MARKER}"
-        if fileio.exists(marker) and _digest(marker) == files.get(MARKER):
+        if fileio.exists(marker) and digest_of(marker) == files.get(MARKER):
             continue
         # Sorted so that the marker is the last.
         for name in sorted(files, key=lambda name: (name == MARKER, name)):
@@ -67,7 +68,7 @@ def _copy_versions(base: Path, remote: str) -> list[int]:
 def _copy_pins(text: str, target: str) -> None:
     """One write, which an object store shows whole or not at all."""
     content = text.encode()
-    if fileio.exists(target) and _digest(target) == hashlib.sha256(content).hexdigest():
+    if fileio.exists(target) and digest_of(target) == hashlib.sha256(content).hexdigest():
         return
     with fileio.open(target, "wb") as file:
         file.write(content)
@@ -76,25 +77,16 @@ def _copy_pins(text: str, target: str) -> None:
 def _upload(source: Path, target: str, expected: str) -> None:
     fileio.makedirs(os.path.dirname(target))
     with source.open("rb") as file, fileio.open(target, "wb") as copy:
-        while chunk := file.read(1 << 20):
-            copy.write(chunk)
-    actual = _digest(target)
+        shutil.copyfileobj(file, copy)
+    actual = digest_of(target)
     if actual != expected:
         raise ServingError(
             f"{target}: SHA-256 {actual[:12]} after copying, {expected[:12]} before: copy it again"
         )
 
 
-def _digest(path: str) -> str:
-    digest: Any = hashlib.sha256()
-    with fileio.open(path, "rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _remote_versions(remote: str) -> set[int]:
+def _names(remote: str) -> set[str]:
+    """What is in a folder."""
     if not fileio.exists(remote):
         return set()
-    names = (str(name).rstrip("/") for name in fileio.listdir(remote))
-    return {int(name) for name in names if name.isascii() and name.isdigit() and int(name) <= LARGEST}
+    return {str(name).rstrip("/") for name in fileio.listdir(remote)}

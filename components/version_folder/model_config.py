@@ -59,11 +59,12 @@ class ConfigText:
         self._path = path
         self.text = text
         try:
-            self._lists = [field for field in _fields(text) if field.name == "model_config_list"]
+            self._lists = [
+                body for field in _fields(text) if field.name == "model_config_list" for body in field.bodies
+            ]
             spans = [
                 body
-                for outer in self._lists
-                for start, end in outer.bodies
+                for start, end in self._lists
                 for field in _fields(text, start, end)
                 if field.name == "config"
                 for body in field.bodies
@@ -86,10 +87,11 @@ class ConfigText:
         matches = [entry for entry in self.entries if entry.message.name == name]
         if len(matches) > 1:
             raise self._wrong(f"model {name!r} stands there {len(matches)} times")
-        for field in _fields(self.text, matches[0].start, matches[0].end) if matches else ():
-            if field.name in _PINNED:
-                self._entry(field.start, field.end)
-        return matches[0] if matches else None
+        for entry in matches:
+            for field in _fields(self.text, entry.start, entry.end):
+                if field.name in _PINNED:
+                    self._entry(field.start, field.end)
+        return next(iter(matches), None)
 
     def with_pins(self, message: Any) -> str:
         """The text with this version policy and these labels in the model's entry, or with a new entry.
@@ -116,7 +118,7 @@ class ConfigText:
         fields = list(_fields(self.text, entry.start, entry.end))
         old = [field for field in fields if field.name in _PINNED]
         body, at = self.text[entry.start : entry.end], entry.start
-        position = (old[0].start if old else fields[-1].end if fields else entry.start) - at
+        position = (fields[-1].end if fields else entry.start) - at
         for field in reversed(old):
             start, end = field.start - at, field.end - at
             line = body.rfind("\n", 0, start) + 1
@@ -139,12 +141,12 @@ class ConfigText:
 
     def _added(self, message: Any) -> str:
         new = "config {\n" + _indented(text_format.MessageToString(message), "  ") + "}\n"
-        if not self._lists or not self._lists[0].bodies:
+        if not self._lists:
             if self.text.strip() and any(_fields(self.text)):
                 raise self._wrong("it has no model_config_list")
             before = self.text if not self.text or self.text.endswith("\n") else f"{self.text}\n"
             return f"{before}model_config_list {{\n{_indented(new, '  ')}}}\n"
-        _, end = self._lists[0].bodies[0]
+        [(_, end)] = self._lists  # the parser refuses a second one
         before = self.text[:end].rstrip(" \t")
         before = before if before.endswith("\n") else f"{before}\n"
         return before + _indented(new, "  ") + self.text[end:]
@@ -202,7 +204,7 @@ def _fields(text: str, start: int = 0, end: int | None = None) -> Iterator[_Fiel
 def _value(tokens: list[re.Match[str]], at: int) -> tuple[int, tuple[tuple[int, int], ...]]:
     """The last token of the value that begins at `at`, and what is inside the messages of it."""
     if tokens[at].lastgroup != "open":
-        while at + 1 < len(tokens) and tokens[at].lastgroup == tokens[at + 1].lastgroup == "string":
+        while at + 1 < len(tokens) and tokens[at + 1].lastgroup == "string":
             at += 1
         return at, ()
     last = _closing(tokens, at)

@@ -45,7 +45,6 @@ from trainer.undefined import strict
 # What a push is about to add to the log: there as long as a version may stand there unlogged.
 PENDING = ".pending.json"
 INCOMING, REMOVING = ".incoming-", ".removing-"
-_CHUNK = 1 << 20
 
 
 def versions(base: Path) -> list[int]:
@@ -235,7 +234,7 @@ def _copy(model: str | Path, target: Path, expected: dict[str, str]) -> None:
     for name in expected:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         with open_file(f"{root}/{name}") as source, (target / name).open("wb") as copy:
-            shutil.copyfileobj(source, copy, _CHUNK)
+            shutil.copyfileobj(source, copy)
     copied = digests(target)
     for name in sorted(set(expected) | set(copied)):
         if copied.get(name) != expected.get(name):

@@ -55,7 +55,10 @@ def nodes(
     if not config.tuning.every_run:
         resolver = Resolver(
             strategy_class=KeptStrategy,
-            config={"purpose": custom_config["purpose"], "fingerprint": search_fingerprint(custom_config) if cached else ""},
+            config={
+                "purpose": custom_config["purpose"],
+                "fingerprint": search_fingerprint(custom_config) if cached else "",
+            },
             kept=Channel(type=standard_artifacts.HyperParameters),
             examples=examples,
         ).with_id("TunedResolver")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from pathlib import Path
 
@@ -107,7 +108,7 @@ def test_the_marker_comes_last(store, push_version):
 
 def test_nothing_is_pushed_or_pinned_while_it_is_copied(store, push_version, watch_lock):
     base = push_version(1)
-    steps = ("_copy_versions", "_copy_pins", "_remote_versions")
+    steps = ("_copy_versions", "_copy_pins", "_names")
     held = [watch_lock(f"components.version_folder.mirror.{step}", base) for step in steps]
     mirror(base, REMOTE, "twins")
     assert held == [[True]] * 3
@@ -131,6 +132,29 @@ def test_a_copy_that_was_killed_is_done_again(store, push_version):
     assert mirror(base, REMOTE, "twins") == [1]
     assert store.objects[f"{REMOTE}/1/zzz"] == b"1 of zzz"
     assert store.done[-1] == "write /1/saved_model.pb"
+
+
+DIGESTS = {content: hashlib.sha256(content).hexdigest() for content in (b"rot %d" % at for at in range(99))}
+# Contents whose digests come before and behind that of any other.
+ROT = [min(DIGESTS, key=DIGESTS.__getitem__), max(DIGESTS, key=DIGESTS.__getitem__)]
+
+
+@pytest.mark.parametrize("rot", ROT)
+def test_a_marker_and_pins_of_something_else_are_written_again(store, push_version, rot):
+    base = push_version(1)
+    mirror(base, REMOTE, "twins")
+    whole = dict(store.objects)
+    store.objects[f"{REMOTE}/1/saved_model.pb"] = store.objects[f"{REMOTE}/models.config"] = rot
+    assert mirror(base, REMOTE, "twins") == [1]
+    assert store.objects == whole
+
+
+def test_a_version_that_is_damaged_here_stays_as_it_is_there_and_holds_up_no_other(store, push_version):
+    base = push_version(1)
+    mirror(base, REMOTE, "twins")
+    (base / "1" / "zzz").write_text("damaged")
+    assert mirror(push_version(2), REMOTE, "twins") == [2]
+    assert store.objects[f"{REMOTE}/1/zzz"] == b"1 of zzz"
 
 
 def test_a_version_that_was_removed_here_goes_there_marker_first(store, push_version):
@@ -201,18 +225,23 @@ def test_a_mirror_that_cannot_be_written_is_said_and_the_pin_here_holds(push_ver
     assert read_pins(base) == Pins((1,), {"stable": 1})
 
 
-def test_what_does_not_come_back_is_an_error(store, push_version, monkeypatch):
+@pytest.mark.parametrize("rot", ROT)
+def test_what_does_not_come_back_is_an_error(store, push_version, monkeypatch, rot):
     base = push_version(1)
     opened = Store.open
 
     def rotting(name, mode="r"):
         if mode == "rb":
-            store.objects[name] = b"bit rot"
+            store.objects[name] = rot
         return opened(name, mode)
 
     monkeypatch.setattr(Store, "open", rotting)
-    with pytest.raises(ServingError, match=r"fake://.*/1/assets/tokens: SHA-256 \w{12} after copying"):
+    before = hashlib.sha256(b"1 of assets/tokens").hexdigest()[:12]
+    with pytest.raises(ServingError) as error:
         mirror(base, REMOTE, "twins")
+    assert str(error.value) == (
+        f"{REMOTE}/1/assets/tokens: SHA-256 {DIGESTS[rot][:12]} after copying, {before} before: copy it again"
+    )
     assert f"{REMOTE}/1/saved_model.pb" not in store.objects
 
 

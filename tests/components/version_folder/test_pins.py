@@ -4,6 +4,7 @@ import pytest
 from google.protobuf import text_format
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
+from components.version_folder.model_config import ConfigText
 from components.version_folder.pins import Pins, config_file, pinned_by_others, read_pins, write_pins
 from trainer.errors import ServingError
 
@@ -103,6 +104,14 @@ def test_entries_of_a_list_in_brackets_are_told_apart_too(serving):
     )
 
 
+def test_the_first_entry_of_a_list_in_brackets_is_found_too(serving):
+    serving.mkdir(parents=True)
+    config_file(serving).write_text('model_config_list { config: [{ name: "twins" }, { name: "a" }] }')
+    write_pins(serving, "twins", Pins((7,)))
+    assert read_pins(serving) == Pins((7,))
+    assert [entry.name for entry in parsed(serving).model_config_list.config] == ["twins", "a"]
+
+
 def test_an_entry_is_added_behind_those_of_others(serving):
     serving.mkdir(parents=True)
     theirs = OTHERS.replace('"twins"', '"third"')
@@ -133,6 +142,19 @@ def test_a_file_that_cannot_be_understood_is_not_changed(serving, content, why):
     config_file(serving).write_text(content)
     with pytest.raises(ServingError, match=why):
         write_pins(serving, "twins", None)
+    assert config_file(serving).read_text() == content
+
+
+@pytest.mark.parametrize("names", [["other"], ["twins"], ["others", "twins"], ["other", "twins", "third"]])
+def test_a_change_that_would_change_other_entries_is_not_written(serving, monkeypatch, names):
+    serving.mkdir(parents=True)
+    entries = "model_config_list {{ config {{ name: {} }} }}"
+    content = entries.format('"other" } config { name: "twins"')
+    config_file(serving).write_text(content)
+    changed = entries.format(" } config { name: ".join(f'"{name}"' for name in names))
+    monkeypatch.setattr(ConfigText, "_changed", lambda *_: changed)
+    with pytest.raises(ServingError, match="the entry of 'twins' cannot be changed"):
+        write_pins(serving, "twins", Pins((7,)))
     assert config_file(serving).read_text() == content
 
 
@@ -195,6 +217,7 @@ def lines(indent: str) -> str:
     return "".join(f"{indent}{line}\n" for line in (*pin, *label))
 
 
+TABS = "\t\t"
 ENTRIES = {
     f'config {{ name: "twins" {OLD} base_path: "/" }}': f'config {{ name: "twins"  {LINE} base_path: "/" }}',
     f'config {{ version_labels {{ key: "a" }} name: "twins" version_labels: {{ key: "b" }}; {OLD} }}': (
@@ -214,6 +237,12 @@ ENTRIES = {
     ),
     f'\n  config {{\n    version_labels {{\n      key: "a"\n    }}\n    name: "twins"\n    {OLD}\n  }}\n': (
         f'\n  config {{\n{lines("    ")}    name: "twins"\n  }}\n'
+    ),
+    f'\n\tconfig {{\n\t\tname: "twins"\n\t\t{OLD}  # why\n\t\tbase_path: "/x"\n\t}}\n': (
+        f'\n\tconfig {{\n\t\tname: "twins"\n\t\t  # why\n{lines(TABS)}\t\tbase_path: "/x"\n\t}}\n'
+    ),
+    f'\n  config {{\n    name: "twins"\n    {OLD}\tbase_path: "/x"\n  }}\n': (
+        f'\n  config {{\n    name: "twins"\n    \tbase_path: "/x"\n{lines("    ")}  }}\n'
     ),
     f'\n  config {{ name: "twins"\n    base_path: "/x" {OLD} }}\n': (
         f'\n  config {{ name: "twins"\n    base_path: "/x"  {lines("    ")}}}\n'
@@ -259,7 +288,15 @@ def test_an_entry_is_written_at_the_end_of_the_list(serving, before, start, end)
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        ('model_config_list {\n config {\n\n name: "twins"\n version_labels { x: 1 } } }', '5:18 : .*"x"'),
+        ('\nmodel_config_list {\n config {\n\n name: "twins"\n version_labels { x: 1 } } }', '6:18 : .*"x"'),
+        ("model_config_list { } model_config_list { }", "should not have multiple"),
+        ("model_config_list: [{ }, { }]", "Expected|repeated"),
+        ("model_config_list", "1:18 : .*Expected"),
+        ("model_config_list:", "Expected"),
+        ("model_config_list { config { name } }", "Expected"),
+        ('model_config_list { config { name: "a" new } }', "Expected"),
+        ("model_config_list { a { } }", 'no field named "a"'),
+        ("model_config_list { z { } }", 'no field named "z"'),
         ("model_config_list { config { ", "1:28 : Expected"),
         ("model_config_list { config { } } }", "1:34 : .*Expected identifier"),
         ('model_config_list { config { name: "twins } }', "1:36 : "),
@@ -324,8 +361,9 @@ def test_others_are_those_of_another_name_in_the_same_folder(serving):
     label = 'version_labels { key: "a" value: 9 }'
     config_file(serving).write_text(
         f"model_config_list {{ {entry.format('twins', serving, 1, '')} "
-        f"{entry.format('x', serving, 2, label)} {entry.format('y', '/elsewhere', 3, '')} }}"
+        f"{entry.format('x', serving, 2, label)} {entry.format('y', '/elsewhere', 3, '')} "
+        f"{entry.format('z', '/~', 4, '')} }}"
     )
     assert pinned_by_others(serving) == {2, 9}
     assert pinned_by_others(serving, "x") == {1}
-    assert pinned_by_others(serving, "z") == {1, 2, 9}
+    assert pinned_by_others(serving, "twin") == {1, 2, 9}

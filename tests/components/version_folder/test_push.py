@@ -190,6 +190,16 @@ def test_an_intent_that_is_none_of_a_push_is_passed_over(make_model, base, conte
     assert names(base) == {"1000", "versions.json"}
 
 
+@pytest.mark.parametrize("version", [1_000, 1_500], ids=["logged already", "not there"])
+def test_an_intent_is_logged_once_and_only_where_its_version_is_there(make_model, base, version):
+    push(make_model("a"), base, {}, now=1_000)
+    before = read_log(base)
+    (base / ".pending.json").write_text(json.dumps({**before[0], "version": version}))
+    push(make_model("a"), base, {}, now=2_000)
+    assert read_log(base) == before
+    assert names(base) == {"1000", "versions.json"}
+
+
 def test_leftovers_that_are_links_are_left_alone(make_model, base, tmp_path):
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "precious").touch()
@@ -224,7 +234,7 @@ def test_pushes_at_once_do_not_disturb_each_other(make_model, base):
 
 
 def test_nothing_is_left_when_copying_fails(make_model, base, monkeypatch):
-    def fail(source, target, length):
+    def fail(source, target):
         target.write(b"half")
         raise OSError("disk full")
 
@@ -237,8 +247,8 @@ def test_nothing_is_left_when_copying_fails(make_model, base, monkeypatch):
 def test_a_copy_that_differs_does_not_appear(make_model, base, monkeypatch):
     copy = shutil.copyfileobj
 
-    def corrupt(source, target, length):
-        copy(source, target, length)
+    def corrupt(source, target):
+        copy(source, target)
         if target.name.endswith("variables.index"):
             target.write(b"bit rot")
 
@@ -248,6 +258,34 @@ def test_a_copy_that_differs_does_not_appear(make_model, base, monkeypatch):
         match=r"variables\.index: SHA-256 [0-9a-f]{12} after copying, [0-9a-f]{12} before: check the disk",
     ):
         push(make_model("a"), base, {}, now=1_000)
+    assert names(base) == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "digest"),
+    [
+        ("assets/tokens", ""),
+        ("assets/tokens", "0" * 64),
+        ("assets/tokens", "f" * 64),
+        ("assets/new", "f" * 64),
+    ],
+    ids=["missing", "lower", "higher", "new"],
+)
+def test_a_copy_with_other_files_does_not_appear_either(make_model, base, monkeypatch, name, digest):
+    def digests_there(folder):
+        found = digests(folder)
+        if str(base) in str(folder):
+            found = {key: value for key, value in found.items() if key != name}
+            found |= {name: digest} if digest else {}
+        return found
+
+    monkeypatch.setattr(pushing, "digests", digests_there)
+    before = digests(make_model("a")).get(name, "None")
+    with pytest.raises(ServingError) as error:
+        push(make_model("a"), base, {}, now=1_000)
+    assert str(error.value).endswith(
+        f"/{name}: SHA-256 {digest[:12] or None} after copying, {before[:12]} before: check the disk"
+    )
     assert names(base) == set()
 
 

@@ -98,7 +98,7 @@ def test_a_reader_that_looks_at_every_moment_of_a_slow_copy_sees_no_half_version
             seen.append(version)
             assert version == 7 or content == whole
 
-    def slowly(source, target, length):
+    def slowly(source, target):
         while part := source.read(3):
             target.write(part)
             target.flush()

@@ -39,6 +39,13 @@ def test_a_damaged_version_is_not_in_service_and_the_next_push_replaces_it(base,
     assert in_service(base) == 4
 
 
+def test_a_version_that_cannot_be_read_is_not_taken_for_the_model_that_is_pushed(base, tmp_path):
+    os.mkfifo(base / "3" / "pipe")  # to open it would last until somebody writes
+    target, _ = push_again(base, tmp_path)
+    assert target.name == "4"
+    assert in_service(base) == 4
+
+
 def push_again(base, tmp_path):
     return push(tmp_path / "model", base, {}, now=4)
 

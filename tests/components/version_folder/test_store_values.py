@@ -153,11 +153,12 @@ def test_the_stable_version_is_in_service_and_else_the_highest(base, model):
     assert in_service(base) is None
 
 
-def test_a_log_that_was_lost_is_written_anew_by_the_next_push_of_the_same_model(base, model):
+@pytest.mark.parametrize("left", [[], [entry(5)], [entry(9)]], ids=["none", "an older", "a newer"])
+def test_a_log_that_was_lost_is_written_anew_by_the_next_push_of_the_same_model(base, model, left):
     whole = read_log(base)[0]["sha256"]
-    (base / "versions.json").unlink()
+    log(base, *left)
     assert push(model, base, {"reason": "again"}, now=50.9) == (base / "7", whole)
-    assert read_log(base) == [{"version": 7, "pushed": 50, "sha256": whole, "reason": "again"}]
+    assert read_log(base) == [*left, {"version": 7, "pushed": 50, "sha256": whole, "reason": "again"}]
 
 
 def test_below_the_largest_number_the_next_is_one_that_is_free(base):
@@ -167,3 +168,18 @@ def test_below_the_largest_number_the_next_is_one_that_is_free(base):
     assert next_version(base, 3) == 10
     assert next_version(base, 20) == 20
     assert next_version(base, 11) == 12
+
+
+def test_above_the_largest_number_but_one_there_is_the_largest(base):
+    (base / str(2**63 - 2)).mkdir()
+    assert next_version(base, 3) == 2**63 - 1
+    (base / str(2**63 - 2) / "saved_model.pb").touch()
+    (base / str(2**63 - 1)).mkdir()
+    with pytest.raises(ServingError, match="no version can follow the largest number"):
+        next_version(base, 3)
+
+
+def test_below_the_largest_number_what_was_pushed_once_is_not_pushed_again(base):
+    (base / str(2**63 - 1)).mkdir()
+    log(base, entry(7), entry(12))
+    assert next_version(base, 3) == 13

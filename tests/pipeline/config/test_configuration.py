@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.config.configuration import load
+from trainer.dense.dense_config import Dense, DenseTraining
 from trainer.errors import ConfigError
+from trainer.pair.pair_config import PairModel, PairTraining
+from trainer.vae.vae_config import Vae, VaeTraining
 
 ROOT = Path(__file__).parents[3]
 PIPELINE = '[pipeline]\nname = "twins"\n'
@@ -265,6 +268,13 @@ def test_settings_have_a_section_and_a_key(write, setting):
             + '[bulk]\ninput = "x.csv"\ncolumns = ["a", "c"]\n',
             "[bulk] does not fit [data]: text_b = 'b' is not among columns = ['a', 'c']",
         ),
+        (VALID + "header = 7\n", "[data] header = 7: input should be a valid boolean"),
+        (VALID + 'schema_file = "s3://käse/x"\n', '[data] schema_file = "s3://käse/x": a URL, and only'),
+        (VALID + '[gates]\nsplit = "prüfen"\n', '[gates] split = "prüfen": input should be'),
+        (
+            VALID + "[training]\nepochs = 3\nwarmup_epochs = 3\n",
+            "[training]: warmup_epochs = 3.0 leaves nothing of epochs = 3: let the learning rate rise",
+        ),
         ("[pipeline\n", "not valid TOML: "),
         (
             VALID + 'schema_file = "C:\\Users\\me\\x"\n',
@@ -303,4 +313,51 @@ def test_a_setting_for_a_section_that_is_no_table(write):
 
 def test_long_values_are_cut(write):
     said = message(write(VALID), f"training.epochs={'x' * 1_000}")
-    assert len(said) < 250
+    assert said.startswith(f'[training] epochs = "{"x" * 79}: input should be a valid integer')
+    deep = ".".join("a" * 11) + "=1"
+    assert message(write(VALID), deep + "0" * 99) == f"--set {deep}{'0' * 57}: nested too deeply"
+    assert message(write(VALID), ".".join("a" * 10) + "=1").startswith("unknown key [a]")
+
+
+@pytest.mark.parametrize(
+    ("text", "known"),
+    [
+        ('[model]\nfamily = "dense"\nqqqq = 1\n', ("[model] qqqq", Dense.model_fields)),
+        ('[model]\nfamily = "pair"\nqqqq = 1\n', ("[model] qqqq", PairModel.model_fields)),
+        ('[model]\nfamily = "vae"\nqqqq = 1\n', ("[model] qqqq", Vae.model_fields)),
+        (
+            '[model]\nfamily = "dense"\n[training]\nqqqq = 1\n',
+            ("[training] qqqq", DenseTraining.model_fields.keys() - {"family"}),
+        ),
+        ("[training]\nqqqq = 1\n", ("[training] qqqq", PairTraining.model_fields.keys() - {"family"})),
+        (
+            '[model]\nfamily = "vae"\n[training]\nqqqq = 1\n',
+            ("[training] qqqq", VaeTraining.model_fields.keys() - {"family"}),
+        ),
+        (
+            '[kubeflow]\nimage = "a:1"\nvolume_claim = "c"\n'
+            'default.tolerations = [{ qqqq = 1, key = "k" }]\n',
+            ("[kubeflow] default.tolerations.0.qqqq", ("effect", "key", "operator", "value")),
+        ),
+        ("[bulk]\nqqqq = 1\ninput = 'x'\n", ("[bulk] qqqq", ("columns", "input"))),
+    ],
+)
+def test_the_keys_that_are_known_are_those_of_the_section_and_the_family(write, text, known):
+    key, names = known
+    said = message(write(VALID + text)).partition(" (and ")[0]
+    assert said == f"unknown key {key}: known are {', '.join(sorted(names))}"
+
+
+def test_each_path_of_a_list_is_relative_to_the_file(write, tmp_path):
+    several = VALID.replace('"data/train.csv"', '["a.csv", "/b.csv"]')
+    assert load(write(several)).data.train == (tmp_path / "a.csv", Path("/b.csv"))
+    said = message(write(VALID.replace('"data/train.csv"', '["a.csv", 3]')))
+    assert said.startswith("[data] train.1 = 3: input is not a valid path")
+
+
+@pytest.mark.parametrize("more", ["", "[retraining]\n"])
+def test_a_search_may_change_the_shape_where_no_training_starts_from_another(write, more):
+    tuning = '[tuning]\nspace = { "model.embedding_dim" = [8, 16] }\n'
+    found = load(write(VALID + tuning + more)).tuning
+    assert found is not None
+    assert found.space == {"model.embedding_dim": [8, 16]}

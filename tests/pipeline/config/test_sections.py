@@ -62,7 +62,10 @@ def data(**changes: object) -> DataSection:
         ({"format": "parquet", "decimal": ","}, "decimal is for csv and tsv"),
         ({"delimiter": ";;"}, "delimiter = ';;': give one character, or set quoting = false"),
         ({"delimiter": ";;", "quoting": False, "escape": "^"}, "delimiter = ';;': give one character"),
-        ({"quote": "''"}, "quote = \"''\": give one character"),
+        ({"quote": "''"}, "quote = \"''\": give one character [type"),
+        ({"delimiter": ";;"}, "give one character, or set quoting = false [type"),
+        ({"escape": "^^", "quoting": False}, "give one character [type"),
+        ({"delimiter": ""}, "at least 1 item"),
         ({"escape": "^^", "quoting": False}, "escape = '^^': give one character"),
         ({"delimiter": "\n"}, "delimiter is a line end"),
         ({"quote": "\r"}, "quote is a line end"),
@@ -81,6 +84,7 @@ def test_data_that_contradicts_itself_is_refused(changes, said):
     "changes",
     [
         {"split": {"groups": "whole"}},
+        {"text_a": "b", "text_b": "a"},
         {"path": None, **FILES},
         {"path": None, "pattern": "x-{SPAN}"},
         {"path": None, "pattern": "x-{SPAN}", "spans": {}, "split": {"train": 1}, "label": None},
@@ -192,7 +196,12 @@ def test_an_exception_for_nothing_is_told_with_what_there_is():
         ValidationError, match=r"severity 'drift:tokenz': 'tokenz' .*: did you mean 'tokens'\?"
     ):
         Validation(severity={"drift:tokenz": "warn"})
-    with pytest.raises(ValidationError, match="'xyz' is no check, feature or kind: known are anomalies, dri"):
+    known = (
+        "anomalies, drift, skew, splits, leaks, text_a, text_b, vector, label, label_balance, "
+        "label_distribution, label_agreement, characters, tokens, out_of_vocabulary, token_distribution, "
+        r"numbers, shared_rows, shared_texts \["
+    )
+    with pytest.raises(ValidationError, match=f"'xyz' is no check, feature or kind: known are {known}"):
         Validation(severity={"xyz": "warn"})
 
 

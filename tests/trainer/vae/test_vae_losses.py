@@ -73,6 +73,20 @@ def test_expected_value_is_probability_or_mean():
     assert numbers(losses.expected_value(parameters, "gaussian")).tolist() == [[0.0]]
 
 
+def test_leading_axes_stay():
+    target = RANDOM.normal(size=(2, 1, 6)).astype(np.float32)
+    mean, log_variance = RANDOM.normal(size=(2, 2, 4, 6)).astype(np.float32)
+    parameters = np.concatenate([mean, log_variance], axis=-1)
+    expected = norm.logpdf(target, mean, np.exp(log_variance / 2)).sum(axis=-1)
+    np.testing.assert_allclose(
+        numbers(losses.log_likelihood(target, parameters, "gaussian")), expected, rtol=1e-5
+    )
+    np.testing.assert_array_equal(numbers(losses.expected_value(parameters, "gaussian")), mean)
+    np.testing.assert_allclose(
+        numbers(losses.importance_bound(mean)), np.log(np.exp(mean).mean(axis=-1)), atol=1e-6
+    )
+
+
 def test_importance_bound_of_one_draw_is_its_weight():
     assert numbers(losses.importance_bound(np.array([[-3.0], [2.0]]))).tolist() == [-3.0, 2.0]
 
