@@ -54,6 +54,7 @@ bench-training: $(READY)
 check: $(READY)
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy --any-exprs-report .mypy_cache/report
 	@$(BIN)/python scripts/typed.py .mypy_cache/report/any-exprs.txt trainer && $(BIN)/lint-imports
+	@$(BIN)/python scripts/names.py trainer components pipeline schemas scripts benchmarks
 
 # The images' locks are the first one's pins: less the tools, and with NVIDIA's libraries.
 lock: $(READY)

@@ -80,7 +80,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "pipeline/config/configuration.py": ("pipeline/config/test_configuration.py", *_MISTAKES),
     "pipeline/config/toml.py": ("pipeline/config/test_toml.py",),
     "pipeline/kubeflow/kubeflow_config.py": ("pipeline/kubeflow/test_kubeflow_config.py", _KEYS),
-    "pipeline/serving/serving_config.py": (_KEYS, "pipeline/config/test_configuration.py"),
+    "pipeline/serving/serving_config.py": _CONFIGURATION,
     "components/example_gen/data_config.py": _CONFIGURATION,
     "components/data_gate/validation_config.py": _CONFIGURATION,
     "components/bulk_inferrer/bulk_config.py": _CONFIGURATION,

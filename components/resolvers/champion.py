@@ -40,7 +40,7 @@ class ChampionStrategy(resolver.ResolverStrategy):
     other classes, say, cannot be compared.
 
     Args:
-      task: The candidate's, as `trainer.spec.Spec.asked` has it.
+      task: The candidate's, as `trainer.spec.Spec.task` has it.
       name: The model's name in requests; that of its folder of versions unless told otherwise.
     """
 
@@ -89,7 +89,7 @@ class NewToStrategy(resolver.ResolverStrategy):
     One that is trained for another task than the configuration has cannot be measured.
 
     Args:
-      task: The configuration's, as `trainer.spec.Spec.asked` has it.
+      task: The configuration's, as `trainer.spec.Spec.task` has it.
       name: The model's name in requests; that of its folder of versions unless told otherwise.
     """
 

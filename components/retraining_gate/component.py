@@ -30,7 +30,7 @@ def RetrainingGate(
     live: InputArtifact[standard_artifacts.ModelEvaluation],
     decision: OutputArtifact[RetrainingDecision],
     retraining: Parameter[str],
-    asked: Parameter[str],
+    reason: Parameter[str],
     code: Parameter[str],
 ) -> None:
     """Writes `decision.json`. Whoever runs the pipeline leaves out what is behind this when it says no."""
@@ -45,7 +45,7 @@ def RetrainingGate(
         if check.flagged and check.severity == WARN and check.subject in (DRIFT, SKEW)
     ]
     metrics = load(measured["metrics"]) if measured["model"] is not None else None
-    decided = decide(Retraining.model_validate_json(retraining), asked, metrics, measured["rows"], drift)
+    decided = decide(Retraining.model_validate_json(retraining), reason, metrics, measured["rows"], drift)
     record = {"train": decided.train, "reason": decided.reason, **asdict(decided)}
     with fileio.open(os.path.join(decision.uri, FILE), "w") as file:
         file.write(json.dumps(record, indent=2, allow_nan=False))

@@ -43,7 +43,7 @@ def decision(
         verdict=data_gate.outputs["verdict"],
         live=live.outputs["evaluation"],
         retraining=config.retraining.model_dump_json(),
-        asked=plan.reason,
+        reason=plan.reason,
         code=step_fingerprint("components.retraining_gate.component"),
     )
     return [served, live, gate]

@@ -10,6 +10,10 @@ from pydantic import ValidationError
 from components.bulk_inferrer.bulk_config import Bulk
 from components.data_gate.validation_config import Validation
 from components.example_gen.data_config import DataSection, Split, Vector
+from components.serving_gate.check import Deployment
+from pipeline.serving import serving_config
+from pipeline.serving.limits import RequestLimits
+from pipeline.serving.serving_config import Serving
 from trainer.pair.pair_config import PairModel, PairTraining
 from trainer.vae.vae_config import Vae, VaeTraining
 
@@ -218,6 +222,23 @@ def test_bulk_rows_are_read_as_the_data_but_for_the_label():
     assert Bulk(input="x", columns=["b", "a"]).data(named).columns == ("b", "a")
     with pytest.raises(ValueError, match=r"^\[bulk\] does not fit \[data\]: text_b = 'b' is not among"):
         Bulk(input="x", columns=["a"]).data(named)
+
+
+def test_the_gate_is_not_told_what_only_the_server_reads():
+    assert Serving(request_log=Path("r"), max_batch=3).model_dump().keys() == Deployment.model_fields.keys()
+
+
+def test_a_server_has_the_limits_of_its_section():
+    found = Serving(max_body_bytes=1, max_batch=2, max_text_bytes=3, timeout=4)
+    assert found.limits == RequestLimits(max_body_bytes=1, max_batch=2, max_text_bytes=3, timeout=4)
+
+
+def test_requests_are_logged_where_there_is_a_folder_and_texts_where_they_may_be_kept(monkeypatch):
+    monkeypatch.setattr(serving_config, "RequestLog", lambda *arguments: arguments)
+    folder = Path("r")
+    assert Serving().open_log() is None
+    assert Serving(request_log=folder).open_log() == (folder, 1.0, False)
+    assert Serving(request_log=folder, sample=0.5, texts="keep").open_log() == (folder, 0.5, True)
 
 
 PRETRAINED = {"encoder": "pretrained", "weights": "w"}

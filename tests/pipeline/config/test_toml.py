@@ -59,11 +59,12 @@ def test_the_line_of_a_mistake_is_shown_up_to_80_characters(path, end):
     assert message(path, f"a = 1\n{long}{end}".encode()) == f"{said}7): {long[:-1]}…"
 
 
-def test_a_mistake_at_the_end_or_in_a_file_of_another_kind(path, tmp_path):
+@pytest.mark.parametrize("kind", ["csv", "txt"])
+def test_a_mistake_at_the_end_or_in_a_file_of_another_kind(path, tmp_path, kind):
     assert message(path, b"[a") == (
         "not valid TOML: Expected ']' at the end of a table declaration (at end of document)"
     )
-    data = tmp_path / "c.csv"
+    data = tmp_path / f"c.{kind}"
     assert message(data, b"a,b\n") == (
         "not valid TOML: Expected '=' after a key in a key/value pair (at line 1, column 2): a,b: "
         f"is it data? kembar run {data} proposes a configuration"
@@ -72,7 +73,7 @@ def test_a_mistake_at_the_end_or_in_a_file_of_another_kind(path, tmp_path):
 
 @pytest.mark.parametrize(
     ("line", "told"),
-    [(r'p = "C:\q"', True), (r"p = 'C:\q", False), (r'p = "C:/q', False)],
+    [(r'p = "C:\q"', True), (r"p = 'C:\q' x", False), ('p = "C:/q" x', False)],
 )
 def test_an_escape_is_spoken_of_where_there_is_one(path, line, told):
     assert ("begins an escape" in message(path, line.encode())) is told
@@ -140,7 +141,7 @@ def test_a_file_is_nested_less_than_50_deep(path):
 
 @pytest.mark.parametrize("text", ["\ud800", "x\udfffx"])
 def test_half_a_character_is_named_with_its_key(text):
-    check_strings({"a": {"b": ["\ud7ff\ue000", 1]}, "c": 2}, "x")
+    check_strings({"a": {"b": ["\ud7ff\ue000\U0001f600", 1]}, "c": 2}, "x")
     for values, key in (
         ({"a": {"b": {"c": text}}}, "[a] b.c"),
         ({"a": {"b": ["", text]}}, "[a] b"),

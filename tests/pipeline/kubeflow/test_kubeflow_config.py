@@ -79,6 +79,7 @@ def test_what_is_wrong_is_refused_in_its_words(make, said):
         lambda: Toleration(operator="Exists"),
         lambda: kubeflow(experiment="x" * 128),
         lambda: kubeflow(default={"cpu": "2", "cpu_limit": "2000m", "memory": "1Gi", "memory_limit": "1Gi"}),
+        lambda: kubeflow(default={"cpu": "2", "cpu_limit": "3", "memory": "1", "memory_limit": "1Gi"}),
         lambda: kubeflow(default={"cpu": "2", "memory_limit": "1"}, steps={"A": {"cpu_limit": "2"}}),
         lambda: kubeflow(environment={"A": {"secret": "s", "key": "k"}, "B": "{ {"}),
         lambda: vertex(pipeline_root="gs://bucket"),
