@@ -1,6 +1,6 @@
 """TFX wiring of inference on rows without a label.
 
-TFX's own BulkInferrer cannot answer with classes: docs/decisions.md, 57.
+TFX's own BulkInferrer cannot answer with classes: docs/decisions/057-a-bulkinferrer-of-our-own.md.
 """
 
 import apache_beam as beam
