@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 _IDEOGRAPHS = (
     r"\x{4E00}-\x{9FFF}\x{3400}-\x{4DBF}\x{20000}-\x{2A6DF}\x{2A700}-\x{2B73F}\x{2B740}-\x{2B81F}"
@@ -61,7 +61,7 @@ def rules_of(folder: Path) -> PieceRules:
     return PieceRules(lowercase, lowercase if accents is None else bool(accents), bool(ideographs))
 
 
-def _object(source: Any) -> dict[str, Any]:
+def _object(source: object) -> dict[str, object]:
     """A JSON object, or that of a file; empty where it is something else."""
     if isinstance(source, Path):
         try:
