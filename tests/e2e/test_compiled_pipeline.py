@@ -226,7 +226,6 @@ def test_wrong_data_path_ends_at_the_first_step_and_the_webhook_hears_why(pipeli
     assert set(runs) <= {"example-gen", "import-schema-gen", "conclude"}
     assert runs["conclude"].statuses == [0]
     summary = summary_of(pipeline, "missing")
-    assert [step["state"] for step in summary["components"] if step["id"] == "ImportSchemaGen"] == ["cached"]
     assert summary["status"] == "failed"
     assert "nowhere/train.csv" in summary["reason"]
     served = [

@@ -164,6 +164,7 @@ def test_pictures_are_drawn(vae):
     assert (workdir / "pictures" / "samples.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow  # its functions are in tests/trainer/dense/, a run of vectors above
 def test_the_dense_classifier(copies, tmp_path, digits):
     import tensorflow as tf
 

@@ -111,6 +111,7 @@ def test_a_training_may_be_interrupted_again_and_again(tmp_path, undisturbed, ki
     assert_same(undisturbed("dense"), train("dense", data), resumed_after=4)
 
 
+@pytest.mark.slow  # a compiled run, in test_compiled_pipeline.py, is killed in the same way
 def test_kill_9_is_survived(tmp_path, undisturbed):
     folder = Path(__file__).parent
     # The child finds this checkout and this folder's modules, wherever pytest was started.

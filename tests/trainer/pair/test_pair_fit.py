@@ -115,6 +115,7 @@ def test_calibration_keeps_the_order_and_lowers_the_error_on_eval(tmp_path):
     assert errors[1] < errors[0]
 
 
+@pytest.mark.slow  # what the loss makes of a batch is in test_losses.py
 def test_matches_alone_teach_to_find_the_other_text(tmp_path):
     data = data_of("binary", tmp_path)
     for split in ("train", "eval"):
