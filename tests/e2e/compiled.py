@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -96,9 +96,13 @@ class CompiledPipeline:
         run_id: str,
         workers: int = 1,
         on_start: Callable[[str, subprocess.Popen], None] = lambda name, process: None,
+        only: Collection[str] | None = None,
         **parameters: Any,
     ) -> dict[str, TaskRun]:
-        """All tasks; a task whose predecessors did not all succeed is left out, the exit task never is."""
+        """All tasks, or `only` some and the exit task.
+
+        A task whose predecessors did not all succeed is left out, the exit task never is.
+        """
         root = self.document["root"]
         declared = root["inputDefinitions"]["parameters"]
         assert set(parameters) <= set(declared), f"no such parameters: {set(parameters) - set(declared)}"
@@ -109,7 +113,9 @@ class CompiledPipeline:
             component = self.document["components"][task["componentRef"]["name"]]
             told = _resolve(task, values, run_id)
             if "dag" in component:
-                done |= self._run_dag(component["dag"]["tasks"], told, run_id, workers, on_start)
+                tasks = component["dag"]["tasks"]
+                chosen = {name: tasks[name] for name in tasks if only is None or name in only}
+                done |= self._run_dag(chosen, told, run_id, workers, on_start)
                 state = FAILED if any(run.statuses[-1] for run in done.values()) else SUCCEEDED
                 continue
             for parameter, value in task.get("inputs", {}).get("parameters", {}).items():

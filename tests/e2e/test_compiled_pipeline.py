@@ -233,3 +233,12 @@ def test_wrong_data_path_ends_at_the_first_step_and_the_webhook_hears_why(pipeli
     ]
     assert [heard["status"] for heard in webhook.heard] == ["pushed"] * len(served) + ["failed"]
     assert webhook.heard[-1]["reason"] == summary["reason"]
+
+
+def test_steps_of_another_run_on_the_same_data_come_out_of_the_cache(pipeline, first):
+    """The first two; the whole of such a run is a slow test."""
+    steps = {"example-gen": "ExampleGen", "import-schema-gen": "ImportSchemaGen"}
+    runs = pipeline.run("again", only=steps)
+    assert [runs[name].statuses for name in steps] == [[0], [0]]
+    states = {step["id"]: step["state"] for step in summary_of(pipeline, "again")["components"]}
+    assert {states[node] for node in steps.values()} == {"cached"}
