@@ -67,8 +67,8 @@ def findings(files: Iterable[Path]) -> list[str]:
                 lines.append(f"{where}: {defined.name}: the name says little")
             if defined.is_public_class and defined.name not in SHARED_CLASSES:
                 classes[defined.name].append(where)
-    for name, spots in classes.items():
-        lines += [f"{other}: {name}: {spots[0]} has the name too" for other in spots[1:]]
+    for name, (first, *others) in classes.items():
+        lines += [f"{other}: {name}: {first} has the name too" for other in others]
     return lines
 
 

@@ -133,6 +133,8 @@ def test_an_unclosed_quote_costs_a_thousand_lines_and_not_the_file(monkeypatch):
     monkeypatch.setattr(records, "_Lines", Counted)
     assert len(read('"open\n' + "a,b\n" * 20_000 + 'c,"open\n')) == 20_002
     assert len(parsed) < 2_500
+    # Many of them, too, cost their own lines and no other.
+    assert len(read('"open\n' + "a,b\n" * 5_000 + 'c,"open ""too""\n' * 300)) == 5_301
 
 
 def test_the_line_of_a_record_is_its_first():

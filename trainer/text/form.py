@@ -1,7 +1,7 @@
 """The form in which a model sees a text, without TensorFlow: texts of the same form are the same to it.
 
-The steps are those of `trainer.text.tokens`, in Arrow. Where they differ, the form here is the
-coarser one: NFKC is whole, and both small sigmas are one letter.
+The steps are those of `trainer.text.tokens` and `trainer.text.pieces`, in Arrow. Where they differ, the form
+here is the coarser one: NFKC is whole, and both small sigmas are the same letter.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ CHARACTERS_OF_A_WORD = 100
 
 
 class PieceRules(NamedTuple):
-    """What differs between the tokenizers of two BERTs.
+    """The settings in which tokenizers of BERTs differ.
 
     Attributes:
       lowercase: upper and lower case are one.
@@ -45,7 +45,7 @@ def rules_of(folder: Path) -> PieceRules:
     As in Hugging Face's tokenizer, `tokenizer_config.json` comes before the normalizer in `tokenizer.json`,
     and accents are stripped as letters are lowered where neither says `true` or `false`.
     """
-    tokenizer = _object(folder / "tokenizer.json")
+    tokenizer = _read(folder / "tokenizer.json")
     if "config" in tokenizer:  # KerasHub's
         settings = _object(tokenizer["config"])
         return PieceRules(
@@ -54,18 +54,20 @@ def rules_of(folder: Path) -> PieceRules:
             bool(settings.get("split_on_cjk", True)),
         )
     normalizer = _object(tokenizer.get("normalizer"))
-    config = _object(folder / "tokenizer_config.json")
+    config = _read(folder / "tokenizer_config.json")
     lowercase = bool(config.get("do_lower_case", normalizer.get("lowercase", True)))
     accents = config.get("strip_accents", normalizer.get("strip_accents"))
     ideographs = config.get("tokenize_chinese_chars", normalizer.get("handle_chinese_chars", True))
     return PieceRules(lowercase, lowercase if accents is None else bool(accents), bool(ideographs))
 
 
-def _object(source: object) -> dict[str, object]:
-    """A JSON object, or that of a file; empty where it is something else."""
-    if isinstance(source, Path):
-        try:
-            source = json.loads(source.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-    return source if isinstance(source, dict) else {}
+def _read(path: Path) -> dict[str, object]:
+    """The JSON object in a file; an empty one where there is none."""
+    try:
+        return _object(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}
+
+
+def _object(value: object) -> dict[str, object]:
+    return value if isinstance(value, dict) else {}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.pair import average as bags
+from trainer.pair import average
 from trainer.pair.average import SparseWeightedSum
 from trainer.pair.encoders import build_tower
 from trainer.pair.pair_config import PairModel
@@ -38,11 +38,11 @@ def test_it_is_what_the_trained_layer_gives(tower, seed):
 def test_a_text_is_the_same_to_the_last_bit_in_any_company(tower):
     random = np.random.default_rng(1)
     rows = [random.integers(1, ROWS, length) for length in (3, 0, 70, 1, 300)]
-    bags = SparseWeightedSum(tower)
-    together = bags(sparse(rows)).numpy()
-    np.testing.assert_array_equal(bags(sparse(rows[::-1])).numpy()[::-1], together)
+    summed = SparseWeightedSum(tower)
+    together = summed(sparse(rows)).numpy()
+    np.testing.assert_array_equal(summed(sparse(rows[::-1])).numpy()[::-1], together)
     for row, expected in zip(rows, together, strict=True):
-        np.testing.assert_array_equal(bags(sparse([row])).numpy()[0], expected)
+        np.testing.assert_array_equal(summed(sparse([row])).numpy()[0], expected)
 
 
 @pytest.mark.parametrize("at_once", [1, 70, 75, 10_000])
@@ -51,7 +51,7 @@ def test_many_ids_are_taken_in_parts_and_give_the_same_to_the_last_bit(tower, mo
     lengths = [0, 0, 3, 70, 0, 1, 1, 300, 5, 0]
     ids = sparse([random.permutation(np.arange(1, ROWS))[:length] for length in lengths])
     expected = SparseWeightedSum(tower)(ids).numpy()
-    monkeypatch.setattr(bags, "AT_ONCE", at_once)
+    monkeypatch.setattr(average, "AT_ONCE", at_once)
     in_graph = tf.function(
         SparseWeightedSum(tower), input_signature=[tf.SparseTensorSpec([None, None], tf.int64)]
     )
