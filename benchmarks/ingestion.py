@@ -223,7 +223,7 @@ def kembar_steps(data: Path, root: Path, options: argparse.Namespace) -> list[An
     """The graph's own nodes."""
     from pipeline.config.configuration import validate
     from pipeline.graph import pipeline as graph
-    from pipeline.retraining.plan import Plan
+    from pipeline.graph.plan import Plan
 
     names = {"path": "all"} if options.one_source else {name: name for name in ("train", "eval", "test")}
     config = validate(

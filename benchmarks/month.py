@@ -33,7 +33,7 @@ from components.example_gen.spans import name  # noqa: E402
 from components.version_folder.log import read_log  # noqa: E402
 from components.version_folder.push import in_service, versions  # noqa: E402
 from pipeline.config import configuration  # noqa: E402
-from pipeline.retraining.ledger import ACCEPTED, Ledger  # noqa: E402
+from pipeline.store.ledger import ACCEPTED, Ledger  # noqa: E402
 from pipeline.store.workdir import Workdir  # noqa: E402
 
 PATTERN = "{YYYY}-{MM}-{DD}.csv"

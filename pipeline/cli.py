@@ -10,11 +10,11 @@ from typing import Annotated
 
 import typer
 
-from pipeline.batch.outputs import check_not_read
 from pipeline.commands import kubeflow, schedule, serving
 from pipeline.commands.options import ConfigPath, Folder, Settings
 from pipeline.config import configuration
-from pipeline.runs.interrupt import Interrupted
+from pipeline.interrupt import Interrupted
+from pipeline.outputs import check_not_read
 from pipeline.store.workdir import Workdir
 from pipeline.terminal import Terminal, printable, progress_to_stdout
 from trainer.errors import KembarError
@@ -36,7 +36,7 @@ app.add_typer(schedule.app, name="schedule")
 @app.command()
 def run(config: ConfigPath, settings: Settings = None, workdir: Folder = None) -> None:
     """Run the whole pipeline here: ingest, validate, train, evaluate, gate, push."""
-    from pipeline.config import propose
+    from pipeline.commands import propose
 
     if propose.is_data(config):
         propose.offer(config, Terminal())
@@ -73,9 +73,10 @@ def history(
     loaded = configuration.load(config, settings or ())
     folder = Workdir.of(loaded, workdir)
     with terminal.noise_to(folder.root / "history.log"):
+        from pipeline.kubeflow.settling import settled_entries
         from pipeline.runs.history import show
 
-        show(loaded, folder, last, terminal)
+        show(loaded, folder, settled_entries(loaded, folder)[-last:], terminal)
 
 
 @app.command()
@@ -120,7 +121,7 @@ def gc(
     workdir: Folder = None,
 ) -> None:
     """Remove artifacts, checkpoints and versions that nothing needs any more."""
-    from pipeline.store.gc import collect
+    from pipeline.runs.gc import collect
 
     loaded = configuration.load(config, settings or ())
     collect(loaded, Workdir.of(loaded, workdir), keep, dry_run, Terminal())
@@ -141,9 +142,10 @@ def report(
     check_not_read(output, config, loaded.data)
     folder = Workdir.of(loaded, workdir)
     with terminal.noise_to(folder.root / "report.log"):
+        from pipeline.kubeflow.settling import settled_entries
         from pipeline.runs.report import put_report
 
-        put_report(loaded, folder, output, terminal)
+        put_report(loaded, folder, settled_entries(loaded, folder), output, terminal)
 
 
 schema_app = typer.Typer(help="The schema that the data has to fit.", no_args_is_help=True)

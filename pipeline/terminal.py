@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.store.scratch import scratch
+from pipeline.scratch import scratch
 
 # What these say is shown: training by epoch, versions that come and go, a webhook that does not answer.
 _SHOWN = ("kembar.progress", "pipeline.serving", "pipeline.runs.notify")

@@ -3,7 +3,6 @@
 KembarError
 ├── ConfigError      a key, value, path or column of the configuration is wrong      (exit 2)
 ├── DataRejected     the data as a whole cannot be used                              (exit 3)
-├── Locked           another run of the same pipeline is at work                     (exit 5)
 └── ServingError     nothing is served, or it cannot be loaded                       (exit 1)
 """
 
@@ -26,12 +25,6 @@ class DataRejected(KembarError):
     """The data as a whole cannot be used: too many bad rows, or anomalies against the schema."""
 
     exit_code = 3
-
-
-class Locked(KembarError):
-    """Another process holds this pipeline's lock."""
-
-    exit_code = 5
 
 
 class ServingError(KembarError):

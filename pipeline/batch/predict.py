@@ -14,8 +14,8 @@ from components.example_gen.records import has_bad_bytes
 from pipeline.batch import rows as files
 from pipeline.batch import sinks
 from pipeline.batch.inputs import open_table
-from pipeline.batch.outputs import check_not_read
 from pipeline.batch.rows import ERROR, InputTable, Row
+from pipeline.outputs import check_not_read
 from pipeline.serving.folder import latest, load_served
 from pipeline.serving.signatures import DEFAULT_SIGNATURE, TensorSpec
 from pipeline.store.workdir import Workdir

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.batch.outputs import check_not_read, is_special
 from pipeline.commands.options import ConfigPath, Folder, Host, Settings
 from pipeline.config import configuration
+from pipeline.config.cluster import Kubeflow
 from pipeline.config.configuration import Config
-from pipeline.kubeflow.kubeflow_config import Kubeflow
+from pipeline.outputs import check_not_read, is_special
 from pipeline.scheduling.job import section_of
 from pipeline.store.workdir import Workdir
 from pipeline.terminal import Terminal

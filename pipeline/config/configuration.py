@@ -18,9 +18,9 @@ from components.example_gen.data_config import DataSection
 from components.example_gen.paths import local_path
 from components.quality_gate.decision import Gates
 from components.retraining_gate.retraining_config import Retraining
+from pipeline.config.cluster import Kubeflow, Schedule, Vertex
+from pipeline.config.notification import Notify
 from pipeline.config.toml import check_strings, is_deep, parse_value, read_toml
-from pipeline.kubeflow.kubeflow_config import Kubeflow, Schedule, Vertex
-from pipeline.runs.notify import Notify
 from pipeline.serving.serving_config import Serving
 from trainer.errors import ConfigError
 from trainer.pair.pair_config import PairModel, PairTraining

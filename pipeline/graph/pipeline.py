@@ -36,7 +36,7 @@ from pipeline.graph import retraining as branches
 from pipeline.graph import tuning
 from pipeline.graph.bulk import bulk_steps
 from pipeline.graph.fingerprint import files_fingerprint, step_fingerprint
-from pipeline.retraining.plan import Plan
+from pipeline.graph.plan import Plan
 from trainer.errors import ConfigError
 from trainer.families import MODULES, family_of
 from trainer.text.form import TextForm

@@ -15,7 +15,7 @@ from components.resolvers.window import CacheStrategy, WindowStrategy
 from components.retraining_gate.component import RetrainingGate
 from pipeline.config.configuration import Config
 from pipeline.graph.fingerprint import step_fingerprint
-from pipeline.retraining.plan import Plan
+from pipeline.graph.plan import Plan
 from trainer.families import MODULES
 
 

@@ -16,7 +16,7 @@ import kfp_server_api
 import urllib3
 from kfp.client import Client, ServiceAccountTokenVolumeCredentials
 
-from pipeline.kubeflow.kubeflow_config import Kubeflow
+from pipeline.config.cluster import Kubeflow
 from trainer.errors import ConfigError, KembarError
 
 # Where the token comes from: never from a configuration, which is kept and compiled.

@@ -20,13 +20,13 @@ from kfp.dsl import PipelineTask
 from ml_metadata.proto.metadata_store_pb2 import ConnectionConfig, FakeDatabaseConfig
 
 from components.serving_gate.golden import read_golden
-from pipeline.batch.outputs import write_output
 from pipeline.config import configuration
+from pipeline.config.cluster import Kubeflow, StepResources
 from pipeline.config.configuration import PACKAGE, Config
 from pipeline.graph import pipeline as graph
 from pipeline.kubeflow import check_ir, run_configuration, user_interface
-from pipeline.kubeflow.kubeflow_config import Kubeflow, StepResources
 from pipeline.kubeflow.step import CONCLUDE, Parameters, configure, root_of
+from pipeline.outputs import write_output
 from pipeline.runs.launch import Launcher
 from pipeline.store.database import PASSWORD, USER
 from pipeline.store.workdir import Workdir

@@ -12,21 +12,22 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from pipeline.config.cluster import Kubeflow
 from pipeline.config.configuration import Config
+from pipeline.config.notification import Notify
+from pipeline.graph.step_result import FAILED, SKIPPED, StepResult
 from pipeline.kubeflow import user_interface
 from pipeline.kubeflow.first_step import restore_run, unchanged_of
-from pipeline.kubeflow.kubeflow_config import Kubeflow
 from pipeline.kubeflow.records import RUN, Records, StepDied
-from pipeline.retraining.ledger import Ledger
 from pipeline.retraining.span_run import declines_training, entry_of
-from pipeline.runs import outcome
 from pipeline.runs.launch import Launcher
-from pipeline.runs.notify import Notify, notify
+from pipeline.runs.notify import notify
 from pipeline.runs.report import FILE as REPORT
 from pipeline.runs.report import write_report
-from pipeline.runs.step_result import FAILED, SKIPPED, StepResult
 from pipeline.runs.summary import show_files, summarize
+from pipeline.store import outcome
 from pipeline.store.database import connection
+from pipeline.store.ledger import Ledger
 from pipeline.store.workdir import Workdir
 from pipeline.terminal import printable
 
@@ -80,7 +81,7 @@ def conclude(
     if _is_newest(records, run_record):
         outcome.write(workdir.root, summary)
         show_files(steps, workdir.root)
-        shutil.copyfile(write_report(config, workdir, ledger), report)
+        shutil.copyfile(write_report(config, workdir, ledger.entries()), report)
     page = user_interface.path_of(task_input, user_interface.REPORT)
     if page is not None and report.is_file():
         page.parent.mkdir(parents=True, exist_ok=True)

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 from components.example_gen.spans import Span
 from components.version_folder.push import models_of, versions
 from pipeline.config.configuration import Config
+from pipeline.graph.plan import Plan
 from pipeline.kubeflow.records import RUN, Records
-from pipeline.retraining.ledger import Ledger, LiveEvaluation, SpanVerdict
-from pipeline.retraining.plan import Plan
 from pipeline.retraining.span_run import SpanRun, prepare_run
 from pipeline.retraining.survey import survey_spans
+from pipeline.store.ledger import Ledger, LiveEvaluation, SpanVerdict
 from pipeline.store.workdir import Workdir
 from trainer.errors import ConfigError
 
 if TYPE_CHECKING:
+    from pipeline.graph.step_result import StepResult
     from pipeline.runs.launch import Launcher
-    from pipeline.runs.step_result import StepResult
 
 _PLAN, _REASON, _VERDICTS, _SERVED, _FILES = "plan", "asked", "seen", "served", "files"
 LAST = "last"

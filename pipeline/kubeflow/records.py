@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.runs.step_result import FAILED, SKIPPED, StepResult
+from pipeline.graph.step_result import FAILED, SKIPPED, StepResult
 from trainer import errors
 from trainer.errors import ConfigError, KembarError
 from trainer.files import replace_file

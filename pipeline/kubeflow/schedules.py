@@ -7,11 +7,11 @@ from typing import Any
 
 from rich.table import Table
 
+from pipeline.config.cluster import Kubeflow, Schedule
 from pipeline.config.configuration import Config
+from pipeline.config.cron import Cron
 from pipeline.kubeflow.client import Kfp
-from pipeline.kubeflow.kubeflow_config import Kubeflow, Schedule
 from pipeline.kubeflow.submit import Version, digest_of, experiment_id, pipeline_name
-from pipeline.scheduling.cron import Cron
 from trainer.spec import narrow
 
 # Schedules of ours say so first in their description, with a digest of all that they were made from: KFP

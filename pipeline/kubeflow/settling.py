@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.config.configuration import Config
+from pipeline.graph.plan import Plan
+from pipeline.graph.step_result import FAILED
 from pipeline.kubeflow.first_step import LAST, plan_of
 from pipeline.kubeflow.records import RUN, RUNNING, Records
-from pipeline.retraining.ledger import Ledger, LedgerEntry, read_entries
-from pipeline.retraining.plan import Plan
-from pipeline.runs import outcome
-from pipeline.runs.step_result import FAILED
-from pipeline.store.database import is_writable, ledger_of
+from pipeline.store import outcome
+from pipeline.store.database import is_kept, is_writable, ledger_of
+from pipeline.store.ledger import Ledger, LedgerEntry, read_entries
 from pipeline.store.workdir import Workdir
 
 if TYPE_CHECKING:
@@ -59,7 +59,12 @@ def settle_runs(
 
 
 def settled_entries(config: Config, workdir: Workdir) -> list[LedgerEntry]:
-    """The pipeline's history, oldest first, with every run that has ended; a read-only one as it stands."""
+    """The pipeline's history, oldest first, with every run that has ended; a read-only one as it stands.
+
+    It is empty where nothing was run.
+    """
+    if not is_kept(config, workdir):
+        return []
     if not is_writable(config, workdir):
         return read_entries(workdir, config.pipeline.name)
     ledger = ledger_of(config, workdir)

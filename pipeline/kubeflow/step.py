@@ -17,15 +17,15 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config import configuration
+from pipeline.config.cluster import Kubeflow
 from pipeline.config.configuration import Config
 from pipeline.config.preflight import preflight
+from pipeline.graph.step_result import FAILED, SKIPPED, StepResult
 from pipeline.kubeflow import run_configuration
 from pipeline.kubeflow.first_step import is_over, plan_of, plan_run
-from pipeline.kubeflow.kubeflow_config import Kubeflow
 from pipeline.kubeflow.records import RUNNING, Records
 from pipeline.kubeflow.settling import settle_runs
 from pipeline.kubeflow.step_end import end_step, say_why, tell
-from pipeline.runs.step_result import FAILED, SKIPPED, StepResult
 from pipeline.store.database import connection
 from pipeline.store.leftovers import forget_incomplete
 from pipeline.store.pushes import settle
@@ -34,9 +34,9 @@ from trainer.errors import ConfigError, KembarError
 from trainer.spec import narrow
 
 if TYPE_CHECKING:
-    from pipeline.retraining.ledger import Ledger
-    from pipeline.retraining.plan import Plan
+    from pipeline.graph.plan import Plan
     from pipeline.runs.launch import Launcher
+    from pipeline.store.ledger import Ledger
 
 CONCLUDE = "Conclude"
 _NEVER_STARTED = (
@@ -191,8 +191,8 @@ def _run_step(
         return 0
     # Here and not above: it takes seconds, and a wrong parameter should not.
     from pipeline.graph import pipeline as graph
-    from pipeline.retraining.ledger import Ledger
     from pipeline.runs.launch import Launcher
+    from pipeline.store.ledger import Ledger
 
     database = connection(cluster.database, workdir)
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config.configuration import Config
+from pipeline.graph.step_result import FAILED, SKIPPED, StepResult
 from pipeline.kubeflow.first_step import record_decline
 from pipeline.kubeflow.records import Records
 from pipeline.retraining.span_run import declines_training
-from pipeline.runs.step_result import FAILED, SKIPPED, StepResult
 from pipeline.terminal import printable
 from trainer.errors import KembarError
 
@@ -63,8 +63,8 @@ def _show(step: StepResult, config: Config, executor_input: str | None) -> None:
 
 
 def _failed(step: StepResult) -> int:
-    from pipeline.runs.outcome import EXIT_CODES
     from pipeline.runs.summary import step_failure
+    from pipeline.store.outcome import EXIT_CODES
 
     outcome = step_failure(step)
     say_why(outcome.reason)
@@ -73,8 +73,8 @@ def _failed(step: StepResult) -> int:
 
 def _verdict(launcher: Launcher, records: Any) -> int:
     """The last step fails when nothing was pushed, so that the run shows it."""
-    from pipeline.runs.outcome import EXIT_CODES
     from pipeline.runs.summary import summarize
+    from pipeline.store.outcome import EXIT_CODES
 
     summary = summarize(records.steps(launcher), (records.read("run") or {}).get("before", []))
     if EXIT_CODES[summary["status"]]:

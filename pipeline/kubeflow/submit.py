@@ -17,11 +17,11 @@ import kfp_server_api
 import pydantic
 
 from pipeline.config import configuration
+from pipeline.config.cluster import Kubeflow
 from pipeline.config.configuration import Config
+from pipeline.config.kubernetes_names import PLACEHOLDER
 from pipeline.kubeflow.client import Kfp, KubeflowError
 from pipeline.kubeflow.compile import cluster_values, compile_pipeline
-from pipeline.kubeflow.kubeflow_config import Kubeflow
-from pipeline.kubeflow.names import PLACEHOLDER
 from pipeline.kubeflow.step import Parameters, configure
 from trainer.errors import ConfigError
 from trainer.spec import narrow

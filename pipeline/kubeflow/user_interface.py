@@ -14,7 +14,7 @@ from kfp import dsl
 
 from components.evaluator.files import CONFUSION
 from pipeline.config.configuration import Config
-from pipeline.runs.step_result import StepResult
+from pipeline.graph.step_result import StepResult
 from trainer.confusion import shown_classes
 from trainer.undefined import number
 

@@ -19,12 +19,12 @@ from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import (
 )
 from tfx.orchestration.pipeline import Pipeline
 
-from pipeline.batch.outputs import write_output
 from pipeline.config import configuration
+from pipeline.config.cluster import Vertex
 from pipeline.graph import pipeline as graph
+from pipeline.graph.plan import Plan
 from pipeline.kubeflow.compile import check_step_names, move_inside
-from pipeline.kubeflow.kubeflow_config import Vertex
-from pipeline.retraining.plan import Plan
+from pipeline.outputs import write_output
 from trainer.errors import ConfigError
 from trainer.spec import narrow
 

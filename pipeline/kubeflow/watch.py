@@ -10,12 +10,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from pipeline.config.cluster import Kubeflow
 from pipeline.config.configuration import Config
 from pipeline.kubeflow.client import Kfp
-from pipeline.kubeflow.kubeflow_config import Kubeflow
 from pipeline.kubeflow.submit import ENDED, pipeline_name
-from pipeline.runs import outcome
 from pipeline.runs.notify import notify
+from pipeline.store import outcome
 from trainer.spec import narrow
 
 

@@ -8,9 +8,9 @@ from datetime import timedelta
 
 from components.retraining_gate.retraining_config import Retraining
 from pipeline.config.configuration import Config
-from pipeline.retraining.ledger import LedgerEntry
 from pipeline.retraining.survey import SpanSurvey, gates_of, model_config
-from pipeline.runs.outcome import NOT_BLESSED, SERVING_REJECTED
+from pipeline.store.ledger import LedgerEntry
+from pipeline.store.outcome import NOT_BLESSED, SERVING_REJECTED
 
 
 @dataclass(frozen=True)

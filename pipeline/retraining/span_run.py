@@ -18,16 +18,16 @@ from components.live_metrics import FILE as LIVE
 from components.retraining_gate.decision import FILE as DECISION
 from components.version_folder.push import age_of, damaged, in_service, models_of
 from pipeline.config.configuration import Config
-from pipeline.retraining.ledger import ACCEPTED, REJECTED, Ledger, LedgerEntry, LiveEvaluation, SpanVerdict
-from pipeline.retraining.plan import Plan
+from pipeline.graph.plan import Plan
 from pipeline.retraining.reasons import TrainingReason, find_reason
 from pipeline.retraining.survey import SpanSurvey, gates_of, model_config, plan_for, rules_of, survey_spans
+from pipeline.store.ledger import ACCEPTED, REJECTED, Ledger, LedgerEntry, LiveEvaluation, SpanVerdict
 from pipeline.store.workdir import Workdir
 from trainer.errors import ConfigError, DataRejected, KembarError
 from trainer.undefined import values
 
 if TYPE_CHECKING:
-    from pipeline.runs.step_result import StepResult
+    from pipeline.graph.step_result import StepResult
 
 GATE = "RetrainingGate"
 _READER, _JUDGE, _LIVE = "ExampleGen", "DataGate", "LiveMetrics"
@@ -179,7 +179,7 @@ class SpanRun:
 
     def record_verdict(self, span: Span, steps: list[StepResult]) -> bool:
         """Keep the verdict on a span, out of the steps that read it; False where a failure left none."""
-        from pipeline.runs.step_result import FAILED, SKIPPED
+        from pipeline.graph.step_result import FAILED, SKIPPED
 
         by_id = {step.id: step for step in steps}
         rules = rules_of(self.config)
@@ -234,7 +234,7 @@ class SpanRun:
     def _broken(self, span: Span) -> list[StepResult]:
         """A failed step, where the span's files have not the columns that are wanted."""
         from components.example_gen.reader import check_files
-        from pipeline.runs.step_result import FAILED, StepResult
+        from pipeline.graph.step_result import FAILED, StepResult
 
         if self.survey.pattern is None:
             return []

@@ -11,8 +11,8 @@ from typing import Any
 from components.example_gen import spans
 from components.example_gen.spans import Carry, Span
 from pipeline.config.configuration import Config
-from pipeline.retraining.ledger import REJECTED, LedgerEntry, SpanExamples, span_verdicts, trained_spans
-from pipeline.retraining.plan import Plan
+from pipeline.graph.plan import Plan
+from pipeline.store.ledger import REJECTED, LedgerEntry, SpanExamples, span_verdicts, trained_spans
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from components.bulk_inferrer.bulk_config import RESULT
 from pipeline.config.configuration import Config
-from pipeline.runs.outcome import grouped
+from pipeline.store.outcome import grouped
 from pipeline.store.workdir import Workdir
 from pipeline.terminal import Terminal
 from trainer.undefined import defined, text
 
 if TYPE_CHECKING:
-    from pipeline.runs.step_result import StepResult
+    from pipeline.graph.step_result import StepResult
 
 
 class StepDisplay:

@@ -9,9 +9,8 @@ from rich.table import Table
 
 from components.example_gen import spans
 from pipeline.config.configuration import Config
-from pipeline.kubeflow.settling import settled_entries
-from pipeline.retraining.ledger import LedgerEntry
 from pipeline.store.database import is_kept
+from pipeline.store.ledger import LedgerEntry
 from pipeline.store.workdir import Workdir
 from pipeline.terminal import Terminal
 from trainer.errors import ConfigError
@@ -22,7 +21,7 @@ from trainer.undefined import defined, text
 _LONGEST = 90
 
 
-def show(config: Config, workdir: Workdir, last: int, terminal: Terminal) -> None:
+def show(config: Config, workdir: Workdir, entries: Sequence[LedgerEntry], terminal: Terminal) -> None:
     """Prints one line a decision, newest last.
 
     Raises:
@@ -30,7 +29,7 @@ def show(config: Config, workdir: Workdir, last: int, terminal: Terminal) -> Non
     """
     if not is_kept(config, workdir):
         raise ConfigError(f"{workdir.metadata}: no such file: nothing was run in {workdir.root}")
-    terminal.table(table(settled_entries(config, workdir)[-last:], config))
+    terminal.table(table(entries, config))
 
 
 def table(entries: Sequence[LedgerEntry], config: Config) -> Table:

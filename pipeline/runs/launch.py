@@ -14,7 +14,7 @@ from tfx.orchestration.local import runner_utils
 from tfx.orchestration.pipeline import Pipeline
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
 
-from pipeline.runs.step_result import CACHED, FAILED, RAN, StepResult
+from pipeline.graph.step_result import CACHED, FAILED, RAN, StepResult
 from pipeline.store.leftovers import record_files
 from trainer.errors import KembarError
 from trainer.files import remove_folder

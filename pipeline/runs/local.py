@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 from tfx.orchestration.pipeline import Pipeline
 
-from pipeline.runs.interrupt import raise_again
+from pipeline.graph.step_result import FAILED, SKIPPED, StepResult
+from pipeline.interrupt import raise_again
 from pipeline.runs.launch import Launcher
-from pipeline.runs.step_result import FAILED, SKIPPED, StepResult
 
 
 class LocalRunner:

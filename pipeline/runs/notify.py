@@ -14,38 +14,19 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import Field
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
+from pipeline.config.notification import WEBHOOK, Notify
 from trainer.errors import DataRejected, KembarError
-from trainer.section import Section
 from trainer.undefined import values
 
-# The variable that holds the URL, where [notify] names no other.
-WEBHOOK = "KEMBAR_WEBHOOK_URL"
 _TRIES = 3
 _TIMEOUT_SECONDS = 10.0
 # For all tries together, however slowly a server answers; and for the command.
 _LIMIT_SECONDS = 60.0
 _LOG = logging.getLogger(__name__)
-
-Status = Literal["failed", "data_rejected", "not_blessed", "serving_rejected", "pushed", "unchanged"]
-
-
-class Notify(Section):
-    """The `[notify]` section: who hears how a run has ended."""
-
-    webhook: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = Field(
-        WEBHOOK,
-        description="the variable with the URL, which is a secret; nothing is sent where it is not set",
-    )
-    command: tuple[str, ...] = Field((), description="program and arguments; it finds the JSON on its input")
-    on: tuple[Status, ...] = Field(
-        ("failed", "data_rejected", "not_blessed", "serving_rejected", "pushed"),
-        description="the statuses that are told",
-    )
 
 
 def notify(section: Notify, summary: dict[str, Any], report: Path | None = None) -> None:

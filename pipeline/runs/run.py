@@ -18,24 +18,24 @@ from components.version_folder.pins import read_pins
 from components.version_folder.push import versions
 from pipeline.config.configuration import Config
 from pipeline.config.preflight import preflight
-from pipeline.retraining.ledger import Ledger
+from pipeline.interrupt import Interrupted, interruptible
 from pipeline.retraining.span_run import SpanRun, declines_training, entry_of, prepare_run
 from pipeline.runs.display import StepDisplay, relative_path, show_summary
-from pipeline.runs.interrupt import Interrupted, interruptible
 from pipeline.runs.notify import notify, notify_error
-from pipeline.runs.outcome import EXIT_CODES, FILE, failed, failure, interrupted, unchanged, write
 from pipeline.store.backup import back_up, protect
+from pipeline.store.ledger import Ledger
 from pipeline.store.leftovers import clear
-from pipeline.store.lock import lock
+from pipeline.store.lock import Locked, lock
+from pipeline.store.outcome import EXIT_CODES, FILE, failed, failure, interrupted, unchanged, write
 from pipeline.store.pushes import settle
 from pipeline.store.workdir import Workdir
 from pipeline.terminal import Terminal
-from trainer.errors import ConfigError, KembarError, Locked
+from trainer.errors import ConfigError, KembarError
 
 if TYPE_CHECKING:
     from components.example_gen.spans import Span
-    from pipeline.retraining.plan import Plan
-    from pipeline.runs.step_result import StepResult
+    from pipeline.graph.plan import Plan
+    from pipeline.graph.step_result import StepResult
 
 
 @dataclass(frozen=True)
@@ -159,12 +159,12 @@ def _tidy_and_report(
     config: Config, workdir: Workdir, ledger: Ledger, summary: dict[str, Any], terminal: Terminal
 ) -> Path:
     """The report, once what nobody needs any more is gone."""
+    from pipeline.runs.gc import tidy
     from pipeline.runs.report import write_report
-    from pipeline.store.gc import tidy
 
     if config.retraining is not None and config.retraining.keep_runs and EXIT_CODES[summary["status"]] == 0:
         tidy(config, workdir, ledger, config.retraining.keep_runs, terminal.say)
-    return write_report(config, workdir)
+    return write_report(config, workdir, ledger.entries())
 
 
 def _execute(

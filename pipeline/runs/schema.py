@@ -14,12 +14,12 @@ from tfx.types import artifact_utils
 from components.example_gen import spans
 from components.example_gen.data_config import DataSection
 from components.schema_gen.infer import Splits, infer_schema
-from pipeline.batch.outputs import is_special, write_output
 from pipeline.config.configuration import Config
 from pipeline.config.preflight import preflight
 from pipeline.graph import pipeline as graph
+from pipeline.graph.step_result import FAILED
+from pipeline.outputs import is_special, write_output
 from pipeline.runs.launch import Launcher
-from pipeline.runs.step_result import FAILED
 from trainer.errors import ConfigError
 
 _DESCRIBES = "StatisticsGen"

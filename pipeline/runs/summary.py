@@ -18,8 +18,9 @@ from components.evaluator.files import CONFUSION
 from components.example_gen.counts import COUNTS, QUARANTINE
 from components.version_folder.pins import read_pins
 from components.version_folder.push import in_service
+from pipeline.graph.step_result import CACHED, FAILED, StepResult
 from pipeline.retraining.span_run import decision_of
-from pipeline.runs.outcome import (
+from pipeline.store.outcome import (
     DATA_REJECTED,
     FAILURE,
     LONGEST,
@@ -32,7 +33,6 @@ from pipeline.runs.outcome import (
     data_facts,
     model_facts,
 )
-from pipeline.runs.step_result import CACHED, FAILED, StepResult
 from trainer.errors import DataRejected, KembarError
 from trainer.files import is_folder, remove_folder, replacing
 from trainer.undefined import reasons, values

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from tzlocal import get_localzone
 
-from pipeline.scheduling.cron import Cron
+from pipeline.config.cron import Cron
 from pipeline.scheduling.job import Job, about, next_time, remove, write
 from trainer.errors import ConfigError
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pipeline.config.cluster import Schedule
 from pipeline.config.configuration import Config
-from pipeline.kubeflow.kubeflow_config import Schedule
-from pipeline.scheduling.cron import Cron
+from pipeline.config.cron import Cron
 from pipeline.store.workdir import Workdir
 from trainer.errors import ConfigError
 from trainer.files import replace_file

@@ -16,8 +16,8 @@ from pathlib import Path
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from pipeline.runs.interrupt import SIGNALS, not_ignored
-from pipeline.scheduling.cron import Cron
+from pipeline.config.cron import Cron
+from pipeline.interrupt import SIGNALS, not_ignored
 from pipeline.terminal import printable
 from trainer.errors import ConfigError
 from trainer.files import replace_file

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.scheduling.cron import Cron
+from pipeline.config.cron import Cron
 from pipeline.scheduling.job import Job, about, config_home, next_time, remove, write
 from trainer.errors import KembarError
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import uvloop
 
-from pipeline.runs.interrupt import not_ignored
+from pipeline.interrupt import not_ignored
 from pipeline.serving.app import App
 from pipeline.serving.errors import ServingError
 from pipeline.serving.limits import RequestLimits

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from pipeline.config.cluster import Database
 from pipeline.config.configuration import Config
-from pipeline.kubeflow.kubeflow_config import Database
-from pipeline.retraining.ledger import Ledger
+from pipeline.store.ledger import Ledger
 from pipeline.store.workdir import Workdir
 from trainer.errors import ConfigError, KembarError
 

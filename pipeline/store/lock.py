@@ -14,10 +14,16 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from trainer.errors import Locked
+from trainer.errors import KembarError
 
 # How long a holder may take to write its name. It takes microseconds, on a machine that is not swamped.
 _NAME_SECONDS = 1.0
+
+
+class Locked(KembarError):
+    """Another process holds this pipeline's lock."""
+
+    exit_code = 5
 
 
 @contextmanager

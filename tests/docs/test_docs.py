@@ -301,11 +301,11 @@ def keys_of_the_summary() -> set[str]:
     """The keys of the dicts that make summary.json; read as source, because that module imports TFX."""
     found: set[str] = set()
     for file, only in (
-        ("summary.py", ()),
-        ("outcome.py", ()),
-        ("run.py", ("summary", "_run_pipeline", "_execute")),
+        ("runs/summary.py", ()),
+        ("store/outcome.py", ()),
+        ("runs/run.py", ("summary", "_run_pipeline", "_execute")),
     ):
-        tree = ast.parse((ROOT / "pipeline" / "runs" / file).read_text())
+        tree = ast.parse((ROOT / "pipeline" / file).read_text())
         defined = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)]
         functions = [function for function in defined if not only or function.name in only]
         for node in (n for function in functions for n in ast.walk(function) if isinstance(n, ast.Dict)):
@@ -327,8 +327,8 @@ def test_every_key_of_the_summary_is_in_the_operations_guide():
 
 
 def exit_codes_of_a_run() -> dict[str, int]:
-    """`pipeline.runs.outcome.EXIT_CODES`, read as source for the same reason."""
-    tree = ast.parse((ROOT / "pipeline" / "runs" / "outcome.py").read_text())
+    """`pipeline.store.outcome.EXIT_CODES`, read as source for the same reason."""
+    tree = ast.parse((ROOT / "pipeline" / "store" / "outcome.py").read_text())
     values: dict[str, Any] = {}
     for node in tree.body:
         if isinstance(node, ast.Assign):
@@ -343,7 +343,7 @@ def exit_codes_of_a_run() -> dict[str, int]:
             constants = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]
             if all(isinstance(constant, ast.Constant) for constant in constants):
                 values |= {n: c.value for n, c in zip(names, constants, strict=True)}  # type: ignore[attr-defined]
-    raise AssertionError("pipeline/runs/outcome.py has no EXIT_CODES")
+    raise AssertionError("pipeline/store/outcome.py has no EXIT_CODES")
 
 
 def test_exit_codes_agree_with_the_code():

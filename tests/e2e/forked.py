@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 _IMPORTED = (
-    "pipeline.graph.pipeline", "pipeline.store.gc",
+    "pipeline.graph.pipeline", "pipeline.runs.gc",
     "pipeline.runs.summary", "pipeline.runs.report", "pipeline.runs.run",
     "pipeline.kubeflow.conclude", "pipeline.kubeflow.compile", "pipeline.runs.local",
     "trainer.run_fn", "trainer.tuner", "trainer.pair.family", "trainer.vae.family", "trainer.dense.family",

@@ -16,7 +16,8 @@ from pipeline.batch import predict as predicting
 from pipeline.cli import app
 from pipeline.commands import serving as serving_commands
 from pipeline.config.configuration import load
-from trainer.errors import ConfigError, DataRejected, KembarError, Locked, ServingError
+from pipeline.store.lock import Locked
+from trainer.errors import ConfigError, DataRejected, KembarError, ServingError
 
 ROOT = Path(__file__).parents[2]
 CONFIG = """

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from rich.table import Table
 
 from pipeline.config.configuration import load
-from pipeline.retraining.ledger import LedgerEntry
 from pipeline.runs.history import table
+from pipeline.store.ledger import LedgerEntry
 from pipeline.terminal import printable
 
 STS = Path(__file__).parents[2] / "configs" / "sts.toml"

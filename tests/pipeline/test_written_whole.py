@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.batch.outputs import write_output
 from pipeline.kubeflow.records import Records
-from pipeline.runs import outcome, summary
+from pipeline.outputs import write_output
+from pipeline.runs import summary
 from pipeline.scheduling import job
+from pipeline.store import outcome
 from pipeline.store.backup import back_up, backup_of
 from pipeline.store.workdir import Workdir
 from trainer.errors import ConfigError

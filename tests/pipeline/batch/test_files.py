@@ -22,7 +22,7 @@ from components.example_gen.data_config import DataSection
 from pipeline.batch import rows as reading
 from pipeline.batch import sinks
 from pipeline.batch.inputs import open_table
-from pipeline.batch.outputs import check_not_read
+from pipeline.outputs import check_not_read
 from trainer.errors import ConfigError, KembarError
 
 SUFFIXES = [".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"]

@@ -12,7 +12,7 @@ from pipeline.graph import bulk, fingerprint
 from pipeline.graph import pipeline as graph
 from pipeline.graph import retraining as branches
 from pipeline.graph.fingerprint import code_fingerprint, files_fingerprint, imported, step_fingerprint
-from pipeline.retraining.plan import Plan
+from pipeline.graph.plan import Plan
 from tests.pipeline.twins import CONFIG, EVERYTHING
 from trainer.families import MODULES
 

@@ -14,9 +14,9 @@ import pytest
 from pipeline.cli import app
 from pipeline.commands import kubeflow as commands
 from pipeline.commands import schedule as schedule_commands
+from pipeline.config.cluster import Kubeflow, Schedule
 from pipeline.kubeflow import schedules, submit, watch
 from pipeline.kubeflow.client import Kfp, KubeflowError
-from pipeline.kubeflow.kubeflow_config import Kubeflow, Schedule
 from pipeline.scheduling import crontab
 from tests.pipeline.kubeflow import kfp_stub
 from trainer.errors import ConfigError

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
+from pipeline.graph.step_result import FAILED, SKIPPED, StepResult
 from pipeline.kubeflow import conclude
-from pipeline.runs.step_result import FAILED, SKIPPED, StepResult
 
 
 def test_a_container_that_never_started_is_the_reason():

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from pipeline.config import configuration
+from pipeline.graph.step_result import FAILED, RAN, SKIPPED, StepResult
 from pipeline.kubeflow.first_step import plan_run, restore_run
 from pipeline.kubeflow.records import Records
-from pipeline.retraining.ledger import ACCEPTED, REJECTED, Ledger
 from pipeline.retraining.survey import survey_spans
-from pipeline.runs.step_result import FAILED, RAN, SKIPPED, StepResult
+from pipeline.store.ledger import ACCEPTED, REJECTED, Ledger
 from pipeline.store.workdir import Workdir
 from trainer.errors import DataRejected
 

@@ -10,17 +10,17 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline.config import configuration
+from pipeline.config.cluster import Database
+from pipeline.config.notification import WEBHOOK
+from pipeline.graph.step_result import FAILED, RAN, StepResult
 from pipeline.kubeflow import run_configuration, step
 from pipeline.kubeflow.compile import cluster_values
 from pipeline.kubeflow.conclude import conclude
-from pipeline.kubeflow.kubeflow_config import Database
 from pipeline.kubeflow.records import RUN, RUNNING, Records
 from pipeline.kubeflow.settling import settle_runs
 from pipeline.kubeflow.step import CONCLUDE, Parameters, configure, run_command
-from pipeline.retraining.ledger import Ledger
-from pipeline.runs.notify import WEBHOOK
-from pipeline.runs.step_result import FAILED, RAN, StepResult
 from pipeline.store.database import PASSWORD, USER, ledger_of
+from pipeline.store.ledger import Ledger
 from pipeline.store.workdir import Workdir
 from trainer.errors import KembarError
 

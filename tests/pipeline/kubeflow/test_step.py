@@ -8,12 +8,12 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline.config import configuration
+from pipeline.config.notification import WEBHOOK
+from pipeline.graph.step_result import FAILED, RAN, StepResult
 from pipeline.kubeflow import step, step_end
 from pipeline.kubeflow.compile import cluster_values
 from pipeline.kubeflow.records import Records
 from pipeline.kubeflow.step import CONCLUDE, Parameters, configure, run_step
-from pipeline.runs.notify import WEBHOOK
-from pipeline.runs.step_result import FAILED, RAN, StepResult
 from pipeline.store.database import PASSWORD, USER
 from trainer.errors import ConfigError
 

@@ -10,8 +10,8 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.evaluator.files import CONFUSION
 from pipeline.config import configuration
+from pipeline.graph.step_result import RAN, StepResult
 from pipeline.kubeflow import user_interface
-from pipeline.runs.step_result import RAN, StepResult
 from trainer.confusion import confusion, shown_classes
 from trainer.features import Label
 

@@ -8,10 +8,10 @@ import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.version_folder.push import push
-from pipeline.retraining.ledger import ACCEPTED, REJECTED, Ledger, SpanExamples
+from pipeline.graph.step_result import FAILED, RAN, SKIPPED, StepResult
 from pipeline.retraining.span_run import SpanRun, decision_of, declines_training, entry_of, prepare_run
 from pipeline.retraining.survey import survey_spans
-from pipeline.runs.step_result import FAILED, RAN, SKIPPED, StepResult
+from pipeline.store.ledger import ACCEPTED, REJECTED, Ledger, SpanExamples
 from pipeline.store.workdir import Workdir
 from tests.pipeline.retraining.spans import configure
 from trainer.errors import DataRejected, KembarError

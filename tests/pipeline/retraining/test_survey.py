@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.config.configuration import Config
-from pipeline.retraining.ledger import ACCEPTED, REJECTED, LedgerEntry, SpanExamples, SpanVerdict
-from pipeline.retraining.plan import Plan
+from pipeline.graph.plan import Plan
 from pipeline.retraining.reasons import find_reason
 from pipeline.retraining.survey import gates_of, model_config, plan_for, rules_of, survey_spans
+from pipeline.store.ledger import ACCEPTED, REJECTED, LedgerEntry, SpanExamples, SpanVerdict
 from tests.pipeline.retraining.spans import configure
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.config.notification import WEBHOOK, Notify
 from pipeline.runs import notify as notifying
-from pipeline.runs.notify import WEBHOOK, Notify, notify, notify_error, post, run_command
+from pipeline.runs.notify import notify, notify_error, post, run_command
 from trainer.errors import ConfigError, DataRejected
 
 FOUND = {

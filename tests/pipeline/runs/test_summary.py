@@ -8,9 +8,9 @@ import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.version_folder.pins import Pins, write_pins
-from pipeline.runs.outcome import EXIT_CODES, data_facts, grouped, write
-from pipeline.runs.step_result import CACHED, FAILED, RAN, SKIPPED, StepResult
+from pipeline.graph.step_result import CACHED, FAILED, RAN, SKIPPED, StepResult
 from pipeline.runs.summary import show_files, summarize
+from pipeline.store.outcome import EXIT_CODES, data_facts, grouped, write
 from trainer.errors import ConfigError, DataRejected, KembarError
 
 DECISION = {

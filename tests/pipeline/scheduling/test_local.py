@@ -16,7 +16,8 @@ import pytest
 from pipeline.cli import app
 from pipeline.scheduling import crontab
 from pipeline.scheduling import job as jobs
-from trainer.errors import ConfigError, KembarError, Locked
+from pipeline.store.lock import Locked
+from trainer.errors import ConfigError, KembarError
 
 USER = pwd.getpwuid(os.getuid()).pw_name
 SAID = "schedule kembar-twins: {}: {}, cron 30 3 * * mon-fri, Europe/Berlin\n"

@@ -9,7 +9,8 @@ from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline.config import configuration
-from pipeline.store import backup, gc
+from pipeline.runs import gc
+from pipeline.store import backup
 from pipeline.store.leftovers import clear, record_files
 from pipeline.store.workdir import Workdir
 from trainer.fitting import checkpoint

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.store import lock as locking
-from pipeline.store.lock import lock
-from trainer.errors import Locked
+from pipeline.store.lock import Locked, lock
 
 ROOT = Path(__file__).parents[3]
 HOLDER = """
@@ -106,8 +105,7 @@ def test_the_name_of_a_dead_holder_is_not_given_for_that_of_the_next(tmp_path, m
 
 FULL = """
 import pathlib, resource, sys
-from pipeline.store.lock import lock
-from trainer.errors import Locked
+from pipeline.store.lock import Locked, lock
 folder = pathlib.Path(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 with lock(folder):
@@ -129,8 +127,7 @@ def test_a_full_disk_does_not_break_the_lock(tmp_path):
 
 RACE = r"""
 import os, pathlib, sys
-from pipeline.store.lock import lock
-from trainer.errors import Locked
+from pipeline.store.lock import Locked, lock
 
 def contend(folder, start, done, out):
     os.read(start, 1)  # both wait for the same end of the same pipe

@@ -13,8 +13,8 @@ from components.version_folder.push import push, versions
 from pipeline.config import configuration
 from pipeline.kubeflow.compile import cluster_values
 from pipeline.kubeflow.step import Parameters, run_step
-from pipeline.retraining.ledger import Ledger
 from pipeline.runs import run as running
+from pipeline.store.ledger import Ledger
 from pipeline.store.pushes import settle
 from pipeline.store.workdir import Workdir
 from trainer.errors import ServingError

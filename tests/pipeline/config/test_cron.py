@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.scheduling.cron import Cron
+from pipeline.config.cron import Cron
 
 BERLIN = ZoneInfo("Europe/Berlin")
 needs_systemd = pytest.mark.skipif(

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.commands.propose import is_data, name_of, offer, propose
 from pipeline.config import configuration
 from pipeline.config.preflight import preflight
-from pipeline.config.propose import is_data, name_of, offer, propose
 from trainer.errors import ConfigError
 
 QUORA = [

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from pipeline.retraining.ledger import (
+from pipeline.store.ledger import (
     ACCEPTED,
     REJECTED,
     Ledger,

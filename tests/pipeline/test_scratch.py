@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.store import scratch as scratching
-from pipeline.store.scratch import FOLDER, scratch
+from pipeline import scratch as scratching
+from pipeline.scratch import FOLDER, scratch
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 HOLDER = """
 import pathlib, sys, tempfile, time
-from pipeline.store.scratch import scratch
+from pipeline.scratch import scratch
 with scratch(pathlib.Path(sys.argv[1])) as folder:
     tempfile.NamedTemporaryFile(delete=False)
     print(folder, flush=True)

@@ -18,10 +18,10 @@ from components.champion import MODEL_ID, PUSHED_DESTINATION
 from components.data_gate.validation_config import VERDICT_TYPE
 from components.version_folder.push import clean, clear_aside, removable, set_aside
 from pipeline.config.configuration import Config
-from pipeline.retraining.ledger import Ledger
 from pipeline.retraining.survey import survey_spans
 from pipeline.store.backup import back_up
 from pipeline.store.layout import CHECKPOINTS, SYSTEM, artifact_folders, checkpoint_folders, system_folders
+from pipeline.store.ledger import Ledger
 from pipeline.store.lock import lock
 from pipeline.store.pushes import LIVE, check_reachable, is_back
 from pipeline.store.workdir import Workdir

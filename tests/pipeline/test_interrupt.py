@@ -11,11 +11,12 @@ import apache_beam as beam
 import pytest
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-from pipeline.runs import interrupt, local
-from pipeline.runs.interrupt import Interrupted, interruptible
-from pipeline.runs.step_result import FAILED, StepResult
+from pipeline import interrupt
+from pipeline.graph.step_result import FAILED, StepResult
+from pipeline.interrupt import Interrupted, interruptible
+from pipeline.runs import local
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 # `kembar run` whose work is to be sent a signal; what is asked of the configuration is its name alone.
 MAIN = """
 import os, signal, sys, types

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from pipeline.kubeflow.kubeflow_config import (
+from pipeline.config.cluster import (
     Database,
     Kubeflow,
     Schedule,

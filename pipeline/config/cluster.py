@@ -7,7 +7,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, model_validator
 
-from pipeline.kubeflow.names import (
+from pipeline.config.cron import Cron
+from pipeline.config.kubernetes_names import (
     ContainerPath,
     Count,
     Cpu,
@@ -26,7 +27,6 @@ from pipeline.kubeflow.names import (
     bytes_of,
     millicores_of,
 )
-from pipeline.scheduling.cron import Cron
 from trainer.section import Section
 
 

@@ -13,13 +13,13 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from components.version_folder.pins import Pins, read_pins, write_pins
 from components.version_folder.push import push, versions
 from pipeline.config import configuration
-from pipeline.retraining.ledger import Ledger
-from pipeline.store import gc
-from pipeline.store.lock import lock
+from pipeline.runs import gc
+from pipeline.store.ledger import Ledger
+from pipeline.store.lock import Locked, lock
 from pipeline.store.pushes import settle
 from pipeline.store.versions import rollback
 from pipeline.store.workdir import Workdir
-from trainer.errors import ConfigError, Locked, ServingError
+from trainer.errors import ConfigError, ServingError
 from trainer.files import remove_folder
 
 DATA = {
@@ -361,7 +361,7 @@ def test_what_goes_is_decided_and_set_aside_under_the_lock_of_the_versions(histo
     for _ in range(4):
         history.train(history.run())
     held = [
-        watch_lock(f"pipeline.store.gc.{step}", history.workdir.serving)
+        watch_lock(f"pipeline.runs.gc.{step}", history.workdir.serving)
         for step in ("make_plan", "set_aside", "clear_aside", "remove_folder")
     ]
     collect(0, keep_versions=2)
