@@ -281,7 +281,7 @@ def _check_use(month: Month, days: int) -> list[str]:
 
 def plot(simulation: dict[str, Any]) -> str:
     """Quality of the version in service by day, as SVG."""
-    from trainer.vae.charts import line_chart
+    from trainer.charts import line_chart
 
     curve = [float("nan") if day["quality"] is None else day["quality"] for day in simulation["days"]]
     return line_chart({"in service": curve}, "A month: Spearman on clean pairs", "day", "Spearman")

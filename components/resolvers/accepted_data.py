@@ -1,4 +1,4 @@
-"""The verdicts of accepted data, and a resolver strategy that finds the last one."""
+"""A resolver strategy that finds the verdict on the last accepted data."""
 
 from __future__ import annotations
 
@@ -9,13 +9,7 @@ from tfx.dsl.components.common import resolver
 from tfx.dsl.io import fileio
 from tfx.types import Artifact
 
-from components.data_gate.validation_config import EXAMPLES_ID, VERDICT, VERDICT_TYPE
-
-
-class DataVerdict(Artifact):
-    """`verdict.json`, and a profile of each split. TFX keeps it only where the data was accepted."""
-
-    TYPE_NAME = VERDICT_TYPE
+from components.data_gate.validation_config import EXAMPLES_ID, VERDICT
 
 
 class AcceptedStrategy(resolver.ResolverStrategy):

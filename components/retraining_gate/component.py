@@ -9,10 +9,10 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.dsl.io import fileio
 from tfx.types import Artifact, standard_artifacts
 
+from components.data_gate.data_verdict import DataVerdict
 from components.data_gate.validation_config import DRIFT, SKEW, VERDICT, WARN
 from components.data_gate.verdict import Check
 from components.live_metrics import FILE as LIVE
-from components.resolvers.accepted_data import DataVerdict
 from components.retraining_gate.decision import FILE, decide
 from components.retraining_gate.retraining_config import Retraining
 from trainer.undefined import load

@@ -20,11 +20,12 @@ from tfx.types import BaseChannel, Channel, standard_artifacts
 from components.atomic_pusher.component import AtomicPusher
 from components.baselines.component import Baselines
 from components.data_gate.component import DataGate, RowGate
+from components.data_gate.data_verdict import DataVerdict
 from components.drift.requests import log_state
 from components.evaluator.component import Evaluator
 from components.example_gen.component import ExampleGen
 from components.quality_gate.component import QualityGate
-from components.resolvers.accepted_data import AcceptedStrategy, DataVerdict
+from components.resolvers.accepted_data import AcceptedStrategy
 from components.resolvers.champion import ChampionStrategy
 from components.schema_gen.component import ImportSchemaGen
 from components.schema_gen.default import default_schema

@@ -8,8 +8,8 @@ from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.types import BaseChannel, Channel, standard_artifacts
 
+from components.data_gate.data_verdict import DataVerdict
 from components.live_metrics.component import LiveMetrics
-from components.resolvers.accepted_data import DataVerdict
 from components.resolvers.champion import NewToStrategy, WarmStartStrategy
 from components.resolvers.window import CacheStrategy, WindowStrategy
 from components.retraining_gate.component import RetrainingGate

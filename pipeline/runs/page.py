@@ -20,9 +20,9 @@ from pipeline.runs.summary import TRAINING, TUNING
 from pipeline.store.ledger import LedgerEntry
 from pipeline.store.outcome import grouped
 from pipeline.terminal import printable
+from trainer.charts import line_chart
 from trainer.features import LOWER_IS_BETTER
 from trainer.undefined import defined
-from trainer.vae.charts import line_chart
 
 # Quarantined rows shown of each reason, and characters of each.
 _EXAMPLES, _LONGEST = 5, 200

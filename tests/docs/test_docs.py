@@ -30,6 +30,7 @@ from pipeline.cli import app
 from pipeline.config import configuration
 from pipeline.config.configuration import Config
 from pipeline.doctor import CHECKS
+from pipeline.store.lock import Locked
 from trainer import errors
 from trainer.families import MODULES
 
@@ -288,6 +289,23 @@ def test_code_that_is_named_exists(document):
         assert (ROOT / name).exists(), name
 
 
+def test_the_layers_of_a_package_are_those_that_the_architecture_shows():
+    contracts = tomllib.loads(text_of(ROOT / "pyproject.toml"))["tool"]["importlinter"]["contracts"]
+    held = {
+        package: [re.split(r" [|:] ", layer) for layer in contract["layers"]]
+        for contract in contracts
+        for package in contract.get("containers", ())
+        if contract["exhaustive"]
+    }
+    section = text_of(ROOT / "docs" / "architecture.md").split("## Who imports whom")[1].split("\n## ")[0]
+    shown = {
+        package: [re.findall(r"`(\w+)`", layer) for layer in layers.split("; ")]
+        for package, layers in re.findall(r"^\| `(\w+)/` \| (.*) \|$", section, re.MULTILINE)
+    }
+    assert shown == held
+    assert held.keys() == {"pipeline", "components", "trainer"}
+
+
 # --- reasons, summary, exit codes, families -----------------------------------------------------------------
 
 
@@ -356,6 +374,7 @@ def test_exit_codes_agree_with_the_code():
         0,
         *exit_codes_of_a_run().values(),
         *(kind.exit_code for kind in kinds),  # type: ignore[attr-defined]
+        Locked.exit_code,
     }
 
 

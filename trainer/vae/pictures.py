@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import norm
 
+from trainer.charts import bar_chart, line_chart, scatter_chart
 from trainer.vae.builder import VariationalAutoencoder
-from trainer.vae.charts import bar_chart, line_chart, scatter_chart
 from trainer.vae.evaluation import posterior
 from trainer.vae.signatures import decode, reconstruct, sample
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from trainer.charts import bar_chart, line_chart, scatter_chart
 from trainer.vae import pictures
-from trainer.vae.charts import bar_chart, line_chart, scatter_chart
 
 SVG = "{http://www.w3.org/2000/svg}"
 
