@@ -9,15 +9,16 @@ from types import SimpleNamespace
 
 import pytest
 
+from pipeline import cli
 from pipeline.config import configuration
 from pipeline.config.cluster import Database
 from pipeline.config.notification import WEBHOOK
 from pipeline.graph.step_result import FAILED, RAN, StepResult
-from pipeline.kubeflow import run_configuration, step
+from pipeline.kubeflow import run_configuration, settling, step
 from pipeline.kubeflow.compile import cluster_values
 from pipeline.kubeflow.conclude import conclude
 from pipeline.kubeflow.records import RUN, RUNNING, Records
-from pipeline.kubeflow.settling import settle_runs
+from pipeline.kubeflow.settling import settle_runs, settled_entries
 from pipeline.kubeflow.step import CONCLUDE, Parameters, configure, run_command
 from pipeline.store.database import PASSWORD, USER, ledger_of
 from pipeline.store.ledger import Ledger
@@ -121,6 +122,23 @@ def test_a_step_before_the_last_task_sums_nothing_up(cluster, webhook):
 
 def make(cluster):
     return lambda plan, run_id: cluster.launcher(run_id)
+
+
+def test_report_and_history_sum_up_a_run_that_nobody_has(cluster, monkeypatch, capfd, new_terminal):
+    monkeypatch.setattr(cli, "Terminal", new_terminal)
+    monkeypatch.setattr(settling, "_launcher_of", lambda config, workdir: make(cluster))
+    cluster.end("dead", ExampleGen=RAN, Trainer="no memory")
+    config = cluster.workdir.root.with_name("twins.toml")
+    cli.report(config, workdir=cluster.workdir.root)
+    assert "Trainer: no memory" in (cluster.workdir.root / "report.html").read_text()
+    cluster.records("dead").write_step(StepResult("Trainer", FAILED, error=ValueError("no disk")))
+    cli.history(config, workdir=cluster.workdir.root)
+    assert "Trainer: no disk" in capfd.readouterr().out
+
+
+def test_where_nothing_was_run_there_are_no_entries(cluster):
+    assert settled_entries(cluster.config, Workdir.of(cluster.config, cluster.workdir.root / "other")) == []
+    assert not (cluster.workdir.root / "other").exists()
 
 
 def test_whoever_asks_gets_the_end_that_the_steps_had(cluster, webhook):
