@@ -33,24 +33,26 @@ def step_fingerprint(*modules: str, family: str | None = None) -> str:
 def imported(*modules: str, family: str | None = None) -> list[Path]:
     """The files below the project's root that `step_fingerprint` reads, sorted."""
     names = [*modules]
-    known: dict[str, Path] = {}
+    visited: set[str] = set()
+    files: set[Path] = set()
     while names:
         name = names.pop()
-        if name in known:
+        if name in visited:
             continue
+        visited.add(name)
         file = _file_of(name)
         if file is None:
             if name in (*modules, family):
                 raise FileNotFoundError(f"{name}: no module below {ROOT}")
             continue  # another's, or no module but a name in one
-        known[name] = file
+        files.add(file)
         for module in _imports(file.read_bytes(), name if file.name == "__init__.py" else _parent(name)):
             if not (name == _SETTINGS and _of_other_family(module, family)):
                 names.append(module)
         names.append(_parent(name))
         if name == _SEAM and family:
             names.append(family)
-    return sorted(known.values())
+    return sorted(files)
 
 
 def code_fingerprint(*packages: str) -> str:

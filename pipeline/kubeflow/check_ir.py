@@ -35,7 +35,7 @@ def check(path: Path) -> None:
       ConfigError: naming the first one, and how many there are.
     """
     text = path.read_text(encoding="utf-8")
-    problems = find_problems(list(yaml.safe_load_all(text)), len(text))
+    problems = find_problems(_documents(text), len(text))
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise ConfigError(f"{path.name}: the backend would not run it: {problems[0]}{more}")
@@ -43,7 +43,11 @@ def check(path: Path) -> None:
 
 def describe(text: str) -> list[str]:
     """Return what `check` has checked of a compiled pipeline, a line for each kind."""
-    return pods.describe(list(yaml.safe_load_all(text)))
+    return pods.describe(_documents(text))
+
+
+def _documents(text: str) -> list[dict[str, Any]]:
+    return list(yaml.load_all(text, Loader=yaml.CSafeLoader))
 
 
 def find_problems(documents: Sequence[dict[str, Any]], size: int = 0) -> list[str]:

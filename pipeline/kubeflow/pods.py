@@ -98,9 +98,11 @@ def size_of(documents: Sequence[dict[str, Any]]) -> Size:
 
 def problems(documents: Sequence[dict[str, Any]]) -> Iterator[str]:
     """One sentence a problem of a pod or of the whole workflow, beginning with its place."""
-    for name, pod in pods_of(documents).items():
-        for objection in _objections(pod):
+    pods = pods_of(documents)
+    for name, pod in pods.items():
+        for objection in _twice(pod):
             yield f"pod of {name}: {objection}"
+    yield from _against_schemas(pods)
     size = size_of(documents)
     if size.argument > LONGEST_ARGUMENT:
         yield (
@@ -154,7 +156,7 @@ def has_schemas() -> bool:
     return find_spec("kubernetes_validate") is not None
 
 
-def _objections(pod: dict[str, Any]) -> Iterator[str]:
+def _twice(pod: dict[str, Any]) -> Iterator[str]:
     container = pod["spec"]["containers"][0]
     for key, names, fix in (
         (
@@ -175,16 +177,25 @@ def _objections(pod: dict[str, Any]) -> Iterator[str]:
     ):
         for twice in sorted({name for name in names if names.count(name) > 1}):
             yield f"{key} {twice!r} stands there twice: {fix}"
+
+
+def _against_schemas(pods: dict[str, dict[str, Any]]) -> Iterator[str]:
     if not has_schemas():
         return
     from kubernetes_validate import ValidationError, validate
 
+    # A schema is read at each call: all pods at once, and only a list that is refused pod by pod.
+    together = {"apiVersion": "v1", "kind": "PodList", "items": [*pods.values()]}
     for version in KUBERNETES:
         try:
-            validate(pod, version, strict=True)
-        except ValidationError as error:
-            location = ".".join(str(part) for part in error.path)
-            yield f"Kubernetes {version}: {location}: {error.message}"
+            validate(together, version, strict=True)
+        except ValidationError:
+            for name, pod in pods.items():
+                try:
+                    validate(pod, version, strict=True)
+                except ValidationError as error:
+                    location = ".".join(str(part) for part in error.path)
+                    yield f"pod of {name}: Kubernetes {version}: {location}: {error.message}"
 
 
 def _tasks(spec: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
