@@ -11,7 +11,7 @@ SCRATCH := trap 'exit 1' HUP INT TERM; t=$$(mktemp -d -t k.XXXXXX) || exit 1; \
   trap 'chmod -R u+w "$$t"; rm -rf "$$t"' EXIT; TMPDIR=$$t
 SET_UP := requirements.lock requirements-data.lock setup.py pyproject.toml scripts/bootstrap.py scripts/native_libs.py
 
-.PHONY: setup run test test-all check mutate mnist lock image clean bench-quality bench-training
+.PHONY: setup run test suite test-all check mutate mnist lock image clean bench-quality bench-training
 
 setup: $(READY)
 
@@ -21,10 +21,15 @@ $(READY): $(SET_UP)
 run: $(READY)
 	@$(BIN)/kembar run configs/sts.toml
 
-# Two processes: most of an end-to-end test is imports, on one core. In the order of folders, because xdist's
-# own puts the files with few and long tests last, where one process has nothing left to do.
-test: check
-	@$(SCRATCH) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# The checks beside the tests: they take one core for a minute.
+test: $(READY)
+	@$(MAKE) --no-print-directory -j 2 check suite
+
+# Three processes for two cores: each waits for others, such as commands and servers, a third of its time. In
+# the order of folders, because xdist's own puts the files with few and long tests last, where one process has
+# nothing left to do.
+suite: $(READY)
+	@$(SCRATCH) $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-all: check
 	@$(SCRATCH) $(BIN)/python -m pytest -m ''
