@@ -371,15 +371,15 @@ def test_every_check_of_the_doctor_is_shown_in_the_readme():
         assert f"ok   {check} " in shown
 
 
-def test_the_readme_shows_the_figures_of_the_benchmarks():
+def test_the_readme_shows_the_figures_of_the_lab():
     measured = text_of(README).split("\n## Measured\n")[1].split("\n## ")[0]
     rows = re.findall(r"^\| (.+?) \| (0\.\d+) \| (0\.\d+) \| (0\.\d+) \|$", measured, re.MULTILINE)
     assert [model.split(" (")[0] for model, *_ in rows] == [
         "default", "TF-IDF cosine", "classic LSTM with concatenation", "with pretrained weights, frozen",
     ]  # fmt: skip
-    benchmarks = text_of(ROOT / "docs" / "benchmarks.md")
+    lab = text_of(ROOT / "docs" / "lab" / "pair_quality.md")
     for model, *figures in rows:
-        assert re.search(rf"^\|.*{'.*'.join(map(re.escape, figures))}", benchmarks, re.MULTILINE), model
+        assert re.search(rf"^\|.*{'.*'.join(map(re.escape, figures))}", lab, re.MULTILINE), model
     # Of the first seed, which the session shows.
     [session] = (block for block in blocks(README, "console") if "kembar run configs/sts.toml" in block)
     shown = dict(re.findall(r"^  test (\w+) .* spearman (0\.\d+)$", session, re.MULTILINE))
