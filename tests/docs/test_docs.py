@@ -87,14 +87,15 @@ def tables() -> dict[str, list[tuple[str, str, str]]]:
 def _add_table(found: dict[str, list[tuple[str, str, str]]], title: str, section: str, model: Any) -> None:
     hidden = configuration._HIDDEN if section == "training" else set()
     rows = found[title] = []
-    nested = []
+    nested: dict[type[BaseModel], list[str]] = {}
     for key, field in model.model_fields.items():
         if key in hidden:
             continue
         rows.append((key, type_of(field), default_of(field)))
-        nested += [(key, below) for below in _models(field.annotation)]
-    for key, below in nested:
-        _add_table(found, f"`[{section}]` {key}", f"{section}.{key}", below)
+        for below in _models(field.annotation):
+            nested.setdefault(below, []).append(key)
+    for below, keys in nested.items():  # two keys of one model share a table
+        _add_table(found, f"`[{section}]` {' and '.join(keys)}", f"{section}.{keys[0]}", below)
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
