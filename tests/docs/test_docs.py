@@ -46,7 +46,7 @@ _NAMES: dict[Any, str] = {
     str: "text",
     int: "integer",
     float: "number",
-    bool: "true or false",
+    bool: "boolean",
     Path: "path",
     timedelta: "duration",
     Any: "any value",
@@ -112,7 +112,7 @@ def type_of(field: FieldInfo) -> str:
 def _words(annotation: Any) -> str:
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Literal:
-        return " or ".join(f'`"{value}"`' for value in arguments)
+        return ", ".join(f'`"{value}"`' for value in arguments)
     if origin in (typing.Union, types.UnionType):
         return " or ".join(_words(option) for option in arguments if option is not type(None))
     if origin is typing.Annotated:
@@ -135,7 +135,7 @@ def _bounds(metadata: Iterable[Any]) -> str:
         if isinstance(bound, kind)
     ]
     least = [f", at least {bound.min_length}" for bound in metadata if isinstance(bound, MinLen)]
-    return "".join([f" {' and '.join(limits)}" if limits else "", *least])
+    return "".join([f" {', '.join(limits)}" if limits else "", *least])
 
 
 def default_of(field: FieldInfo) -> str:
