@@ -397,6 +397,6 @@ def test_documents_are_plain():
 
 if __name__ == "__main__":
     for title, rows in tables().items():
-        sys.stdout.write(f"\n## {title}\n\n| Key | Type | Default | Meaning |\n| --- | --- | --- | --- |\n")
+        sys.stdout.write(f"\n## {title}\n\n| Key | Type | Default | Meaning |\n|---|---|---|---|\n")
         for key, kind, default in rows:
             sys.stdout.write(f"| `{key}` | {kind} | {default} |  |\n")
