@@ -388,6 +388,17 @@ def test_the_readme_shows_the_figures_of_the_lab():
     assert (shown["model"], shown["tfidf_cosine"]) == (rows[0][1], rows[1][1])
 
 
+def test_guides_stay_short():
+    def words(document: Path) -> int:
+        """Of the text, without the bars and rules of tables."""
+        return sum(bool(re.search(r"\w", word)) for word in text_of(document).split())
+
+    guides = {document.name: words(document) for document in [README, *(ROOT / "docs").glob("*.md")]}
+    assert guides["README.md"] <= 1_800
+    assert guides["benchmarks.md"] <= 400, "figures belong to docs/lab/"
+    assert sum(guides.values()) <= 22_000, guides
+
+
 def test_documents_are_plain():
     for document in DOCUMENTS:
         text = text_of(document)
