@@ -1,1 +1,1 @@
-"""The commands of `kembar`, a module for each group of them; `pipeline.cli` puts them together."""
+"""Groups of commands: files and serving, Kubeflow, schedule; `pipeline.cli` has the others, and joins all."""

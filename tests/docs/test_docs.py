@@ -47,7 +47,7 @@ _NAMES: dict[Any, str] = {
     str: "text",
     int: "integer",
     float: "number",
-    bool: "true or false",
+    bool: "boolean",
     Path: "path",
     timedelta: "duration",
     Any: "any value",
@@ -88,14 +88,15 @@ def tables() -> dict[str, list[tuple[str, str, str]]]:
 def _add_table(found: dict[str, list[tuple[str, str, str]]], title: str, section: str, model: Any) -> None:
     hidden = configuration._HIDDEN if section == "training" else set()
     rows = found[title] = []
-    nested = []
+    nested: dict[type[BaseModel], list[str]] = {}
     for key, field in model.model_fields.items():
         if key in hidden:
             continue
         rows.append((key, type_of(field), default_of(field)))
-        nested += [(key, below) for below in _models(field.annotation)]
-    for key, below in nested:
-        _add_table(found, f"`[{section}]` {key}", f"{section}.{key}", below)
+        for below in _models(field.annotation):
+            nested.setdefault(below, []).append(key)
+    for below, keys in nested.items():  # two keys of one model share a table
+        _add_table(found, f"`[{section}]` {' and '.join(keys)}", f"{section}.{keys[0]}", below)
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
@@ -112,7 +113,7 @@ def type_of(field: FieldInfo) -> str:
 def _words(annotation: Any) -> str:
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Literal:
-        return " or ".join(f'`"{value}"`' for value in arguments)
+        return ", ".join(f'`"{value}"`' for value in arguments)
     if origin in (typing.Union, types.UnionType):
         return " or ".join(_words(option) for option in arguments if option is not type(None))
     if origin is typing.Annotated:
@@ -135,7 +136,7 @@ def _bounds(metadata: Iterable[Any]) -> str:
         if isinstance(bound, kind)
     ]
     least = [f", at least {bound.min_length}" for bound in metadata if isinstance(bound, MinLen)]
-    return "".join([f" {' and '.join(limits)}" if limits else "", *least])
+    return "".join([f" {', '.join(limits)}" if limits else "", *least])
 
 
 def default_of(field: FieldInfo) -> str:
@@ -384,25 +385,37 @@ def test_every_family_is_in_the_guides():
         assert f"Family `{name}`" in text_of(ROOT / "docs" / "signatures.md")
 
 
-def test_every_check_of_the_doctor_is_shown_in_the_readme():
-    [shown] = (block for block in blocks(README, "console") if "kembar doctor" in block)
+def test_every_check_of_the_doctor_is_shown_in_the_operations_guide():
+    guide = ROOT / "docs" / "operations.md"
+    [shown] = (block for block in blocks(guide, "console") if "kembar doctor" in block)
     for check in CHECKS:
         assert f"ok   {check} " in shown
 
 
-def test_the_readme_shows_the_figures_of_the_benchmarks():
+def test_the_readme_shows_the_figures_of_the_lab():
     measured = text_of(README).split("\n## Measured\n")[1].split("\n## ")[0]
     rows = re.findall(r"^\| (.+?) \| (0\.\d+) \| (0\.\d+) \| (0\.\d+) \|$", measured, re.MULTILINE)
     assert [model.split(" (")[0] for model, *_ in rows] == [
         "default", "TF-IDF cosine", "classic LSTM with concatenation", "with pretrained weights, frozen",
     ]  # fmt: skip
-    benchmarks = text_of(ROOT / "docs" / "benchmarks.md")
+    lab = text_of(ROOT / "docs" / "lab" / "pair_quality.md")
     for model, *figures in rows:
-        assert re.search(rf"^\|.*{'.*'.join(map(re.escape, figures))}", benchmarks, re.MULTILINE), model
+        assert re.search(rf"^\|.*{'.*'.join(map(re.escape, figures))}", lab, re.MULTILINE), model
     # Of the first seed, which the session shows.
     [session] = (block for block in blocks(README, "console") if "kembar run configs/sts.toml" in block)
     shown = dict(re.findall(r"^  test (\w+) .* spearman (0\.\d+)$", session, re.MULTILINE))
     assert (shown["model"], shown["tfidf_cosine"]) == (rows[0][1], rows[1][1])
+
+
+def test_guides_stay_short():
+    def words(document: Path) -> int:
+        """Of the text, without the bars and rules of tables."""
+        return sum(bool(re.search(r"\w", word)) for word in text_of(document).split())
+
+    guides = {document.name: words(document) for document in [README, *(ROOT / "docs").glob("*.md")]}
+    assert guides["README.md"] <= 1_800
+    assert guides["benchmarks.md"] <= 400, "figures belong to docs/lab/"
+    assert sum(guides.values()) <= 22_000, guides
 
 
 def test_documents_are_plain():
@@ -414,6 +427,6 @@ def test_documents_are_plain():
 
 if __name__ == "__main__":
     for title, rows in tables().items():
-        sys.stdout.write(f"\n## {title}\n\n| Key | Type | Default | Meaning |\n| --- | --- | --- | --- |\n")
+        sys.stdout.write(f"\n## {title}\n\n| Key | Type | Default | Meaning |\n|---|---|---|---|\n")
         for key, kind, default in rows:
             sys.stdout.write(f"| `{key}` | {kind} | {default} |  |\n")

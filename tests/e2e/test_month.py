@@ -1,4 +1,4 @@
-"""Thirty days of retraining with accidents and kills. The figures are in docs/benchmarks.md."""
+"""Thirty days of retraining with accidents and kills. The figures are in docs/lab/month.md."""
 
 from __future__ import annotations
 

@@ -44,13 +44,16 @@ _POOL_ROWS = 8_192
 
 
 def preprocess(inputs: dict[str, Any], spec: Spec, base: Base | None = None) -> dict[str, Any]:
-    """`vector` [batch, n] standardized, `label` [batch, 1] as it is."""
+    """Return `vector` [batch, n], standardized, and `label` [batch, 1] as it is."""
     del spec, base  # whose scaling was that of other data
     return {VECTOR: to_standard(inputs[VECTOR]), LABEL: inputs[LABEL]}
 
 
 def fit(data: TransformedData, spec: Spec) -> FittedModel:
-    """Trains with early stopping on the eval split's loss."""
+    """Train, from the weights of `data.base` if there is one, and return the model without a threshold.
+
+    Kept is the epoch with the least loss on the eval split; after `patience` worse ones training stops.
+    """
     training = narrow(spec.training, DenseTraining)
     keras.utils.set_random_seed(training.seed)
     vectors, labels = _load(data, "train")
@@ -116,7 +119,7 @@ def fit(data: TransformedData, spec: Spec) -> FittedModel:
 def export(
     model: keras.Model, transform: tft.TFTransformOutput, spec: Spec, threshold: float | None = None
 ) -> DenseServing:
-    """The served module, with `serving_default` and `serve_examples`."""
+    """Return the served module, with `serving_default` and `serve_examples`."""
     del threshold  # the most probable class needs none
     return DenseServing(model, transform, spec)
 
@@ -162,12 +165,12 @@ class DenseServing(tf.Module):
 
 
 def objectives(spec: Spec) -> dict[str, str]:
-    """Accuracy, and the cross-entropy that decides which epoch is kept."""
+    """Accuracy, and the loss, a cross-entropy, which also decides which epoch is kept."""
     return {primary_metric(spec): "val_accuracy", "loss": "val_loss"}
 
 
 def metrics(label: np.ndarray, score: np.ndarray, spec: Spec) -> dict[str, float]:
-    """Metrics of class probabilities."""
+    """Metrics of `score`, the probabilities [rows, classes], against `label`, class numbers [rows, 1]."""
     return class_metrics(label, score, len(_classes(spec)))
 
 
@@ -206,7 +209,7 @@ def slices(train: pa.Table, rows: pa.Table, spec: Spec) -> dict[str, np.ndarray]
 
 
 def golden_requests(spec: Spec) -> dict[str, dict[str, list]]:
-    """The lowest and the highest vector."""
+    """The lowest and the highest vector of the declared range, or of 0..1."""
     low, high = narrow(spec.vector, VectorSpec).range or (0.0, 1.0)
     return {"serving_default": {VECTOR: [[low] * _dimension(spec), [high] * _dimension(spec)]}}
 

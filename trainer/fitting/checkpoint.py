@@ -1,4 +1,4 @@
-"""Checkpoints, from which a training goes on after its process was killed as if it had not been."""
+"""Checkpoints: a killed training goes on from its last one and ends with the weights it would have had."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ def folder_of(root: str | None, parts: Sequence[str]) -> str | None:
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Saves after epochs, and puts a new process where the killed one was.
+    """Saves at the end of epochs, and puts a new process where the last save was.
+
+    An epoch is passed over where saving would take more than a twentieth of the time.
 
     Saved are the weights, the states of all random generators, the optimizer, the history, and what the
     callback that keeps the best epoch knows. Put it last in the list of callbacks: the others must be through

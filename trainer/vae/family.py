@@ -47,7 +47,10 @@ _LOG_SAMPLES, _LOG_ROWS = 50, 2_000
 
 
 def preprocess(inputs: dict[str, Any], spec: Spec, base: Base | None = None) -> dict[str, Any]:
-    """`vector` [batch, n] in 0..1 for a Bernoulli likelihood, else standardized; `label`, if there is one."""
+    """Return `vector` [batch, n], scaled, and `label` as it is, if there is one.
+
+    A Bernoulli likelihood takes the declared range to 0..1, a Gaussian standardizes each column.
+    """
     del base  # whose scaling was that of other data
     bernoulli = narrow(spec.model, Vae).likelihood == "bernoulli"
     scaled = to_unit(inputs[VECTOR], _declared(spec)) if bernoulli else to_standard(inputs[VECTOR])
@@ -55,7 +58,15 @@ def preprocess(inputs: dict[str, Any], spec: Spec, base: Base | None = None) -> 
 
 
 def fit(data: TransformedData, spec: Spec) -> FittedModel:
-    """Trains, keeps the epoch that is best on the eval split, and draws pictures of what was learned."""
+    """Train, from the weights of `data.base` if there is one, and return the model with its threshold.
+
+    Kept is the epoch with the least eval loss among those in which the KL has its full weight. With
+    `data.log_dir` pictures of the model are drawn there.
+
+    Raises:
+      DataRejected: Vectors far outside all others leave the eval split without a finite loss.
+      KembarError: The eval split's loss was never a number.
+    """
     config, training = narrow(spec.model, Vae), narrow(spec.training, VaeTraining)
     keras.utils.set_random_seed(training.seed)
     rows, _ = _load(data, "train")
@@ -120,18 +131,21 @@ def fit(data: TransformedData, spec: Spec) -> FittedModel:
 def export(
     model: keras.Model, transform: tft.TFTransformOutput, spec: Spec, threshold: float | None = None
 ) -> VaeServing:
-    """The served module, with the signatures that `VaeServing` lists."""
+    """Return the served module, with the signatures that `VaeServing` lists."""
     vae, dimension = narrow(model, VariationalAutoencoder), narrow(spec.vector, VectorSpec).dimension
     return VaeServing(vae, narrow(threshold, float), transform, dimension)
 
 
 def objectives(spec: Spec) -> dict[str, str]:
-    """The bound and its first part; the loss would be of another objective with every `beta`."""
+    """The negative ELBO and its reconstruction; the loss depends on `beta`, which may be tuned."""
     return {primary_metric(spec): "val_negative_elbo", "reconstruction": "val_reconstruction"}
 
 
 def metrics(label: np.ndarray, score: np.ndarray, spec: Spec) -> dict[str, float]:
-    """Means over the rows, in nats an example; of a Gaussian in the unit of the raw data."""
+    """Means over the rows of `score`, [rows, 5] in the order of `COLUMNS`, in nats; undefined without rows.
+
+    Of a Gaussian they are densities of the raw vectors.
+    """
     del label, spec
     if not score.size:
         return dict.fromkeys(COLUMNS, Undefined("there are no rows"))
@@ -140,7 +154,7 @@ def metrics(label: np.ndarray, score: np.ndarray, spec: Spec) -> dict[str, float
 
 
 def primary_metric(spec: Spec) -> str:
-    """The bound that is trained for."""
+    """The negative ELBO, also where another bound is trained on."""
     del spec
     return "negative_elbo"
 
@@ -148,7 +162,7 @@ def primary_metric(spec: Spec) -> str:
 def baselines(
     train: pa.Table, splits: dict[str, pa.Table], spec: Spec
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """The mean vector, and PCA with as many dimensions as the model has latents; nats as in `metrics`."""
+    """The mean vector, and PCA with as many dimensions as latents, at most; nats as in `metrics`."""
     config = narrow(spec.model, Vae)
     scale, nats = _scaler(tables.vectors(train), spec)
     learned = evaluation_vectors(config, scale(tables.vectors(train)))
@@ -168,7 +182,7 @@ def slices(train: pa.Table, rows: pa.Table, spec: Spec) -> dict[str, np.ndarray]
 
 
 def golden_requests(spec: Spec) -> dict[str, dict[str, list]]:
-    """The lowest and the highest vector, the latent 0, and a sample of three."""
+    """The lowest and the highest vector of the range, or of 0..1; the latent 0; a sample of three."""
     vector, latent = narrow(spec.vector, VectorSpec), narrow(spec.model, Vae).latent
     low, high = vector.range or (0.0, 1.0)
     ends = [[low] * vector.dimension, [high] * vector.dimension]
@@ -215,7 +229,7 @@ def _load(data: TransformedData, split: str) -> tuple[np.ndarray, np.ndarray | N
 
 
 def _declared(spec: Spec) -> tuple[float, float]:
-    """The range of vectors, which `check_range` saw to for a Bernoulli likelihood."""
+    """The declared range; `trainer.spec.check_range` refuses a Bernoulli likelihood without one."""
     return narrow(narrow(spec.vector, VectorSpec).range, tuple)
 
 

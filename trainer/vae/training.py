@@ -53,7 +53,7 @@ def batches(
     with tf.device(HOST):
         table = tf.constant(vectors, tf.float32)
     # Every second draw: Keras makes two iterators an epoch, and once took a draw for each. The figures in
-    # docs/benchmarks.md were measured so.
+    # docs/lab/vector_quality.md were measured so.
     numbers = [draws(training.seed, 2 * training.epochs, 1)[::2]]
     if dynamic:
         numbers.append(draws(training.seed + 1, 2 * training.epochs, steps)[::2])

@@ -1,4 +1,4 @@
-"""kill -9 during pushes, while a poller loads what appears. The figures are in docs/benchmarks.md."""
+"""kill -9 during pushes, while a poller loads what appears. The figures are in docs/lab/kills.md."""
 
 from __future__ import annotations
 
