@@ -5,7 +5,6 @@ this component calls TFMA itself.
 """
 
 import functools
-import json
 import math
 import os
 from typing import Any
@@ -23,11 +22,11 @@ from tfx.dsl.component.experimental.annotations import (
     Parameter,
 )
 from tfx.dsl.component.experimental.decorators import component
-from tfx.dsl.io import fileio
 from tfx.types import standard_artifacts
 from tfx.utils import io_utils, path_utils
 from tfx_bsl.tfxio import tensor_adapter
 
+from components.artifact_files import write_json
 from components.evaluator.files import CONFUSION, REASONS, SLICES
 from components.evaluator.metrics import FamilyMetrics
 from components.evaluator.predictions import (
@@ -48,6 +47,7 @@ from trainer.spec import Spec
 from trainer.undefined import dump, reason_of
 
 SPLITS = ("eval", "test")
+_TAGS = [tf.saved_model.SERVING]
 
 
 @component(use_beam=True)
@@ -72,7 +72,10 @@ def Evaluator(
             eval_saved_model_path=path_utils.serving_model_path(artifact.uri),
             model_name=name,
             eval_config=config,
-            custom_model_loader=model_loader(path_utils.serving_model_path(artifact.uri)),
+            # Whatever process works for Beam loads the ops of other libraries that the model holds.
+            custom_model_loader=tfma.ModelLoader(
+                functools.partial(load_model, path_utils.serving_model_path(artifact.uri), _TAGS), _TAGS
+            ),
         )
         for name, artifact in models.items()
     ]
@@ -94,7 +97,8 @@ def Evaluator(
             )
             at = next(i for i, e in enumerate(extractors) if "predict" in e.stage_name.lower()) + 1
             prefix = os.path.join(evaluation.uri, PREDICTIONS, split)
-            extractors.insert(at, predictions_writer(prefix, family_of(parsed).SCORE))
+            writer = _write_predictions(prefix, family_of(parsed).SCORE)
+            extractors.insert(at, tfma.extractors.Extractor("WritePredictions", writer))
             _ = (
                 pipeline
                 | f"Read[{split}]" >> tfxio.BeamSource()
@@ -122,8 +126,7 @@ def write_reasons(uri: str, models: list[str], spec: Spec) -> None:
             missing = {name: reason_of(value) for name, value in measured.items() if not math.isfinite(value)}
             value = _farthest(uri, split, score, spec) if missing else ""
             reasons[model][split] = {name: reason + value for name, reason in missing.items()}
-    with fileio.open(os.path.join(uri, REASONS), "w") as file:
-        file.write(json.dumps(reasons, indent=2, allow_nan=False))
+    write_json(reasons, uri, REASONS)
 
 
 def _farthest(uri: str, split: str, score: np.ndarray, spec: Spec) -> str:
@@ -159,11 +162,9 @@ def write_slices(uri: str, examples: Any, spec: Spec) -> None:
                 at = values == value
                 measured = family.metrics(label[at], score[at], spec)
                 slices[split][f"{name} {value}"] = {"rows": int(at.sum()), **dump(measured)}
-    with fileio.open(os.path.join(uri, SLICES), "w") as file:
-        file.write(json.dumps(slices, indent=2, allow_nan=False))
+    write_json(slices, uri, SLICES)
     if tables_of:
-        with fileio.open(os.path.join(uri, CONFUSION), "w") as file:
-            file.write(json.dumps(tables_of, allow_nan=False))
+        write_json(tables_of, uri, CONFUSION, indent=None)
 
 
 def eval_config(spec: Spec, models: list[str]) -> tfma.EvalConfig:
@@ -190,31 +191,14 @@ def eval_config(spec: Spec, models: list[str]) -> tfma.EvalConfig:
     )
 
 
-def model_loader(path: str) -> tfma.ModelLoader:
-    """Loads the model in whatever process works for Beam, with the ops of other libraries that it holds."""
-    tags = [tf.saved_model.SERVING]
-    return tfma.ModelLoader(construct_fn=functools.partial(load_model, path, tags), tags=tags)
-
-
-def predictions_writer(prefix: str, output: str) -> tfma.extractors.Extractor:
-    """An extractor that passes everything on and writes the models' scores beside the examples."""
-    return tfma.extractors.Extractor(
-        stage_name="WritePredictions", ptransform=_WritePredictions(prefix, output)
-    )
-
-
-class _WritePredictions(beam.PTransform):
-    def __init__(self, prefix: str, output: str) -> None:
-        super().__init__()
-        self._prefix = prefix
-        self._output = output
-
-    def expand(self, extracts: beam.PCollection) -> beam.PCollection:
-        rows = extracts | "Rows" >> beam.FlatMap(_rows, self._output)
-        scores = [(name, pa.list_(pa.float64())) for name in ("score", CHAMPION)]
-        columns = pa.schema([(SERIALIZED, pa.binary()), *scores])
-        _ = rows | "Write" >> beam.io.WriteToParquet(self._prefix, columns, file_name_suffix=".parquet")
-        return extracts
+@beam.ptransform_fn
+def _write_predictions(extracts: beam.PCollection, prefix: str, output: str) -> beam.PCollection:
+    """Passes everything on and writes the models' scores beside the examples."""
+    rows = extracts | "Rows" >> beam.FlatMap(_rows, output)
+    scores = [(name, pa.list_(pa.float64())) for name in ("score", CHAMPION)]
+    columns = pa.schema([(SERIALIZED, pa.binary()), *scores])
+    _ = rows | "Write" >> beam.io.WriteToParquet(prefix, columns, file_name_suffix=".parquet")
+    return extracts
 
 
 def _rows(extracts: dict[str, Any], output: str) -> list[dict[str, Any]]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 import tensorflow_model_analysis as tfma
 from tfx.dsl.io import fileio
 
+from components.artifact_files import read_json
 from components.evaluator.component import SPLITS
 from components.evaluator.files import REASONS
 from components.evaluator.predictions import load_predictions
@@ -48,7 +48,4 @@ def load_metrics(evaluation_uri: str, model: str) -> dict[str, dict[str, float]]
 def _reasons(evaluation_uri: str) -> dict[str, dict[str, dict[str, str]]]:
     """The Evaluator's reasons for metrics without a value; none where an older Evaluator was at work."""
     path = os.path.join(evaluation_uri, REASONS)
-    if not fileio.exists(path):
-        return {}
-    with fileio.open(path) as file:
-        return json.loads(file.read())
+    return read_json(path) if fileio.exists(path) else {}

@@ -10,6 +10,7 @@ from typing import Any
 
 from tfx.dsl.io import fileio
 
+from components.artifact_files import read_json
 from components.example_gen.batch import KEPT, NO_FAULT_OF_THE_ROW, READ, FaultReason
 from components.example_gen.data_config import SPLITS, DataSection
 from components.example_gen.doubts import Doubts
@@ -60,8 +61,7 @@ def check_counts(examples_uri: str, data: DataSection, alone: bool = True) -> No
 
     Where the data is not `alone`, but trained on with other spans, a split may have no row.
     """
-    with fileio.open(os.path.join(examples_uri, COUNTS)) as file:
-        merged = json.loads(file.read())
+    merged = read_json(examples_uri, COUNTS)
     by_source: dict[str, dict[str, int]] = merged["sources"]
     for source, names in data.sources().items():
         counts = by_source.get(source, {})

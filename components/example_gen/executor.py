@@ -13,7 +13,6 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-import tensorflow as tf
 from google.protobuf import wrappers_pb2
 from tfx.dsl.components.base import base_beam_executor
 from tfx.dsl.io import fileio
@@ -22,13 +21,14 @@ from tfx.types import artifact_utils
 from tfx.utils import proto_utils
 from tfx_bsl.coders import example_coder
 
+from components.artifact_files import write_json
 from components.example_gen.batch import Fault
 from components.example_gen.check import UsableRows, check
 from components.example_gen.counts import COUNTS, KEPT, QUARANTINE, READ, merge
 from components.example_gen.data_config import SPLITS, DataSection
 from components.example_gen.doubts import Doubts, source_facts
 from components.example_gen.numbers import Numbers
-from components.example_gen.plan import Assignment, Item, decide, digest, misplaced, plan
+from components.example_gen.plan import Assignment, decide, digest, misplaced, plan
 from components.example_gen.reader import read
 from components.example_gen.spans import FILES, Carry
 from components.tfrecords import open_writer
@@ -64,47 +64,26 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         hide(os.path.join(examples.uri, QUARANTINE))
 
 
+@beam.ptransform_fn
 def write_examples(
-    data: DataSection, uri: str, form: TextForm | None = None, carry: Carry | None = None
-) -> beam.PTransform:
+    pipeline: beam.Pipeline, data: DataSection, uri: str, form: TextForm, carry: Carry | None = None
+) -> beam.PCollection:
     """All files of the configuration to everything that the artifact at `uri` holds."""
     items = plan(data, data.files())
-    return _WriteExamples(data, uri, items, form or TextForm(), carry, source_facts(data, items))
-
-
-class _WriteExamples(beam.PTransform):
-    def __init__(
-        self,
-        data: DataSection,
-        uri: str,
-        items: list[Item],
-        form: TextForm,
-        carry: Carry | None,
-        facts: dict[str, Any],
-    ) -> None:
-        super().__init__()
-        self._data = data
-        self._uri = uri
-        self._items = items
-        self._form = form
-        self._carry = carry
-        self._facts = facts
-
-    def expand(self, pipeline: beam.Pipeline) -> Any:
-        for folder in (*map("Split-{}".format, SPLITS), QUARANTINE, _UNFINISHED):
-            fileio.makedirs(os.path.join(self._uri, folder))
-        return (
-            pipeline
-            | "Items" >> beam.Create(self._items)
-            | "Digest" >> beam.Map(digest, self._data, self._form)
-            # Where a row goes can depend on all others: one worker decides.
-            | "AllDigests" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
-            | "Decide" >> beam.FlatMap(decide, self._data, self._form, self._carry, self._uri)
-            | "Spread" >> beam.Reshuffle()
-            | "Write" >> beam.Map(_write, self._data, self._form, self._uri, len(self._items))
-            | "AllCounts" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
-            | "WriteCounts" >> beam.Map(_write_counts, os.path.join(self._uri, COUNTS), self._facts)
-        )
+    for folder in (*map("Split-{}".format, SPLITS), QUARANTINE, _UNFINISHED):
+        fileio.makedirs(os.path.join(uri, folder))
+    return (
+        pipeline
+        | "Items" >> beam.Create(items)
+        | "Digest" >> beam.Map(digest, data, form)
+        # Where a row goes can depend on all others: one worker decides.
+        | "AllDigests" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
+        | "Decide" >> beam.FlatMap(decide, data, form, carry, uri)
+        | "Spread" >> beam.Reshuffle()
+        | "Write" >> beam.Map(_write, data, form, uri, len(items))
+        | "AllCounts" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
+        | "WriteCounts" >> beam.Map(_write_counts, os.path.join(uri, COUNTS), source_facts(data, items))
+    )
 
 
 def _write(assignment: Assignment, data: DataSection, form: TextForm, uri: str, items: int) -> dict[str, Any]:
@@ -229,5 +208,4 @@ def _custom_config(exec_properties: dict[str, Any]) -> dict[str, Any]:
 
 
 def _write_counts(parts: list[dict[str, Any]], path: str, facts: dict[str, Any]) -> None:
-    with tf.io.gfile.GFile(path, "w") as file:
-        file.write(json.dumps(merge(parts, facts), indent=2, sort_keys=True))
+    write_json(merge(parts, facts), path, sort_keys=True)

@@ -1,16 +1,13 @@
 """The model in service on a span that is new to it: all rows, through the evaluated signature."""
 
-import json
-import os
-
 import numpy as np
 import tensorflow as tf
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
-from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import path_utils
 
+from components.artifact_files import write_json
 from components.live_metrics import FILE
 from components.tables import decode, split_files
 from components.tfrecords import read_batches
@@ -39,8 +36,7 @@ def LiveMetrics(
         splits = artifact_utils.decode_split_names(examples.split_names)
         files = [file for split in splits for file in split_files(examples, split)]
         report = {"model": served.uri, **measure(path_utils.serving_model_path(served.uri), files, parsed)}
-    with fileio.open(os.path.join(evaluation.uri, FILE), "w") as file:
-        file.write(json.dumps(report, indent=2, allow_nan=False))
+    write_json(report, evaluation.uri, FILE)
 
 
 def measure(model: str, files: list[str], spec: Spec) -> dict[str, object]:

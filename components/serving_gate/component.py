@@ -1,17 +1,16 @@
 """TFX wiring of the serving gate."""
 
 import base64
-import json
 import os
 import tempfile
 from pathlib import Path
 
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
-from tfx.dsl.io import fileio
 from tfx.types import standard_artifacts
-from tfx.utils import path_utils
+from tfx.utils import io_utils, path_utils
 
+from components.artifact_files import write_json
 from components.evaluator.results import load_predictions
 from components.serving_gate.check import Deployment, judge, run_probe
 from components.tables import decode
@@ -79,10 +78,7 @@ def ServingGate(
     wrong = [failure] if failure else judge(report, promised, family.SCORE, scores, limits)
     verdict = {"blessed": not wrong, "reason": "; ".join(wrong), "reasons": wrong}
     verdict |= {key: report.get(key) for key in _REPORTED}
-    with fileio.open(os.path.join(blessing.uri, FILE), "w") as file:
-        file.write(json.dumps(verdict, indent=2, allow_nan=False))
-    with fileio.open(
-        os.path.join(blessing.uri, "INFRA_NOT_BLESSED" if wrong else "INFRA_BLESSED"), "w"
-    ) as file:
-        file.write("")
+    write_json(verdict, blessing.uri, FILE)
+    sign = "INFRA_NOT_BLESSED" if wrong else "INFRA_BLESSED"
+    io_utils.write_string_file(os.path.join(blessing.uri, sign), "")
     blessing.set_int_custom_property("blessed", int(not wrong))

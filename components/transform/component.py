@@ -89,19 +89,12 @@ class _Processor(executor.TransformProcessor):
     @staticmethod
     def _EncodeAndWrite(schema: schema_pb2.Schema, file_format: str, output_path: str) -> beam.PTransform:
         del file_format  # ours are always TFRecords
-        return _EncodeAndWrite(schema, output_path)
+        return _encode_and_write(schema, output_path)
 
 
-class _EncodeAndWrite(beam.PTransform):
-    def __init__(self, schema: schema_pb2.Schema, prefix: str) -> None:
-        super().__init__()
-        self._schema = schema
-        self._prefix = prefix
-
-    def expand(self, batches: beam.PCollection) -> Any:
-        return (
-            batches | "Encode" >> beam.ParDo(_Encode(self._schema)) | "Write" >> write_batches(self._prefix)
-        )
+@beam.ptransform_fn
+def _encode_and_write(batches: beam.PCollection, schema: schema_pb2.Schema, prefix: str) -> Any:
+    return batches | "Encode" >> beam.ParDo(_Encode(schema)) | "Write" >> write_batches(prefix)
 
 
 class _Encode(beam.DoFn):

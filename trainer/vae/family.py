@@ -19,7 +19,7 @@ from trainer.families import BATCH, ContractSignature, Tensor
 from trainer.features import LABEL, VECTOR
 from trainer.fitting import devices
 from trainer.fitting.checkpoint import Checkpoint
-from trainer.fitting.training import FittedModel, Progress, TrainingLog, TransformedData
+from trainer.fitting.training import FittedModel, Progress, TrainingLog, TransformedData, load_vectors
 from trainer.fitting.warm_start import Base
 from trainer.metrics import not_finite
 from trainer.scaling import Scaling, check_varied, to_standard, to_unit
@@ -41,7 +41,6 @@ EVALUATION = Vae.EVALUATION
 SHAPE = ("encoder", "decoder", "latent", "activation", "likelihood")
 # What `evaluate` gives for each row, in this order.
 COLUMNS = ("elbo", "negative_elbo", "nll", "reconstruction", "kl")
-_POOL_ROWS = 8_192
 # Draws a row for the numbers that go into the training log and the pictures.
 _LOG_SAMPLES, _LOG_ROWS = 50, 2_000
 
@@ -57,19 +56,17 @@ def preprocess(inputs: dict[str, Any], spec: Spec, base: Base | None = None) -> 
 def fit(data: TransformedData, spec: Spec) -> FittedModel:
     """Trains, keeps the epoch that is best on the eval split, and draws pictures of what was learned."""
     config, training = narrow(spec.model, Vae), narrow(spec.training, VaeTraining)
+    vector = narrow(spec.vector, VectorSpec)
     keras.utils.set_random_seed(training.seed)
-    rows, _ = _load(data, "train")
-    held_out, labels = _load(data, "eval")
-    log_jacobian = 0.0
+    rows, _ = load_vectors(data, "train")
+    held_out, labels = load_vectors(data, "eval")
+    scaling = None
     if config.likelihood == "gaussian":
-        check_varied(rows, narrow(spec.vector, VectorSpec))
-        log_jacobian = Scaling(data.transform, rows.shape[-1]).log_jacobian
+        check_varied(rows, vector)
+        scaling = Scaling(data.transform, rows.shape[-1])
 
     def outlier(scaled: np.ndarray) -> str:
-        if config.likelihood == "bernoulli":
-            return ""
-        scaling, name = Scaling(data.transform, rows.shape[-1]), narrow(spec.vector, VectorSpec).name
-        return extreme(scaled, lambda few: scaling.inverse(few).numpy(), name)
+        return "" if scaling is None else extreme(scaled, scaling.inverse, vector.name)
 
     def advised(rate: float) -> str:
         return advice(rate, training.mixed_precision, not training.clip_norm, outlier(rows))
@@ -97,7 +94,7 @@ def fit(data: TransformedData, spec: Spec) -> FittedModel:
     model.set_weights(trained.get_weights())
     judged = evaluation_vectors(config, held_out)
     # Vectors as they will be asked for, also where the model learned from draws of 0 and 1.
-    threshold = anomaly_threshold(model, held_out, log_jacobian=log_jacobian)
+    threshold = anomaly_threshold(model, held_out, scaling.log_jacobian if scaling is not None else 0.0)
     quality = evaluate(model, judged[:_LOG_ROWS], _LOG_SAMPLES)
     if data.log_dir is not None:
         pictures.write_all(
@@ -204,14 +201,6 @@ def _mean(column: np.ndarray) -> float:
     """The mean of [rows, 1], undefined where a row is not finite."""
     reason = not_finite(column)
     return Undefined(reason) if reason else float(column.mean())
-
-
-def _load(data: TransformedData, split: str) -> tuple[np.ndarray, np.ndarray | None]:
-    pools = list(data.pools(split, _POOL_ROWS).as_numpy_iterator())
-    if not pools:
-        raise ValueError(f"the split {split} is empty")
-    labels = np.concatenate([pool[LABEL].ravel() for pool in pools]) if LABEL in pools[0] else None
-    return np.concatenate([pool[VECTOR] for pool in pools]), labels
 
 
 def _declared(spec: Spec) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Pictures of a trained VAE, written by hand as PNG (images) and SVG (charts): no plotting library.
+"""Pictures of a trained VAE, as PNG (images) and SVG (charts).
 
 Each function returns the bytes or the text; `write_all` puts them into a folder.
 """
@@ -6,12 +6,11 @@ Each function returns the bytes or the text; `write_all` puts them into a folder
 from __future__ import annotations
 
 import math
-import struct
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 from scipy.stats import norm
 
 from trainer.vae.builder import VariationalAutoencoder
@@ -27,19 +26,8 @@ GAP = 2
 def png(image: np.ndarray) -> bytes:
     """A greyscale PNG file from values [height, width] in [0, 1]; others are cut off."""
     pixels = np.rint(np.clip(np.nan_to_num(image), 0, 1) * 255).astype(np.uint8)
-    height, width = pixels.shape
-    rows = b"".join(b"\0" + row.tobytes() for row in pixels)  # 0: no filter in front of each row
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(rows, 9))
-        + chunk(b"IEND", b"")
-    )
+    encoded: bytes = tf.io.encode_png(pixels[:, :, np.newaxis]).numpy()
+    return encoded
 
 
 def tile(vectors: np.ndarray, columns: int) -> np.ndarray:
@@ -115,13 +103,9 @@ def kl_bars(kl_by_dimension: Sequence[float]) -> str:
 
 def loss_curves(history: Mapping[str, Sequence[float]]) -> str:
     """SVG: -ELBO, reconstruction and KL by epoch, training and validation."""
-    names = ("negative_elbo", "reconstruction", "kl")
-    curves = {
-        prefix + name: history[prefix + name]
-        for name in names
-        for prefix in ("", "val_")
-        if prefix + name in history
-    }
+    parts = ("negative_elbo", "reconstruction", "kl")
+    names = [prefix + part for part in parts for prefix in ("", "val_") if prefix + part in history]
+    curves = {name: history[name] for name in names}
     return line_chart(curves, "Loss and its parts", "epoch", "nats per example")
 
 
@@ -147,12 +131,9 @@ def write_all(
     if model.config.latent == 2:
         pictures["latent_grid.png"] = latent_grid(model)
     folder.mkdir(parents=True, exist_ok=True)
-    written = []
     for name, content in pictures.items():
-        path = folder / name
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        written.append(path)
-    return written
+        (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    return [folder / name for name in pictures]
 
 
 def _to_range(*parts: np.ndarray) -> list[np.ndarray]:

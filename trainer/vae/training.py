@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from trainer.fitting import devices
 from trainer.fitting.checkpoint import Checkpoint
-from trainer.fitting.optimizers import learning_rate
 from trainer.fitting.order import HOST, RowOrder, draws, even_batches, row_batches
+from trainer.fitting.schedule import learning_rate
 from trainer.fitting.training import announce
 from trainer.fitting.warm_start import Base, carry_over
 from trainer.progress import PROGRESS
@@ -71,17 +71,6 @@ def batches(
 
     dataset = order.dataset(epoch).apply(tf.data.experimental.assert_cardinality(steps))
     return dataset.prefetch(devices.STEPS_PER_EXECUTION), order
-
-
-def use_xla(config: Vae, training: VaeTraining, parts: int = 1) -> bool:
-    """True where the step is compiled: if not configured, for the ELBO alone; never where devices share it.
-
-    Two cores, 784-400-400-50, batches of 128: XLA saves a quarter of the ELBO's step (22 ms against 29), but
-    k = 5 draws need five times the random numbers, where XLA is slow (70 ms against 49).
-    """
-    if parts > 1:
-        return False
-    return config.importance_samples == 1 if training.compiled is None else training.compiled
 
 
 def make_optimizer(training: VaeTraining, steps_per_epoch: int, parts: int = 1) -> keras.optimizers.Optimizer:
@@ -169,7 +158,6 @@ def train(
     vectors: np.ndarray,
     evaluation: np.ndarray,
     callbacks: Sequence[keras.callbacks.Callback] = (),
-    verbose: int | str = 0,
     checkpoint: Checkpoint | None = None,
     base: Base | None = None,
 ) -> tuple[VariationalAutoencoder, dict[str, list[float]]]:
@@ -179,13 +167,11 @@ def train(
     """
     with devices.precision(training.mixed_precision), devices.strategy().scope():
         model = VariationalAutoencoder(config, vectors.shape[-1], training.seed)
-    check_vectors(model, vectors, "train")
     model.start_from(vectors)
     if base is not None:
         with model.distribute_strategy.scope():
             carry_over(model, base)
-    started = base is not None
-    return model, fit(model, vectors, evaluation, training, callbacks, verbose, checkpoint, started)
+    return model, fit(model, vectors, evaluation, training, callbacks, checkpoint, base is not None)
 
 
 def fit(
@@ -194,7 +180,6 @@ def fit(
     evaluation: np.ndarray,
     training: VaeTraining,
     callbacks: Sequence[keras.callbacks.Callback] = (),
-    verbose: int | str = 0,
     checkpoint: Checkpoint | None = None,
     started: bool = False,
 ) -> dict[str, list[float]]:
@@ -216,10 +201,13 @@ def fit(
     parts = devices.replicas(model)
     devices.check_shares(training.batch_size, len(train), parts)
     data, order = batches(train, training, config.binarization == "dynamic", parts)
+    # Two cores, 784-400-400-50, batches of 128: XLA saves a quarter of the ELBO's step (22 ms against 29),
+    # but k = 5 draws need five times the random numbers, where XLA is slow (70 ms against 49).
+    compiled = config.importance_samples == 1 if training.compiled is None else training.compiled
     with model.distribute_strategy.scope():
         model.compile(
             optimizer=make_optimizer(training, int(data.cardinality()), parts),
-            jit_compile=use_xla(config, training, parts),
+            jit_compile=compiled and parts == 1,
             steps_per_execution=devices.steps_per_execution(parts),
         )
     keep = KeepBest(training.patience, config.kl_warmup_epochs)
@@ -238,13 +226,10 @@ def fit(
         validation_data=held_out,
         # The average goes in before KeepBest looks and comes out after: Keras calls them in this order.
         callbacks=[*watchers, *averaging, *callbacks, checkpoint],
-        verbose=verbose,
+        verbose=0,
     ).history
     if not np.isfinite(history["val_loss"]).any():
-        raise FloatingPointError(
-            f"the loss was never a number in {len(history['loss'])} epochs: lower learning_rate "
-            f"({training.learning_rate}) or set clip_norm"
-        )
+        raise FloatingPointError(f"the loss was never a number with learning_rate = {training.learning_rate}")
     return history
 
 
