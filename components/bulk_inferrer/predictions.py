@@ -93,13 +93,10 @@ def _plain(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
     if name == VECTOR:
         return column
     values = pc.list_flatten(column)
-    kind = values.type
-    return values.cast(pa.string()) if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) else values
+    return values.cast(pa.string()) if values.type in (pa.binary(), pa.large_binary()) else values
 
 
 def _column(values: np.ndarray) -> pa.Array:
-    if values.ndim > 1:
-        return pa.array(list(values.reshape(len(values), -1)))
     if values.dtype == object:
         return pa.array([value.decode("utf-8", "replace") for value in values], pa.string())
-    return pa.array(values)
+    return pa.array(values if values.ndim == 1 else list(values.reshape(len(values), -1)))

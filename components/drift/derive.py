@@ -89,19 +89,15 @@ def _derive_words(derived: Derived, texts: dict[str, pa.Array]) -> None:
     encoded = pa.array(np.concatenate(flat), pa.binary()).dictionary_encode()
     codes = encoded.indices.to_numpy().astype(np.int64)
     derived.vocabulary = encoded.dictionary
-    for name, part in zip(
-        texts, np.split(codes, np.cumsum([len(array) for array in flat])[:-1]), strict=True
-    ):
-        derived.words[name] = Words(part, row_of[name])
+    parts = np.split(codes, np.cumsum([len(array) for array in flat])[:-1])
+    derived.words = {name: Words(part, row_of[name]) for name, part in zip(texts, parts, strict=True)}
     if len(texts) == 2:
-        derived.overlap = _dice(
-            derived.words[TEXT_A], derived.words[TEXT_B], derived.rows, len(derived.vocabulary)
-        )
+        derived.overlap = _dice([*derived.words.values()], derived.rows, len(derived.vocabulary))
 
 
-def _dice(a: Words, b: Words, rows: int, size: int) -> np.ndarray:
+def _dice(texts: list[Words], rows: int, size: int) -> np.ndarray:
     """Twice the tokens in both sets over the sizes of the sets, by row; 0 for two empty texts."""
-    in_a, in_b = (distinct(words.rows * size + words.codes) for words in (a, b))
+    in_a, in_b = (distinct(words.rows * size + words.codes) for words in texts)
     both = np.bincount(np.intersect1d(in_a, in_b, assume_unique=True) // max(size, 1), minlength=rows)
     either = np.bincount(np.concatenate([in_a, in_b]) // max(size, 1), minlength=rows)
     return 2 * both / np.maximum(either, 1)

@@ -99,27 +99,22 @@ def Evaluator(
             prefix = os.path.join(evaluation.uri, PREDICTIONS, split)
             writer = _write_predictions(prefix, family_of(parsed).SCORE)
             extractors.insert(at, tfma.extractors.Extractor("WritePredictions", writer))
-            _ = (
-                pipeline
-                | f"Read[{split}]" >> tfxio.BeamSource()
-                | f"Evaluate[{split}]"
-                >> tfma.ExtractEvaluateAndWriteResults(
-                    eval_shared_model=shared,
-                    eval_config=config,
-                    extractors=extractors,
-                    output_path=os.path.join(evaluation.uri, split),
-                    tensor_adapter_config=adapter,
-                )
+            evaluate = tfma.ExtractEvaluateAndWriteResults(
+                eval_shared_model=shared,
+                eval_config=config,
+                extractors=extractors,
+                output_path=os.path.join(evaluation.uri, split),
+                tensor_adapter_config=adapter,
             )
+            _ = pipeline | f"Read[{split}]" >> tfxio.BeamSource() | f"Evaluate[{split}]" >> evaluate
     write_reasons(evaluation.uri, [CANDIDATE, *([CHAMPION] if champion else [])], parsed)
     write_slices(evaluation.uri, examples, parsed)
 
 
 def write_reasons(uri: str, models: list[str], spec: Spec) -> None:
     """Writes `undefined.json`: model, split, metric without a value, and why; TFMA has NaN for it."""
-    reasons: dict[str, dict[str, dict[str, str]]] = {}
+    reasons: dict[str, dict[str, dict[str, str]]] = {model: {} for model in models}
     for model in models:
-        reasons[model] = {}
         for split in SPLITS:
             label, score = labels_and_scores(uri, split, model)
             measured = family_of(spec).metrics(label, score, spec)
@@ -169,21 +164,19 @@ def write_slices(uri: str, examples: Any, spec: Spec) -> None:
 
 def eval_config(spec: Spec, models: list[str]) -> tfma.EvalConfig:
     """TFMA's configuration: the served signature, the family's metrics, nothing decided here."""
+    model_specs = [
+        tfma.ModelSpec(
+            name=name,
+            signature_name=family_of(spec).EVALUATED,
+            label_key=LABEL if spec.label is not None else "",
+            prediction_key=family_of(spec).SCORE,
+            is_baseline=name == CHAMPION,
+        )
+        for name in models
+    ]
+    metrics = tfma.metrics.specs_from_metrics([FamilyMetrics(spec.model_dump_json())], model_names=models)
     config = tfma.EvalConfig(
-        model_specs=[
-            tfma.ModelSpec(
-                name=name,
-                signature_name=family_of(spec).EVALUATED,
-                label_key=LABEL if spec.label is not None else "",
-                prediction_key=family_of(spec).SCORE,
-                is_baseline=name == CHAMPION,
-            )
-            for name in models
-        ],
-        slicing_specs=[tfma.SlicingSpec()],
-        metrics_specs=tfma.metrics.specs_from_metrics(
-            [FamilyMetrics(spec=spec.model_dump_json())], model_names=models
-        ),
+        model_specs=model_specs, slicing_specs=[tfma.SlicingSpec()], metrics_specs=metrics
     )
     # Differences between two models are for the gate, which also knows when they are noise.
     return tfma.utils.update_eval_config_with_defaults(
@@ -202,8 +195,7 @@ def _write_predictions(extracts: beam.PCollection, prefix: str, output: str) -> 
 
 
 def _rows(extracts: dict[str, Any], output: str) -> list[dict[str, Any]]:
-    predictions = extracts[tfma.PREDICTIONS_KEY]
-    examples = extracts[tfma.INPUT_KEY]
+    predictions, examples = extracts[tfma.PREDICTIONS_KEY], extracts[tfma.INPUT_KEY]
     scores = _scores(predictions, CANDIDATE, output)
     both = isinstance(predictions, dict) and CHAMPION in predictions
     served = _scores(predictions, CHAMPION, output) if both else [[]] * len(examples)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 import tensorflow_model_analysis as tfma
 from tfx.dsl.io import fileio
@@ -30,18 +31,15 @@ def load_metrics(evaluation_uri: str, model: str) -> dict[str, dict[str, float]]
     for split in SPLITS:
         # With one model TFMA drops its name.
         for name in (model, ""):
-            try:
+            with suppress(ValueError, KeyError):
                 result = tfma.load_eval_result(os.path.join(evaluation_uri, split), model_name=name)
-            except (ValueError, KeyError):
-                continue
-            measured = result.get_metrics_for_slice() if result else None
-            if measured:
-                by_split[split] = {
-                    metric: defined(value["doubleValue"], reasons.get(split, {}).get(metric, UNKNOWN))
-                    for metric, value in measured.items()
-                    if "doubleValue" in value and metric not in _COUNTS and not metric.endswith("_diff")
-                }
-                break
+                if result and (measured := result.get_metrics_for_slice()):
+                    by_split[split] = {
+                        metric: defined(value["doubleValue"], reasons.get(split, {}).get(metric, UNKNOWN))
+                        for metric, value in measured.items()
+                        if "doubleValue" in value and metric not in _COUNTS and not metric.endswith("_diff")
+                    }
+                    break
     return by_split
 
 

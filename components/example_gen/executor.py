@@ -109,9 +109,9 @@ def _write(assignment: Assignment, data: DataSection, form: TextForm, uri: str, 
         fileio.rename(written, path, overwrite=True)
     return {
         "sources": {source: dict(counts)},
-        "labels": {source: assignment.label_counts.to_json()},
+        "labels": {source: assignment.label_counts},
         "shared": assignment.shared,
-        "doubts": doubts.to_json(),
+        "doubts": doubts,
         "numbers": numbers.findings(),
     }
 

@@ -132,11 +132,8 @@ def find(pattern: str, spans: Spans, now: float | None = None) -> list[Span]:
 
 def fingerprint(files: Iterable[Path]) -> str:
     """Name, size and time of the last change of each file, as text."""
-    states = []
-    for path in sorted(files):
-        state = path.stat()
-        states.append(f"{path.name}:{state.st_size}:{state.st_mtime_ns}")
-    return ",".join(states)
+    states = [(path.name, path.stat()) for path in sorted(files)]
+    return ",".join(f"{name}:{state.st_size}:{state.st_mtime_ns}" for name, state in states)
 
 
 def missing(numbers: Iterable[int]) -> list[int]:
@@ -192,7 +189,6 @@ def _waiting(number: int, written: set[str], files: list[Path], spans: Spans, no
 
 def _fill(pattern: str, number: int, written: str) -> str:
     day = _EPOCH + timedelta(number) if SPAN not in pattern else _EPOCH
-    values = dict(zip((SPAN, *DAY), (written, f"{day:%Y}", f"{day:%m}", f"{day:%d}"), strict=True))
-    for key, value in values.items():
+    for key, value in zip((SPAN, *DAY), (written, f"{day:%Y}", f"{day:%m}", f"{day:%d}"), strict=True):
         pattern = pattern.replace(key, value)
     return pattern

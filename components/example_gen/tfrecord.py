@@ -62,9 +62,8 @@ def feature_names(path: Path) -> list[str]:
 
 
 def _records(path: Path) -> Iterator[list[bytes]]:
-    dataset = tf.data.TFRecordDataset(
-        str(path), compression_type="GZIP" if compression_of(path) == "gzip" else ""
-    )
+    compression = "GZIP" if compression_of(path) == "gzip" else ""
+    dataset = tf.data.TFRecordDataset(str(path), compression_type=compression)
     try:
         for batch in dataset.batch(BATCH_ROWS).as_numpy_iterator():
             yield list(batch)

@@ -41,15 +41,13 @@ def LiveMetrics(
 
 def measure(model: str, files: list[str], spec: Spec) -> dict[str, object]:
     """`rows`, and by name the `metrics` of a SavedModel on TFRecords of raw examples, ready for JSON."""
-    family = family_of(spec)
-    loaded = load_model(model)
+    family, loaded = family_of(spec), load_model(model)
     answer = loaded.signatures[family.EVALUATED]
     labels, scores = [], []
     for records in read_batches(files, _ROWS):
         score = answer(examples=tf.constant(records))[family.SCORE].numpy()
         scores.append(score.reshape(len(records), -1).astype(np.float64))
-        label = tables.labels(decode(records))
-        labels.append(label.reshape(len(records), -1) if len(label) else np.zeros((len(records), 0)))
+        labels.append(tables.labels(decode(records)).reshape(len(records), -1))
     if not scores:
         return {"rows": 0, "metrics": {}}
     metrics = family.metrics(np.concatenate(labels), np.concatenate(scores), spec)

@@ -215,8 +215,9 @@ def _train(
     in_batch = training.loss_for(label.kind) == "in_batch"
     if not in_batch or not statistics.highest_label:  # it learns from matches
         low, high = (0.0, 1.0) if label.kind == "classes" else label.bounds
-        ends = [low + (high - low) * end for end in (statistics.lowest_label, statistics.highest_label)]
-        check_labels(label, *ends, statistics.pairs)
+        lowest, highest = statistics.lowest_label, statistics.highest_label
+        scale = high - low
+        check_labels(label, low + scale * lowest, low + scale * highest, statistics.pairs)
     fine_tuned = config.encoder == "pretrained" and not config.frozen
     with devices.precision(training.mixed_precision), workers.strategy().scope():
         model = build()

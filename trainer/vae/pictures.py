@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 from scipy.stats import norm
 
+from trainer.spec import narrow
 from trainer.vae.builder import VariationalAutoencoder
 from trainer.vae.charts import bar_chart, line_chart, scatter_chart
 from trainer.vae.evaluation import posterior
@@ -26,8 +27,7 @@ GAP = 2
 def png(image: np.ndarray) -> bytes:
     """A greyscale PNG file from values [height, width] in [0, 1]; others are cut off."""
     pixels = np.rint(np.clip(np.nan_to_num(image), 0, 1) * 255).astype(np.uint8)
-    encoded: bytes = tf.io.encode_png(pixels[:, :, np.newaxis]).numpy()
-    return encoded
+    return narrow(tf.io.encode_png(pixels[:, :, np.newaxis]).numpy(), bytes)
 
 
 def tile(vectors: np.ndarray, columns: int) -> np.ndarray:
