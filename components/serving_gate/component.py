@@ -59,22 +59,20 @@ def ServingGate(
     parsed, limits = Spec.model_validate_json(spec), Deployment.model_validate_json(serving)
     family = family_of(parsed)
     predictions = load_predictions(evaluation.uri, "test").slice(0, COMPARED_ROWS)
-    examples = [{"b64": base64.b64encode(row).decode()} for row in predictions["serialized"].to_pylist()]
+    rows = predictions["serialized"].to_pylist()
+    examples = [{"b64": base64.b64encode(row).decode()} for row in rows]
     requests = [{"signature": family.EVALUATED, "inputs": {"examples": examples}}]
-    goldens = with_real_vectors(family.golden_requests(parsed), predictions["serialized"].to_pylist(), parsed)
+    goldens = with_real_vectors(family.golden_requests(parsed), rows, parsed)
     requests += [{"signature": name, "inputs": inputs} for name, inputs in goldens.items()]
     requests += [{"signature": golden.signature, "inputs": golden.inputs} for golden in limits.golden]
     timed = {"signature": TIMED, "inputs": {"examples": examples}} if examples else None
+    served = path_utils.serving_model_path(model.uri)
     with tempfile.TemporaryDirectory() as folder:
-        report, failure = run_probe(
-            path_utils.serving_model_path(model.uri), requests, Path(folder), limits, timed
-        )
+        report, failure = run_probe(served, requests, Path(folder), limits, timed)
     scores = predictions["score"].to_pylist()
     promised = promise_inference(family.contract(parsed))
-    evaluated = Tensor("float32", ("batch", len(scores[0])) if scores else None)
-    promised.setdefault(
-        family.EVALUATED, ContractSignature({"examples": Tensor("string")}, {family.SCORE: evaluated})
-    )
+    evaluated = {family.SCORE: Tensor("float32", ("batch", len(scores[0])) if scores else None)}
+    promised.setdefault(family.EVALUATED, ContractSignature({"examples": Tensor("string")}, evaluated))
     wrong = [failure] if failure else judge(report, promised, family.SCORE, scores, limits)
     verdict = {"blessed": not wrong, "reason": "; ".join(wrong), "reasons": wrong}
     verdict |= {key: report.get(key) for key in _REPORTED}

@@ -89,15 +89,13 @@ def write_pins(serving: Path, name: str, pins: Pins | None) -> Path:
       ServingError: the file that is there is no ModelServerConfig, or cannot be written.
     """
     path = config_file(serving)
-    message = model_server_config_pb2.ModelConfig(
-        name=name, base_path=str(serving), model_platform="tensorflow"
-    )
-    if pins is None or not pins.versions:
-        message.model_version_policy.latest.num_versions = 1
-    else:
+    pins = pins or Pins()
+    named = {"name": name, "base_path": str(serving), "model_platform": "tensorflow"}
+    message = model_server_config_pb2.ModelConfig(**named, version_labels=pins.labels)
+    if pins.versions:
         message.model_version_policy.specific.versions.extend(sorted(pins.versions))
-    if pins is not None:
-        message.version_labels.update(pins.labels)
+    else:
+        message.model_version_policy.latest.num_versions = 1
     try:
         with exclusive(path.parent):  # other models may be in the same file
             replace_file(path, _read(path).with_pins(message))
@@ -125,10 +123,8 @@ def pins_elsewhere(serving: Path, name: str, base_path: str) -> str:
 
 def _pins_of(message: Any, path: Path) -> Pins:
     _check_policy(message, path)
-    return Pins(
-        tuple(sorted(message.model_version_policy.specific.versions)),
-        dict(sorted(message.version_labels.items())),
-    )
+    versions = tuple(sorted(message.model_version_policy.specific.versions))
+    return Pins(versions, dict(sorted(message.version_labels.items())))
 
 
 def _read(path: Path) -> ConfigText:
