@@ -82,12 +82,8 @@ class Search(keras_tuner.engine.base_tuner.BaseTuner):
         self._data = data
         self._spec = tuning.capped(spec)
         self._history_key = family_of(spec).objectives(spec)[self.metric]
-        super().__init__(
-            _oracle(tuning, self._spec, self.metric),
-            directory=folder,
-            project_name=_PROJECT,
-            overwrite=overwrite,
-        )
+        oracle = _oracle(tuning, self._spec, self.metric)
+        super().__init__(oracle, directory=folder, project_name=_PROJECT, overwrite=overwrite)
         self.oracle.verbose = 0  # it prints tables
         if self.oracle.end_order:
             PROGRESS.info("resumed after trial %d", len(self.oracle.end_order))
@@ -98,7 +94,7 @@ class Search(keras_tuner.engine.base_tuner.BaseTuner):
         Raises:
           FailedTrialError: the training ended with an error, such as a loss that is no number.
         """
-        values = {key: decoded(value) for key, value in trial.hyperparameters.values.items()}
+        values = _values(trial)
         started = time.monotonic()
         try:
             with _quiet():
@@ -187,18 +183,16 @@ def _oracle(tuning: Tuning, spec: Spec, metric: str) -> keras_tuner.Oracle:
         section, _, name = key.partition(".")
         value = encoded(getattr(spec, section).model_dump(mode="json")[name])
         if isinstance(wanted, dict):
-            usual = None if isinstance(value, str) or not wanted["min"] <= value <= wanted["max"] else value
-            here = usual is not None
+            here = not isinstance(value, str) and wanted["min"] <= value <= wanted["max"]
             make = space.Int if is_whole(key, spec) else space.Float
             sampling = "log" if wanted.get("log") else "linear"
-            make(key, wanted["min"], wanted["max"], sampling=sampling, default=usual)
+            make(key, wanted["min"], wanted["max"], sampling=sampling, default=value if here else None)
         else:
             choices = _choices(wanted)
             here = value in choices
             value = choices[choices.index(value)] if here else value  # 1.0 for 1
             space.Choice(key, choices, default=value if here else None)
-        if here:
-            own[key] = value
+        own |= {key: value} if here else {}
     oracle = _ORACLES[tuning.search](
         objective=keras_tuner.Objective(metric, "min" if metric in LOWER_IS_BETTER else "max"),
         max_trials=tuning.trials,
@@ -224,23 +218,20 @@ def _choices(wanted: list[Any]) -> list[Any]:
 def _quiet() -> Iterator[None]:
     """A trial is one line of progress, and not one an epoch."""
 
-    def drop(record: logging.LogRecord) -> bool:
-        del record
-        return False
-
-    PROGRESS.addFilter(drop)
+    silent = logging.Filter("another logger")
+    PROGRESS.addFilter(silent)
     try:
         yield
     finally:
-        PROGRESS.removeFilter(drop)
+        PROGRESS.removeFilter(silent)
 
 
 def _row(trial: Trial) -> dict[str, Any]:
-    done = trial.status == TrialStatus.COMPLETED
-    row = {"values": _values(trial), "score": trial.score if done else None}
-    for name in (_SECONDS, _EPOCHS):
-        row[name] = trial.metrics.get_last_value(name) if done else None
-    return {**row, "error": None if done else _reason(trial)}
+    row = {"values": _values(trial), "score": None, _SECONDS: None, _EPOCHS: None}
+    if trial.status != TrialStatus.COMPLETED:
+        return {**row, "error": _reason(trial)}
+    measured = {name: trial.metrics.get_last_value(name) for name in (_SECONDS, _EPOCHS)}
+    return {**row, "score": trial.score, **measured, "error": None}
 
 
 def _values(trial: Trial) -> dict[str, Any]:

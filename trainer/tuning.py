@@ -9,7 +9,6 @@ import difflib
 import itertools
 import json
 import typing
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -164,21 +163,16 @@ def check_shape(tuning: Tuning, spec: Spec) -> None:
 def _check_value(base: Spec, key: str, value: Any, others: dict[str, list[Any]]) -> None:
     """A value that the file's other values do not allow may be right beside other values of the space."""
     first = None
-    for beside in _beside(others):
+    combinations = itertools.islice(itertools.product(*others.values()), _COMBINATIONS)
+    for values in itertools.chain([()], combinations):
         try:
-            laid_over(base, {**beside, key: value})
+            laid_over(base, {**dict(zip(others, values, strict=False)), key: value})
         except ValueError as error:
             first = first or error
         else:
             return
     if first is not None:
         raise ValueError(f"[tuning] space {key!r}: {json.dumps(value)}: {_message(first)}")
-
-
-def _beside(others: dict[str, list[Any]]) -> Iterator[dict[str, Any]]:
-    yield {}
-    for values in itertools.islice(itertools.product(*others.values()), _COMBINATIONS):
-        yield dict(zip(others, values, strict=True))
 
 
 def _ends(wanted: Any) -> list[Any]:

@@ -55,19 +55,12 @@ class Window:
         With `started` only tokens are counted that the model, from which training starts, does not know.
         """
         folders = [artifact_utils.get_split_uri([artifact], TRAIN) for artifact in examples]
+        spans_back = {f: examples[-1].span - a.span for f, a in zip(folders, examples, strict=True)}
         shares = {}
         if half_life is not None:
-            newest = examples[-1].span
-            shares = {
-                folder: 0.5 ** ((newest - artifact.span) / half_life)
-                for folder, artifact in zip(folders, examples, strict=True)
-                if artifact.span < newest
-            }
-        size = sum(
-            tf.io.gfile.stat(file).length
-            for folder in folders
-            for file in fileio.glob(os.path.join(folder, "*.gz"))
-        )
+            shares = {folder: 0.5 ** (back / half_life) for folder, back in spans_back.items() if back}
+        files = [file for folder in folders for file in fileio.glob(os.path.join(folder, "*.gz"))]
+        size = sum(tf.io.gfile.stat(file).length for file in files)
         # What was counted in rows that are fewer each time, or for one model, is of no use the next time.
         together = half_life is not None or started or size < CACHED_BYTES * len(examples)
         return cls(tuple(artifact.uri for artifact in examples), together, shares)

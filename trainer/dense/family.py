@@ -84,6 +84,7 @@ def fit(data: TransformedData, spec: Spec) -> FittedModel:
         return model.evaluate(held_out, verbose=0, return_dict=True)["loss"]
 
     started = [Start(model, stopping, measure)] if data.base is not None else []
+    watchers = [*data.watchers(), Progress(training.epochs, advised)]
     checkpoint = Checkpoint(data.checkpoints)
     history = model.fit(
         # Fewer rows than `batch_size` are one batch.
@@ -93,14 +94,7 @@ def fit(data: TransformedData, spec: Spec) -> FittedModel:
         epochs=training.epochs,
         verbose=0,
         shuffle=False,
-        callbacks=[
-            order,
-            stopping,
-            *started,
-            *data.watchers(),
-            Progress(training.epochs, advised),
-            checkpoint,
-        ],
+        callbacks=[order, stopping, *started, *watchers, checkpoint],
     ).history
     # Served in float32 and on any machine, whatever it was trained in and on.
     served = _build(spec, training)
@@ -140,13 +134,11 @@ class DenseServing(tf.Module):
 
     def served(self) -> dict[str, Any]:
         """Signature name to concrete function, for tf.saved_model.save."""
+        vector = tf.TensorSpec([None, self._dimension], tf.float32, VECTOR)
+        examples = tf.TensorSpec([None], tf.string, "examples")
         return {
-            "serving_default": self.classify.get_concrete_function(
-                tf.TensorSpec([None, self._dimension], tf.float32, VECTOR)
-            ),
-            "serve_examples": self.classify_examples.get_concrete_function(
-                tf.TensorSpec([None], tf.string, "examples")
-            ),
+            "serving_default": self.classify.get_concrete_function(vector),
+            "serve_examples": self.classify_examples.get_concrete_function(examples),
         }
 
     @tf.function
@@ -208,16 +200,14 @@ def slices(train: pa.Table, rows: pa.Table, spec: Spec) -> dict[str, np.ndarray]
 
 def golden_requests(spec: Spec) -> dict[str, dict[str, list]]:
     """The lowest and the highest vector."""
-    low, high = narrow(spec.vector, VectorSpec).range or (0.0, 1.0)
-    return {"serving_default": {VECTOR: [[low] * _dimension(spec), [high] * _dimension(spec)]}}
+    limits = narrow(spec.vector, VectorSpec).range or (0.0, 1.0)
+    return {"serving_default": {VECTOR: [[limit] * _dimension(spec) for limit in limits]}}
 
 
 def contract(spec: Spec) -> dict[str, ContractSignature]:
     """The signatures of `DenseServing`."""
-    outputs = {
-        "probabilities": Tensor("float32", (BATCH, len(_classes(spec)))),
-        "label": Tensor("string"),
-    }
+    probabilities = Tensor("float32", (BATCH, len(_classes(spec))))
+    outputs = {"probabilities": probabilities, "label": Tensor("string")}
     return {
         "serving_default": ContractSignature({VECTOR: Tensor("float32", (BATCH, _dimension(spec)))}, outputs),
         "serve_examples": ContractSignature({"examples": Tensor("string")}, outputs),

@@ -74,9 +74,7 @@ def fit(data: TransformedData, spec: Spec) -> FittedModel:
     callbacks = [*data.watchers(), Progress(training.epochs, advised)]
     checkpoint = Checkpoint(data.checkpoints)
     try:
-        trained, history = train(
-            config, training, rows, held_out, callbacks, checkpoint=checkpoint, base=data.base
-        )
+        trained, history = train(config, training, rows, held_out, callbacks, checkpoint, data.base)
     except FloatingPointError:
         far = outlier(held_out)
         if far:
@@ -84,10 +82,8 @@ def fit(data: TransformedData, spec: Spec) -> FittedModel:
                 "[data] eval: the loss is no finite number in any epoch, and no epoch can be chosen: "
                 f"{far}: remove or mend such rows"
             ) from None
-        raise KembarError(
-            f"the eval split's loss was never a number in {training.epochs} epochs: "
-            f"{advised(training.learning_rate)}"
-        ) from None
+        never = f"the eval split's loss was never a number in {training.epochs} epochs"
+        raise KembarError(f"{never}: {advised(training.learning_rate)}") from None
     seconds = checkpoint.seconds
     # Served in float32 and on any machine, whatever it was trained in and on.
     model = VariationalAutoencoder(config, rows.shape[-1], training.seed)
@@ -97,10 +93,8 @@ def fit(data: TransformedData, spec: Spec) -> FittedModel:
     threshold = anomaly_threshold(model, held_out, scaling.log_jacobian if scaling is not None else 0.0)
     quality = evaluate(model, judged[:_LOG_ROWS], _LOG_SAMPLES)
     if data.log_dir is not None:
-        pictures.write_all(
-            Path(data.log_dir, "pictures"), model, judged[:_LOG_ROWS], quality.kl_by_dimension, history,
-            None if labels is None else list(labels[:_LOG_ROWS]),
-        )  # fmt: skip
+        folder, shown = Path(data.log_dir, "pictures"), None if labels is None else list(labels[:_LOG_ROWS])
+        pictures.write_all(folder, model, judged[:_LOG_ROWS], quality.kl_by_dimension, history, shown)
     log = TrainingLog.of(model, history, len(rows), seconds, kept_epoch=kept_epoch(history, config))
     log.details = {
         **devices.describe(trained),
@@ -167,12 +161,9 @@ def slices(train: pa.Table, rows: pa.Table, spec: Spec) -> dict[str, np.ndarray]
 def golden_requests(spec: Spec) -> dict[str, dict[str, list]]:
     """The lowest and the highest vector, the latent 0, and a sample of three."""
     vector, latent = narrow(spec.vector, VectorSpec), narrow(spec.model, Vae).latent
-    low, high = vector.range or (0.0, 1.0)
-    ends = [[low] * vector.dimension, [high] * vector.dimension]
+    ends = {VECTOR: [[limit] * vector.dimension for limit in vector.range or (0.0, 1.0)]}
     return {
-        "serving_default": {VECTOR: ends},
-        "encode": {VECTOR: ends},
-        "reconstruct": {VECTOR: ends},
+        **dict.fromkeys(("serving_default", "encode", "reconstruct"), ends),
         "decode": {"latent": [[0.0] * latent]},
         "sample": {"seed": [7], "count": [3]},
     }

@@ -68,10 +68,7 @@ def sample(model: VariationalAutoencoder, seed: tf.Tensor | int, count: tf.Tenso
 
 
 def score(
-    model: VariationalAutoencoder,
-    vectors: Rows,
-    threshold: tf.Tensor | float,
-    log_jacobian: float = 0.0,
+    model: VariationalAutoencoder, vectors: Rows, threshold: tf.Tensor | float, log_jacobian: float = 0.0
 ) -> Tensors:
     """The ELBO of [batch, n] and whether it is an anomaly, all [batch].
 
@@ -118,11 +115,7 @@ def with_width(tensor: Rows, width: int, name: str) -> tf.Tensor:
         return tf.ensure_shape(tf.identity(tensor), [None, width])
 
 
-def anomaly_threshold(
-    model: VariationalAutoencoder,
-    vectors: np.ndarray,
-    log_jacobian: float = 0.0,
-) -> float:
+def anomaly_threshold(model: VariationalAutoencoder, vectors: np.ndarray, log_jacobian: float = 0.0) -> float:
     """The ELBO below which `score` calls a vector an anomaly, from normal ones [rows, n].
 
     A share of 1 - quantile of them (`anomaly_quantile` in the configuration) lies below. Vectors whose ELBO
