@@ -54,12 +54,12 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         self._log_startup(input_dict, output_dict, exec_properties)
         examples = artifact_utils.get_single_instance(output_dict["examples"])
         examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
-        data, carry = data_of(exec_properties), carry_of(exec_properties)
+        data, form, carry = arguments_of(exec_properties)
         if carry is not None:
             examples.span = carry.span
             examples.set_string_custom_property(FILES, carry.fingerprint)
         with self._make_beam_pipeline() as pipeline:
-            _ = pipeline | write_examples(data, examples.uri, form_of(exec_properties), carry)
+            _ = pipeline | write_examples(data, examples.uri, form, carry)
         remove_tree(os.path.join(examples.uri, _UNFINISHED))
         hide(os.path.join(examples.uri, QUARANTINE))
 
@@ -183,28 +183,14 @@ def _lists(values: pa.Array, length: int) -> pa.ListArray:
     return pa.ListArray.from_arrays(np.arange(0, len(values) + 1, length, dtype=np.int32), values)
 
 
-def data_of(exec_properties: dict[str, Any]) -> DataSection:
-    """The `[data]` section that the component was built with."""
-    return DataSection.model_validate(_custom_config(exec_properties)["data"])
-
-
-def form_of(exec_properties: dict[str, Any]) -> TextForm:
-    """The form in which the model reads texts."""
-    return TextForm.model_validate(_custom_config(exec_properties)["form"])
-
-
-def carry_of(exec_properties: dict[str, Any]) -> Carry | None:
-    """The ties to other spans, where the data is one span; else None."""
-    fields = _custom_config(exec_properties)["carry"]
-    return None if fields is None else Carry(**fields)
-
-
-def _custom_config(exec_properties: dict[str, Any]) -> dict[str, Any]:
-    config = example_gen_pb2.CustomConfig()
+def arguments_of(exec_properties: dict[str, Any]) -> tuple[DataSection, TextForm, Carry | None]:
+    """The `[data]` section, the form in which the model reads texts, and a span's ties to other spans."""
+    config, text = example_gen_pb2.CustomConfig(), wrappers_pb2.StringValue()
     proto_utils.json_to_proto(exec_properties["custom_config"], config)
-    text = wrappers_pb2.StringValue()
     config.custom_config.Unpack(text)
-    return json.loads(text.value)
+    fields = json.loads(text.value)
+    carry = None if fields["carry"] is None else Carry(**fields["carry"])
+    return DataSection.model_validate(fields["data"]), TextForm.model_validate(fields["form"]), carry
 
 
 def _write_counts(parts: list[dict[str, Any]], path: str, facts: dict[str, Any]) -> None:

@@ -78,14 +78,10 @@ def open_parquet(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path, page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
-        fix = "write it again" if _begins_as_parquet(path) else "correct [data] format, or write it again"
+        with path.open("rb") as file:  # as Parquet begins, or a copy that was cut off
+            begins = file.read(4) in (b"PAR1", bytes(4))
+        fix = "write it again" if begins else "correct [data] format, or write it again"
         raise DataRejected(f"{path}: {_damage('not a Parquet file', error, fix)}") from None
-
-
-def _begins_as_parquet(path: Path) -> bool:
-    """True where a file begins as Parquet, or with the zeros of a copy that was cut off."""
-    with path.open("rb") as file:
-        return file.read(4) in (b"PAR1", bytes(4))
 
 
 def _damage(what: str, error: Exception, fix: str = "write it again") -> str:

@@ -35,11 +35,8 @@ def RetrainingGate(
     del code  # part of the cache key
     checks = [Check.from_json(check) for check in read_json(verdict.uri, VERDICT)["checks"]]
     measured = read_json(live.uri, LIVE)
-    drift = [
-        check.sentence
-        for check in checks
-        if check.flagged and check.severity == WARN and check.subject in (DRIFT, SKEW)
-    ]
+    warned = [check for check in checks if check.flagged and check.severity == WARN]
+    drift = [check.sentence for check in warned if check.subject in (DRIFT, SKEW)]
     metrics = load(measured["metrics"]) if measured["model"] is not None else None
     decided = decide(Retraining.model_validate_json(retraining), reason, metrics, measured["rows"], drift)
     record = {"train": decided.train, "reason": decided.reason, **asdict(decided)}
