@@ -78,8 +78,6 @@ class _DecodeFile(beam.DoFn):
         for records in read_batches([path], self._rows):
             if share < 1:
                 before, records = before + len(records), spread(records, before, share)
-                if not records:
-                    continue
             for bounds in chunks(map(len, records), BATCH_BYTES):
                 part = records[bounds]
                 batch = self._decoder.DecodeBatch(part)

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 
+from trainer import tables
 from trainer.features import LABEL, TEXT_A, TEXT_B, VECTOR, Label
 from trainer.spec import VectorSpec
 from trainer.text.tokens import text_features
@@ -52,19 +53,18 @@ def derive(table: pa.Table, label: Label | None, vector: VectorSpec | None) -> D
     if not table.num_rows:
         return derived
     if label is not None and LABEL in table.column_names:
-        derived.label = _flat(table, LABEL).to_numpy(zero_copy_only=False).astype(np.float64)
+        derived.label = tables.labels(table)
     if vector is not None and VECTOR in table.column_names:
         rows = max(1, min(table.num_rows, _MAX_NUMBERS // vector.dimension))
-        flat = _flat(table.slice(0, rows), VECTOR).to_numpy(zero_copy_only=False)
-        derived.numbers[VECTOR] = flat.reshape(-1, vector.dimension)
+        derived.numbers[VECTOR] = tables.vectors(table.slice(0, rows))
         derived.names = tuple(vector.name(at) for at in range(vector.dimension))
-    texts = {name: _flat(table, name) for name in (TEXT_A, TEXT_B) if name in table.column_names}
+    texts = {name: tables.flat(table, name) for name in (TEXT_A, TEXT_B) if name in table.column_names}
     if texts:
         _derive_words(derived, texts)
     for name in (TEXT_A, TEXT_B):
         # Only the length, where a log hides the text itself.
         if f"{name}_{CHARACTERS}" in table.column_names:
-            logged = _flat(table, f"{name}_{CHARACTERS}").to_numpy(zero_copy_only=False)
+            logged = tables.flat(table, f"{name}_{CHARACTERS}").to_numpy(zero_copy_only=False)
             derived.numbers[f"{name}:{CHARACTERS}"] = logged.astype(np.float64)[:, None]
     return derived
 
@@ -106,7 +106,3 @@ def _dice(texts: list[Words], rows: int, size: int) -> np.ndarray:
 def distinct(values: np.ndarray) -> np.ndarray:
     """Each value once, in any order: by hash, where numpy sorts."""
     return pa.array(values).unique().to_numpy()
-
-
-def _flat(table: pa.Table, name: str) -> pa.Array:
-    return table[name].combine_chunks().flatten()

@@ -27,7 +27,9 @@ def load_metrics(evaluation_uri: str, model: str) -> dict[str, dict[str, float]]
     A value is a finite number or `Undefined`, whatever TFMA has in its place.
     """
     by_split: dict[str, dict[str, float]] = {}
-    reasons = _reasons(evaluation_uri).get(model, {})
+    # An older Evaluator has left no reasons for metrics without a value.
+    left = fileio.exists(os.path.join(evaluation_uri, REASONS))
+    reasons = read_json(evaluation_uri, REASONS).get(model, {}) if left else {}
     for split in SPLITS:
         # With one model TFMA drops its name.
         for name in (model, ""):
@@ -41,9 +43,3 @@ def load_metrics(evaluation_uri: str, model: str) -> dict[str, dict[str, float]]
                     }
                     break
     return by_split
-
-
-def _reasons(evaluation_uri: str) -> dict[str, dict[str, dict[str, str]]]:
-    """The Evaluator's reasons for metrics without a value; none where an older Evaluator was at work."""
-    path = os.path.join(evaluation_uri, REASONS)
-    return read_json(path) if fileio.exists(path) else {}

@@ -77,11 +77,11 @@ def _is_good(numbers: np.ndarray, label: Label) -> np.ndarray:
 
 def _each(given: Sequence[Any], convert: Callable[[Any], float]) -> np.ndarray:
     """float64 [values]: what `convert` makes of each, worked out once for all that are alike."""
-    if _alike(given):
-        table = {value: convert(value) for value in set(given)}
-        # A NaN of NumPy is equal to none, not even to itself.
-        return np.array([table.get(value, math.nan) for value in given], np.float64)
-    return np.array([convert(value) for value in given], np.float64)
+    if not _alike(given):
+        return np.array([convert(value) for value in given], np.float64)
+    table = {value: convert(value) for value in set(given)}
+    # A NaN of NumPy is equal to none, not even to itself.
+    return np.array([table.get(value, math.nan) for value in given], np.float64)
 
 
 def _fault(value: Any, number: float, label: Label) -> Fault:

@@ -145,12 +145,9 @@ class _Unpacked(io.RawIOBase):
 
 
 def _open_packed(path: Path, packed: str) -> IO[bytes]:
-    if packed == "gzip":
-        return cast(IO[bytes], gzip.open(path, "rb"))
-    if packed == "bzip2":
-        return cast(IO[bytes], bz2.open(path, "rb"))
-    if packed == "xz":
-        return cast(IO[bytes], lzma.open(path, "rb"))
+    openers: dict[str, Any] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
+    if packed in openers:
+        return cast(IO[bytes], openers[packed](path, "rb"))
     # Here and not above: a command that reads no such file need not wait for it.
     import pyarrow as pa
 

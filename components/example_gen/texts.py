@@ -19,6 +19,7 @@ from components.example_gen.data_config import SPLITS
 from components.example_gen.spans import Carry
 from components.tables import decode
 from components.tfrecords import read_batches
+from trainer import tables
 from trainer.features import TEXT_A, TEXT_B, VECTOR
 from trainer.text.form import TextForm
 
@@ -95,7 +96,6 @@ class Texts:
 
 
 def _rows(table: pa.Table) -> UsableRows:
-    columns = {name: table[name].combine_chunks().flatten() for name in table.column_names}
-    if VECTOR in columns:
-        return UsableRows(vector=columns[VECTOR].to_numpy().reshape(table.num_rows, -1))
-    return UsableRows(columns[TEXT_A].to_pylist(), columns[TEXT_B].to_pylist())
+    if VECTOR in table.column_names:
+        return UsableRows(vector=tables.vectors(table))
+    return UsableRows(*(tables.flat(table, name).to_pylist() for name in (TEXT_A, TEXT_B)))

@@ -145,20 +145,6 @@ def announce(details: dict[str, Any]) -> dict[str, Any]:
     return details
 
 
-class EvalMetric(keras.callbacks.Callback):
-    """Measures the eval split after each epoch and puts `eval_NAME` into the epoch's logs."""
-
-    def __init__(self, name: str, measure: Callable[[], float]) -> None:
-        super().__init__()
-        self._name = name
-        self._measure = measure
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Runs before callbacks that look at the metric: put it first in the list."""
-        if logs is not None:
-            logs[f"eval_{self._name}"] = float(self._measure())
-
-
 class Progress(keras.callbacks.Callback):
     """One line an epoch, and an error that names the place when the loss is no number any more."""
 

@@ -18,7 +18,6 @@ from trainer.fitting.checkpoint import Checkpoint
 from trainer.fitting.order import RowOrder, draws, in_passes
 from trainer.fitting.training import (
     EARLY_STOPPING,
-    EvalMetric,
     FittedModel,
     Progress,
     TrainingLog,
@@ -159,12 +158,12 @@ def _train_on_ids(
     pretrained_tower = narrow(spec.model, PairModel).encoder == "pretrained"
     parts = workers.strategy().num_replicas_in_sync
     order = RowOrder(draws(training.seed, training.epochs, 2))
-    multiple = _XLA_MULTIPLE if training.compiled else 1
+    size, multiple = training.batch_size, _XLA_MULTIPLE if training.compiled else 1
     tokens = training.tokens_per_batch or bound_of(spec, statistics)
-    count = steps(statistics.lengths, training.batch_size, parts, multiple, tokens)
+    count = steps(statistics.lengths, size, parts, multiple, tokens)
     train = make_dataset(
         pools["train"],
-        training.batch_size,
+        size,
         order=order,
         parts=parts,
         cache=True,
@@ -248,9 +247,15 @@ def _train(
     details = announce({**devices.describe(model), **kernels})
     started = [Start(trained, stopping, measure)] if data.base is not None else []
 
+    def judge(epoch: int, logs: dict[str, Any]) -> None:
+        """Runs before the callbacks that look at the metric."""
+        logs[f"eval_{metric}"] = float(measure())
+
     def advised(rate: float) -> str:
         return advice(rate, training.mixed_precision, not training.clip_norm, "")
 
+    judging = keras.callbacks.LambdaCallback(on_epoch_end=judge)
+    watchers = [*data.watchers(), Progress(training.epochs, advised)]
     checkpoint = Checkpoint(data.checkpoints)
     history = trained.fit(
         workers.shared(batches.train),
@@ -258,15 +263,7 @@ def _train(
         epochs=training.epochs,
         verbose=0,
         shuffle=False,
-        callbacks=[
-            batches.order,
-            EvalMetric(metric, measure),
-            stopping,
-            *started,
-            *data.watchers(),
-            Progress(training.epochs, advised),
-            checkpoint,
-        ],
+        callbacks=[batches.order, judging, stopping, *started, *watchers, checkpoint],
     ).history
     details |= checkpoint.details
     for start in started:

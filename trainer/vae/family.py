@@ -95,8 +95,7 @@ def fit(data: TransformedData, spec: Spec) -> FittedModel:
     if data.log_dir is not None:
         folder, shown = Path(data.log_dir, "pictures"), None if labels is None else list(labels[:_LOG_ROWS])
         pictures.write_all(folder, model, judged[:_LOG_ROWS], quality.kl_by_dimension, history, shown)
-    log = TrainingLog.of(model, history, len(rows), seconds, kept_epoch=kept_epoch(history, config))
-    log.details = {
+    details = {
         **devices.describe(trained),
         **checkpoint.details,
         "kl_by_dimension": list(quality.kl_by_dimension),
@@ -105,6 +104,8 @@ def fit(data: TransformedData, spec: Spec) -> FittedModel:
         "verdict": quality.verdict,
         "anomaly_threshold": threshold,
     }
+    kept = kept_epoch(history, config)
+    log = TrainingLog.of(model, history, len(rows), seconds, details, kept_epoch=kept)
     return FittedModel(model, log, threshold)
 
 

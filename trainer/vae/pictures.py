@@ -96,19 +96,6 @@ def latent_scatter(
     )
 
 
-def kl_bars(kl_by_dimension: Sequence[float]) -> str:
-    """SVG: nats that each latent carries, the most first."""
-    return bar_chart(sorted(kl_by_dimension, reverse=True), "KL by latent dimension", "rank", "nats")
-
-
-def loss_curves(history: Mapping[str, Sequence[float]]) -> str:
-    """SVG: -ELBO, reconstruction and KL by epoch, training and validation."""
-    parts = ("negative_elbo", "reconstruction", "kl")
-    names = [prefix + part for part in parts for prefix in ("", "val_") if prefix + part in history]
-    curves = {name: history[name] for name in names}
-    return line_chart(curves, "Loss and its parts", "epoch", "nats per example")
-
-
 def write_all(
     folder: Path,
     model: VariationalAutoencoder,
@@ -121,12 +108,16 @@ def write_all(
 
     `vectors` [rows, n] are unseen ones, `labels` [rows] belong to them.
     """
+    parts = ("negative_elbo", "reconstruction", "kl")
+    names = [prefix + part for part in parts for prefix in ("", "val_")]
+    curves = {name: history[name] for name in names if name in history}
+    nats = sorted(kl_by_dimension, reverse=True)
     pictures: dict[str, bytes | str] = {
         "reconstructions.png": reconstructions(model, vectors),
         "samples.png": samples(model),
         "latent_scatter.svg": latent_scatter(model, vectors, labels),
-        "kl_by_dimension.svg": kl_bars(kl_by_dimension),
-        "loss_curves.svg": loss_curves(history),
+        "kl_by_dimension.svg": bar_chart(nats, "KL by latent dimension", "rank", "nats"),
+        "loss_curves.svg": line_chart(curves, "Loss and its parts", "epoch", "nats per example"),
     }
     if model.config.latent == 2:
         pictures["latent_grid.png"] = latent_grid(model)

@@ -89,19 +89,6 @@ def make_optimizer(training: VaeTraining, steps_per_epoch: int, parts: int = 1) 
     return optimizer
 
 
-class KlWarmup(keras.callbacks.Callback):
-    """Raises the weight of the KL from beta / epochs in the first epoch to beta (Bowman et al. 2016)."""
-
-    def __init__(self, beta: float, epochs: int) -> None:
-        super().__init__()
-        self.beta = beta
-        self.epochs = epochs
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Set this epoch's weight."""
-        self.model.kl_weight.assign(self.beta * min(1.0, (epoch + 1) / max(1, self.epochs)))
-
-
 class KeepBest(keras.callbacks.Callback):
     """Ends with the weights of the lowest validation loss; stops after `patience` epochs without a lower one.
 
@@ -216,7 +203,12 @@ def fit(
     held_out = even_batches((evaluation_vectors(config, evaluation),), _EVALUATED_ROWS, parts)
     if started:
         keep.start(model, model.evaluate(held_out, verbose=0, return_dict=True)["loss"])
-    watchers = [order, KlWarmup(config.beta, config.kl_warmup_epochs), keep]
+
+    def warm_up(epoch: int, logs: Any) -> None:
+        """Raises the weight of the KL in the first epochs to beta (Bowman et al. 2016)."""
+        model.kl_weight.assign(config.beta * min(1.0, (epoch + 1) / max(1, config.kl_warmup_epochs)))
+
+    watchers = [order, keras.callbacks.LambdaCallback(on_epoch_begin=warm_up), keep]
     averaging = [keras.callbacks.SwapEMAWeights()] if training.weight_average else []
     history = model.fit(
         data,
