@@ -120,10 +120,10 @@ def _score_metrics(label: np.ndarray, score: np.ndarray) -> dict[str, float]:
     if alike:
         reason = "there is one row alone" if label.size == 1 else " and ".join(alike)
         return {**dict.fromkeys(("spearman", "pearson"), Undefined(reason)), **mse}
-    measures = {"spearman": stats.spearmanr, "pearson": stats.pearsonr}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)
-        correlations = {name: measure(label, score).statistic for name, measure in measures.items()}
+        spearman, pearson = stats.spearmanr(label, score), stats.pearsonr(label, score)
+    correlations = {"spearman": spearman.statistic, "pearson": pearson.statistic}
     hardly = "labels or scores hardly vary"
     return {**{name: defined(value, hardly) for name, value in correlations.items()}, **mse}
 
@@ -132,7 +132,7 @@ def _binary_metrics(label: np.ndarray, score: np.ndarray, decided: np.ndarray) -
     if not label.size:
         return dict.fromkeys(_NAMES["binary"], Undefined("there are no rows"))
     reason = same_label(label)
-    measured = dict.fromkeys(_NAMES["binary"], Undefined(reason))
+    measured: dict[str, float] = dict.fromkeys(_NAMES["binary"], Undefined(reason))
     measured |= {
         "accuracy": float(np.mean(decided == label)),
         "f1": float(skl.f1_score(label, decided, zero_division=0.0)),

@@ -183,16 +183,18 @@ def _oracle(tuning: Tuning, spec: Spec, metric: str) -> keras_tuner.Oracle:
         section, _, name = key.partition(".")
         value = encoded(getattr(spec, section).model_dump(mode="json")[name])
         if isinstance(wanted, dict):
-            here = not isinstance(value, str) and wanted["min"] <= value <= wanted["max"]
+            usual = None if isinstance(value, str) or not wanted["min"] <= value <= wanted["max"] else value
+            here = usual is not None
             make = space.Int if is_whole(key, spec) else space.Float
             sampling = "log" if wanted.get("log") else "linear"
-            make(key, wanted["min"], wanted["max"], sampling=sampling, default=value if here else None)
+            make(key, wanted["min"], wanted["max"], sampling=sampling, default=usual)
         else:
             choices = _choices(wanted)
             here = value in choices
             value = choices[choices.index(value)] if here else value  # 1.0 for 1
             space.Choice(key, choices, default=value if here else None)
-        own |= {key: value} if here else {}
+        if here:
+            own[key] = value
     oracle = _ORACLES[tuning.search](
         objective=keras_tuner.Objective(metric, "min" if metric in LOWER_IS_BETTER else "max"),
         max_trials=tuning.trials,

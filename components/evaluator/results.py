@@ -11,10 +11,7 @@ from tfx.dsl.io import fileio
 from components.artifact_files import read_json
 from components.evaluator.component import SPLITS
 from components.evaluator.files import REASONS
-from components.evaluator.predictions import load_predictions
 from trainer.undefined import UNKNOWN, defined
-
-__all__ = ["load_metrics", "load_predictions"]
 
 # TFMA adds these by itself, and the difference from the champion to each metric: rows are counted at
 # ingestion, and what a difference means is for the quality gate.

@@ -98,4 +98,5 @@ class Texts:
 def _rows(table: pa.Table) -> UsableRows:
     if VECTOR in table.column_names:
         return UsableRows(vector=tables.vectors(table))
-    return UsableRows(*(tables.flat(table, name).to_pylist() for name in (TEXT_A, TEXT_B)))
+    text_a, text_b = (tables.flat(table, name).to_pylist() for name in (TEXT_A, TEXT_B))
+    return UsableRows(text_a, text_b)

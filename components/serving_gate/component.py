@@ -11,7 +11,7 @@ from tfx.types import standard_artifacts
 from tfx.utils import io_utils, path_utils
 
 from components.artifact_files import write_json
-from components.evaluator.results import load_predictions
+from components.evaluator.predictions import load_predictions
 from components.serving_gate.check import Deployment, judge, run_probe
 from components.tables import decode
 from trainer import tables

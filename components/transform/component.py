@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import apache_beam as beam
 import pyarrow as pa
@@ -21,14 +21,23 @@ from tfx import components as tfx_components
 from tfx.components.transform import executor
 from tfx.dsl.components.base import executor_spec
 from tfx.dsl.io import fileio
-from tfx.types import Artifact, BaseChannel, artifact_utils
+from tfx.types import (
+    Artifact,
+    BaseChannel,
+    artifact_utils,
+    component_spec,
+    standard_artifacts,
+    standard_component_specs,
+)
+from tfx.utils import path_utils
 from tfx_bsl.coders import example_coder
 
 from components.resolvers.window import EXAMPLES_IDS, ids_of
 from components.tfrecords import BatchedExamples, write_batches
-from components.transform.base import BASE_MODEL, TransformSpec, with_base
+from trainer.fitting.warm_start import folder_beside
+from trainer.preprocessing import BASE
 
-TRAIN = "train"
+TRAIN, BASE_MODEL = "train", "base_model"
 # Compressed examples of a training split, on average, from which on spans are worth a part of their own.
 CACHED_BYTES = 16 << 20
 
@@ -108,9 +117,11 @@ class Executor(executor.Executor):
         """Run TFX's own executor, which names its processor itself, with ours."""
         examples = sorted(input_dict["examples"], key=lambda artifact: artifact.span)
         inputs, outputs = {**input_dict, "examples": examples}, output_dict
-        if base := inputs.pop(BASE_MODEL, []):
-            exec_properties = with_base(exec_properties, base)
         config = json.loads(exec_properties["custom_config"])
+        if base := inputs.pop(BASE_MODEL, []):
+            # The folder that it left for `preprocessing_fn`: its vocabulary comes first.
+            config[BASE] = folder_beside(path_utils.serving_model_path(artifact_utils.get_single_uri(base)))
+            exec_properties = {**exec_properties, "custom_config": json.dumps(config)}
         window = Window.of(examples, config.get("half_life"), bool(base))
         if window.together:
             inputs |= {"examples": examples[:1], "analyzer_cache": []}
@@ -124,6 +135,15 @@ class Executor(executor.Executor):
         output_dict["transformed_examples"] = outputs["transformed_examples"]
         for cache in output_dict.get("updated_analyzer_cache", []):
             cache.set_string_custom_property(EXAMPLES_IDS, ids_of(examples))
+
+
+class TransformSpec(standard_component_specs.TransformSpec):
+    """TFX's, and the model that a training starts from."""
+
+    INPUTS: ClassVar = {
+        **standard_component_specs.TransformSpec.INPUTS,
+        BASE_MODEL: component_spec.ChannelParameter(type=standard_artifacts.Model, optional=True),
+    }
 
 
 class Transform(tfx_components.Transform):
