@@ -103,10 +103,10 @@ class Label(BaseModel):
         word = word.casefold()
         if self.positive is None:
             return 1.0 if word in MEANS_1 else 0.0 if word in MEANS_0 else values.number(value)
-        ones, zeros = (str(values.key(name)).casefold() for name in (self.positive, self.negative))
-        if word == ones:
+        positive, negative = (str(values.key(name)).casefold() for name in (self.positive, self.negative))
+        if word == positive:
             return 1.0
-        return 0.0 if self.negative is None or word == zeros else math.nan
+        return 0.0 if self.negative is None or word == negative else math.nan
 
     @property
     def bounds(self) -> tuple[float, float]:

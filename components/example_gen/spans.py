@@ -119,13 +119,9 @@ def find(pattern: str, spans: Spans, now: float | None = None) -> list[Span]:
             number = _number(match, path)
             files.setdefault(number, []).append(Path(path))
             written.setdefault(number, set()).add(match.groupdict().get("SPAN", str(number)))
+    waiting = {number: _waiting(number, written[number], paths, spans, at) for number, paths in files.items()}
     return [
-        Span(
-            number,
-            tuple(sorted(paths)),
-            fingerprint(paths),
-            _waiting(number, written[number], paths, spans, at),
-        )
+        Span(number, tuple(sorted(paths)), fingerprint(paths), waiting[number])
         for number, paths in sorted(files.items())
     ]
 

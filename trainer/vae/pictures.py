@@ -22,6 +22,7 @@ from trainer.vae.signatures import decode, reconstruct, sample
 # An image smaller than this on the page is enlarged by whole factors, so that pixels stay sharp.
 SMALLEST_TILE = 28
 GAP = 2
+_POINTS = 2_000
 
 
 def png(image: np.ndarray) -> bytes:
@@ -49,17 +50,17 @@ def tile(vectors: np.ndarray, columns: int) -> np.ndarray:
     return page
 
 
-def reconstructions(model: VariationalAutoencoder, vectors: np.ndarray, count: int = 16) -> bytes:
-    """PNG: originals above what z = mean gives back, `count` of them a line."""
-    originals = vectors[:count].astype(np.float32)
+def reconstructions(model: VariationalAutoencoder, vectors: np.ndarray) -> bytes:
+    """PNG: 16 originals above what z = mean gives back."""
+    originals = vectors[:16].astype(np.float32)
     returned = reconstruct(model, originals)["vector"].numpy()
     return png(tile(np.concatenate(_to_range(originals, returned)), len(originals)))
 
 
-def samples(model: VariationalAutoencoder, count: int = 64, seed: int = 1) -> bytes:
-    """PNG: vectors decoded from the prior, in a square grid."""
-    (drawn,) = _to_range(sample(model, seed, count)["vector"].numpy())
-    return png(tile(drawn, math.ceil(math.sqrt(count))))
+def samples(model: VariationalAutoencoder) -> bytes:
+    """PNG: 64 vectors decoded from the prior, in a square grid."""
+    (drawn,) = _to_range(sample(model, seed=1, count=64)["vector"].numpy())
+    return png(tile(drawn, 8))
 
 
 def latent_grid(model: VariationalAutoencoder, side: int = 20) -> bytes:
@@ -77,23 +78,19 @@ def latent_grid(model: VariationalAutoencoder, side: int = 20) -> bytes:
 
 
 def latent_scatter(
-    model: VariationalAutoencoder,
-    vectors: np.ndarray,
-    labels: Sequence[object] | None = None,
-    most: int = 2_000,
+    model: VariationalAutoencoder, vectors: np.ndarray, labels: Sequence[object] | None = None
 ) -> str:
-    """SVG: posterior means of the first `most` vectors, coloured by label.
+    """SVG: posterior means of the first 2,000 vectors, coloured by label.
 
     More than two latent dimensions are shown by the two whose means vary most.
     """
-    means, _ = posterior(model, vectors[:most])
+    means, _ = posterior(model, vectors[:_POINTS])
     if means.shape[1] == 1:
         means = np.concatenate([means, np.zeros_like(means)], axis=1)
     first, second = sorted(np.argsort(-means.var(axis=0), kind="stable")[:2])
-    names = None if labels is None else [str(label) for label in labels[:most]]
-    return scatter_chart(
-        means[:, [first, second]], names, "Posterior means", f"latent {first}", f"latent {second}"
-    )
+    names = None if labels is None else [str(label) for label in labels[:_POINTS]]
+    axes = (f"latent {first}", f"latent {second}")
+    return scatter_chart(means[:, [first, second]], names, "Posterior means", *axes)
 
 
 def write_all(

@@ -33,9 +33,9 @@ def binarize(vectors: np.ndarray, seed: int = BINARIZATION_SEED) -> np.ndarray:
     return (draws < vectors).astype(np.float32)
 
 
-def evaluation_vectors(config: Vae, vectors: np.ndarray, seed: int = BINARIZATION_SEED) -> np.ndarray:
+def evaluation_vectors(config: Vae, vectors: np.ndarray) -> np.ndarray:
     """Vectors [rows, n] for evaluation: as they are, or one draw if the model learns from draws."""
-    return vectors.astype(np.float32) if config.binarization == "none" else binarize(vectors, seed)
+    return vectors.astype(np.float32) if config.binarization == "none" else binarize(vectors)
 
 
 def batches(
