@@ -127,13 +127,8 @@ def _compare_tokens(reference: Profile, sample: Derived, name: str) -> Measured:
     worst = int(np.argmax(change)) if change else 0
     token = _token(reference, sample, int(common[worst]), at) if change else ""
     detail = f"most of all {token!r}, {_share(q, worst):.1%} of the tokens, was {_share(p, worst):.1%}"
-    return Measured(
-        name,
-        "token_distribution",
-        measures.divergence(p, q),
-        measures.chance_of_divergence(p, q, draws),
-        detail,
-    )
+    distance, chance = measures.divergence(p, q), measures.chance_of_divergence(p, q, draws)
+    return Measured(name, "token_distribution", distance, chance, detail)
 
 
 def shown_means(now: float, before: float) -> str:

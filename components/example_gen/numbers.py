@@ -149,12 +149,12 @@ class Numbers:
         return [*self._merged, *self._outliers.values()]
 
     def _count(self, at: int, values: np.ndarray, location: str) -> None:
-        before = self._outliers.get(at)
-        count, value = len(values), float(values[0])
-        if before is not None:
-            count, value, location = count + before.count, before.value, before.location
+        if before := self._outliers.get(at):
+            self._outliers[at] = replace(before, count=before.count + len(values))
+            return
         middle, distance = float(self._middle[at]), float(self._distance[at])
-        self._outliers[at] = Outlier(self._names[at], count, value, location, middle, distance)
+        first = float(values[0])
+        self._outliers[at] = Outlier(self._names[at], len(values), first, location, middle, distance)
 
 
 def warnings(findings: Iterable[Finding]) -> list[str]:
@@ -165,11 +165,10 @@ def warnings(findings: Iterable[Finding]) -> list[str]:
         if isinstance(finding, Merged):
             worst = merged.get(finding.column, finding)
             merged[finding.column] = min(worst, finding, key=lambda loss: loss.kept / loss.values)
-            continue
-        before = outliers.get(finding.column)
-        if before is not None:
-            finding = replace(before, count=before.count + finding.count)
-        outliers[finding.column] = finding
+        elif before := outliers.get(finding.column):
+            outliers[finding.column] = replace(before, count=before.count + finding.count)
+        else:
+            outliers[finding.column] = finding
     named = [outlier for outlier in outliers.values() if outlier.is_certain]
     return [*_some(merged.values()), *_some(named)]
 
