@@ -220,12 +220,12 @@ def _choices(wanted: list[Any]) -> list[Any]:
 def _quiet() -> Iterator[None]:
     """A trial is one line of progress, and not one an epoch."""
 
-    silent = logging.Filter("another logger")
-    PROGRESS.addFilter(silent)
+    others = logging.Filter("no logger has this name")
+    PROGRESS.addFilter(others)
     try:
         yield
     finally:
-        PROGRESS.removeFilter(silent)
+        PROGRESS.removeFilter(others)
 
 
 def _row(trial: Trial) -> dict[str, Any]:

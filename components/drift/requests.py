@@ -68,8 +68,10 @@ def _lines(pattern: str) -> Iterator[bytes]:
 def _inputs(line: bytes, vector: VectorSpec | None) -> Mapping[str, Any] | None:
     """The row's features, or None where the line has none."""
     try:
-        inputs = {**json.loads(line)["inputs"]}
+        inputs = json.loads(line)["inputs"]
     except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    if not isinstance(inputs, dict):
         return None
     if vector is not None:
         values = inputs.get(VECTOR)

@@ -40,9 +40,9 @@ class UsableRows:
             return self
 
         def taken(column: Any) -> Any:
-            if column is None or isinstance(column, np.ndarray):
-                return None if column is None else column[mask]
-            return list(itertools.compress(column, mask))
+            if isinstance(column, list):
+                return list(itertools.compress(column, mask))
+            return None if column is None else column[mask]
 
         return UsableRows(*map(taken, (self.text_a, self.text_b, self.vector, self.exact, self.label)))
 

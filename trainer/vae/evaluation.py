@@ -47,12 +47,10 @@ class Bound:
 class Quality:
     """A VAE's numbers on one split; `metrics` is what gates and reports read."""
 
-    rows: int
     negative_elbo: float
     reconstruction: float
     kl: float
     nll: float
-    importance_samples: int
     kl_by_dimension: tuple[float, ...]
     active_units: int
     collapse: Collapse
@@ -75,12 +73,10 @@ def evaluate(
     active = active_units(means)
     collapse, verdict = find_collapse(active, kl)
     return Quality(
-        rows=len(vectors),
         negative_elbo=float(bound.negative_elbo.mean()),
         reconstruction=float(bound.reconstruction.mean()),
         kl=float(kl.sum()),
         nll=float(negative_log_likelihood(model, vectors, importance_samples, seed).mean()),
-        importance_samples=importance_samples,
         kl_by_dimension=tuple(float(value) for value in kl),
         active_units=int(active.sum()),
         collapse=collapse,
