@@ -14,10 +14,11 @@ from tfx.dsl.io import fileio
 from components.artifact_files import write_json
 from components.bulk_inferrer.bulk_config import BULK_QUARANTINE, FILE, KEPT_ROWS, LINE, SPLIT
 from components.example_gen.check import check
-from components.example_gen.counts import COUNTS, READ
+from components.example_gen.counts import READ
 from components.example_gen.data_config import DataSection
 from components.example_gen.executor import encode, quarantine_line
 from components.example_gen.reader import read, whole
+from components.files import COUNTS
 from components.tfrecords import open_writer
 from trainer.errors import KembarError
 from trainer.files import hide

@@ -11,11 +11,12 @@ from tfx.utils import io_utils
 from components.artifact_files import read_json, write_json
 from components.data_gate.anomalies import read
 from components.data_gate.gate import TRAIN, Gate
-from components.data_gate.validation_config import EXAMPLES_ID, VERDICT, Validation
+from components.data_gate.validation_config import EXAMPLES_ID, Validation
 from components.data_gate.verdict import Verdict
 from components.drift.sampling import sample_split
-from components.example_gen.counts import COUNTS, check_counts
+from components.example_gen.counts import check_counts
 from components.example_gen.data_config import DataSection
+from components.files import COUNTS, VERDICT
 from components.resolvers.accepted_data import DataVerdict
 from trainer.errors import DataRejected
 from trainer.spec import Spec

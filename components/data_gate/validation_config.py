@@ -14,7 +14,6 @@ from trainer.section import Section
 
 # What the gate leaves, every check that it made; its type's name has the form that Kubeflow wants.
 VERDICT_TYPE = "kembar.DataVerdict"
-VERDICT = "verdict.json"
 # Custom property by which the gate tells which Examples artifact a verdict is on.
 EXAMPLES_ID = "examples_id"
 Severity = Literal["reject", "warn", "ignore"]

@@ -27,7 +27,6 @@ from tfx.utils import io_utils, path_utils
 from tfx_bsl.tfxio import tensor_adapter
 
 from components.artifact_files import write_json
-from components.evaluator.files import CONFUSION, REASONS, SLICES
 from components.evaluator.metrics import FamilyMetrics
 from components.evaluator.predictions import (
     CANDIDATE,
@@ -37,6 +36,7 @@ from components.evaluator.predictions import (
     labels_and_scores,
     load_predictions,
 )
+from components.files import CONFUSION, REASONS, SLICES
 from components.tables import decode, read_table, split_files
 from trainer import tables
 from trainer.confusion import confusion, shown_classes

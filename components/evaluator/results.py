@@ -10,7 +10,7 @@ from tfx.dsl.io import fileio
 
 from components.artifact_files import read_json
 from components.evaluator.component import SPLITS
-from components.evaluator.files import REASONS
+from components.files import REASONS
 from trainer.undefined import UNKNOWN, defined
 
 # TFMA adds these by itself, and the difference from the champion to each metric: rows are counted at

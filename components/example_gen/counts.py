@@ -16,10 +16,10 @@ from components.example_gen.data_config import SPLITS, DataSection
 from components.example_gen.doubts import Doubts
 from components.example_gen.labels import LabelCounts, advice
 from components.example_gen.numbers import Finding, warnings
+from components.files import COUNTS
 from trainer.errors import DataRejected
 
 QUARANTINE = "quarantine"
-COUNTS = "counts.json"
 # Nothing varies in fewer.
 MIN_TRAIN_ROWS = 2
 # Reasons that a message tells, with the first row of each.

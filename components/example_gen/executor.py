@@ -24,13 +24,14 @@ from tfx_bsl.coders import example_coder
 from components.artifact_files import write_json
 from components.example_gen.batch import Fault
 from components.example_gen.check import UsableRows, check
-from components.example_gen.counts import COUNTS, KEPT, QUARANTINE, READ, merge
+from components.example_gen.counts import KEPT, QUARANTINE, READ, merge
 from components.example_gen.data_config import SPLITS, DataSection
 from components.example_gen.doubts import Doubts, source_facts
 from components.example_gen.numbers import Numbers
 from components.example_gen.plan import Assignment, decide, digest, misplaced, plan
 from components.example_gen.reader import read
 from components.example_gen.spans import FILES, Carry
+from components.files import COUNTS
 from components.tfrecords import open_writer
 from trainer.errors import DataRejected
 from trainer.features import LABEL, TEXT_A, TEXT_B, VECTOR

@@ -7,7 +7,8 @@ import os
 from tfx.dsl.io import fileio
 from tfx.types import Artifact
 
-from components.data_gate.validation_config import EXAMPLES_ID, VERDICT, VERDICT_TYPE
+from components.data_gate.validation_config import EXAMPLES_ID, VERDICT_TYPE
+from components.files import VERDICT
 from components.resolvers.selection import Inputs, Selection, without_last
 
 

@@ -7,11 +7,11 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.types import Artifact, standard_artifacts
 
 from components.artifact_files import read_json, write_json
-from components.data_gate.validation_config import DRIFT, SKEW, VERDICT, WARN
+from components.data_gate.validation_config import DRIFT, SKEW, WARN
 from components.data_gate.verdict import Check
-from components.live_metrics import FILE as LIVE
+from components.files import LIVE, TRAINING_DECISION, VERDICT
 from components.resolvers.accepted_data import DataVerdict
-from components.retraining_gate.decision import FILE, decide
+from components.retraining_gate.decision import decide
 from components.retraining_gate.retraining_config import Retraining
 from trainer.undefined import load
 
@@ -40,4 +40,4 @@ def RetrainingGate(
     metrics = load(measured["metrics"]) if measured["model"] is not None else None
     decided = decide(Retraining.model_validate_json(retraining), reason, metrics, measured["rows"], drift)
     record = {"train": decided.train, "reason": decided.reason, **asdict(decided)}
-    write_json(record, decision.uri, FILE)
+    write_json(record, decision.uri, TRAINING_DECISION)

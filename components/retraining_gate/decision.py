@@ -8,9 +8,6 @@ from dataclasses import dataclass
 from components.retraining_gate.retraining_config import Retraining
 from trainer.undefined import Undefined, defined, reason_of, text
 
-# Where the gate leaves it.
-FILE = "decision.json"
-
 
 @dataclass(frozen=True)
 class TrainingDecision:

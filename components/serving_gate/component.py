@@ -12,6 +12,7 @@ from tfx.utils import io_utils, path_utils
 
 from components.artifact_files import write_json
 from components.evaluator.predictions import load_predictions
+from components.files import SERVING
 from components.serving_gate.check import Deployment, judge, run_probe
 from components.tables import decode
 from trainer import tables
@@ -20,7 +21,6 @@ from trainer.families import ContractSignature, Tensor, family_of
 from trainer.features import VECTOR
 from trainer.spec import Spec
 
-FILE = "serving.json"
 COMPARED_ROWS = 64
 # What every family answers, and so what is timed: the served scores of raw examples.
 TIMED = "serve_examples"
@@ -76,7 +76,7 @@ def ServingGate(
     wrong = [failure] if failure else judge(report, promised, family.SCORE, scores, limits)
     verdict = {"blessed": not wrong, "reason": "; ".join(wrong), "reasons": wrong}
     verdict |= {key: report.get(key) for key in _REPORTED}
-    write_json(verdict, blessing.uri, FILE)
+    write_json(verdict, blessing.uri, SERVING)
     sign = "INFRA_NOT_BLESSED" if wrong else "INFRA_BLESSED"
     io_utils.write_string_file(os.path.join(blessing.uri, sign), "")
     blessing.set_int_custom_property("blessed", int(not wrong))

@@ -11,14 +11,13 @@ from html import escape as escape_html
 from pathlib import Path
 from typing import Any
 
-from components.data_gate.validation_config import VERDICT
-from components.evaluator.files import CONFUSION
 from components.example_gen.counts import QUARANTINE
+from components.files import CONFUSION, TUNING, VERDICT
 from pipeline.config.configuration import Config
 from pipeline.retraining.ledger import LedgerEntry
 from pipeline.runs.history import decimals, metric_of, series, shown, table
 from pipeline.runs.outcome import grouped
-from pipeline.runs.summary import TRAINING, TUNING
+from pipeline.runs.summary import TRAINING
 from pipeline.terminal import printable
 from trainer.features import LOWER_IS_BETTER
 from trainer.undefined import defined
