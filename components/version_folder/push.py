@@ -22,7 +22,7 @@ from components.version_folder.log import checksum, damage, digests, folders, nu
 from components.version_folder.pins import STABLE, pinned_by_others, read_pins
 from trainer import files
 from trainer.errors import ServingError
-from trainer.files import exclusive, replace_file, sync
+from trainer.files import exclusive, remove_folder, replace_file, sync, sync_all
 from trainer.undefined import strict
 
 # What a push is about to add to the log: there as long as a version may stand there unlogged.
@@ -204,7 +204,7 @@ def _appear(
     try:
         _copy(model, incoming, expected)
         verify(incoming)
-        files.sync_all(incoming)
+        sync_all(incoming)
         replace_file(base / PENDING, json.dumps(strict(logged), allow_nan=False))
         incoming.rename(target)
     finally:
@@ -266,7 +266,7 @@ def _holds(folder: Path, expected: dict[str, str]) -> bool:
 def _discard(base: Path, folder: Path) -> None:
     """Removes one of our folders; one that cannot be removed now is met again."""
     with suppress(OSError):
-        files.remove_folder(base, folder)
+        remove_folder(base, folder)
 
 
 def _log(base: Path, entry: dict[str, Any]) -> None:
