@@ -36,10 +36,10 @@ from pair_quality import load, vocabulary
 from pipeline.config import configuration
 from trainer.fitting.devices import STEPS_PER_EXECUTION
 from trainer.fitting.order import RowOrder, draws, in_passes
-from trainer.fitting.rmsprop import RowRMSprop
 from trainer.pair.batching import POOL_ROWS, make_dataset, steps
 from trainer.pair.encoders import build_tower
 from trainer.pair.heads import build_head, build_pair
+from trainer.pair.optimizers import RowRMSprop
 from trainer.pair.pair_config import PairModel
 from trainer.spec import narrow
 from trainer.text.tokens import text_features

@@ -24,12 +24,6 @@ def split_files(examples: Examples, split: str) -> list[str]:
     return [file for folder in folders for file in sorted(tf.io.gfile.glob(os.path.join(folder, "*.gz")))]
 
 
-def read_serialized(examples: Examples, split: str, limit: int = -1) -> list[bytes]:
-    """Serialized tf.Examples of one split, at most `limit` of them."""
-    dataset = tf.data.TFRecordDataset(split_files(examples, split), compression_type="GZIP").take(limit)
-    return list(dataset.as_numpy_iterator())
-
-
 def decode(examples: list[bytes]) -> pa.Table:
     """Serialized tf.Examples as a table."""
     if not examples:

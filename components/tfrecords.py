@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
-from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
@@ -37,13 +36,10 @@ class BatchedExamples(tf_example_record.TFExampleRecord):
 
     def BeamSource(self, batch_size: int | None = None) -> beam.PTransform:
         """Pipeline to RecordBatches of `batch_size` rows; a file is read by one worker."""
-        return _ReadExamples(
-            self._file_pattern,
-            self._schema,
-            self.raw_record_column_name,
-            batch_size or BATCH_ROWS,
-            self.shares,
-        )
+        files = sorted(file for pattern in self._file_pattern for file in fileio.glob(pattern))
+        schema = None if self._schema is None else self._schema.SerializeToString()
+        decode = _DecodeFile(schema, self.raw_record_column_name, batch_size or BATCH_ROWS, self.shares)
+        return _read_examples(files, decode)
 
     def _ProjectImpl(self, tensor_names: list[str]) -> BatchedExamples:
         projected = super()._ProjectImpl(tensor_names)
@@ -57,18 +53,10 @@ class BatchedExamples(tf_example_record.TFExampleRecord):
         return source
 
 
-class _ReadExamples(beam.PTransform):
-    def __init__(
-        self, patterns: list[str], schema: Any, raw_column: str | None, rows: int, shares: dict[str, float]
-    ) -> None:
-        super().__init__()
-        self._files = sorted(file for pattern in patterns for file in fileio.glob(pattern))
-        self._decoding = _DecodeFile(
-            None if schema is None else schema.SerializeToString(), raw_column, rows, shares
-        ).with_output_types(pa.RecordBatch)
-
-    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
-        return pipeline | "Files" >> beam.Create(self._files) | "Decode" >> beam.ParDo(self._decoding)
+@beam.ptransform_fn
+def _read_examples(pipeline: beam.Pipeline, files: list[str], decode: _DecodeFile) -> beam.PCollection:
+    decoding = beam.ParDo(decode.with_output_types(pa.RecordBatch))
+    return pipeline | "Files" >> beam.Create(files) | "Decode" >> decoding
 
 
 class _DecodeFile(beam.DoFn):
@@ -90,8 +78,6 @@ class _DecodeFile(beam.DoFn):
         for records in read_batches([path], self._rows):
             if share < 1:
                 before, records = before + len(records), spread(records, before, share)
-                if not records:
-                    continue
             for bounds in chunks(map(len, records), BATCH_BYTES):
                 part = records[bounds]
                 batch = self._decoder.DecodeBatch(part)

@@ -11,17 +11,9 @@ WIDTH, HEIGHT = 640, 400
 LEFT, RIGHT, TOP, BOTTOM = 60, 150, 36, 48
 # Okabe and Ito's colours, told apart by colour-blind readers too, and three more: ten digits need ten.
 COLOURS = (
-    "#0072b2",
-    "#d55e00",
-    "#009e73",
-    "#cc79a7",
-    "#e69f00",
-    "#56b4e9",
-    "#332288",
-    "#882255",
-    "#999933",
+    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#332288", "#882255", "#999933",
     "#555555",
-)
+)  # fmt: skip
 
 
 class _Axes:
@@ -68,10 +60,9 @@ def line_chart(curves: Mapping[str, Sequence[float]], title: str, x_name: str, y
         points = [axes.at(step, value) for step, value in enumerate(curve, 1) if np.isfinite(value)]
         lines.append(f'<polyline points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in points)}" {style}/>')
         y = TOP + 12 + 18 * row
-        lines.append(
-            f'<line x1="{WIDTH - RIGHT + 10}" x2="{WIDTH - RIGHT + 34}" y1="{y - 4}" y2="{y - 4}" {style}/>'
-        )
-        lines.append(_text(WIDTH - RIGHT + 40, y, name.replace("_", " "), "start"))
+        left = WIDTH - RIGHT
+        lines.append(f'<line x1="{left + 10}" x2="{left + 34}" y1="{y - 4}" y2="{y - 4}" {style}/>')
+        lines.append(_text(left + 40, y, name.replace("_", " "), "start"))
     return _page(lines)
 
 
@@ -100,11 +91,9 @@ def scatter_chart(
         lines.append(f'<circle cx="{left:.1f}" cy="{top:.1f}" r="2" fill="{colour}" fill-opacity="0.6"/>')
     # Twenty names fill the page's height.
     for row, kind in enumerate(kinds[:18]):
-        y = TOP + 12 + 17 * row
-        lines.append(
-            f'<circle cx="{WIDTH - RIGHT + 16}" cy="{y - 4}" r="4" fill="{COLOURS[row % len(COLOURS)]}"/>'
-        )
-        lines.append(_text(WIDTH - RIGHT + 26, y, kind[:18], "start"))
+        x, y, colour = WIDTH - RIGHT + 16, TOP + 12 + 17 * row, COLOURS[row % len(COLOURS)]
+        lines.append(f'<circle cx="{x}" cy="{y - 4}" r="4" fill="{colour}"/>')
+        lines.append(_text(x + 10, y, kind[:18], "start"))
     return _page(lines)
 
 

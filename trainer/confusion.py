@@ -8,7 +8,7 @@ import numpy as np
 
 from trainer.families import family_of
 from trainer.features import Label
-from trainer.metrics import DEFAULT_THRESHOLD
+from trainer.metrics import decisions
 from trainer.spec import Spec
 
 # More classes than that make a table that nobody reads, and that a metadata database should not hold.
@@ -43,10 +43,7 @@ def confusion(label: np.ndarray, score: np.ndarray, kind: Label) -> dict[str, An
     names = _names(kind)
     label = np.asarray(label).ravel().astype(int)
     score = np.asarray(score, np.float64).reshape(len(label), -1)
-    if kind.kind == "classes":
-        decided = score.argmax(axis=1)
-    else:
-        decided = (score[:, 1] > 0.5 if score.shape[1] > 1 else score[:, 0] >= DEFAULT_THRESHOLD).astype(int)
+    decided = score.argmax(axis=1) if kind.kind == "classes" else decisions(score).astype(int)
     matrix = np.zeros((len(names), len(names)), int)
     if len(label):
         matrix = confusion_matrix(label, decided, labels=range(len(names)))

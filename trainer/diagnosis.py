@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import tensorflow as tf
 
 from trainer.errors import DataRejected
 from trainer.features import Label
@@ -37,7 +38,9 @@ def check_labels(label: Label, lowest: float, highest: float, rows: int) -> None
     )
 
 
-def extreme(scaled: np.ndarray, raw: Callable[[np.ndarray], np.ndarray], name: Callable[[int], str]) -> str:
+def extreme(
+    scaled: np.ndarray, raw: Callable[[np.ndarray], np.ndarray | tf.Tensor], name: Callable[[int], str]
+) -> str:
     """The value of `scaled` [rows, n] that is farthest from its column's mean; empty where none is far.
 
     Args:
@@ -49,7 +52,7 @@ def extreme(scaled: np.ndarray, raw: Callable[[np.ndarray], np.ndarray], name: C
     if not scaled.size or sizes.max() < _FAR:
         return ""
     row, column = np.unravel_index(int(sizes.argmax()), scaled.shape)
-    value = raw(scaled[row : row + 1])[0, column]
+    value = float(raw(scaled[row : row + 1])[0, column])
     return (
         f"column {name(int(column))!r} holds {value:.6g}, {sizes[row, column]:,.0f} deviations from the mean "
         "of the training rows"

@@ -8,6 +8,9 @@ KembarError
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class KembarError(Exception):
     """A failure with a message for the user: one line that names the place, the value and the fix."""
@@ -29,3 +32,8 @@ class DataRejected(KembarError):
 
 class ServingError(KembarError):
     """No version is served, or the served one cannot be loaded or queried."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Advice that names the known one which is most like `name`; empty where none is."""
+    return "".join(f"did you mean {near!r}?" for near in difflib.get_close_matches(name, known, n=1))

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from trainer.spec import Spec
 
 MODULES = {"pair": "trainer.pair.family", "vae": "trainer.vae.family", "dense": "trainer.dense.family"}
-
-
 # In a shape: a size that no client may find fixed.
 BATCH = "batch"
 
@@ -77,11 +75,7 @@ class Family(Protocol):
         """Trains on transformed examples, from `data.base` if it is given; the model has its best weights."""
 
     def export(
-        self,
-        model: keras.Model,
-        transform: tft.TFTransformOutput,
-        spec: Spec,
-        threshold: float | None = None,
+        self, model: keras.Model, transform: tft.TFTransformOutput, spec: Spec, threshold: float | None = None
     ) -> ServedModule:
         """The module to save, with every signature of the served model; `threshold` as `fit` returned it."""
 

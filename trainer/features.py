@@ -103,11 +103,10 @@ class Label(BaseModel):
         word = word.casefold()
         if self.positive is None:
             return 1.0 if word in MEANS_1 else 0.0 if word in MEANS_0 else values.number(value)
-        if word == str(values.key(self.positive)).casefold():
+        positive, negative = (str(values.key(name)).casefold() for name in (self.positive, self.negative))
+        if word == positive:
             return 1.0
-        if self.negative is None or word == str(values.key(self.negative)).casefold():
-            return 0.0
-        return math.nan
+        return 0.0 if self.negative is None or word == negative else math.nan
 
     @property
     def bounds(self) -> tuple[float, float]:

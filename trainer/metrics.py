@@ -46,8 +46,12 @@ def pair_metrics(label: np.ndarray, score: np.ndarray, kind: Label) -> dict[str,
         return class_metrics(label, score, kind.count)
     if kind.kind == "score":
         return _score_metrics(label, score[:, 0])
-    decided = score[:, 1] > 0.5 if score.shape[1] > 1 else score[:, 0] >= DEFAULT_THRESHOLD
-    return _binary_metrics(label, score[:, 0], decided)
+    return _binary_metrics(label, score[:, 0], decisions(score))
+
+
+def decisions(score: np.ndarray) -> np.ndarray:
+    """Decisions, bool [rows], by the scores of binary labels: [rows, 1 or 2], as `pair_metrics` has them."""
+    return score[:, 1] > 0.5 if score.shape[1] > 1 else score[:, 0] >= DEFAULT_THRESHOLD
 
 
 def best_threshold(label: np.ndarray, score: np.ndarray) -> float:
@@ -118,35 +122,30 @@ def _score_metrics(label: np.ndarray, score: np.ndarray) -> dict[str, float]:
         return {**dict.fromkeys(("spearman", "pearson"), Undefined(reason)), **mse}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)
-        correlations = {
-            "spearman": float(stats.spearmanr(label, score).statistic),
-            "pearson": float(stats.pearsonr(label, score).statistic),
-        }
-    return {
-        **{name: defined(value, "labels or scores hardly vary") for name, value in correlations.items()},
-        **mse,
-    }
+        spearman, pearson = stats.spearmanr(label, score), stats.pearsonr(label, score)
+    correlations = {"spearman": spearman.statistic, "pearson": pearson.statistic}
+    hardly = "labels or scores hardly vary"
+    return {**{name: defined(value, hardly) for name, value in correlations.items()}, **mse}
 
 
 def _binary_metrics(label: np.ndarray, score: np.ndarray, decided: np.ndarray) -> dict[str, float]:
     if not label.size:
         return dict.fromkeys(_NAMES["binary"], Undefined("there are no rows"))
-    measured = {
+    reason = same_label(label)
+    measured: dict[str, float] = dict.fromkeys(_NAMES["binary"], Undefined(reason))
+    measured |= {
         "accuracy": float(np.mean(decided == label)),
         "f1": float(skl.f1_score(label, decided, zero_division=0.0)),
         "calibration_error": calibration_error(score, label),
     }
-    reason = same_label(label)
-    if reason:
-        measured |= {name: Undefined(reason) for name in _NAMES["binary"] if name not in measured}
-    else:
+    if not reason:
         measured |= {
             "average_precision": float(skl.average_precision_score(label, score)),
             "auc": float(skl.roc_auc_score(label, score)),
             "mcc": float(skl.matthews_corrcoef(label, decided)),
             "best_threshold": best_threshold(label, score),
         }
-    return {name: measured[name] for name in _NAMES["binary"]}
+    return measured
 
 
 def class_metrics(label: np.ndarray, probabilities: np.ndarray, classes: int) -> dict[str, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from tempfile import TemporaryDirectory
 
 import tensorflow as tf
@@ -53,14 +53,13 @@ def run_fn(fn_args: FnArgs) -> None:
     saved = _checkpoints(fn_args, spec.model_dump_json(), files)
     before = fn_args.base_model
     base = warm_start.find(warm_start.folder_beside(before), spec) if before else None
+    data = TransformedData(files, transform, fn_args.model_run_dir, saved, base=base)
     if not workers.is_chief():
         # The chief needs this one's part of every batch, and nothing of what it leaves.
         with TemporaryDirectory() as folder:
-            family.fit(TransformedData(files, transform, folder, saved, base=base), spec)
+            family.fit(replace(data, log_dir=folder), spec)
         return
-    model, log, threshold = family.fit(
-        TransformedData(files, transform, fn_args.model_run_dir, saved, base=base), spec
-    )
+    model, log, threshold = family.fit(data, spec)
     if tuned:
         log.details["tuned"] = tuned
     # Never model.save: the file would hold Keras' own format and no signatures.
@@ -78,15 +77,7 @@ def run_fn(fn_args: FnArgs) -> None:
 def _checkpoints(fn_args: FnArgs, spec: str, files: dict[str, list[str]]) -> str | None:
     """The folder of just this training: the spec holds seed and sizes, the rest says of what it learns."""
     config = fn_args.custom_config
+    parts = [spec, config.get("code", ""), config.get("reads", "")]
+    parts += [fn_args.transform_graph_path, fn_args.base_model or ""]
     names = [name for split in sorted(files) for name in (split, *files[split])]
-    return checkpoint.folder_of(
-        config.get("checkpoints"),
-        [
-            spec,
-            config.get("code", ""),
-            config.get("reads", ""),
-            fn_args.transform_graph_path,
-            fn_args.base_model or "",
-            *names,
-        ],
-    )
+    return checkpoint.folder_of(config.get("checkpoints"), [*parts, *names])

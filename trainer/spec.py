@@ -80,10 +80,8 @@ def check_parts(model: AnyModel, label: Label | None, has_vector: bool) -> None:
     """Raises ValueError when the family cannot learn from such features."""
     needs_vector = not isinstance(model, PairModel)
     if needs_vector != has_vector:
-        needed = (
-            "vectors: give [data] vector" if needs_vector else "pairs of texts: give [data] text_a and text_b"
-        )
-        raise ValueError(f"family {model.family!r} learns from {needed}")
+        texts, vectors = "pairs of texts: give [data] text_a and text_b", "vectors: give [data] vector"
+        raise ValueError(f"family {model.family!r} learns from {vectors if needs_vector else texts}")
     kinds = _LABELS.get(model.family)
     if kinds is not None and (label is None or label.kind not in kinds):
         given = "no label" if label is None else f"kind = {label.kind!r}"

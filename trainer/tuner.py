@@ -82,12 +82,8 @@ class Search(keras_tuner.engine.base_tuner.BaseTuner):
         self._data = data
         self._spec = tuning.capped(spec)
         self._history_key = family_of(spec).objectives(spec)[self.metric]
-        super().__init__(
-            _oracle(tuning, self._spec, self.metric),
-            directory=folder,
-            project_name=_PROJECT,
-            overwrite=overwrite,
-        )
+        oracle = _oracle(tuning, self._spec, self.metric)
+        super().__init__(oracle, directory=folder, project_name=_PROJECT, overwrite=overwrite)
         self.oracle.verbose = 0  # it prints tables
         if self.oracle.end_order:
             PROGRESS.info("resumed after trial %d", len(self.oracle.end_order))
@@ -98,7 +94,7 @@ class Search(keras_tuner.engine.base_tuner.BaseTuner):
         Raises:
           FailedTrialError: the training ended with an error, such as a loss that is no number.
         """
-        values = {key: decoded(value) for key, value in trial.hyperparameters.values.items()}
+        values = _values(trial)
         started = time.monotonic()
         try:
             with _quiet():
@@ -224,23 +220,20 @@ def _choices(wanted: list[Any]) -> list[Any]:
 def _quiet() -> Iterator[None]:
     """A trial is one line of progress, and not one an epoch."""
 
-    def drop(record: logging.LogRecord) -> bool:
-        del record
-        return False
-
-    PROGRESS.addFilter(drop)
+    others = logging.Filter("no logger has this name")
+    PROGRESS.addFilter(others)
     try:
         yield
     finally:
-        PROGRESS.removeFilter(drop)
+        PROGRESS.removeFilter(others)
 
 
 def _row(trial: Trial) -> dict[str, Any]:
-    done = trial.status == TrialStatus.COMPLETED
-    row = {"values": _values(trial), "score": trial.score if done else None}
-    for name in (_SECONDS, _EPOCHS):
-        row[name] = trial.metrics.get_last_value(name) if done else None
-    return {**row, "error": None if done else _reason(trial)}
+    row = {"values": _values(trial), "score": None, _SECONDS: None, _EPOCHS: None}
+    if trial.status != TrialStatus.COMPLETED:
+        return {**row, "error": _reason(trial)}
+    measured = {name: trial.metrics.get_last_value(name) for name in (_SECONDS, _EPOCHS)}
+    return {**row, "score": trial.score, **measured, "error": None}
 
 
 def _values(trial: Trial) -> dict[str, Any]:

@@ -5,16 +5,15 @@ Nothing here imports TensorFlow or keras-tuner: the command line checks a space 
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import json
 import typing
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, PositiveInt, ValidationError, field_validator
 
+from trainer.errors import did_you_mean
 from trainer.families import family_of
 from trainer.section import Section
 from trainer.spec import Spec, check_weights
@@ -164,21 +163,16 @@ def check_shape(tuning: Tuning, spec: Spec) -> None:
 def _check_value(base: Spec, key: str, value: Any, others: dict[str, list[Any]]) -> None:
     """A value that the file's other values do not allow may be right beside other values of the space."""
     first = None
-    for beside in _beside(others):
+    combinations = itertools.islice(itertools.product(*others.values()), _COMBINATIONS)
+    for values in itertools.chain([()], combinations):
         try:
-            laid_over(base, {**beside, key: value})
+            laid_over(base, {**dict(zip(others, values, strict=False)), key: value})
         except ValueError as error:
             first = first or error
         else:
             return
     if first is not None:
         raise ValueError(f"[tuning] space {key!r}: {json.dumps(value)}: {_message(first)}")
-
-
-def _beside(others: dict[str, list[Any]]) -> Iterator[dict[str, Any]]:
-    yield {}
-    for values in itertools.islice(itertools.product(*others.values()), _COMBINATIONS):
-        yield dict(zip(others, values, strict=True))
 
 
 def _ends(wanted: Any) -> list[Any]:
@@ -206,8 +200,8 @@ def _refusal(key: str, spec: Spec, allowed: list[str]) -> str:
         return f"is what baselines and gates are told before any trial; {known}"
     if key == "training.seed":
         return f"would find a lucky number and no setting; {known}"
-    near = difflib.get_close_matches(key, allowed, n=1)
-    return f"is no key: did you mean {near[0]!r}?" if near else f"is no key; {known}"
+    near = did_you_mean(key, allowed)
+    return f"is no key: {near}" if near else f"is no key; {known}"
 
 
 def _message(error: ValueError) -> str:

@@ -70,9 +70,8 @@ def text(value: float) -> str:
 
 def dump(metrics: Mapping[str, float]) -> dict[str, Any]:
     """Metrics for JSON: name to number or null, and under `undefined` the reasons, where there are any."""
-    numbers = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
-    reasons = {name: reason_of(metrics[name]) for name, value in numbers.items() if value is None}
-    return {**numbers, **({REASONS: reasons} if reasons else {})}
+    reasons = {name: reason_of(value) for name, value in metrics.items() if not math.isfinite(value)}
+    return {**strict(metrics), **({REASONS: reasons} if reasons else {})}
 
 
 def load(stored: Mapping[str, Any]) -> dict[str, float]:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
 from pathlib import Path
 from typing import Any, ClassVar
 
 from tfx import types
 from tfx.components.pusher import executor as pusher_executor
 from tfx.dsl.components.base import base_component, executor_spec
-from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 
+from components.artifact_files import read_json
 from components.champion import MODEL_ID, PUSHED_DESTINATION, PUSHED_VERSION
-from components.quality_gate.component import FILE as DECISION
+from components.files import QUALITY
 from components.resolvers.window import EXAMPLES_IDS, ids_of
 from components.serving_gate.probe import Model, warm_up
 from components.version_folder.mirror import mirror
@@ -34,8 +32,7 @@ class Executor(pusher_executor.Executor):
         model = artifact_utils.get_single_instance(input_dict["model"])
         examples = input_dict["examples"]
         blessing = artifact_utils.get_single_uri(input_dict["model_blessing"])
-        with fileio.open(os.path.join(blessing, DECISION)) as file:
-            decision = json.loads(file.read())
+        decision = read_json(blessing, QUALITY)
         target, _ = push(
             self.GetModelPath(input_dict),
             Path(exec_properties["directory"]),
@@ -45,9 +42,7 @@ class Executor(pusher_executor.Executor):
                 "data": {
                     "examples": [artifact.uri for artifact in examples],
                     "spans": [artifact.span for artifact in examples],
-                    "fingerprint": [
-                        artifact.get_string_custom_property("input_fingerprint") for artifact in examples
-                    ],
+                    "fingerprint": [e.get_string_custom_property("input_fingerprint") for e in examples],
                 },
                 "metrics": decision["metrics"],
                 "reason": decision["reason"],
@@ -83,7 +78,13 @@ def load_once(copy: Path) -> None:
 
 
 class AtomicPusherSpec(component_spec.ComponentSpec):
-    """TFX's PusherSpec, and the examples that the log of versions tells of."""
+    """The component's arguments.
+
+    `model` was learned from `examples`; the quality gate gives `model_blessing`, the serving gate
+    `infra_blessing`. `name` is the model's in requests, `directory` the folder that TF Serving watches,
+    `keep_versions` how many of the newest versions stay, 0 for all, and `mirror` the same folder in an object
+    store, empty for none. `code`, the fingerprint of our source, is a part of the cache key.
+    """
 
     PARAMETERS: ClassVar = {
         "name": component_spec.ExecutionParameter(type=str),
@@ -102,46 +103,12 @@ class AtomicPusherSpec(component_spec.ComponentSpec):
 
 
 class AtomicPusher(base_component.BaseComponent):
-    """Stands where TFX's Pusher stands. The destination is a folder of a file system that can rename.
-
-    Args:
-      model: What is pushed.
-      examples: What it learned from.
-      model_blessing: The quality gate's.
-      infra_blessing: The serving gate's.
-      name: The model's name in requests.
-      directory: The folder that TF Serving watches.
-      keep_versions: How many of the newest versions stay; 0 for all.
-      mirror: The same folder in an object store; empty for none.
-      code: The fingerprint of our source, a part of the cache key.
-    """
+    """Stands where TFX's Pusher stands. The destination is a folder of a file system that can rename."""
 
     SPEC_CLASS = AtomicPusherSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
 
-    def __init__(
-        self,
-        model: types.BaseChannel,
-        examples: types.BaseChannel,
-        model_blessing: types.BaseChannel,
-        infra_blessing: types.BaseChannel,
-        name: str,
-        directory: str,
-        keep_versions: int,
-        mirror: str,
-        code: str,
-    ) -> None:
-        super().__init__(
-            AtomicPusherSpec(
-                model=model,
-                examples=examples,
-                model_blessing=model_blessing,
-                infra_blessing=infra_blessing,
-                name=name,
-                directory=directory,
-                keep_versions=keep_versions,
-                mirror=mirror,
-                code=code,
-                pushed_model=types.Channel(type=standard_artifacts.PushedModel),
-            )
-        )
+    def __init__(self, **arguments: Any) -> None:
+        """Args: those of `AtomicPusherSpec`, all of them."""
+        pushed_model = types.Channel(type=standard_artifacts.PushedModel)
+        super().__init__(AtomicPusherSpec(**arguments, pushed_model=pushed_model))

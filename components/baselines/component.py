@@ -1,21 +1,18 @@
 """TFX wiring of the baselines."""
 
-import json
-import os
-
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
-from tfx.dsl.io import fileio
 from tfx.types import standard_artifacts
 
+from components.artifact_files import write_json
 from components.example_gen.counts import MIN_TRAIN_ROWS
+from components.files import BASELINES
 from components.tables import read_table, thin_out
 from trainer.errors import DataRejected
 from trainer.families import family_of
 from trainer.spec import Spec
 from trainer.undefined import dump
 
-FILE = "baselines.json"
 # Simple methods learn little from more, and some would take longer than the model.
 MOST_ROWS = 100_000
 
@@ -47,5 +44,4 @@ def Baselines(
         name: {split: dump(metrics) for split, metrics in by_split.items()}
         for name, by_split in measured.items()
     }
-    with fileio.open(os.path.join(baselines.uri, FILE), "w") as file:
-        file.write(json.dumps(stored, indent=2, sort_keys=True, allow_nan=False))
+    write_json(stored, baselines.uri, BASELINES, sort_keys=True)

@@ -39,6 +39,5 @@ class Bulk(Section):
         try:
             return DataSection.model_validate({**data.model_dump(), **own})
         except ValidationError as error:
-            first, *_ = error.errors(include_url=False)
-            message = first["msg"].removeprefix("Value error, ")
+            message = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
             raise ValueError(f"[bulk] does not fit [data]: {message}") from None

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import tensorflow as tf
 from tfx.dsl.io import fileio
 
+from components.artifact_files import read_parquet, write_parquet
 from components.bulk_inferrer.bulk_config import PREDICTIONS
 from components.tables import decode
 from components.tfrecords import read_batches
@@ -27,10 +28,12 @@ _ROWS = 256
 _PARTS = "parts"
 
 
-def answer(files: list[str], model: str, uri: str) -> beam.PTransform:
+@beam.ptransform_fn
+def answer(pipeline: beam.Pipeline, files: list[str], model: str, uri: str) -> beam.PCollection:
     """Files of tf.Examples to tables in `uri`, which `join` makes one of.
 
     Args:
+      pipeline: Where the transform begins.
       files: Gzipped TFRecords, in the order of the rows.
       model: A SavedModel; its signature `serve_examples` is asked.
       uri: A folder of any file system that TFX knows.
@@ -38,18 +41,8 @@ def answer(files: list[str], model: str, uri: str) -> beam.PTransform:
     fileio.makedirs(os.path.join(uri, _PARTS))
     # A bundle that Beam tries again writes the same file once more.
     work = [(path, os.path.join(uri, _PARTS, f"{at:05d}.parquet")) for at, path in enumerate(files)]
-    return _Answer(work, model)
-
-
-class _Answer(beam.PTransform):
-    def __init__(self, work: list[tuple[str, str]], model: str) -> None:
-        super().__init__()
-        self._work = work
-        self._model = model
-
-    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
-        files = pipeline | "Files" >> beam.Create(self._work) | "Spread" >> beam.Reshuffle()
-        return files | "Answer" >> beam.ParDo(_AnswerFile(self._model))
+    tasks = pipeline | "Files" >> beam.Create(work) | "Spread" >> beam.Reshuffle()
+    return tasks | "Answer" >> beam.ParDo(_AnswerFile(model))
 
 
 class _AnswerFile(beam.DoFn):
@@ -67,11 +60,7 @@ class _AnswerFile(beam.DoFn):
             for records in read_batches([source], _ROWS)
         ]
         if tables:
-            # Arrow does not write to the files of TFX's file system layer.
-            buffer = pa.BufferOutputStream()
-            pq.write_table(pa.concat_tables(tables), buffer)
-            with fileio.open(target, "wb") as file:
-                file.write(buffer.getvalue().to_pybytes())
+            write_parquet(pa.concat_tables(tables), target)
             yield target
 
 
@@ -79,19 +68,14 @@ def join(uri: str, version: str) -> None:
     """Makes `predictions.parquet` of what `answer` left in `uri`; its metadata has the model's version."""
     folder, metadata = os.path.join(uri, _PARTS), {"version": version}
     parts = [os.path.join(folder, name) for name in sorted(map(str, fileio.listdir(folder)))]
-    schema = _read(parts[0]).schema.with_metadata(metadata)
+    schema = read_parquet(parts[0]).schema.with_metadata(metadata)
     with tempfile.TemporaryDirectory() as scratch:
         whole = os.path.join(scratch, PREDICTIONS)
         with pq.ParquetWriter(whole, schema) as writer:
             for part in parts:
-                writer.write_table(_read(part).replace_schema_metadata(metadata))
+                writer.write_table(read_parquet(part).replace_schema_metadata(metadata))
         fileio.copy(whole, os.path.join(uri, PREDICTIONS), overwrite=True)
     remove_tree(folder)
-
-
-def _read(path: str) -> pa.Table:
-    with fileio.open(path, "rb") as file:
-        return pq.read_table(pa.BufferReader(file.read()))
 
 
 def tabulate(examples: pa.Table, outputs: dict[str, np.ndarray]) -> pa.Table:
@@ -109,13 +93,10 @@ def _plain(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
     if name == VECTOR:
         return column
     values = pc.list_flatten(column)
-    kind = values.type
-    return values.cast(pa.string()) if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) else values
+    return values.cast(pa.string()) if values.type in (pa.binary(), pa.large_binary()) else values
 
 
 def _column(values: np.ndarray) -> pa.Array:
-    if values.ndim > 1:
-        return pa.array(list(values.reshape(len(values), -1)))
     if values.dtype == object:
         return pa.array([value.decode("utf-8", "replace") for value in values], pa.string())
-    return pa.array(values)
+    return pa.array(values if values.ndim == 1 else list(values.reshape(len(values), -1)))

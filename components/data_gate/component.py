@@ -1,23 +1,23 @@
 """TFX wiring of the gates behind ingestion and validation."""
 
-import json
 import os
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
-from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import io_utils
 
+from components.artifact_files import read_json, write_json
 from components.data_gate.anomalies import read
 from components.data_gate.data_verdict import DataVerdict
 from components.data_gate.gate import TRAIN, Gate
-from components.data_gate.validation_config import EXAMPLES_ID, VERDICT, Validation
+from components.data_gate.validation_config import EXAMPLES_ID, Validation
 from components.data_gate.verdict import Verdict
 from components.drift.sampling import sample_split
-from components.example_gen.counts import COUNTS, check_counts
+from components.example_gen.counts import check_counts
 from components.example_gen.data_config import DataSection
+from components.files import COUNTS, VERDICT
 from trainer.errors import DataRejected
 from trainer.spec import Spec
 
@@ -62,14 +62,13 @@ def DataGate(
     result = Verdict()
     gate = Gate(parsed, policy, result)
     for split in artifact_utils.decode_split_names(anomalies.split_names):
-        with fileio.open(os.path.join(anomalies.uri, f"Split-{split}", "SchemaDiff.pb"), "rb") as file:
-            result.add_anomalies(policy, split, read(anomalies_pb2.Anomalies.FromString(file.read())))
+        content = io_utils.read_bytes_file(os.path.join(anomalies.uri, f"Split-{split}", "SchemaDiff.pb"))
+        result.add_anomalies(policy, split, read(anomalies_pb2.Anomalies.FromString(content)))
     if previous is None:
         result.remarks.append("drift: no data was accepted before, nothing to compare with")
     else:
         result.compared_with = {"drift": previous.uri}
-    with fileio.open(os.path.join(examples.uri, COUNTS)) as file:
-        gate.check_leaks(json.loads(file.read()))
+    gate.check_leaks(read_json(examples.uri, COUNTS))
     splits = artifact_utils.decode_split_names(examples.split_names)
     for split in sorted(splits, key=lambda name: name != TRAIN):
         table, total = sample_split(examples, split, policy.sample_rows)
@@ -81,6 +80,5 @@ def DataGate(
     if result.rejection is not None:
         raise DataRejected(result.rejection)
     gate.save(verdict.uri)
-    with fileio.open(os.path.join(verdict.uri, VERDICT), "w") as file:
-        file.write(json.dumps(result.to_json(), indent=2, allow_nan=False))
+    write_json(result.to_json(), verdict.uri, VERDICT)
     verdict.set_int_custom_property(EXAMPLES_ID, examples.id)

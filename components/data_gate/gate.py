@@ -67,9 +67,8 @@ class Gate:
         )
         if not rows:
             return
-        self._measure(
-            SKEW, LOG, self._profiles[TRAIN], derive(requests.table, self._spec.label, self._spec.vector)
-        )
+        sample = derive(requests.table, self._spec.label, self._spec.vector)
+        self._measure(SKEW, LOG, self._profiles[TRAIN], sample)
         if {TEXT_A, VECTOR} & set(requests.table.column_names):
             violations = check_requests(requests.table, schema)
             self._verdict.add_anomalies(self._validation, LOG, violations, SKEW)
@@ -84,9 +83,8 @@ class Gate:
             profile.save(os.path.join(folder, _PROFILES, split))
 
     def _measure(self, subject: str, split: str, reference: Profile, sample: Derived) -> None:
-        self._verdict.add_measures(
-            self._validation, subject, split, compare(reference, sample, self._spec.label)
-        )
+        measured = compare(reference, sample, self._spec.label)
+        self._verdict.add_measures(self._validation, subject, split, measured)
 
 
 def check_requests(table: pa.Table, schema: schema_pb2.Schema) -> Iterable[anomalies.Anomaly]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import combinations, product
 from typing import Any
 
 from components.example_gen.data_config import SPLITS
@@ -49,9 +50,7 @@ def leaks(counts: dict[str, Any], texts: bool) -> Iterator[Leak]:
       counts: `counts.json` of the examples; without such counts there is nothing to compare.
       texts: Whether rows are pairs of texts; of a vector the row is all.
     """
-    for at, first in enumerate(SPLITS):
-        for second in SPLITS[at + 1 :]:
-            for kind, name in _KINDS.items():
-                shared = counts.get(kind, {}).get(f"{first} and {second}")
-                if shared is not None and (texts or name == "rows"):
-                    yield Leak(kind, (first, second), shared, counts[f"different_{name}"][second])
+    for (first, second), (kind, name) in product(combinations(SPLITS, 2), _KINDS.items()):
+        shared = counts.get(kind, {}).get(f"{first} and {second}")
+        if shared is not None and (texts or name == "rows"):
+            yield Leak(kind, (first, second), shared, counts[f"different_{name}"][second])

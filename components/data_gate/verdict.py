@@ -23,11 +23,7 @@ from components.drift.compare import Measured
 
 # Changes of the data that an error gives in full.
 _LISTED_CHANGES = 6
-_AGAINST = {
-    DRIFT: "the data accepted before",
-    SKEW: "the training split",
-    SPLITS: "the training split",
-}
+_AGAINST = {DRIFT: "the data accepted before", **dict.fromkeys((SKEW, SPLITS), "the training split")}
 LOG = "serving_log"
 
 
@@ -115,9 +111,8 @@ class Verdict:
             flagged = severity != IGNORE and leak.share > limit and leak.splits not in reported
             reported |= {leak.splits} if flagged else set()
             key = LEAKS, leak.splits[1], "", leak.kind
-            self.checks.append(
-                Check(*key, severity, flagged, leak.sentence(limit), round(leak.share, 6), limit, 0.0)
-            )
+            numbers = round(leak.share, 6), limit, 0.0
+            self.checks.append(Check(*key, severity, flagged, leak.sentence(limit), *numbers))
 
     def findings(self, severity: str) -> list[Check]:
         """The flagged checks of a severity, the worst first."""
@@ -147,10 +142,9 @@ class Verdict:
         if changes:
             listed = "; ".join(check.sentence for check in changes[:_LISTED_CHANGES])
             more = f"; and {len(changes) - _LISTED_CHANGES} more" if len(changes) > _LISTED_CHANGES else ""
-            accept = " ".join(
-                f"--set validation.{name}=warn" for name in _ordered(c.subject for c in changes)
-            )
-            kinds = _ordered(check.kind for check in changes if check.value is not None)
+            subjects = dict.fromkeys(check.subject for check in changes)
+            accept = " ".join(f"--set validation.{name}=warn" for name in subjects)
+            kinds = dict.fromkeys(check.kind for check in changes if check.value is not None)
             parts.append(
                 f"the data has changed: {listed}{more}: mend the data; or, if it is meant to be so, run once "
                 f"with {accept}" + (f", or raise [validation.limits] {', '.join(kinds)}" if kinds else "")
@@ -165,8 +159,3 @@ class Verdict:
             "warnings": self.warnings,
             "checks": [check.to_json() for check in self.checks],
         }
-
-
-def _ordered(names: Iterable[str]) -> list[str]:
-    """Without doubles, in the order in which they came."""
-    return list(dict.fromkeys(names))

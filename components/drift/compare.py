@@ -9,17 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from components.drift import measures
 from components.drift.derive import Derived
-from components.drift.measures import (
-    chance_of_correlation,
-    chance_of_divergence,
-    chance_of_mean,
-    chance_of_share,
-    correlation,
-    divergence,
-    histogram,
-    ratio,
-)
 from components.drift.profile import Histogram, Profile, class_counts, label_meaning
 from trainer.features import LABEL, VECTOR, Label
 
@@ -65,37 +56,28 @@ def _compare_label(
     if label.kind == "score":
         [known] = reference.numbers[LABEL]
         value = abs(known.mean - values.mean()) / (high - low)
-        chance = chance_of_mean((known.deviation, float(values.std())), rows) / (high - low)
+        chance = measures.chance_of_mean((known.deviation, float(values.std())), rows) / (high - low)
         detail = shown_means(float(values.mean()), known.mean)
         yield Measured(LABEL, "label_balance", float(value), chance, detail)
         yield _compare_numbers(LABEL, "label_distribution", reference.rows, [known], values[:, None])
     else:
         yield _compare_shares(reference.shares, class_counts(values, label), label)
-    agreement = correlation(values, sample.overlap) if sample.overlap is not None else None
+    agreement = measures.correlation(values, sample.overlap) if sample.overlap is not None else None
     if agreement is not None and reference.agreement is not None and label.kind != "classes":
-        yield Measured(
-            LABEL,
-            "label_agreement",
-            abs(agreement - reference.agreement),
-            chance_of_correlation(rows),
-            f"correlation with shared tokens {agreement:.2f}, was {reference.agreement:.2f}",
-        )
+        change, chance = abs(agreement - reference.agreement), measures.chance_of_correlation(rows)
+        detail = f"correlation with shared tokens {agreement:.2f}, was {reference.agreement:.2f}"
+        yield Measured(LABEL, "label_agreement", change, chance, detail)
 
 
 def _compare_shares(before: list[int], now: np.ndarray, label: Label) -> Measured:
     rows = sum(before), int(now.sum())
     was, share = np.array(before) / max(rows[0], 1), now / max(rows[1], 1)
     together = (np.array(before) + now) / max(sum(rows), 1)
-    chances = [chance_of_share(p, rows, len(now)) for p in together]
+    chances = [measures.chance_of_share(p, rows, len(now)) for p in together]
     worst = int(np.argmax(np.abs(share - was) - chances))
     name = label.classes[worst] if label.classes else worst
-    return Measured(
-        LABEL,
-        "label_balance",
-        float(abs(share[worst] - was[worst])),
-        chances[worst],
-        f"share of {name!r} {share[worst]:.1%}, was {was[worst]:.1%}",
-    )
+    detail = f"share of {name!r} {share[worst]:.1%}, was {was[worst]:.1%}"
+    return Measured(LABEL, "label_balance", float(abs(share[worst] - was[worst])), chances[worst], detail)
 
 
 def _compare_numbers(
@@ -104,15 +86,13 @@ def _compare_numbers(
     """The column that is furthest beyond chance."""
     divergences = []
     for at, before in enumerate(known):
-        counts = histogram(values[:, at].astype(np.float64), np.array(before.edges))
+        counts = measures.histogram(values[:, at].astype(np.float64), np.array(before.edges))
         p = np.array(before.counts)
-        chance = chance_of_divergence(p, counts, (int(p.sum()), len(values)), len(known))
-        divergences.append((divergence(p, counts), chance))
-    worst = max(range(len(divergences)), key=lambda at: divergences[at][0] - divergences[at][1])
-    value, chance = divergences[worst]
-    before = known[worst]
-    column = f"column {before.name!r}: " if feature == VECTOR else ""
-    detail = column + shown_means(float(values[:, worst].mean(dtype=np.float64)), before.mean)
+        chance = measures.chance_of_divergence(p, counts, (int(p.sum()), len(values)), len(known))
+        divergences.append((measures.divergence(p, counts), chance, at))
+    value, chance, worst = max(divergences, key=lambda entry: entry[0] - entry[1])
+    column = f"column {known[worst].name!r}: " if feature == VECTOR else ""
+    detail = column + shown_means(float(values[:, worst].mean(dtype=np.float64)), known[worst].mean)
     return Measured(feature, kind, value, chance, detail)
 
 
@@ -120,15 +100,11 @@ def _compare_vocabulary(reference: Profile, sample: Derived, name: str) -> Measu
     words = sample.words[name]
     known = pc.is_in(sample.vocabulary, value_set=reference.vocabulary).to_numpy(zero_copy_only=False)
     new = np.bincount(words.rows, weights=~known[words.codes], minlength=sample.rows)
-    share, error = ratio(new, np.bincount(words.rows, minlength=sample.rows))
+    share, error = measures.ratio(new, np.bincount(words.rows, minlength=sample.rows))
     expected = reference.unseen[name]
-    return Measured(
-        name,
-        "out_of_vocabulary",
-        max(share - expected.share, 0.0),
-        chance_of_mean((error, expected.error), (1, 1)),
-        f"{share:.1%} of the tokens are unknown, {expected.share:.1%} were to be expected",
-    )
+    chance = measures.chance_of_mean((error, expected.error), (1, 1))
+    detail = f"{share:.1%} of the tokens are unknown, {expected.share:.1%} were to be expected"
+    return Measured(name, "out_of_vocabulary", max(share - expected.share, 0.0), chance, detail)
 
 
 def _compare_tokens(reference: Profile, sample: Derived, name: str) -> Measured:
@@ -151,7 +127,8 @@ def _compare_tokens(reference: Profile, sample: Derived, name: str) -> Measured:
     worst = int(np.argmax(change)) if change else 0
     token = _token(reference, sample, int(common[worst]), at) if change else ""
     detail = f"most of all {token!r}, {_share(q, worst):.1%} of the tokens, was {_share(p, worst):.1%}"
-    return Measured(name, "token_distribution", divergence(p, q), chance_of_divergence(p, q, draws), detail)
+    distance, chance = measures.divergence(p, q), measures.chance_of_divergence(p, q, draws)
+    return Measured(name, "token_distribution", distance, chance, detail)
 
 
 def shown_means(now: float, before: float) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 
+from trainer import tables
 from trainer.features import LABEL, TEXT_A, TEXT_B, VECTOR, Label
 from trainer.spec import VectorSpec
 from trainer.text.tokens import text_features
@@ -52,19 +53,18 @@ def derive(table: pa.Table, label: Label | None, vector: VectorSpec | None) -> D
     if not table.num_rows:
         return derived
     if label is not None and LABEL in table.column_names:
-        derived.label = _flat(table, LABEL).to_numpy(zero_copy_only=False).astype(np.float64)
+        derived.label = tables.labels(table)
     if vector is not None and VECTOR in table.column_names:
         rows = max(1, min(table.num_rows, _MAX_NUMBERS // vector.dimension))
-        flat = _flat(table.slice(0, rows), VECTOR).to_numpy(zero_copy_only=False)
-        derived.numbers[VECTOR] = flat.reshape(-1, vector.dimension)
+        derived.numbers[VECTOR] = tables.vectors(table.slice(0, rows))
         derived.names = tuple(vector.name(at) for at in range(vector.dimension))
-    texts = {name: _flat(table, name) for name in (TEXT_A, TEXT_B) if name in table.column_names}
+    texts = {name: tables.flat(table, name) for name in (TEXT_A, TEXT_B) if name in table.column_names}
     if texts:
         _derive_words(derived, texts)
     for name in (TEXT_A, TEXT_B):
         # Only the length, where a log hides the text itself.
         if f"{name}_{CHARACTERS}" in table.column_names:
-            logged = _flat(table, f"{name}_{CHARACTERS}").to_numpy(zero_copy_only=False)
+            logged = tables.flat(table, f"{name}_{CHARACTERS}").to_numpy(zero_copy_only=False)
             derived.numbers[f"{name}:{CHARACTERS}"] = logged.astype(np.float64)[:, None]
     return derived
 
@@ -89,19 +89,15 @@ def _derive_words(derived: Derived, texts: dict[str, pa.Array]) -> None:
     encoded = pa.array(np.concatenate(flat), pa.binary()).dictionary_encode()
     codes = encoded.indices.to_numpy().astype(np.int64)
     derived.vocabulary = encoded.dictionary
-    for name, part in zip(
-        texts, np.split(codes, np.cumsum([len(array) for array in flat])[:-1]), strict=True
-    ):
-        derived.words[name] = Words(part, row_of[name])
+    parts = np.split(codes, np.cumsum([len(array) for array in flat])[:-1])
+    derived.words = {name: Words(part, row_of[name]) for name, part in zip(texts, parts, strict=True)}
     if len(texts) == 2:
-        derived.overlap = _dice(
-            derived.words[TEXT_A], derived.words[TEXT_B], derived.rows, len(derived.vocabulary)
-        )
+        derived.overlap = _dice([*derived.words.values()], derived.rows, len(derived.vocabulary))
 
 
-def _dice(a: Words, b: Words, rows: int, size: int) -> np.ndarray:
+def _dice(texts: list[Words], rows: int, size: int) -> np.ndarray:
     """Twice the tokens in both sets over the sizes of the sets, by row; 0 for two empty texts."""
-    in_a, in_b = (distinct(words.rows * size + words.codes) for words in (a, b))
+    in_a, in_b = (distinct(words.rows * size + words.codes) for words in texts)
     both = np.bincount(np.intersect1d(in_a, in_b, assume_unique=True) // max(size, 1), minlength=rows)
     either = np.bincount(np.concatenate([in_a, in_b]) // max(size, 1), minlength=rows)
     return 2 * both / np.maximum(either, 1)
@@ -110,7 +106,3 @@ def _dice(a: Words, b: Words, rows: int, size: int) -> np.ndarray:
 def distinct(values: np.ndarray) -> np.ndarray:
     """Each value once, in any order: by hash, where numpy sorts."""
     return pa.array(values).unique().to_numpy()
-
-
-def _flat(table: pa.Table, name: str) -> pa.Array:
-    return table[name].combine_chunks().flatten()

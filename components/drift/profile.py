@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-from tfx.dsl.io import fileio
 
+from components.artifact_files import read_json, read_parquet, write_json, write_parquet
 from components.drift.derive import Derived, distinct
 from components.drift.measures import correlation, edges_of, histogram, ratio
 from trainer.features import Label
@@ -67,6 +64,7 @@ class Profile:
                 shares = class_counts(derived.label, label).tolist()
             if label.kind != "classes" and derived.overlap is not None:
                 agreement = correlation(derived.label, derived.overlap)
+        size = len(derived.vocabulary)
         return cls(
             total,
             derived.rows,
@@ -76,52 +74,25 @@ class Profile:
             {name: _histograms(values, _names(name, derived)) for name, values in numbers.items()},
             _unseen(derived),
             derived.vocabulary,
-            {
-                name: np.bincount(words.codes, minlength=len(derived.vocabulary))
-                for name, words in derived.words.items()
-            },
+            {name: np.bincount(words.codes, minlength=size) for name, words in derived.words.items()},
         )
 
     def save(self, folder: str) -> None:
         """Writes `profile.json` and `tokens.parquet`."""
-        fileio.makedirs(folder)
-        kept = {
-            "total": self.total,
-            "rows": self.rows,
-            "label": self.label,
-            "shares": self.shares,
-            "agreement": self.agreement,
-            "numbers": {
-                name: [asdict(column) for column in histograms] for name, histograms in self.numbers.items()
-            },
-            "unseen": {name: asdict(unseen) for name, unseen in self.unseen.items()},
-        }
-        with fileio.open(os.path.join(folder, "profile.json"), "w") as file:
-            file.write(json.dumps(kept))
+        kept = asdict(replace(self, vocabulary=pa.nulls(0), words={}))
+        del kept["vocabulary"], kept["words"]
+        write_json(kept, folder, "profile.json", indent=None)
         tokens = pa.table({"token": self.vocabulary, **{name: pa.array(n) for name, n in self.words.items()}})
-        sink = pa.BufferOutputStream()
-        pq.write_table(tokens, sink, compression="zstd")
-        with fileio.open(os.path.join(folder, "tokens.parquet"), "wb") as file:
-            file.write(sink.getvalue().to_pybytes())
+        write_parquet(tokens, folder, "tokens.parquet", compression="zstd")
 
     @classmethod
     def load(cls, folder: str) -> Profile:
         """The profile that `save` has written."""
-        with fileio.open(os.path.join(folder, "profile.json")) as file:
-            kept = json.loads(file.read())
-        with fileio.open(os.path.join(folder, "tokens.parquet"), "rb") as file:
-            tokens = pq.read_table(pa.BufferReader(file.read()))
-        return cls(
-            **{
-                **kept,
-                "numbers": {
-                    name: [Histogram(**column) for column in n] for name, n in kept["numbers"].items()
-                },
-                "unseen": {name: Unseen(**unseen) for name, unseen in kept["unseen"].items()},
-            },
-            vocabulary=tokens["token"].combine_chunks(),
-            words={name: tokens[name].to_numpy() for name in tokens.column_names if name != "token"},
-        )
+        kept, tokens = read_json(folder, "profile.json"), read_parquet(folder, "tokens.parquet")
+        kept["numbers"] = {name: [Histogram(**column) for column in n] for name, n in kept["numbers"].items()}
+        kept["unseen"] = {name: Unseen(**unseen) for name, unseen in kept["unseen"].items()}
+        words = {name: tokens[name].to_numpy() for name in tokens.column_names if name != "token"}
+        return cls(**kept, vocabulary=tokens["token"].combine_chunks(), words=words)
 
 
 def class_counts(label: np.ndarray, kind: Label) -> np.ndarray:
@@ -143,15 +114,9 @@ def _histograms(values: np.ndarray, names: tuple[str, ...]) -> list[Histogram]:
     for at, name in enumerate(names):
         column = values[:, at].astype(np.float64)
         edges = edges_of(column)
-        histograms.append(
-            Histogram(
-                name,
-                edges.tolist(),
-                histogram(column, edges).tolist(),
-                float(column.mean()),
-                float(column.std()),
-            )
-        )
+        counts = histogram(column, edges).tolist()
+        moments = float(column.mean()), float(column.std())
+        histograms.append(Histogram(name, edges.tolist(), counts, *moments))
     return histograms
 
 

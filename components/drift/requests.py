@@ -53,11 +53,8 @@ def log_state(pattern: Path | None) -> str:
     """Names, sizes and times of the files that match: a key for the cache."""
     if pattern is None:
         return ""
-    states = []
-    for path in matching(pattern):
-        status = os.stat(path) if os.path.exists(path) else None
-        states.append([path, status and status.st_size, status and status.st_mtime_ns])
-    return json.dumps(states)
+    states = [(path, os.stat(path)) for path in matching(pattern)]
+    return json.dumps([[path, state.st_size, state.st_mtime_ns] for path, state in states])
 
 
 def _lines(pattern: str) -> Iterator[bytes]:

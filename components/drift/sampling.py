@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 
 import numpy as np
 import pyarrow as pa
@@ -58,19 +59,9 @@ def sample_split(examples: Artifact, split: str, rows: int) -> tuple[pa.Table, i
 
 def sample_lines(lines: Iterable[bytes], rows: int) -> tuple[list[bytes], int]:
     """At most `rows` lines, chosen by their content, and how many there were."""
-    kept = Smallest(rows)
-    batch: list[bytes] = []
-
-    def add() -> None:
-        if batch:
-            items = np.empty(len(batch), object)
-            items[:] = batch
-            kept.add(tf.strings.to_hash_bucket_fast(batch, _HASHES).numpy(), items)
-            batch.clear()
-
-    for line in lines:
-        batch.append(line)
-        if len(batch) == _BATCH:
-            add()
-    add()
+    kept, rest = Smallest(rows), iter(lines)
+    while batch := list(islice(rest, _BATCH)):
+        items = np.empty(len(batch), object)
+        items[:] = batch
+        kept.add(tf.strings.to_hash_bucket_fast(batch, _HASHES).numpy(), items)
     return kept.items, kept.total

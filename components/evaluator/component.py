@@ -5,7 +5,6 @@ this component calls TFMA itself.
 """
 
 import functools
-import json
 import math
 import os
 from typing import Any
@@ -23,12 +22,11 @@ from tfx.dsl.component.experimental.annotations import (
     Parameter,
 )
 from tfx.dsl.component.experimental.decorators import component
-from tfx.dsl.io import fileio
 from tfx.types import standard_artifacts
 from tfx.utils import io_utils, path_utils
 from tfx_bsl.tfxio import tensor_adapter
 
-from components.evaluator.files import CONFUSION, REASONS, SLICES
+from components.artifact_files import write_json
 from components.evaluator.metrics import FamilyMetrics
 from components.evaluator.predictions import (
     CANDIDATE,
@@ -38,6 +36,7 @@ from components.evaluator.predictions import (
     labels_and_scores,
     load_predictions,
 )
+from components.files import CONFUSION, REASONS, SLICES
 from components.tables import decode, read_table, split_files
 from trainer import tables
 from trainer.confusion import confusion, shown_classes
@@ -48,6 +47,7 @@ from trainer.spec import Spec
 from trainer.undefined import dump, reason_of
 
 SPLITS = ("eval", "test")
+_TAGS = [tf.saved_model.SERVING]
 
 
 @component(use_beam=True)
@@ -72,7 +72,10 @@ def Evaluator(
             eval_saved_model_path=path_utils.serving_model_path(artifact.uri),
             model_name=name,
             eval_config=config,
-            custom_model_loader=model_loader(path_utils.serving_model_path(artifact.uri)),
+            # Whatever process works for Beam loads the ops of other libraries that the model holds.
+            custom_model_loader=tfma.ModelLoader(
+                functools.partial(load_model, path_utils.serving_model_path(artifact.uri), _TAGS), _TAGS
+            ),
         )
         for name, artifact in models.items()
     ]
@@ -94,36 +97,31 @@ def Evaluator(
             )
             at = next(i for i, e in enumerate(extractors) if "predict" in e.stage_name.lower()) + 1
             prefix = os.path.join(evaluation.uri, PREDICTIONS, split)
-            extractors.insert(at, predictions_writer(prefix, family_of(parsed).SCORE))
-            _ = (
-                pipeline
-                | f"Read[{split}]" >> tfxio.BeamSource()
-                | f"Evaluate[{split}]"
-                >> tfma.ExtractEvaluateAndWriteResults(
-                    eval_shared_model=shared,
-                    eval_config=config,
-                    extractors=extractors,
-                    output_path=os.path.join(evaluation.uri, split),
-                    tensor_adapter_config=adapter,
-                )
+            writer = _write_predictions(prefix, family_of(parsed).SCORE)
+            extractors.insert(at, tfma.extractors.Extractor("WritePredictions", writer))
+            evaluate = tfma.ExtractEvaluateAndWriteResults(
+                eval_shared_model=shared,
+                eval_config=config,
+                extractors=extractors,
+                output_path=os.path.join(evaluation.uri, split),
+                tensor_adapter_config=adapter,
             )
+            _ = pipeline | f"Read[{split}]" >> tfxio.BeamSource() | f"Evaluate[{split}]" >> evaluate
     write_reasons(evaluation.uri, [CANDIDATE, *([CHAMPION] if champion else [])], parsed)
     write_slices(evaluation.uri, examples, parsed)
 
 
 def write_reasons(uri: str, models: list[str], spec: Spec) -> None:
     """Writes `undefined.json`: model, split, metric without a value, and why; TFMA has NaN for it."""
-    reasons: dict[str, dict[str, dict[str, str]]] = {}
+    reasons: dict[str, dict[str, dict[str, str]]] = {model: {} for model in models}
     for model in models:
-        reasons[model] = {}
         for split in SPLITS:
             label, score = labels_and_scores(uri, split, model)
             measured = family_of(spec).metrics(label, score, spec)
             missing = {name: reason_of(value) for name, value in measured.items() if not math.isfinite(value)}
             value = _farthest(uri, split, score, spec) if missing else ""
             reasons[model][split] = {name: reason + value for name, reason in missing.items()}
-    with fileio.open(os.path.join(uri, REASONS), "w") as file:
-        file.write(json.dumps(reasons, indent=2, allow_nan=False))
+    write_json(reasons, uri, REASONS)
 
 
 def _farthest(uri: str, split: str, score: np.ndarray, spec: Spec) -> str:
@@ -159,30 +157,26 @@ def write_slices(uri: str, examples: Any, spec: Spec) -> None:
                 at = values == value
                 measured = family.metrics(label[at], score[at], spec)
                 slices[split][f"{name} {value}"] = {"rows": int(at.sum()), **dump(measured)}
-    with fileio.open(os.path.join(uri, SLICES), "w") as file:
-        file.write(json.dumps(slices, indent=2, allow_nan=False))
+    write_json(slices, uri, SLICES)
     if tables_of:
-        with fileio.open(os.path.join(uri, CONFUSION), "w") as file:
-            file.write(json.dumps(tables_of, allow_nan=False))
+        write_json(tables_of, uri, CONFUSION, indent=None)
 
 
 def eval_config(spec: Spec, models: list[str]) -> tfma.EvalConfig:
     """TFMA's configuration: the served signature, the family's metrics, nothing decided here."""
+    model_specs = [
+        tfma.ModelSpec(
+            name=name,
+            signature_name=family_of(spec).EVALUATED,
+            label_key=LABEL if spec.label is not None else "",
+            prediction_key=family_of(spec).SCORE,
+            is_baseline=name == CHAMPION,
+        )
+        for name in models
+    ]
+    metrics = tfma.metrics.specs_from_metrics([FamilyMetrics(spec.model_dump_json())], model_names=models)
     config = tfma.EvalConfig(
-        model_specs=[
-            tfma.ModelSpec(
-                name=name,
-                signature_name=family_of(spec).EVALUATED,
-                label_key=LABEL if spec.label is not None else "",
-                prediction_key=family_of(spec).SCORE,
-                is_baseline=name == CHAMPION,
-            )
-            for name in models
-        ],
-        slicing_specs=[tfma.SlicingSpec()],
-        metrics_specs=tfma.metrics.specs_from_metrics(
-            [FamilyMetrics(spec=spec.model_dump_json())], model_names=models
-        ),
+        model_specs=model_specs, slicing_specs=[tfma.SlicingSpec()], metrics_specs=metrics
     )
     # Differences between two models are for the gate, which also knows when they are noise.
     return tfma.utils.update_eval_config_with_defaults(
@@ -190,36 +184,18 @@ def eval_config(spec: Spec, models: list[str]) -> tfma.EvalConfig:
     )
 
 
-def model_loader(path: str) -> tfma.ModelLoader:
-    """Loads the model in whatever process works for Beam, with the ops of other libraries that it holds."""
-    tags = [tf.saved_model.SERVING]
-    return tfma.ModelLoader(construct_fn=functools.partial(load_model, path, tags), tags=tags)
-
-
-def predictions_writer(prefix: str, output: str) -> tfma.extractors.Extractor:
-    """An extractor that passes everything on and writes the models' scores beside the examples."""
-    return tfma.extractors.Extractor(
-        stage_name="WritePredictions", ptransform=_WritePredictions(prefix, output)
-    )
-
-
-class _WritePredictions(beam.PTransform):
-    def __init__(self, prefix: str, output: str) -> None:
-        super().__init__()
-        self._prefix = prefix
-        self._output = output
-
-    def expand(self, extracts: beam.PCollection) -> beam.PCollection:
-        rows = extracts | "Rows" >> beam.FlatMap(_rows, self._output)
-        scores = [(name, pa.list_(pa.float64())) for name in ("score", CHAMPION)]
-        columns = pa.schema([(SERIALIZED, pa.binary()), *scores])
-        _ = rows | "Write" >> beam.io.WriteToParquet(self._prefix, columns, file_name_suffix=".parquet")
-        return extracts
+@beam.ptransform_fn
+def _write_predictions(extracts: beam.PCollection, prefix: str, output: str) -> beam.PCollection:
+    """Passes everything on and writes the models' scores beside the examples."""
+    rows = extracts | "Rows" >> beam.FlatMap(_rows, output)
+    scores = [(name, pa.list_(pa.float64())) for name in ("score", CHAMPION)]
+    columns = pa.schema([(SERIALIZED, pa.binary()), *scores])
+    _ = rows | "Write" >> beam.io.WriteToParquet(prefix, columns, file_name_suffix=".parquet")
+    return extracts
 
 
 def _rows(extracts: dict[str, Any], output: str) -> list[dict[str, Any]]:
-    predictions = extracts[tfma.PREDICTIONS_KEY]
-    examples = extracts[tfma.INPUT_KEY]
+    predictions, examples = extracts[tfma.PREDICTIONS_KEY], extracts[tfma.INPUT_KEY]
     scores = _scores(predictions, CANDIDATE, output)
     both = isinstance(predictions, dict) and CHAMPION in predictions
     served = _scores(predictions, CHAMPION, output) if both else [[]] * len(examples)

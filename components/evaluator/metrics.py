@@ -7,7 +7,7 @@ nor Pearson's coefficient. The same functions measure the baselines, so the numb
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import apache_beam as beam
@@ -18,6 +18,7 @@ from tensorflow_model_analysis.metrics import metric_types, metric_util
 from trainer.families import family_of
 from trainer.spec import Spec
 
+# Labels and scores.
 _Columns = tuple[list[np.ndarray], list[np.ndarray]]
 
 
@@ -44,29 +45,27 @@ def _computations(
     parsed = Spec.model_validate_json(spec)
     # An empty split has the names of all metrics, and no value for any.
     names = family_of(parsed).metrics(np.zeros((0, 1)), np.zeros((0, 1)), parsed)
-    keys = {
-        metric: metric_types.MetricKey(name=metric, model_name=model_name, output_name=output_name)
-        for metric in names
-    }
-    combiner = _Gather(parsed, keys, eval_config, model_name, output_name)
+    source = {"model_name": model_name, "output_name": output_name}
+    keys = {metric: metric_types.MetricKey(name=metric, **source) for metric in names}
+    pairs = functools.partial(
+        metric_util.to_label_prediction_example_weight,
+        eval_config=eval_config,
+        example_weighted=False,
+        flatten=False,
+        allow_none=True,
+        **source,
+    )
+    combiner = _Gather(parsed, keys, pairs)
     return [metric_types.MetricComputation(keys=list(keys.values()), preprocessors=None, combiner=combiner)]
 
 
 class _Gather(beam.CombineFn):
     """Keeps every label and score, 8 bytes a number; measures once at the end."""
 
-    def __init__(self, spec: Spec, keys: dict, eval_config: Any, model_name: str, output_name: str) -> None:
+    def __init__(self, spec: Spec, keys: dict, pairs: Callable[[Any], Any]) -> None:
         self._spec = spec
         self._keys = keys
-        self._pairs = functools.partial(
-            metric_util.to_label_prediction_example_weight,
-            eval_config=eval_config,
-            model_name=model_name,
-            output_name=output_name,
-            example_weighted=False,
-            flatten=False,
-            allow_none=True,
-        )
+        self._pairs = pairs
 
     def create_accumulator(self) -> _Columns:
         return ([], [])

@@ -30,4 +30,4 @@ def labels_and_scores(evaluation_uri: str, split: str, model: str) -> tuple[np.n
     predictions = load_predictions(evaluation_uri, split)
     score = np.array(predictions[_SCORES[model]].to_pylist(), np.float64).reshape(len(predictions), -1)
     label = tables.labels(decode(predictions[SERIALIZED].to_pylist()))
-    return label.reshape(len(predictions), -1) if len(label) else np.zeros((len(predictions), 0)), score
+    return label.reshape(len(predictions), -1), score

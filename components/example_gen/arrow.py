@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,12 +23,7 @@ _LISTS = (
     types.is_large_list_view,
 )
 _STRINGS = (types.is_string, types.is_large_string, types.is_string_view)
-_BINARIES = (
-    types.is_binary,
-    types.is_large_binary,
-    types.is_binary_view,
-    types.is_fixed_size_binary,
-)
+_BINARIES = (types.is_binary, types.is_large_binary, types.is_binary_view, types.is_fixed_size_binary)
 _NUMBERS = (types.is_integer, types.is_floating, types.is_decimal, types.is_boolean)
 _TEXT = "a text is a string, or binary that holds UTF-8"
 # What the others of `[data]` are.
@@ -123,32 +117,25 @@ def lists(column: pa.Array) -> Sequence[Any]:
         ends = np.cumsum(pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False))
         parts = np.split(numbers, ends[:-1])
         return [part if is_list else None for part, is_list in zip(parts, valid, strict=True)]
-    shape = _shape(column)
-    if shape is not None:
-        numbers = _numbers(_innermost(column))
-        return numbers.reshape(len(column), math.prod(shape))
-    return [_row(column.slice(at, 1)) for at in range(len(column))]
+    whole: Any = _flattened(column)
+    if whole is not None:
+        return whole.reshape(len(column), whole.size // max(len(column), 1))
+    rows = [column.slice(at, 1) for at in range(len(column))]
+    return [None if row.null_count else _row(row) for row in rows]
 
 
 def _row(column: pa.Array) -> Any:
-    if column.null_count:
-        return None
-    if _shape(column) is None:
-        return column.to_pylist()[0]
-    return _numbers(_innermost(column))
+    flat = _flattened(column)
+    return column.to_pylist()[0] if flat is None else flat
 
 
-def _shape(column: pa.Array) -> list[int] | None:
-    """The length of the lists of each level; None where they have several lengths, or a list is null."""
-    shape = []
-    column = _decoded(column)
+def _flattened(column: pa.Array) -> np.ndarray | None:
+    """The innermost numbers; None where the lists of a level have several lengths, or one is null."""
     while _is(column.type, _LISTS):
-        length = _lengths(column)
-        if length is None:
+        if _lengths(column) is None:
             return None
-        shape.append(length)
         column = _decoded(pc.list_flatten(column))
-    return shape
+    return _numbers(column)
 
 
 def _lengths(column: pa.Array) -> int | None:
@@ -157,12 +144,6 @@ def _lengths(column: pa.Array) -> int | None:
         return None
     lengths = pc.unique(pc.list_value_length(column))
     return lengths[0].as_py() if len(lengths) == 1 else None if len(lengths) else 0
-
-
-def _innermost(column: pa.Array) -> pa.Array:
-    while _is(column.type, _LISTS):
-        column = _decoded(pc.list_flatten(column))
-    return column
 
 
 def _numbers(flat: pa.Array) -> np.ndarray:

@@ -32,21 +32,19 @@ class UsableRows:
     """float64 [rows]; a class is its index in the list of classes"""
 
     def __len__(self) -> int:
-        columns = [c for c in (self.text_a, self.vector) if c is not None]
-        return len(columns[0])
+        return len(next(column for column in (self.text_a, self.vector) if column is not None))
 
     def take(self, mask: np.ndarray) -> UsableRows:
         """The rows for which `mask`, bool [rows], is true."""
         if mask.all():
             return self
-        at = np.flatnonzero(mask)
-        return UsableRows(
-            None if self.text_a is None else [self.text_a[i] for i in at],
-            None if self.text_b is None else [self.text_b[i] for i in at],
-            None if self.vector is None else self.vector[at],
-            None if self.exact is None else self.exact[at],
-            None if self.label is None else self.label[at],
-        )
+
+        def taken(column: Any) -> Any:
+            if isinstance(column, list):
+                return list(itertools.compress(column, mask))
+            return None if column is None else column[mask]
+
+        return UsableRows(*map(taken, (self.text_a, self.text_b, self.vector, self.exact, self.label)))
 
     def keys(self, form: TextForm) -> np.ndarray:
         """uint64 [rows, 2]: hashes of the texts' forms, or twice of the vector; equal ones are one text."""
@@ -102,9 +100,8 @@ def _text_fault(text: Any, column: str, longest: int) -> Fault:
     if text is None or text == "":
         return Fault(FaultReason.EMPTY_TEXT, f"column {column!r}" + (": null" if text is None else ""))
     if isinstance(text, str):
-        return Fault(
-            FaultReason.TEXT_TOO_LONG, f"column {column!r}: {len(text)} characters, {longest} allowed"
-        )
+        detail = f"column {column!r}: {len(text)} characters, {longest} allowed"
+        return Fault(FaultReason.TEXT_TOO_LONG, detail)
     if isinstance(text, bytes):
         return Fault(FaultReason.BAD_ENCODING, f"column {column!r}: bytes that are not utf-8")
     return Fault(FaultReason.NOT_A_TEXT, f"column {column!r}: {show(text)} is no text")
@@ -126,16 +123,14 @@ def check_vectors(
 
     Numbers are those of `trainer.values.number_or_bool`.
     """
+    names = vector.names
     if vector.column is not None:
-        numbers = _stack(columns[VECTOR], vector, faults)
-        names: Sequence[str] = [f"{vector.column}[{at}]" for at in range(vector.dimension)]
+        exact = _stack(columns[VECTOR], vector, faults)
     else:
-        names = vector.columns or ()
         by_column = [floats(columns[f"{VECTOR}.columns[{at}]"], number_or_bool) for at in range(len(names))]
-        numbers = np.stack(by_column, axis=1)
-    exact = numbers
+        exact = np.stack(by_column, axis=1)
     with np.errstate(over="ignore"):  # too large for float32 is not finite either
-        numbers = numbers.astype(np.float32)
+        numbers = exact.astype(np.float32)
     finite = np.isfinite(numbers)
     for row in np.flatnonzero(~finite.all(axis=1)):
         at = int(np.argmin(finite[row]))

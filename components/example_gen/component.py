@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict
-from pathlib import Path
 
 from google.protobuf import wrappers_pb2
 from tfx.components.example_gen.component import FileBasedExampleGen
@@ -30,49 +29,37 @@ class ExampleGen(FileBasedExampleGen):
         """
         # TFX knows one pattern a source. The executor reads all of them.
         files = data.files()
-        first = {
-            key: for_pattern(os.path.abspath((files[key] or names)[0]))
-            for key, names in data.sources().items()
-        }
+        named = data.sources().items()
+        first = {key: for_pattern(os.path.abspath((files[key] or names)[0])) for key, names in named}
         base = os.path.commonpath([os.path.dirname(path) for path in first.values()])
         # TFX's fingerprint of a file knows its size and the second of its last change; this knows more, and
         # every file. Where the pipeline is compiled for another machine there is no file to look at.
         changed = states(data)
-        # A new schema makes no new examples.
-        rows = data.model_dump(mode="json", exclude={"schema_file", "schema_text"})
-        carry_fields = None if carry is None else asdict(carry)
-        form_fields = form.model_dump()
-        text = json.dumps(
-            {"data": rows, "code": code, "changed": changed, "carry": carry_fields, "form": form_fields},
-            sort_keys=True,
-        )
+        document = {
+            # A new schema makes no new examples.
+            "data": data.model_dump(mode="json", exclude={"schema_file", "schema_text"}),
+            "code": code,
+            "changed": changed,
+            "carry": None if carry is None else asdict(carry),
+            "form": form.model_dump(),
+        }
         config = example_gen_pb2.CustomConfig()
-        config.custom_config.Pack(wrappers_pb2.StringValue(value=text))
+        config.custom_config.Pack(wrappers_pb2.StringValue(value=json.dumps(document, sort_keys=True)))
+        inputs = [{"name": key, "pattern": os.path.relpath(path, base)} for key, path in first.items()]
+        # The executor divides a single source itself; TFX only has to know the names.
+        splits = {"splits": [{"name": split, "hash_buckets": 1} for split in SPLITS]}
         super().__init__(
             input_base=base,
-            input_config=example_gen_pb2.Input(
-                splits=[
-                    example_gen_pb2.Input.Split(name=key, pattern=os.path.relpath(path, base))
-                    for key, path in first.items()
-                ]
-            ),
-            # The executor divides a single source itself; TFX only has to know the names.
-            output_config=example_gen_pb2.Output(
-                split_config=example_gen_pb2.SplitConfig(
-                    splits=[example_gen_pb2.SplitConfig.Split(name=split, hash_buckets=1) for split in SPLITS]
-                )
-            )
-            if data.path is not None
-            else None,
+            input_config=example_gen_pb2.Input(splits=inputs),
+            output_config=example_gen_pb2.Output(split_config=splits) if data.path is not None else None,
             custom_config=config,
         )
 
 
 def states(data: DataSection) -> dict[str, list[tuple[str, int, int]]]:
     """Path, size in bytes and time of the last change in nanoseconds of every file of each source."""
-    return {key: [_state(path) for path in paths] for key, paths in data.files().items()}
-
-
-def _state(path: Path) -> tuple[str, int, int]:
-    status = path.stat()
-    return str(path), status.st_size, status.st_mtime_ns
+    by_key = {key: [(path, path.stat()) for path in paths] for key, paths in data.files().items()}
+    return {
+        key: [(str(path), status.st_size, status.st_mtime_ns) for path, status in files]
+        for key, files in by_key.items()
+    }

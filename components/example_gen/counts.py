@@ -10,15 +10,16 @@ from typing import Any
 
 from tfx.dsl.io import fileio
 
+from components.artifact_files import read_json
 from components.example_gen.batch import KEPT, NO_FAULT_OF_THE_ROW, READ, FaultReason
 from components.example_gen.data_config import SPLITS, DataSection
 from components.example_gen.doubts import Doubts
 from components.example_gen.labels import LabelCounts, advice
 from components.example_gen.numbers import Finding, warnings
+from components.files import COUNTS
 from trainer.errors import DataRejected
 
 QUARANTINE = "quarantine"
-COUNTS = "counts.json"
 # Nothing varies in fewer.
 MIN_TRAIN_ROWS = 2
 # Reasons that a message tells, with the first row of each.
@@ -42,8 +43,8 @@ def merge(parts: Iterable[dict[str, Any]], facts: Mapping[str, Any]) -> dict[str
         findings += part["numbers"]
         for source, counts in part["sources"].items():
             sources.setdefault(source, Counter()).update(counts)
-        for source, stored in part["labels"].items():
-            labels.setdefault(source, LabelCounts()).add(LabelCounts.from_json(stored))
+        for source, label_counts in part["labels"].items():
+            labels.setdefault(source, LabelCounts()).add(label_counts)
     return {
         "sources": {source: dict(counts) for source, counts in sources.items()},
         "labels": {source: label_counts.to_json() for source, label_counts in labels.items()},
@@ -60,8 +61,7 @@ def check_counts(examples_uri: str, data: DataSection, alone: bool = True) -> No
 
     Where the data is not `alone`, but trained on with other spans, a split may have no row.
     """
-    with fileio.open(os.path.join(examples_uri, COUNTS)) as file:
-        merged = json.loads(file.read())
+    merged = read_json(examples_uri, COUNTS)
     by_source: dict[str, dict[str, int]] = merged["sources"]
     for source, names in data.sources().items():
         counts = by_source.get(source, {})
@@ -88,11 +88,8 @@ def check_counts(examples_uri: str, data: DataSection, alone: bool = True) -> No
             raise DataRejected(f"{path}: {kept['train']} row to train on: give more")
         empty = [split for split in SPLITS if source not in SPLITS and split not in kept]
         if empty:
-            few = (
-                "in too few groups that share texts"
-                if data.vector is None
-                else "of too few vectors that differ"
-            )
+            groups, vectors = "in too few groups that share texts", "of too few vectors that differ"
+            few = groups if data.vector is None else vectors
             raise DataRejected(
                 f"{path}: no row falls into the split {empty[0]}: {sum(kept.values())} rows {few}: "
                 "give more rows, other [data] split, or one file a split"
@@ -114,16 +111,11 @@ def _first_of_each(examples_uri: str, source: str, reasons: list[str]) -> str:
     first_rows: dict[str, str] = {}
     for name in sorted(fileio.glob(os.path.join(examples_uri, QUARANTINE, f"{source}-*.jsonl"))):
         with fileio.open(name) as file:
-            for line in file:
-                row = json.loads(line)
+            for row in map(json.loads, file):
                 if row["reason"] in reasons and row["reason"] not in first_rows:
-                    file_name = os.path.basename(row["file"])
-                    detail = row["detail"][:_LONGEST_DETAIL]
+                    file_name, detail = os.path.basename(row["file"]), row["detail"][:_LONGEST_DETAIL]
                     first_rows[row["reason"]] = f"{file_name} line {row['line']}: {row['reason']}, {detail}"
                 if len(first_rows) == len(reasons):
                     break
-    return (
-        f"; for example {'; '.join(first_rows[reason] for reason in reasons if reason in first_rows)}"
-        if first_rows
-        else ""
-    )
+    shown = "; ".join(first_rows[reason] for reason in reasons if reason in first_rows)
+    return f"; for example {shown}" if shown else ""

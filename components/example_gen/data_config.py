@@ -44,6 +44,11 @@ class Vector(Section):
     dimension: PositiveInt
     range: tuple[float, float] | None = Field(None, description="lowest and highest value allowed")
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name of each number."""
+        return self.columns or tuple(f"{self.column}[{at}]" for at in range(self.dimension))
+
     @model_validator(mode="after")
     def _columns_fit(self) -> Self:
         if (self.column is None) == (self.columns is None):
@@ -174,10 +179,8 @@ class DataSection(Section):
             for key, name in self.wanted.items():
                 if name not in self.columns:
                     raise ValueError(f"{key} = {name!r} is not among columns = {list(self.columns)}")
-                if self.columns.count(name) > 1:
-                    raise ValueError(
-                        f"{self.columns.count(name)} columns are named {name!r}: rename all but one"
-                    )
+                if (count := self.columns.count(name)) > 1:
+                    raise ValueError(f"{count} columns are named {name!r}: rename all but one")
         return self
 
     @model_validator(mode="after")
@@ -199,10 +202,8 @@ class DataSection(Section):
         signs = [sign for key, sign in given.items() if key != "decimal"]
         for key, sign in given.items():
             if len(sign) > 1 and (key != "delimiter" or self.quoting or self.escape):
-                raise ValueError(
-                    f"{key} = {sign!r}: give one character"
-                    + (", or set quoting = false" if key == "delimiter" else "")
-                )
+                other = ", or set quoting = false" if key == "delimiter" else ""
+                raise ValueError(f"{key} = {sign!r}: give one character{other}")
             if "\n" in sign or "\r" in sign:
                 raise ValueError(f"{key} is a line end: give another character")
         if len(set(signs)) < len(signs):

@@ -78,11 +78,8 @@ def _faults(
     dialect: Dialect,
 ) -> dict[int, Fault]:
     blank = f"{dialect.delimiter} \t"
-    faults = {
-        at: Fault(FaultReason.BLANK_ROW, "nothing but delimiters")
-        for at, raw in enumerate(raws)
-        if raw[:1] in blank and not raw.strip(blank)
-    }
+    nothing = Fault(FaultReason.BLANK_ROW, "nothing but delimiters")
+    faults = {at: nothing for at, raw in enumerate(raws) if raw[:1] in blank and not raw.strip(blank)}
     faults |= encoding_faults(raws, dialect.encoding)
     for at in odd:
         row = fields[at]
@@ -97,11 +94,9 @@ def _faults(
 def _unparsed(raw: str) -> Fault:
     if raw.__class__ is CutLine:
         return Fault(FaultReason.TEXT_TOO_LONG, f"a line of more than {LONGEST_LINE:,} characters")
-    if "\r" in raw and '"' not in raw:
-        return Fault(
-            FaultReason.MALFORMED_QUOTES, "a carriage return within a field: enclose the field in quotes"
-        )
-    return Fault(FaultReason.MALFORMED_QUOTES, BAD_QUOTES)
+    returns = "\r" in raw and '"' not in raw
+    problem = "a carriage return within a field: enclose the field in quotes" if returns else BAD_QUOTES
+    return Fault(FaultReason.MALFORMED_QUOTES, problem)
 
 
 def _many_lines(lines: Sequence[int], raws: Sequence[str]) -> list[tuple[int, int]]:
@@ -119,15 +114,12 @@ def _read_commas(columns: dict[str, list[str | None]], data: DataSection, faults
         is_label = key.startswith(LABEL)
         if key in (TEXT_A, TEXT_B) or (is_label and data.label is not None and data.label.is_named):
             continue
-        values = columns[key]
-        columns[key] = [
-            value if value is None or "." in value else value.replace(",", ".") for value in values
-        ]
-        for at, value in enumerate(values):
+        reason = FaultReason.BAD_LABEL if is_label else FaultReason.BAD_NUMBER
+        for at, value in enumerate(columns[key]):
             if value is not None and "." in value:
                 detail = f"column {name!r}: {value.strip()[:40]!r} has a point where decimal = ','"
-                reason = FaultReason.BAD_LABEL if is_label else FaultReason.BAD_NUMBER
                 faults.setdefault(at, Fault(reason, detail))
+        columns[key] = [v if v is None or "." in v else v.replace(",", ".") for v in columns[key]]
 
 
 def without_nulls(batches: Iterable[Batch], data: DataSection) -> Iterator[Batch]:

@@ -32,7 +32,6 @@ _NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", " ": "space"
 _MOST = 0.9
 # Rows with an odd quote from which on a quote in a tab-separated file is taken for a character.
 _ODD_QUOTES = 3
-_QUOTED = re.compile(r'"[^"]*"')
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _EXCEL = re.compile(r'"?sep=(.)"?\r?\n?', re.IGNORECASE)
 _POINT_NUMBER = re.compile(r"\s*[+-]?\d*\.\d+(e[+-]?\d+)?\s*", re.IGNORECASE)
@@ -80,16 +79,8 @@ class Dialect:
         """Records of the file's lines."""
         for _ in range(1, self.first_line):
             next(lines, None)
-        return read_records(
-            lines,
-            self.delimiter,
-            self.quote is not None,
-            quote=self.quote or '"',
-            escape=self.escape,
-            spaced=self.spaced,
-            first_line=self.first_line,
-            is_row=is_row,
-        )
+        signs: dict[str, Any] = {"quote": self.quote, "escape": self.escape, "spaced": self.spaced}
+        return read_records(lines, self.delimiter, **signs, first_line=self.first_line, is_row=is_row)
 
     def parse(self, line: str) -> Iterator[Record]:
         """The record of one line."""
@@ -142,12 +133,9 @@ def dialect_of(path: Path, data: DataSection) -> Dialect:
         dialect = replace(dialect, first_line=2)
     delimiters = [data.delimiter or (excel and excel[1]) or ""] if data.delimiter or excel else DELIMITERS
     best = _quoted(_spaced(_parted(lines, dialect, data, delimiters), lines, data), lines, data)
-    dialect = best.dialect
-    if best.rows:
-        dialect = replace(dialect, unnamed=_unnamed(best), decimal=data.decimal or _decimal(best, data))
-    elif data.decimal:
-        dialect = replace(dialect, decimal=data.decimal)
-    return dialect
+    if not best.rows:
+        return replace(best.dialect, decimal=data.decimal or best.dialect.decimal)
+    return replace(best.dialect, unnamed=_unnamed(best), decimal=data.decimal or _decimal(best, data))
 
 
 def _read_sample(path: Path) -> tuple[bytes, bool]:
@@ -167,15 +155,11 @@ def _newline(text: str, data: DataSection) -> str:
     """A carriage return where the first line and most others end by that alone, outside of quotes."""
     if "\r" not in text:
         return "\n"
-    bare = (_QUOTED if data.escape is None else _quoted_with(data.escape)).sub("", text)
+    sign = re.escape(data.escape or "")
+    bare = re.sub(f'"(?:{sign}.|[^"{sign}])*"' if sign else '"[^"]*"', "", text, flags=re.DOTALL)
     first = _LINE_END.search(bare)
     returns, feeds = bare.count("\r") - bare.count("\r\n"), bare.count("\n")
     return "\r" if first is not None and first[0] == "\r" and returns > feeds else "\n"
-
-
-def _quoted_with(escape: str) -> re.Pattern[str]:
-    sign = re.escape(escape)
-    return re.compile(f'"(?:{sign}.|[^"{sign}])*"', re.DOTALL)
 
 
 def _try(lines: list[str], dialect: Dialect, data: DataSection) -> _Trial:
@@ -203,25 +187,19 @@ def _parted(lines: list[str], dialect: Dialect, data: DataSection, delimiters: S
     """The sample under the best delimiter."""
     quote = (data.quote or '"') if data.quoting else None
     plain = replace(dialect, quote=quote, escape=data.escape)
+    wanted, trials = set(data.wanted.values()), []
     expected = "\t" if data.format == "tsv" else ","
-    best: _Trial | None = None
     for delimiter in sorted(delimiters, key=lambda sign: sign != expected):
         trial = _try(lines, replace(plain, delimiter=delimiter), data)
-        if (
-            data.quote is None
-            and quote is not None
-            and _begin_with(lines[data.columns is None :], "'", delimiter)
-        ):
+        body = lines[data.columns is None :]
+        if data.quote is None and quote is not None and _begin_with(body, "'", delimiter):
             other = _try(lines, replace(plain, delimiter=delimiter, quote="'"), data)
             trial = other if other.whole == 1 and other.rank >= trial.rank else trial
-        wanted = set(data.wanted.values())
         # Of a single column every delimiter makes whole rows, so that its name has to be a wanted one.
         if trial.named == len(wanted) and trial.whole == 1 and (wanted or len(trial.header) > 1):
             return trial
-        if best is None or trial.rank > best.rank:
-            best = trial
-    if best is None:
-        raise AssertionError("no delimiter is tried")
+        trials.append(trial)
+    best = max(trials, key=lambda trial: trial.rank)
     if len(delimiters) > 1:  # a space is in most texts, so it has to fit altogether
         trial = _quoted(_try(lines, replace(plain, delimiter=" "), data), lines, data)
         better = trial.named > best.named or (trial.named == best.named and best.whole == 0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,23 +30,19 @@ class Doubts:
     def add(self, path: Path, before: int, batch: Batch, rows: UsableRows, data: DataSection) -> None:
         """Takes in a batch, whose positions in the file are behind `before`, and its usable rows."""
         self._long += len(batch.many_lines)
-        self._first += [(str(path), before + first, before + last) for first, last in batch.many_lines[:1]]
+        if not self._first:
+            self._first = [(str(path), before + at, before + end) for at, end in batch.many_lines[:1]]
         for column, texts in ((data.text_a, rows.text_a), (data.text_b, rows.text_b)):
             if texts is None or column is None or _MISSING.isdisjoint(texts):
                 continue
             counts = Counter(text.decode() for text in texts if text in _MISSING)
             self._nothings.update({(column, text): count for text, count in counts.items()})
 
-    def merge(self, other: dict[str, Any]) -> None:
-        """Takes in what `to_json` gave."""
-        self._long += other["long"]
-        self._first += [tuple(position) for position in other["first"]]
-        self._nothings.update({(column, text): count for column, text, count in other["nothings"]})
-
-    def to_json(self) -> dict[str, Any]:
-        """Counts and positions, as JSON has them."""
-        nothings = [(column, text, count) for (column, text), count in self._nothings.items()]
-        return {"long": self._long, "first": sorted(self._first)[:1], "nothings": nothings}
+    def merge(self, other: Doubts) -> None:
+        """Takes in those of other rows."""
+        self._long += other._long
+        self._first += other._first
+        self._nothings.update(other._nothings)
 
     def sentences(self) -> list[str]:
         """One for each kind of doubt."""
@@ -59,12 +54,11 @@ class Doubts:
                 f"lines, the first {path} lines {first} to {last}: if they are rows, a quote in line {first} "
                 "is never closed"
             )
-        for (column, text), count in sorted(self._nothings.items()):
-            lines.append(
-                f"column {column!r}: the text is {text!r} {count} times: if that stands for nothing, "
-                "name it in [data] null"
-            )
-        return lines
+        return lines + [
+            f"column {column!r}: the text is {text!r} {count} times: if that stands for nothing, "
+            "name it in [data] null"
+            for (column, text), count in sorted(self._nothings.items())
+        ]
 
 
 def source_facts(data: DataSection, items: list[Item]) -> dict[str, Any]:
@@ -73,9 +67,7 @@ def source_facts(data: DataSection, items: list[Item]) -> dict[str, Any]:
     sizes = Counter(item.source for item in items for piece in item.pieces if piece.start == 0)
     remarks = data.aliases()
     for item in items:
-        for piece in item.pieces:
-            if piece.start != 0:
-                continue
+        for piece in (piece for piece in item.pieces if piece.start == 0):
             if sizes[item.source] > 1 and _is_empty(piece.path, data):
                 remarks.append(f"{piece.path} holds no row and is passed over")
             elif piece.dialect is not None:
@@ -84,10 +76,8 @@ def source_facts(data: DataSection, items: list[Item]) -> dict[str, Any]:
 
 
 def _is_empty(path: Path, data: DataSection) -> bool:
-    # What else is wrong with it is reported by whoever reads it.
-    with suppress(KembarError):
-        try:
-            check_columns(path, data)
-        except EmptyFile:
-            return True
+    try:
+        check_columns(path, data)
+    except KembarError as error:  # what else is wrong with it is reported by whoever reads it
+        return isinstance(error, EmptyFile)
     return False

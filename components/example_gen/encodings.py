@@ -20,6 +20,11 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _WIDE = {"utf-16": 2, "utf-16-le": 2, "utf-16-be": 2, "utf-32": 4, "utf-32-le": 4, "utf-32-be": 4}
+# Of a Latin letter at the beginning.
+_LATIN = {
+    "utf-32-le": rb"[^\0]\0\0\0", "utf-32-be": rb"\0\0\0[^\0]",
+    "utf-16-le": rb"[^\0]\0", "utf-16-be": rb"\0[^\0]",
+}  # fmt: skip
 # What files that are not UTF-8 are in most of the time; nearly every file fits the last one.
 _LIKELY = ("cp1252", "cp932", "gb18030")
 _BYTE = re.compile("[\udc80-\udcff]")
@@ -97,14 +102,8 @@ def _wide(content: bytes, data: DataSection) -> str | None:
     """UTF-16 or UTF-32 without a mark."""
     if b"\0" not in content:
         return None
-    head = content[:4]
-    for pattern, name in (
-        (rb"[^\0]\0\0\0", "utf-32-le"),
-        (rb"\0\0\0[^\0]", "utf-32-be"),
-        (rb"[^\0]\0", "utf-16-le"),
-        (rb"\0[^\0]", "utf-16-be"),
-    ):
-        if re.match(pattern, head, re.DOTALL):
+    for name, pattern in _LATIN.items():
+        if re.match(pattern, content[:4], re.DOTALL):
             return name
     # The first name may be of another script; those that are looked for are in it all the same.
     for name in ("utf-16-le", "utf-16-be"):

@@ -13,7 +13,6 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-import tensorflow as tf
 from google.protobuf import wrappers_pb2
 from tfx.dsl.components.base import base_beam_executor
 from tfx.dsl.io import fileio
@@ -22,15 +21,17 @@ from tfx.types import artifact_utils
 from tfx.utils import proto_utils
 from tfx_bsl.coders import example_coder
 
+from components.artifact_files import write_json
 from components.example_gen.batch import Fault
 from components.example_gen.check import UsableRows, check
-from components.example_gen.counts import COUNTS, KEPT, QUARANTINE, READ, merge
+from components.example_gen.counts import KEPT, QUARANTINE, READ, merge
 from components.example_gen.data_config import SPLITS, DataSection
 from components.example_gen.doubts import Doubts, source_facts
 from components.example_gen.numbers import Numbers
-from components.example_gen.plan import Assignment, Item, decide, digest, misplaced, plan
+from components.example_gen.plan import Assignment, decide, digest, misplaced, plan
 from components.example_gen.reader import read
 from components.example_gen.spans import FILES, Carry
+from components.files import COUNTS
 from components.tfrecords import open_writer
 from trainer.errors import DataRejected
 from trainer.features import LABEL, TEXT_A, TEXT_B, VECTOR
@@ -54,57 +55,36 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         self._log_startup(input_dict, output_dict, exec_properties)
         examples = artifact_utils.get_single_instance(output_dict["examples"])
         examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
-        data, carry = data_of(exec_properties), carry_of(exec_properties)
+        data, form, carry = arguments_of(exec_properties)
         if carry is not None:
             examples.span = carry.span
             examples.set_string_custom_property(FILES, carry.fingerprint)
         with self._make_beam_pipeline() as pipeline:
-            _ = pipeline | write_examples(data, examples.uri, form_of(exec_properties), carry)
+            _ = pipeline | write_examples(data, examples.uri, form, carry)
         remove_tree(os.path.join(examples.uri, _UNFINISHED))
         hide(os.path.join(examples.uri, QUARANTINE))
 
 
+@beam.ptransform_fn
 def write_examples(
-    data: DataSection, uri: str, form: TextForm | None = None, carry: Carry | None = None
-) -> beam.PTransform:
+    pipeline: beam.Pipeline, data: DataSection, uri: str, form: TextForm, carry: Carry | None = None
+) -> beam.PCollection:
     """All files of the configuration to everything that the artifact at `uri` holds."""
     items = plan(data, data.files())
-    return _WriteExamples(data, uri, items, form or TextForm(), carry, source_facts(data, items))
-
-
-class _WriteExamples(beam.PTransform):
-    def __init__(
-        self,
-        data: DataSection,
-        uri: str,
-        items: list[Item],
-        form: TextForm,
-        carry: Carry | None,
-        facts: dict[str, Any],
-    ) -> None:
-        super().__init__()
-        self._data = data
-        self._uri = uri
-        self._items = items
-        self._form = form
-        self._carry = carry
-        self._facts = facts
-
-    def expand(self, pipeline: beam.Pipeline) -> Any:
-        for folder in (*map("Split-{}".format, SPLITS), QUARANTINE, _UNFINISHED):
-            fileio.makedirs(os.path.join(self._uri, folder))
-        return (
-            pipeline
-            | "Items" >> beam.Create(self._items)
-            | "Digest" >> beam.Map(digest, self._data, self._form)
-            # Where a row goes can depend on all others: one worker decides.
-            | "AllDigests" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
-            | "Decide" >> beam.FlatMap(decide, self._data, self._form, self._carry, self._uri)
-            | "Spread" >> beam.Reshuffle()
-            | "Write" >> beam.Map(_write, self._data, self._form, self._uri, len(self._items))
-            | "AllCounts" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
-            | "WriteCounts" >> beam.Map(_write_counts, os.path.join(self._uri, COUNTS), self._facts)
-        )
+    for folder in (*map("Split-{}".format, SPLITS), QUARANTINE, _UNFINISHED):
+        fileio.makedirs(os.path.join(uri, folder))
+    return (
+        pipeline
+        | "Items" >> beam.Create(items)
+        | "Digest" >> beam.Map(digest, data, form)
+        # Where a row goes can depend on all others: one worker decides.
+        | "AllDigests" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
+        | "Decide" >> beam.FlatMap(decide, data, form, carry, uri)
+        | "Spread" >> beam.Reshuffle()
+        | "Write" >> beam.Map(_write, data, form, uri, len(items))
+        | "AllCounts" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
+        | "WriteCounts" >> beam.Map(_write_counts, os.path.join(uri, COUNTS), source_facts(data, items))
+    )
 
 
 def _write(assignment: Assignment, data: DataSection, form: TextForm, uri: str, items: int) -> dict[str, Any]:
@@ -130,9 +110,9 @@ def _write(assignment: Assignment, data: DataSection, form: TextForm, uri: str, 
         fileio.rename(written, path, overwrite=True)
     return {
         "sources": {source: dict(counts)},
-        "labels": {source: assignment.label_counts.to_json()},
+        "labels": {source: assignment.label_counts},
         "shared": assignment.shared,
-        "doubts": doubts.to_json(),
+        "doubts": doubts,
         "numbers": numbers.findings(),
     }
 
@@ -204,30 +184,15 @@ def _lists(values: pa.Array, length: int) -> pa.ListArray:
     return pa.ListArray.from_arrays(np.arange(0, len(values) + 1, length, dtype=np.int32), values)
 
 
-def data_of(exec_properties: dict[str, Any]) -> DataSection:
-    """The `[data]` section that the component was built with."""
-    return DataSection.model_validate(_custom_config(exec_properties)["data"])
-
-
-def form_of(exec_properties: dict[str, Any]) -> TextForm:
-    """The form in which the model reads texts."""
-    return TextForm.model_validate(_custom_config(exec_properties)["form"])
-
-
-def carry_of(exec_properties: dict[str, Any]) -> Carry | None:
-    """The ties to other spans, where the data is one span; else None."""
-    fields = _custom_config(exec_properties)["carry"]
-    return None if fields is None else Carry(**fields)
-
-
-def _custom_config(exec_properties: dict[str, Any]) -> dict[str, Any]:
-    config = example_gen_pb2.CustomConfig()
+def arguments_of(exec_properties: dict[str, Any]) -> tuple[DataSection, TextForm, Carry | None]:
+    """The `[data]` section, the form in which the model reads texts, and a span's ties to other spans."""
+    config, text = example_gen_pb2.CustomConfig(), wrappers_pb2.StringValue()
     proto_utils.json_to_proto(exec_properties["custom_config"], config)
-    text = wrappers_pb2.StringValue()
     config.custom_config.Unpack(text)
-    return json.loads(text.value)
+    fields = json.loads(text.value)
+    carry = None if fields["carry"] is None else Carry(**fields["carry"])
+    return DataSection.model_validate(fields["data"]), TextForm.model_validate(fields["form"]), carry
 
 
 def _write_counts(parts: list[dict[str, Any]], path: str, facts: dict[str, Any]) -> None:
-    with tf.io.gfile.GFile(path, "w") as file:
-        file.write(json.dumps(merge(parts, facts), indent=2, sort_keys=True))
+    write_json(merge(parts, facts), path, sort_keys=True)

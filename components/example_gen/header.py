@@ -37,18 +37,14 @@ def check_names(path: Path, names: list[str], data: DataSection, dialect: Dialec
                 )
             known = ", ".join(_printable(name[:_LONGEST_NAME]) for name in names[:_SHOWN_NAMES]) or "none"
             more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
+            other = ""
+            if dialect is not None:
+                other = f", or header = false with columns{_way_out(path, names, data, dialect)}"
             raise ConfigError(
-                f"{path}: no column {column!r}: set [data] {key} to one of {known}{more}"
-                + (
-                    ""
-                    if dialect is None
-                    else ", or header = false with columns" + _way_out(path, names, data, dialect)
-                )
+                f"{path}: no column {column!r}: set [data] {key} to one of {known}{more}{other}"
             )
-        if names.count(column) > 1:
-            raise ConfigError(
-                f"{path}: {names.count(column)} columns are named {column!r}: rename all but one"
-            )
+        if (count := names.count(column)) > 1:
+            raise ConfigError(f"{path}: {count} columns are named {column!r}: rename all but one")
 
 
 def _way_out(path: Path, names: list[str], data: DataSection, dialect: Dialect) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -68,12 +69,10 @@ def _parse(at: int, text: str, wanted: tuple[str, ...], faults: dict[int, Fault]
             return {}
     if text.count(":") > len(row):  # a key may come twice, of which `json` keeps the last
         pairs = json.loads(text.removeprefix("\ufeff"), object_pairs_hook=list, parse_int=float)
-        names = [name for name, _ in pairs]
+        counts = Counter(name for name, _ in pairs)
         for name in wanted:
-            if names.count(name) > 1:
-                faults[at] = Fault(
-                    FaultReason.MALFORMED_JSON, f"key {name!r} comes {names.count(name)} times"
-                )
+            if counts[name] > 1:
+                faults[at] = Fault(FaultReason.MALFORMED_JSON, f"key {name!r} comes {counts[name]} times")
                 return {}
     return row
 

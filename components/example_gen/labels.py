@@ -77,11 +77,11 @@ def _is_good(numbers: np.ndarray, label: Label) -> np.ndarray:
 
 def _each(given: Sequence[Any], convert: Callable[[Any], float]) -> np.ndarray:
     """float64 [values]: what `convert` makes of each, worked out once for all that are alike."""
-    if _alike(given):
-        table = {value: convert(value) for value in set(given)}
-        # A NaN of NumPy is equal to none, not even to itself.
-        return np.array([table.get(value, math.nan) for value in given], np.float64)
-    return np.array([convert(value) for value in given], np.float64)
+    if not _alike(given):
+        return np.array([convert(value) for value in given], np.float64)
+    table = {value: convert(value) for value in set(given)}
+    # A NaN of NumPy is equal to none, not even to itself.
+    return np.array([table.get(value, math.nan) for value in given], np.float64)
 
 
 def _fault(value: Any, number: float, label: Label) -> Fault:
@@ -147,9 +147,8 @@ class LabelCounts:
             for value, count in self.counts.most_common(_TOP)
         ]
         if len(self.counts) > _TOP:
-            parts.append(
-                f"{len(self.counts) - _TOP}{' or more' if len(self.counts) >= _COUNTED else ''} others"
-            )
+            more = " or more" if len(self.counts) >= _COUNTED else ""
+            parts.append(f"{len(self.counts) - _TOP}{more} others")
         if self.low <= self.high:
             parts.append(f"numbers from {self.low:g} to {self.high:g}")
         return ", ".join(parts)
@@ -170,10 +169,8 @@ def check_negative(label_counts: LabelCounts, label: Label) -> None:
         )
     if len(others) > 1 or (others and not positives):
         which = "several others were seen" if positives else "it was never seen"
-        problem = (
-            f"[data] label: column {label.column!r}: positive = {_toml(label.positive)}, and {which}: "
-            f"{label_counts}"
-        )
+        subject = f"[data] label: column {label.column!r}: positive = {_toml(label.positive)}"
+        problem = f"{subject}, and {which}: {label_counts}"
         by_count = sorted(others.values(), key=label_counts.counts.__getitem__, reverse=True)
         if not positives and others.keys() <= MEANS_1 | MEANS_0:
             raise DataRejected(f"{problem}: remove positive: without it these mean 1 and 0")

@@ -90,6 +90,12 @@ class Outlier:
     distance: float
 
     @property
+    def is_certain(self) -> bool:
+        """True for a value that comes again, or that nobody measures."""
+        far = abs(self.value - self.middle) > _FAR * self.distance
+        return self.count > 1 or abs(self.value) >= _NEVER_MEASURED or far
+
+    @property
     def sentence(self) -> str:
         """Location, column, value and way out."""
         more = f" and {self.count - 1:,} more" if self.count > 1 else ""
@@ -107,13 +113,9 @@ class Numbers:
     """The numbers of one item's rows, batch by batch."""
 
     def __init__(self, data: DataSection) -> None:
-        vector = data.vector
-        self._names: Sequence[str] = ()
-        if vector is not None:
-            listed = [f"{vector.column}[{at}]" for at in range(vector.dimension)]
-            self._names = vector.columns if vector.columns is not None else listed
+        self._names = () if data.vector is None else data.vector.names
         # Where a range is declared, what is outside is set aside, and what is inside is meant.
-        self._bounded = vector is not None and vector.range is not None
+        self._bounded = data.vector is not None and data.vector.range is not None
         self._sampled = False
         self._middle = self._distance = np.zeros(0)
         self._merged: list[Merged] = []
@@ -147,12 +149,12 @@ class Numbers:
         return [*self._merged, *self._outliers.values()]
 
     def _count(self, at: int, values: np.ndarray, location: str) -> None:
-        before = self._outliers.get(at)
-        count, value = len(values), float(values[0])
-        if before is not None:
-            count, value, location = count + before.count, before.value, before.location
+        if before := self._outliers.get(at):
+            self._outliers[at] = replace(before, count=before.count + len(values))
+            return
         middle, distance = float(self._middle[at]), float(self._distance[at])
-        self._outliers[at] = Outlier(self._names[at], count, value, location, middle, distance)
+        first = float(values[0])
+        self._outliers[at] = Outlier(self._names[at], len(values), first, location, middle, distance)
 
 
 def warnings(findings: Iterable[Finding]) -> list[str]:
@@ -163,26 +165,18 @@ def warnings(findings: Iterable[Finding]) -> list[str]:
         if isinstance(finding, Merged):
             worst = merged.get(finding.column, finding)
             merged[finding.column] = min(worst, finding, key=lambda loss: loss.kept / loss.values)
-            continue
-        before = outliers.get(finding.column)
-        if before is not None:
-            finding = replace(before, count=before.count + finding.count)
-        outliers[finding.column] = finding
-    named = [
-        outlier
-        for outlier in outliers.values()
-        if outlier.count > 1
-        or abs(outlier.value) >= _NEVER_MEASURED
-        or abs(outlier.value - outlier.middle) > _FAR * outlier.distance
-    ]
+        elif before := outliers.get(finding.column):
+            outliers[finding.column] = replace(before, count=before.count + finding.count)
+        else:
+            outliers[finding.column] = finding
+    named = [outlier for outlier in outliers.values() if outlier.is_certain]
     return [*_some(merged.values()), *_some(named)]
 
 
 def _some(findings: Iterable[Finding]) -> list[str]:
     sentences = [finding.sentence for finding in findings]
-    if len(sentences) <= _NAMED:
-        return sentences
-    return [*sentences[:_NAMED], f"and {len(sentences) - _NAMED} more such columns"]
+    more = [f"and {len(sentences) - _NAMED} more such columns"] if len(sentences) > _NAMED else []
+    return sentences[:_NAMED] + more
 
 
 def _merged(

@@ -40,11 +40,9 @@ def read_parquet(path: Path, first: int, last: int, data: DataSection) -> Iterat
     check_types(path, data)
     columns = list(dict.fromkeys(data.wanted.values()))
     done = 0
-    groups = range(first, last)
     file = open_parquet(path)
-    schema = file.schema_arrow
     try:
-        for batch in file.iter_batches(BATCH_ROWS, row_groups=groups, columns=columns):
+        for batch in file.iter_batches(BATCH_ROWS, row_groups=range(first, last), columns=columns):
             by_name = {name: plain(batch.column(batch.schema.get_field_index(name))) for name in columns}
             yield Batch(
                 range(done + 1, done + batch.num_rows + 1),
@@ -54,7 +52,8 @@ def read_parquet(path: Path, first: int, last: int, data: DataSection) -> Iterat
             done += batch.num_rows
     except (pa.ArrowException, OSError) as error:
         if "all lists to be of size" in str(error):  # Arrow writes them and does not read them
-            fixed = [name for name in columns if "fixed_size_list" in str(schema.field(name).type)]
+            types = {name: str(file.schema_arrow.field(name).type) for name in columns}
+            fixed = [name for name in columns if "fixed_size_list" in types[name]]
             raise DataRejected(
                 f"{path}: column {', '.join(map(repr, fixed))} is of lists of a fixed size, and some are "
                 "null, which Arrow cannot read: write the column as list, or leave such rows out"
@@ -79,14 +78,10 @@ def open_parquet(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path, page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
-        fix = "write it again" if _begins_as_parquet(path) else "correct [data] format, or write it again"
+        with path.open("rb") as file:  # as Parquet begins, or a copy that was cut off
+            begins = file.read(4) in (b"PAR1", bytes(4))
+        fix = "write it again" if begins else "correct [data] format, or write it again"
         raise DataRejected(f"{path}: {_damage('not a Parquet file', error, fix)}") from None
-
-
-def _begins_as_parquet(path: Path) -> bool:
-    """True where a file begins as Parquet, or with the zeros of a copy that was cut off."""
-    with path.open("rb") as file:
-        return file.read(4) in (b"PAR1", bytes(4))
 
 
 def _damage(what: str, error: Exception, fix: str = "write it again") -> str:
@@ -99,14 +94,9 @@ def _damage(what: str, error: Exception, fix: str = "write it again") -> str:
 def shown(columns: Sequence[Sequence[Any]], at: int) -> str:
     """A row that has no text of its own, as JSON; the beginning of its vectors."""
     values = [column[at] for column in columns]
-    plain = [
-        [_plain(number) for number in value[:_SHOWN_NUMBERS]]
-        if isinstance(value, np.ndarray | list)
-        else _plain(value)
-        for value in values
-    ]
-    return json.dumps(plain, default=str, ensure_ascii=False)
+    cut = [value[:_SHOWN_NUMBERS] if isinstance(value, np.ndarray | list) else value for value in values]
+    return json.dumps(cut, default=_plain, ensure_ascii=False)
 
 
 def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)

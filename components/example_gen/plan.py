@@ -70,19 +70,16 @@ class Assignment:
 
 def plan(data: DataSection, files: dict[str, list[Path]]) -> list[Item]:
     """Every piece of every file in its order, small ones together."""
-    items: list[Item] = []
+    groups: list[tuple[str, list[Piece]]] = []
     for source, paths in files.items():
-        together: list[Piece] = []
-        size = 0
+        size = PIECE_BYTES
         for piece in (piece for path in paths for piece in pieces(path, data)):
-            together.append(piece)
-            size += PIECE_BYTES if piece.end is not None else piece.path.stat().st_size
             if size >= PIECE_BYTES:
-                items.append(Item(len(items), source, tuple(together)))
-                together, size = [], 0
-        if together:
-            items.append(Item(len(items), source, tuple(together)))
-    return items
+                groups.append((source, []))
+                size = 0
+            groups[-1][1].append(piece)
+            size += PIECE_BYTES if piece.end is not None else piece.path.stat().st_size
+    return [Item(number, source, tuple(together)) for number, (source, together) in enumerate(groups)]
 
 
 def digest(item: Item, data: DataSection, form: TextForm) -> Digest:
@@ -158,43 +155,30 @@ def decide(
             for piece, lines in zip(digest.item.pieces, digest.lines, strict=True):
                 offsets.append(before[piece.path])
                 before[piece.path] += lines
-            assignments.append(
-                Assignment(
-                    digest.item, tuple(offsets), destinations[at : at + rows].tobytes(), digest.label_counts
-                )
-            )
+            targets = destinations[at : at + rows].tobytes()
+            assignments.append(Assignment(digest.item, tuple(offsets), targets, digest.label_counts))
             at += rows
     if texts:
-        facts = {
-            f"{kind}_{name}": counted
-            for name, hashes in (("texts", texts), ("rows", rows_of))
-            for kind, counted in (("shared", shared(hashes)), ("different", _sizes(hashes)))
-        }
+        facts: dict[str, dict[str, int]] = {}
+        for name, hashes in (("texts", texts), ("rows", rows_of)):
+            facts[f"shared_{name}"] = shared(hashes)
+            facts[f"different_{name}"] = {split: len(keys) for split, keys in hashes.items()}
         assignments[0] = replace(assignments[0], shared=facts)
     yield from assignments
 
 
-def _sizes(hashes: dict[str, np.ndarray]) -> dict[str, int]:
-    return {split: len(keys) for split, keys in hashes.items()}
-
-
 def _check_labels(digests: list[Digest], data: DataSection) -> None:
+    label_counts = LabelCounts()
+    for digest in digests:
+        label_counts.add(digest.label_counts)
     if data.label is not None:
-        label_counts = LabelCounts()
-        for digest in digests:
-            label_counts.add(digest.label_counts)
         check_negative(label_counts, data.label)
 
 
 def _has_conflicts(data: DataSection) -> bool:
     """Scores of the same pair by two people differ; classes of the same pair contradict each other."""
-    label = data.label
-    return (
-        data.vector is None
-        and label is not None
-        and label.kind != "score"
-        and data.conflicting_labels == "quarantine"
-    )
+    contradict = data.label is not None and data.label.kind != "score"
+    return data.vector is None and contradict and data.conflicting_labels == "quarantine"
 
 
 def misplaced(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 from components.example_gen.batch import Batch
@@ -79,7 +80,7 @@ def pieces(path: Path, data: DataSection) -> list[Piece]:
             while (part := file.readline(PIECE_BYTES)) and not part.endswith(b"\n"):
                 pass  # a line of any length, not all in memory
             cuts.append(file.tell())
-    return [Piece(path, start, end, dialect) for start, end in zip(cuts, [*cuts[1:], size], strict=True)]
+    return [Piece(path, start, end, dialect) for start, end in pairwise([*cuts, size])]
 
 
 def whole(path: Path, data: DataSection) -> Piece:
@@ -119,9 +120,7 @@ def open_table(
             with open_table(path, data, Piece(path, dialect=dialect)) as table:
                 names = table.names or []
         dialect = replace(dialect, first_line=1)
-    start = piece.start or dialect.mark
-    with open_lines(path, dialect.encoding, newline=dialect.newline, start=start, end=piece.end) as file:
-        lines = lines_of(file, _most_bytes(path, piece))
+    with _open_piece(piece, dialect) as lines:
         records = dialect.records(lines, is_row and partial(is_row, names))
         if data.columns is None and piece.start == 0:
             header = next(records, None)
@@ -132,24 +131,28 @@ def open_table(
         yield DelimitedTable(dialect, names, records)
 
 
-def _most_bytes(path: Path, piece: Piece) -> int | None:
-    """Bytes that a piece cannot have more of, where that is known before it is read."""
-    if compression_of(path):
-        return None
-    return (path.stat().st_size if piece.end is None else piece.end) - piece.start
+@contextmanager
+def _open_piece(piece: Piece, dialect: Dialect) -> Iterator[Iterator[str]]:
+    """The lines of a part of a text file."""
+    path, start = piece.path, piece.start or dialect.mark
+    end = piece.end if piece.end is not None else path.stat().st_size
+    # Bytes that the piece cannot have more of, where that is known before it is read.
+    most = None if compression_of(path) else end - piece.start
+    with open_lines(path, dialect.encoding, newline=dialect.newline, start=start, end=piece.end) as file:
+        yield lines_of(file, most)
 
 
 def _row_groups(path: Path) -> list[Piece]:
     meta = open_parquet(path).metadata
-    parts, start, size = [], 0, 0
+    cuts, size = [0], 0
     for group in range(meta.num_row_groups):
         size += meta.row_group(group).total_byte_size
         if size >= PIECE_BYTES:
-            parts.append(Piece(path, start, group + 1))
-            start, size = group + 1, 0
-    if start < meta.num_row_groups or not parts:
-        parts.append(Piece(path, start, meta.num_row_groups))
-    return parts
+            cuts.append(group + 1)
+            size = 0
+    if cuts[-1] < meta.num_row_groups or len(cuts) == 1:
+        cuts.append(meta.num_row_groups)
+    return [Piece(path, start, end) for start, end in pairwise(cuts)]
 
 
 def read(piece: Piece, data: DataSection) -> Iterator[Batch]:
@@ -179,11 +182,7 @@ def read(piece: Piece, data: DataSection) -> Iterator[Batch]:
 
 def _objects(piece: Piece, data: DataSection) -> Iterator[Batch]:
     dialect = piece.dialect or Dialect()
-    start = piece.start or dialect.mark
-    with open_lines(
-        piece.path, dialect.encoding, newline=dialect.newline, start=start, end=piece.end
-    ) as file:
-        lines = lines_of(file, _most_bytes(piece.path, piece))
+    with _open_piece(piece, dialect) as lines:
         yield from read_jsonl(lines, data.model_copy(update={"encoding": dialect.encoding}))
 
 
@@ -223,9 +222,7 @@ def check_columns(path: Path, data: DataSection) -> None:
         if not open_parquet(path).metadata.num_rows:
             raise EmptyFile(f"{path}: the file holds no row: give [data] a file with rows")
     elif data.format == "tfrecord":
-        from components.example_gen.tfrecord import feature_names
-
-        names = feature_names(path)
+        names = names_of(path, data)
         if not names:
             raise EmptyFile(f"{path}: the file holds no tf.Example: give [data] a file with rows")
         check_names(path, names, data)

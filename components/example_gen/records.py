@@ -63,9 +63,8 @@ def with_bad_bytes(texts: Sequence[str]) -> list[int]:
 def read_records(
     lines: Iterator[str],
     delimiter: str,
-    quoting: bool,
     *,
-    quote: str = '"',
+    quote: str | None = '"',
     escape: str | None = None,
     spaced: bool = False,
     first_line: int = 1,
@@ -76,24 +75,23 @@ def read_records(
     Args:
       lines: The file's lines with their line ends, as `lines_of` gives them.
       delimiter: What stands between two fields; one character where there are quotes or an escape.
-      quoting: Whether quotes enclose fields; otherwise they are ordinary characters.
-      quote: That character; doubled, or behind `escape`, it stands for itself.
+      quote: What encloses fields; doubled, or behind `escape`, it stands for itself. None: no character does.
       escape: The character that takes the meaning from the one behind it.
       spaced: Whether spaces may stand between a delimiter and the field behind it, and its quote.
       first_line: The number of the first line.
       is_row: Whether fields can be a whole row. With it a record of several lines that are rows, each by
         itself, is taken for the work of a quote that nobody closed.
     """
-    if not quoting and escape is None:
+    if quote is None and escape is None:
         return _unquoted(lines, delimiter, first_line)
     form = {
         "delimiter": delimiter,
-        "quotechar": quote if quoting else None,
+        "quotechar": quote,
         "escapechar": escape,
         "skipinitialspace": spaced,
-        "quoting": csv.QUOTE_MINIMAL if quoting else csv.QUOTE_NONE,
+        "quoting": csv.QUOTE_NONE if quote is None else csv.QUOTE_MINIMAL,
     }
-    return _parsed(_Lines(lines, first_line, escape == "\\"), form, is_row if quoting else None)
+    return _parsed(_Lines(lines, first_line, escape == "\\"), form, None if quote is None else is_row)
 
 
 def _unquoted(lines: Iterator[str], delimiter: str, first_line: int) -> Iterator[Record]:

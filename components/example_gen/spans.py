@@ -119,24 +119,17 @@ def find(pattern: str, spans: Spans, now: float | None = None) -> list[Span]:
             number = _number(match, path)
             files.setdefault(number, []).append(Path(path))
             written.setdefault(number, set()).add(match.groupdict().get("SPAN", str(number)))
+    waiting = {number: _waiting(number, written[number], paths, spans, at) for number, paths in files.items()}
     return [
-        Span(
-            number,
-            tuple(sorted(paths)),
-            fingerprint(paths),
-            _waiting(number, written[number], paths, spans, at),
-        )
+        Span(number, tuple(sorted(paths)), fingerprint(paths), waiting[number])
         for number, paths in sorted(files.items())
     ]
 
 
 def fingerprint(files: Iterable[Path]) -> str:
     """Name, size and time of the last change of each file, as text."""
-    states = []
-    for path in sorted(files):
-        state = path.stat()
-        states.append(f"{path.name}:{state.st_size}:{state.st_mtime_ns}")
-    return ",".join(states)
+    states = [(path.name, path.stat()) for path in sorted(files)]
+    return ",".join(f"{name}:{state.st_size}:{state.st_mtime_ns}" for name, state in states)
 
 
 def missing(numbers: Iterable[int]) -> list[int]:
@@ -192,7 +185,6 @@ def _waiting(number: int, written: set[str], files: list[Path], spans: Spans, no
 
 def _fill(pattern: str, number: int, written: str) -> str:
     day = _EPOCH + timedelta(number) if SPAN not in pattern else _EPOCH
-    values = dict(zip((SPAN, *DAY), (written, f"{day:%Y}", f"{day:%m}", f"{day:%d}"), strict=True))
-    for key, value in values.items():
+    for key, value in zip((SPAN, *DAY), (written, f"{day:%Y}", f"{day:%m}", f"{day:%d}"), strict=True):
         pattern = pattern.replace(key, value)
     return pattern

@@ -67,13 +67,18 @@ def open_bytes(path: Path, start: int = 0, end: int | None = None) -> IO[bytes]:
     packed = compression_of(path)
     if packed:
         return io.BufferedReader(_Unpacked(path, packed), _CHUNK)
-    if start == 0 and end is None:
-        return path.open("rb", buffering=_CHUNK)
-    if end is not None and end - start <= 2 * LONGEST_LINE:
-        with path.open("rb") as file:  # all in memory, which is fastest
-            file.seek(start)
-            return io.BytesIO(file.read(end - start))
-    return io.BufferedReader(_Range(path, start, end), _CHUNK)
+    if end is None:
+        file = path.open("rb", buffering=_CHUNK)
+        file.seek(start)
+        return file
+    if end - start > 2 * LONGEST_LINE:
+        import pyarrow as pa
+
+        part = pa.OSFile(str(path)).get_stream(start, end - start)
+        return io.BufferedReader(cast(io.RawIOBase, part), _CHUNK)
+    with path.open("rb") as file:  # all in memory, which is fastest
+        file.seek(start)
+        return io.BytesIO(file.read(end - start))
 
 
 def open_lines(
@@ -110,29 +115,6 @@ def _bounded(file: IO[str]) -> Iterator[str]:
         yield text
 
 
-class _Range(io.RawIOBase):
-    """The bytes of a file from `start` to `end`."""
-
-    def __init__(self, path: Path, start: int, end: int | None) -> None:
-        super().__init__()
-        self._file = path.open("rb", buffering=0)
-        self._file.seek(start)
-        self._left = float("inf") if end is None else end - start
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        view = memoryview(buffer)
-        count = self._file.readinto(view[: int(min(len(view), self._left))]) or 0
-        self._left -= count
-        return count
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
-
-
 class _Unpacked(io.RawIOBase):
     """The unpacked content of a file, up to a bound."""
 
@@ -163,12 +145,9 @@ class _Unpacked(io.RawIOBase):
 
 
 def _open_packed(path: Path, packed: str) -> IO[bytes]:
-    if packed == "gzip":
-        return cast(IO[bytes], gzip.open(path, "rb"))
-    if packed == "bzip2":
-        return cast(IO[bytes], bz2.open(path, "rb"))
-    if packed == "xz":
-        return cast(IO[bytes], lzma.open(path, "rb"))
+    openers: dict[str, Any] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
+    if packed in openers:
+        return cast(IO[bytes], openers[packed](path, "rb"))
     # Here and not above: a command that reads no such file need not wait for it.
     import pyarrow as pa
 

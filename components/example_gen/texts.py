@@ -11,14 +11,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from tfx.dsl.io import fileio
 
+from components.artifact_files import read_parquet, write_parquet
 from components.example_gen.check import UsableRows
 from components.example_gen.data_config import SPLITS
 from components.example_gen.spans import Carry
 from components.tables import decode
 from components.tfrecords import read_batches
+from trainer import tables
 from trainer.features import TEXT_A, TEXT_B, VECTOR
 from trainer.text.form import TextForm
 
@@ -50,8 +51,7 @@ class Texts:
         """The texts of the spans before this one; none where there are none."""
         if not carry.earlier:
             return cls.none()
-        with fileio.open(os.path.join(carry.earlier, FILE), "rb") as file:
-            table = pq.read_table(pa.BufferReader(file.read()))
+        table = read_parquet(carry.earlier, FILE)
         if (table.schema.metadata or {}).get(_FORM) != form.model_dump_json().encode():
             return cls._of_examples(carry, form)
         return cls(*(table[name].to_numpy() for name in ("hash", "split", "span")))
@@ -69,12 +69,9 @@ class Texts:
 
     def save(self, uri: str, form: TextForm) -> None:
         """Into an artifact; the hashes are of `form`."""
-        sink = pa.BufferOutputStream()
         columns = {"hash": self.hashes, "split": self.splits, "span": self.spans}
         table = pa.table({name: pa.array(values) for name, values in columns.items()})
-        pq.write_table(table.replace_schema_metadata({_FORM: form.model_dump_json()}), sink)
-        with fileio.open(os.path.join(uri, FILE), "wb") as file:
-            file.write(sink.getvalue().to_pybytes())
+        write_parquet(table.replace_schema_metadata({_FORM: form.model_dump_json()}), uri, FILE)
 
     def with_span(self, keys: np.ndarray, destinations: np.ndarray, carry: Carry) -> Texts:
         """These, and the texts of the rows of one more span.
@@ -99,7 +96,7 @@ class Texts:
 
 
 def _rows(table: pa.Table) -> UsableRows:
-    columns = {name: table[name].combine_chunks().flatten() for name in table.column_names}
-    if VECTOR in columns:
-        return UsableRows(vector=columns[VECTOR].to_numpy().reshape(table.num_rows, -1))
-    return UsableRows(columns[TEXT_A].to_pylist(), columns[TEXT_B].to_pylist())
+    if VECTOR in table.column_names:
+        return UsableRows(vector=tables.vectors(table))
+    text_a, text_b = (tables.flat(table, name).to_pylist() for name in (TEXT_A, TEXT_B))
+    return UsableRows(text_a, text_b)

@@ -44,7 +44,8 @@ def read_tfrecord(path: Path, data: DataSection) -> Iterator[Batch]:
         else:
             columns = {key: _column(batch, name, key == VECTOR) for key, name in data.wanted.items()}
         for key, name in data.wanted.items():
-            _find_missing(columns[key], name, faults)
+            for at in (at for at, value in enumerate(columns[key]) if value is None):
+                faults.setdefault(at, Fault(FaultReason.MISSING_KEY, f"no feature {name!r}"))
         raw = functools.partial(shown, list(columns.values()))
         yield Batch(range(done + 1, done + len(records) + 1), columns, raw, faults)
         done += len(records)
@@ -62,9 +63,8 @@ def feature_names(path: Path) -> list[str]:
 
 
 def _records(path: Path) -> Iterator[list[bytes]]:
-    dataset = tf.data.TFRecordDataset(
-        str(path), compression_type="GZIP" if compression_of(path) == "gzip" else ""
-    )
+    compression = "GZIP" if compression_of(path) == "gzip" else ""
+    dataset = tf.data.TFRecordDataset(str(path), compression_type=compression)
     try:
         for batch in dataset.batch(BATCH_ROWS).as_numpy_iterator():
             yield list(batch)
@@ -99,11 +99,6 @@ def _feature(examples: list[tf.train.Example], name: str, is_vector: bool) -> Se
     return column
 
 
-def _find_missing(values: Sequence[Any], name: str, faults: dict[int, Fault]) -> None:
-    for at in [at for at, value in enumerate(values) if value is None]:
-        faults.setdefault(at, Fault(FaultReason.MISSING_KEY, f"no feature {name!r}"))
-
-
 def _column(batch: pa.RecordBatch, name: str, is_vector: bool) -> Sequence[Any]:
     at = batch.schema.get_field_index(name)
     column = batch.column(at) if at >= 0 else None
@@ -116,8 +111,6 @@ def _column(batch: pa.RecordBatch, name: str, is_vector: bool) -> Sequence[Any]:
 
 
 def _single(values: list[Any] | None) -> Any:
-    if not values:
-        return None
-    if len(values) > 1:
-        return values
+    if not values or len(values) > 1:
+        return values or None
     return decoded(values[0]) if isinstance(values[0], bytes) else values[0]

@@ -1,17 +1,14 @@
 """The model in service on a span that is new to it: all rows, through the evaluated signature."""
 
-import json
-import os
-
 import numpy as np
 import tensorflow as tf
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
-from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import path_utils
 
-from components.live_metrics import FILE
+from components.artifact_files import write_json
+from components.files import LIVE
 from components.tables import decode, split_files
 from components.tfrecords import read_batches
 from trainer import tables
@@ -39,21 +36,18 @@ def LiveMetrics(
         splits = artifact_utils.decode_split_names(examples.split_names)
         files = [file for split in splits for file in split_files(examples, split)]
         report = {"model": served.uri, **measure(path_utils.serving_model_path(served.uri), files, parsed)}
-    with fileio.open(os.path.join(evaluation.uri, FILE), "w") as file:
-        file.write(json.dumps(report, indent=2, allow_nan=False))
+    write_json(report, evaluation.uri, LIVE)
 
 
 def measure(model: str, files: list[str], spec: Spec) -> dict[str, object]:
     """`rows`, and by name the `metrics` of a SavedModel on TFRecords of raw examples, ready for JSON."""
-    family = family_of(spec)
-    loaded = load_model(model)
+    family, loaded = family_of(spec), load_model(model)
     answer = loaded.signatures[family.EVALUATED]
     labels, scores = [], []
     for records in read_batches(files, _ROWS):
         score = answer(examples=tf.constant(records))[family.SCORE].numpy()
         scores.append(score.reshape(len(records), -1).astype(np.float64))
-        label = tables.labels(decode(records))
-        labels.append(label.reshape(len(records), -1) if len(label) else np.zeros((len(records), 0)))
+        labels.append(tables.labels(decode(records)).reshape(len(records), -1))
     if not scores:
         return {"rows": 0, "metrics": {}}
     metrics = family.metrics(np.concatenate(labels), np.concatenate(scores), spec)

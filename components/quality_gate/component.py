@@ -1,25 +1,23 @@
 """TFX wiring of the quality gate."""
 
-import json
 import math
 import os
 from dataclasses import asdict
 
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
-from tfx.dsl.io import fileio
 from tfx.types import standard_artifacts
+from tfx.utils import io_utils
 
-from components.baselines.component import FILE as BASELINES_FILE
+from components.artifact_files import read_json, write_json
 from components.evaluator.predictions import CANDIDATE, CHAMPION, labels_and_scores
 from components.evaluator.results import load_metrics
+from components.files import BASELINES, QUALITY
 from components.quality_gate.decision import Gates, decide
 from components.quality_gate.noise import Noise, bootstrap
 from trainer.families import family_of
 from trainer.spec import Spec
 from trainer.undefined import dump, load, reasons, values
-
-FILE = "decision.json"
 
 
 @component
@@ -36,8 +34,8 @@ def QualityGate(
     """Writes `decision.json` and blesses the model, or does not, in the way that TFX's Pusher understands."""
     del code  # part of the cache key
     parsed, limits = Spec.model_validate_json(spec), Gates.model_validate_json(gates)
-    with fileio.open(os.path.join(baselines.uri, BASELINES_FILE)) as file:
-        others = {name: load(by_split[limits.split]) for name, by_split in json.loads(file.read()).items()}
+    baseline_metrics = read_json(baselines.uri, BASELINES)
+    others = {name: load(by_split[limits.split]) for name, by_split in baseline_metrics.items()}
     measured = load_metrics(evaluation.uri, CANDIDATE)
     metric = limits.metric or family_of(parsed).primary_metric(parsed)
     noise = _noise(evaluation.uri, limits, metric, parsed, champion is not None)
@@ -58,12 +56,9 @@ def QualityGate(
         "undefined": reasons(stored),
         "interval": interval,
     }
-    with fileio.open(os.path.join(blessing.uri, FILE), "w") as file:
-        file.write(json.dumps(record, indent=2, allow_nan=False))
-    with fileio.open(
-        os.path.join(blessing.uri, "BLESSED" if decision.blessed else "NOT_BLESSED"), "w"
-    ) as file:
-        file.write("")
+    write_json(record, blessing.uri, QUALITY)
+    sign = "BLESSED" if decision.blessed else "NOT_BLESSED"
+    io_utils.write_string_file(os.path.join(blessing.uri, sign), "")
     blessing.set_int_custom_property("blessed", int(decision.blessed))
     blessing.set_int_custom_property("current_model_id", model.id)
     blessing.set_string_custom_property("current_model", model.uri)

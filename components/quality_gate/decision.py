@@ -76,7 +76,7 @@ def decide(
     if gates.beat_baselines:
         checks += _against_baselines(metric, value, baselines)
     if champion is not None:
-        broken = [sentence for ok, sentence in _limits(_known(gates, champion), champion) if not ok]
+        broken = [sentence for ok, sentence in _limits(gates, champion) if not ok]
         if broken:
             checks.append((True, f"the champion fails its own limits: {', '.join(broken)}"))
         else:
@@ -92,11 +92,8 @@ def _value(measured: Metrics, metric: str) -> float:
 
 def _undefined(gates: Gates, metric: str, candidate: Metrics) -> list[str]:
     """A sentence for each metric that has to decide and has no value; those of one reason share it."""
-    keys = {
-        metric: "metric",
-        **dict.fromkeys(gates.ceilings, "ceilings"),
-        **dict.fromkeys(gates.floors, "floors"),
-    }
+    limits = dict.fromkeys(gates.ceilings, "ceilings") | dict.fromkeys(gates.floors, "floors")
+    keys = {metric: "metric"} | limits
     by_reason: dict[str, list[str]] = {}
     for name in keys:
         value = _value(candidate, name)
@@ -111,32 +108,23 @@ def _undefined(gates: Gates, metric: str, candidate: Metrics) -> list[str]:
         if other:
             ways_out.append(f"{'decide by' if ways_out else 'name'} {' or '.join(other)}")
         advice = f": {', or '.join(ways_out)}" if ways_out else ""
-        sentences.append(
-            f"{', '.join(names)} {is_not} defined on {gates.split}: {reason}{advice} ([gates] {used})"
-        )
+        problem = f"{', '.join(names)} {is_not} defined on {gates.split}: {reason}"
+        sentences.append(f"{problem}{advice} ([gates] {used})")
     return sentences
 
 
-def _known(gates: Gates, measured: Metrics) -> Gates:
-    """The gates without limits of what was not measured, or is not defined."""
-
-    def keep(limits: dict[str, float]) -> dict[str, float]:
-        return {name: limit for name, limit in limits.items() if math.isfinite(_value(measured, name))}
-
-    return gates.model_copy(update={"floors": keep(gates.floors), "ceilings": keep(gates.ceilings)})
-
-
-def _limits(gates: Gates, candidate: Metrics) -> Iterator[tuple[bool, str]]:
-    for name, floor in gates.floors.items():
-        value = _value(candidate, name)
-        ok = value >= floor
-        clause = f"reaches the floor {floor:g}" if ok else f"is below the floor {floor:g} ([gates] floors)"
-        yield ok, f"{name} {text(value)} {clause}"
-    for name, ceiling in gates.ceilings.items():
-        value = _value(candidate, name)
-        ok = value <= ceiling
-        clause = f"keeps under {ceiling:g}" if ok else f"is above the ceiling {ceiling:g} ([gates] ceilings)"
-        yield ok, f"{name} {text(value)} {clause}"
+def _limits(gates: Gates, measured: Metrics) -> Iterator[tuple[bool, str]]:
+    """Checks of all that was measured and is defined, as it is of a candidate that gets here."""
+    for key, limits, good, bad in (
+        ("floors", gates.floors, "reaches the floor", "is below the floor"),
+        ("ceilings", gates.ceilings, "keeps under", "is above the ceiling"),
+    ):
+        for name, limit in limits.items():
+            value = _value(measured, name)
+            ok = value >= limit if key == "floors" else value <= limit
+            clause = f"{good} {limit:g}" if ok else f"{bad} {limit:g} ([gates] {key})"
+            if math.isfinite(value):
+                yield ok, f"{name} {text(value)} {clause}"
 
 
 def _against_baselines(

@@ -67,13 +67,13 @@ def bootstrap(
         return None  # in hardly any draw it is defined, as where one row of all is positive
     shrink = math.sqrt(size / rows)
     tails = np.nanquantile(resampled, [(1 - confidence) / 2, (1 + confidence) / 2])
-    low, high = value + shrink * (tails - value)
+    low, high = map(float, value + shrink * (tails - value))
     if champion is None:
-        return Noise(float(low), float(high))
+        return Noise(low, high)
     sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
     gains = sign * (resampled - np.array([measure(label[drawn], champion[drawn]) for drawn in draws]))
     gain = sign * (value - measure(label, champion))
     if not math.isfinite(gain) or not np.isfinite(gains).any():
-        return Noise(float(low), float(high))
+        return Noise(low, high)
     least = gain + shrink * (np.nanquantile(gains, 1 - confidence) - gain)
-    return Noise(float(low), float(high), float(least))
+    return Noise(low, high, float(least))

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
-from tfx.dsl.components.common import resolver
 from tfx.dsl.io import fileio
 from tfx.types import Artifact
 
 from components.data_gate.validation_config import EXAMPLES_ID
 from components.example_gen.spans import FILES
+from components.resolvers.selection import Inputs, Selection, without_last
 
 # Custom property by which a cache of Transform tells which Examples artifacts it is of.
 EXAMPLES_IDS = "examples_ids"
 
 
-class WindowStrategy(resolver.ResolverStrategy):
+class WindowStrategy(Selection):
     """From `examples` (all that there are) and `verdicts` (all), the accepted examples of the window's spans.
 
     Args:
@@ -24,44 +23,38 @@ class WindowStrategy(resolver.ResolverStrategy):
         files, those that were accepted last are taken.
     """
 
+    KEY = "examples"
+
     def __init__(self, window: str) -> None:
         self._window: dict[int, str] = {int(span): files for span, files in json.loads(window).items()}
 
-    def resolve_artifacts(
-        self, store: Any, input_dict: dict[str, list[Artifact]]
-    ) -> dict[str, list[Artifact]]:
-        """The same keys; `examples` holds one artifact a span, in order of the spans."""
-        del store
+    def _select(self, inputs: Inputs) -> list[Artifact]:
         accepted = {
-            verdict.get_int_custom_property(EXAMPLES_ID): verdict.id for verdict in input_dict["verdicts"]
+            verdict.get_int_custom_property(EXAMPLES_ID): verdict.id for verdict in inputs["verdicts"]
         }
         by_span: dict[int, Artifact] = {}
-        for artifact in sorted(input_dict["examples"], key=lambda made: accepted.get(made.id, -1)):
+        for artifact in sorted(inputs["examples"], key=lambda made: accepted.get(made.id, -1)):
             files = artifact.get_string_custom_property(FILES)
             wanted = artifact.id in accepted and files and self._window.get(artifact.span) == files
             if wanted and fileio.exists(artifact.uri):
                 by_span[artifact.span] = artifact
-        return {**input_dict, "examples": [by_span[span] for span in sorted(by_span)]}
+        return [by_span[span] for span in sorted(by_span)]
 
 
-class CacheStrategy(resolver.ResolverStrategy):
-    """From `cache` (all that Transform left) and `examples`, keeps the last that is of other examples.
+class CacheStrategy(Selection):
+    """From `cache` (all that Transform left) and `examples`, keeps the last of other examples.
 
-    A cache of these very examples is passed over while it is the last: when nothing has changed, Transform
-    sees what it saw the first time, and comes out of TFX's cache.
+    A cache of these very examples is passed over while it is the last.
     """
 
-    def resolve_artifacts(
-        self, store: Any, input_dict: dict[str, list[Artifact]]
-    ) -> dict[str, list[Artifact]]:
-        """The same keys; `cache` holds one artifact, or none."""
-        del store
-        mine = ids_of(input_dict["examples"])
-        caches = sorted(input_dict["cache"], key=lambda artifact: artifact.id)
-        while caches and caches[-1].get_string_custom_property(EXAMPLES_IDS) == mine:
-            caches.pop()
-        kept = [cache for cache in caches if fileio.exists(cache.uri) and fileio.listdir(cache.uri)]
-        return {**input_dict, "cache": kept[-1:]}
+    KEY = "cache"
+
+    def _select(self, inputs: Inputs) -> list[Artifact]:
+        mine = ids_of(inputs["examples"])
+        caches = without_last(
+            inputs["cache"], lambda cache: cache.get_string_custom_property(EXAMPLES_IDS) == mine
+        )
+        return [cache for cache in caches if fileio.exists(cache.uri) and fileio.listdir(cache.uri)][-1:]
 
 
 def ids_of(examples: list[Artifact]) -> str:

@@ -1,19 +1,17 @@
 """TFX wiring of the decision to train."""
 
-import json
-import os
 from dataclasses import asdict
 
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
-from tfx.dsl.io import fileio
 from tfx.types import Artifact, standard_artifacts
 
+from components.artifact_files import read_json, write_json
 from components.data_gate.data_verdict import DataVerdict
-from components.data_gate.validation_config import DRIFT, SKEW, VERDICT, WARN
+from components.data_gate.validation_config import DRIFT, SKEW, WARN
 from components.data_gate.verdict import Check
-from components.live_metrics import FILE as LIVE
-from components.retraining_gate.decision import FILE, decide
+from components.files import LIVE, TRAINING_DECISION, VERDICT
+from components.retraining_gate.decision import decide
 from components.retraining_gate.retraining_config import Retraining
 from trainer.undefined import load
 
@@ -35,17 +33,11 @@ def RetrainingGate(
 ) -> None:
     """Writes `decision.json`. Whoever runs the pipeline leaves out what is behind this when it says no."""
     del code  # part of the cache key
-    with fileio.open(os.path.join(verdict.uri, VERDICT)) as file:
-        checks = [Check.from_json(check) for check in json.loads(file.read())["checks"]]
-    with fileio.open(os.path.join(live.uri, LIVE)) as file:
-        measured = json.loads(file.read())
-    drift = [
-        check.sentence
-        for check in checks
-        if check.flagged and check.severity == WARN and check.subject in (DRIFT, SKEW)
-    ]
+    checks = [Check.from_json(check) for check in read_json(verdict.uri, VERDICT)["checks"]]
+    measured = read_json(live.uri, LIVE)
+    warned = [check for check in checks if check.flagged and check.severity == WARN]
+    drift = [check.sentence for check in warned if check.subject in (DRIFT, SKEW)]
     metrics = load(measured["metrics"]) if measured["model"] is not None else None
     decided = decide(Retraining.model_validate_json(retraining), reason, metrics, measured["rows"], drift)
     record = {"train": decided.train, "reason": decided.reason, **asdict(decided)}
-    with fileio.open(os.path.join(decision.uri, FILE), "w") as file:
-        file.write(json.dumps(record, indent=2, allow_nan=False))
+    write_json(record, decision.uri, TRAINING_DECISION)

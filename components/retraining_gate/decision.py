@@ -8,9 +8,6 @@ from dataclasses import dataclass
 from components.retraining_gate.retraining_config import Retraining
 from trainer.undefined import Undefined, defined, reason_of, text
 
-# Where the gate leaves it.
-FILE = "decision.json"
-
 
 @dataclass(frozen=True)
 class TrainingDecision:
@@ -65,14 +62,11 @@ def _limits(retraining: Retraining, live: dict[str, float], rows: int) -> Iterat
             value = defined(live.get(name, Undefined("it is none of this model's metrics")))
             # What is not defined is no proof that the model is still good enough.
             broken = not sign * value >= sign * limit
-            side = {1: ("below", "at least"), -1: ("above", "at most")}[sign]
+            bad, good = {1: ("below", "at least"), -1: ("above", "at most")}[sign]
             sentence = f"the model in service has {name} {text(value)} on {rows} new rows"
             if isinstance(value, Undefined):
                 yield True, f"{sentence} ({reason_of(value)}), so that nobody knows ([retraining] {key})"
-                continue
-            yield (
-                broken,
-                f"{sentence}, {side[0]} {limit:g} ([retraining] {key})"
-                if broken
-                else f"{sentence} ({side[1]} {limit:g})",
-            )
+            elif broken:
+                yield True, f"{sentence}, {bad} {limit:g} ([retraining] {key})"
+            else:
+                yield False, f"{sentence} ({good} {limit:g})"

@@ -10,8 +10,8 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx.dsl.component.experimental.annotations import OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
-from tfx.dsl.io import fileio
 from tfx.types import standard_artifacts
+from tfx.utils import io_utils
 
 
 @component
@@ -21,5 +21,4 @@ def ImportSchemaGen(
     """Writes `text`, a tensorflow.metadata Schema in text format, where TFX looks for it."""
     del code  # part of the cache key
     text_format.Parse(text, schema_pb2.Schema())
-    with fileio.open(os.path.join(schema.uri, "schema.pbtxt"), "w") as file:
-        file.write(text)
+    io_utils.write_string_file(os.path.join(schema.uri, "schema.pbtxt"), text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 
 import tensorflow_data_validation as tfdv
 from google.protobuf import text_format
@@ -26,7 +26,7 @@ def infer_schema(splits: Splits, data: DataSection) -> str:
       data: the `[data]` section that the statistics are of.
     """
     schema = text_format.Parse(default_schema(data), schema_pb2.Schema())
-    by_name = _infer([splits[split] for split in sorted(splits)])
+    by_name = _infer(splits)
     for feature in schema.feature:
         inferred = by_name.get(feature.name, feature)
         feature.type = inferred.type
@@ -44,29 +44,22 @@ def infer_schema(splits: Splits, data: DataSection) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _infer(
-    statistics: Iterable[statistics_pb2.DatasetFeatureStatisticsList],
-) -> dict[str, schema_pb2.Feature]:
-    schema = None
-    for split_statistics in statistics:
-        schema = (
-            # Texts are free: what few different ones a small file has are no list of all.
-            tfdv.infer_schema(split_statistics, infer_feature_shape=True, max_string_domain_size=0)
-            if schema is None
-            else tfdv.update_schema(
-                schema, split_statistics, infer_feature_shape=True, max_string_domain_size=0
-            )
-        )
-    return {} if schema is None else {feature.name: feature for feature in schema.feature}
+def _infer(splits: Splits) -> dict[str, schema_pb2.Feature]:
+    # Texts are free: what few different ones a small file has are no list of all.
+    options = {"infer_feature_shape": True, "max_string_domain_size": 0}
+    first, *others = (splits[split] for split in sorted(splits))
+    schema = tfdv.infer_schema(first, **options)
+    for statistics in others:
+        schema = tfdv.update_schema(schema, statistics, **options)
+    return {feature.name: feature for feature in schema.feature}
 
 
 def _opening(splits: Splits) -> str:
     counts = ", ".join(
         f"{split} {_dataset(statistics).num_examples:,}" for split, statistics in sorted(splits.items())
     )
-    return (
-        f"# Proposed by kembar schema infer from {counts} rows. Read it, correct it, keep it with the code."
-    )
+    advice = "Read it, correct it, keep it with the code."
+    return f"# Proposed by kembar schema infer from {counts} rows. {advice}"
 
 
 def _comment(name: str, splits: Splits, data: DataSection) -> list[str]:
@@ -77,24 +70,22 @@ def _comment(name: str, splits: Splits, data: DataSection) -> list[str]:
         VECTOR: "Numbers in their order" + (f", of {data.vector.dimension} columns." if data.vector else "."),
         LABEL: _label_meaning(data),
     }[name]
-    features = [
-        stats
-        for statistics in splits.values()
-        for stats in _dataset(statistics).features
-        if stats.path.step[:] == [name]
-    ]
+    features = [stats for _, stats in _statistics(splits, name)]
     lines = [f"# {meaning}"]
     strings = [stats.string_stats for stats in features if stats.HasField("string_stats")]
     numbers = [stats.num_stats for stats in features if stats.HasField("num_stats")]
+    rows = max(1, sum(stats.common_stats.num_non_missing for stats in strings + numbers))
     if strings:
         length = sum(s.avg_length * s.common_stats.num_non_missing for s in strings)
-        rows = sum(s.common_stats.num_non_missing for s in strings)
-        lines.append(f"# Seen: {length / max(rows, 1):.0f} bytes on average, {_unique(splits, name)}.")
+        different = ", ".join(
+            f"about {stats.string_stats.unique:,} different in {split}"
+            for split, stats in _statistics(splits, name)
+        )
+        lines.append(f"# Seen: {length / rows:.0f} bytes on average, {different}.")
     if numbers:
         low, high = min(n.min for n in numbers), max(n.max for n in numbers)
         mean = sum(n.mean * n.common_stats.num_non_missing for n in numbers)
-        rows = sum(n.common_stats.num_non_missing for n in numbers)
-        lines.append(f"# Seen: {low:g} to {high:g}, mean {mean / max(rows, 1):.4g}.")
+        lines.append(f"# Seen: {low:g} to {high:g}, mean {mean / rows:.4g}.")
         if name == VECTOR and data.vector is not None and data.vector.range is None:
             lines.append("# [data] declares no range; with one, values outside are quarantined.")
     return lines
@@ -112,13 +103,12 @@ def _label_meaning(data: DataSection) -> str:
     return f"The label, column {label.column!r}: {kind}. Requests carry none."
 
 
-def _unique(splits: Splits, name: str) -> str:
-    return ", ".join(
-        f"about {stats.string_stats.unique:,} different in {split}"
-        for split, statistics in sorted(splits.items())
-        for stats in _dataset(statistics).features
-        if stats.path.step[:] == [name]
-    )
+def _statistics(splits: Splits, name: str) -> Iterator[tuple[str, statistics_pb2.FeatureNameStatistics]]:
+    """Each split that has the feature, in order, and what TFDV counted of it there."""
+    for split, statistics in sorted(splits.items()):
+        for stats in _dataset(statistics).features:
+            if stats.path.step[:] == [name]:
+                yield split, stats
 
 
 def _dataset(

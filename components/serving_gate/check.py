@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
@@ -105,7 +106,10 @@ def run_probe(
         return {}, f"no answer within {limits.gate_timeout:g} s ([serving] gate_timeout)"
     if not answers.is_file():
         last = (done.stderr.strip().splitlines() or ["nothing was said"])[-1]
-        return {}, f"the process that loaded the model {_ended(done.returncode)}: {last[:300]}"
+        ended = f"ended with status {done.returncode}"
+        if done.returncode == -signal.SIGKILL:
+            ended = "was killed, as the kernel does when memory runs out"
+        return {}, f"the process that loaded the model {ended}: {last[:300]}"
     # TensorFlow can crash in its last garbage collection; the answers were complete before that.
     return json.loads(answers.read_text()), ""
 
@@ -133,13 +137,11 @@ def judge(
     wrong += [report[key] for key in ("warmup_error", "timing_error") if key in report]
     answers = report["answers"]
     for answer in answers:
-        name = answer["signature"]
-        if "error" in answer:
-            wrong.append(f"signature {name!r}: {answer['error']}")
-            continue
+        subject = f"signature {answer['signature']!r}"
+        wrong += [f"{subject}: {answer['error']}"] if "error" in answer else []
         wrong += [
-            f"signature {name!r}: output {output!r} has values that are not finite"
-            for output, value in answer["outputs"].items()
+            f"{subject}: output {output!r} has values that are not finite"
+            for output, value in answer.get("outputs", {}).items()
             if not value["finite"]
         ]
     if expected and "error" not in answers[0]:
@@ -152,27 +154,18 @@ def judge(
 
 def _over(report: dict[str, Any], limits: Deployment) -> list[str]:
     measured = [("max_memory_mb", "loading and answering took", report["memory_mb"], "MB")]
-    for kind, key, rank in (
-        ("single", "p50", "p50"),
-        ("single", "p99", "p99"),
-        ("batch", "batch_p99", "p99"),
-    ):
-        if "latency_ms" in report:
-            what = "one row" if kind == "single" else f"a batch of {limits.batch_rows} rows"
-            took = report["latency_ms"][kind][rank]
-            measured.append((f"max_{key}_ms", f"{what} took, {rank},", took, "ms"))
-    exceeded = []
-    for key, what, value, unit in measured:
-        limit = getattr(limits, key)
-        if limit is not None and value > limit:
-            exceeded.append(f"{what} {value:.3g} {unit}, more than {limit:g} ([serving] {key})")
-    return exceeded
-
-
-def _ended(status: int) -> str:
-    if status == -signal.SIGKILL:
-        return "was killed, as the kernel does when memory runs out"
-    return f"ended with status {status}"
+    if "latency_ms" in report:
+        single, batch = report["latency_ms"]["single"], report["latency_ms"]["batch"]
+        measured += [
+            (f"max_{rank}_ms", f"one row took, {rank},", single[rank], "ms") for rank in ("p50", "p99")
+        ]
+        rows = f"a batch of {limits.batch_rows} rows took, p99,"
+        measured.append(("max_batch_p99_ms", rows, batch["p99"], "ms"))
+    return [
+        f"{what} {value:.3g} {unit}, more than {limit:g} ([serving] {key})"
+        for key, what, value, unit in measured
+        if (limit := getattr(limits, key)) is not None and value > limit
+    ]
 
 
 def _compare(output: dict[str, Any] | None, score: str, expected: list[list[float]]) -> list[str]:
@@ -183,17 +176,14 @@ def _compare(output: dict[str, Any] | None, score: str, expected: list[list[floa
     got = [value if isinstance(value, list) else [value] for value in output["values"]]
     if [len(row) for row in got] != [len(row) for row in expected]:
         return [f"output {score!r} has shape {output['shape']} for {len(expected)} examples"]
-    pairs = np.array(
-        [(a, b) for row, other in zip(got, expected, strict=True) for a, b in zip(row, other, strict=True)],
-        np.float64,
-    ).reshape(-1, 2)
+    served, evaluated = (np.array(list(chain(*rows)), np.float64) for rows in (got, expected))
     # What is no finite number is judged above; here only whether both are.
-    finite = np.isfinite(pairs)
-    if (finite[:, 0] != finite[:, 1]).any():
+    finite = np.isfinite(served)
+    if (finite != np.isfinite(evaluated)).any():
         return [
             f"output {score!r} is finite where the evaluator saw no finite number, or the other way round"
         ]
-    served, evaluated = pairs[finite.all(axis=1)].T
+    served, evaluated = served[finite], evaluated[finite]
     worst = (np.abs(served - evaluated) / np.maximum(1.0, np.abs(evaluated))).max(initial=0.0)
     if worst <= TOLERANCE:
         return []

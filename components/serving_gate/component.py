@@ -1,18 +1,18 @@
 """TFX wiring of the serving gate."""
 
 import base64
-import json
 import os
 import tempfile
 from pathlib import Path
 
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
-from tfx.dsl.io import fileio
 from tfx.types import standard_artifacts
-from tfx.utils import path_utils
+from tfx.utils import io_utils, path_utils
 
-from components.evaluator.results import load_predictions
+from components.artifact_files import write_json
+from components.evaluator.predictions import load_predictions
+from components.files import SERVING
 from components.serving_gate.check import Deployment, judge, run_probe
 from components.tables import decode
 from trainer import tables
@@ -21,7 +21,6 @@ from trainer.families import ContractSignature, Tensor, family_of
 from trainer.features import VECTOR
 from trainer.spec import Spec
 
-FILE = "serving.json"
 COMPARED_ROWS = 64
 # What every family answers, and so what is timed: the served scores of raw examples.
 TIMED = "serve_examples"
@@ -60,29 +59,24 @@ def ServingGate(
     parsed, limits = Spec.model_validate_json(spec), Deployment.model_validate_json(serving)
     family = family_of(parsed)
     predictions = load_predictions(evaluation.uri, "test").slice(0, COMPARED_ROWS)
-    examples = [{"b64": base64.b64encode(row).decode()} for row in predictions["serialized"].to_pylist()]
+    rows = predictions["serialized"].to_pylist()
+    examples = [{"b64": base64.b64encode(row).decode()} for row in rows]
     requests = [{"signature": family.EVALUATED, "inputs": {"examples": examples}}]
-    goldens = with_real_vectors(family.golden_requests(parsed), predictions["serialized"].to_pylist(), parsed)
+    goldens = with_real_vectors(family.golden_requests(parsed), rows, parsed)
     requests += [{"signature": name, "inputs": inputs} for name, inputs in goldens.items()]
     requests += [{"signature": golden.signature, "inputs": golden.inputs} for golden in limits.golden]
     timed = {"signature": TIMED, "inputs": {"examples": examples}} if examples else None
+    served = path_utils.serving_model_path(model.uri)
     with tempfile.TemporaryDirectory() as folder:
-        report, failure = run_probe(
-            path_utils.serving_model_path(model.uri), requests, Path(folder), limits, timed
-        )
+        report, failure = run_probe(served, requests, Path(folder), limits, timed)
     scores = predictions["score"].to_pylist()
     promised = promise_inference(family.contract(parsed))
-    evaluated = Tensor("float32", ("batch", len(scores[0])) if scores else None)
-    promised.setdefault(
-        family.EVALUATED, ContractSignature({"examples": Tensor("string")}, {family.SCORE: evaluated})
-    )
+    evaluated = {family.SCORE: Tensor("float32", ("batch", len(scores[0])) if scores else None)}
+    promised.setdefault(family.EVALUATED, ContractSignature({"examples": Tensor("string")}, evaluated))
     wrong = [failure] if failure else judge(report, promised, family.SCORE, scores, limits)
     verdict = {"blessed": not wrong, "reason": "; ".join(wrong), "reasons": wrong}
     verdict |= {key: report.get(key) for key in _REPORTED}
-    with fileio.open(os.path.join(blessing.uri, FILE), "w") as file:
-        file.write(json.dumps(verdict, indent=2, allow_nan=False))
-    with fileio.open(
-        os.path.join(blessing.uri, "INFRA_NOT_BLESSED" if wrong else "INFRA_BLESSED"), "w"
-    ) as file:
-        file.write("")
+    write_json(verdict, blessing.uri, SERVING)
+    sign = "INFRA_NOT_BLESSED" if wrong else "INFRA_BLESSED"
+    io_utils.write_string_file(os.path.join(blessing.uri, sign), "")
     blessing.set_int_custom_property("blessed", int(not wrong))

@@ -41,9 +41,5 @@ def _fits(has: Tensor, wanted: Tensor) -> bool:
 
 
 def _shown(dtype: str, shape: Any) -> str:
-    sizes = (
-        "of any rank"
-        if shape is None
-        else f"[{', '.join('?' if size == -1 else str(size) for size in shape)}]"
-    )
-    return f"{dtype} {sizes}"
+    sizes = ", ".join("?" if size == -1 else str(size) for size in shape or ())
+    return f"{dtype} of any rank" if shape is None else f"{dtype} [{sizes}]"

@@ -30,12 +30,11 @@ def read_golden(path: Path) -> tuple[Golden, ...]:
     try:
         return TypeAdapter(tuple[Golden, ...]).validate_json(path.read_bytes())
     except OSError as error:
-        raise ConfigError(
-            f"[serving] golden_file = {str(path)!r}: {error.strerror}: correct the path"
-        ) from None
+        subject = f"[serving] golden_file = {str(path)!r}"
+        raise ConfigError(f"{subject}: {error.strerror}: correct the path") from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        location = ".".join(str(part) for part in first["loc"])
+        location = ".".join(map(str, first["loc"]))
         raise ConfigError(f"{path}: {f'request {location}: ' if location else ''}{first['msg']}") from None
 
 

@@ -78,17 +78,13 @@ class Model:
         unknown = sorted(set(inputs) ^ set(definition.inputs))
         if unknown:
             raise ValueError(f"inputs differ from the signature's: {', '.join(unknown)}")
-        names, outputs = sorted(definition.inputs), sorted(definition.outputs)
+        takes, gives = sorted(definition.inputs.items()), sorted(definition.outputs.items())
         if signature not in self._calls:
-            self._calls[signature] = self._session.make_callable(
-                [definition.outputs[name].name for name in outputs],
-                feed_list=[definition.inputs[name].name for name in names],
-            )
-        arrays = [
-            np.array(inputs[name], tf.as_dtype(definition.inputs[name].dtype).as_numpy_dtype)
-            for name in names
-        ]
-        return dict(zip(outputs, self._calls[signature](*arrays), strict=True))
+            fetched, fed = ([info.name for _, info in infos] for infos in (gives, takes))
+            self._calls[signature] = self._session.make_callable(fetched, feed_list=fed)
+        arrays = [np.array(inputs[name], tf.as_dtype(info.dtype).as_numpy_dtype) for name, info in takes]
+        answer = self._calls[signature](*arrays)
+        return {name: value for (name, _), value in zip(gives, answer, strict=True)}
 
     def close(self) -> None:
         """Frees its memory."""
@@ -103,15 +99,10 @@ def foreign_ops(path: str) -> list[str]:
     ops = _ops(path)
     if _unknown(ops) and importlib.util.find_spec("tensorflow_text") is not None:
         importlib.import_module("tensorflow_text")  # registers its ops
-    unknown = _unknown(ops)
-    foreign = []
-    for op, node in sorted(ops.items()):
-        if op in PYTHON_OPS:
-            foreign.append(f"op {op} ({node}) needs Python, which TF Serving lacks")
-        elif op in unknown:
-            neither = "is neither TensorFlow's nor tensorflow-text's: TF Serving does not link it"
-            foreign.append(f"op {op} ({node}) {neither}")
-    return foreign
+    neither = "is neither TensorFlow's nor tensorflow-text's: TF Serving does not link it"
+    faults = dict.fromkeys(_unknown(ops), neither)
+    faults |= dict.fromkeys(PYTHON_OPS, "needs Python, which TF Serving lacks")
+    return [f"op {op} ({node}) {faults[op]}" for op, node in sorted(ops.items()) if op in faults]
 
 
 def _ops(path: str) -> dict[str, str]:

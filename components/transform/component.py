@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import apache_beam as beam
 import pyarrow as pa
@@ -22,14 +22,23 @@ from tfx import components as tfx_components
 from tfx.components.transform import executor
 from tfx.dsl.components.base import executor_spec
 from tfx.dsl.io import fileio
-from tfx.types import Artifact, BaseChannel, artifact_utils
+from tfx.types import (
+    Artifact,
+    BaseChannel,
+    artifact_utils,
+    component_spec,
+    standard_artifacts,
+    standard_component_specs,
+)
+from tfx.utils import path_utils
 from tfx_bsl.coders import example_coder
 
 from components.resolvers.window import EXAMPLES_IDS, ids_of
 from components.tfrecords import BatchedExamples, write_batches
-from components.transform.base import BASE_MODEL, TransformSpec, with_base
+from trainer.fitting.warm_start import folder_beside
+from trainer.preprocessing import BASE
 
-TRAIN = "train"
+TRAIN, BASE_MODEL = "train", "base_model"
 # Compressed examples of a training split, on average, from which on spans are worth a part of their own.
 CACHED_BYTES = 16 << 20
 
@@ -56,19 +65,12 @@ class Window:
         With `started` only tokens are counted that the model, from which training starts, does not know.
         """
         folders = [artifact_utils.get_split_uri([artifact], TRAIN) for artifact in examples]
+        spans_back = {f: examples[-1].span - a.span for f, a in zip(folders, examples, strict=True)}
         shares = {}
         if half_life is not None:
-            newest = examples[-1].span
-            shares = {
-                folder: 0.5 ** ((newest - artifact.span) / half_life)
-                for folder, artifact in zip(folders, examples, strict=True)
-                if artifact.span < newest
-            }
-        size = sum(
-            tf.io.gfile.stat(file).length
-            for folder in folders
-            for file in fileio.glob(os.path.join(folder, "*.gz"))
-        )
+            shares = {folder: 0.5 ** (back / half_life) for folder, back in spans_back.items() if back}
+        files = [file for folder in folders for file in fileio.glob(os.path.join(folder, "*.gz"))]
+        size = sum(tf.io.gfile.stat(file).length for file in files)
         # What was counted in rows that are fewer each time, or for one model, is of no use the next time.
         together = half_life is not None or started or size < CACHED_BYTES * len(examples)
         return cls(tuple(artifact.uri for artifact in examples), together, shares)
@@ -90,19 +92,12 @@ class _Processor(executor.TransformProcessor):
     @staticmethod
     def _EncodeAndWrite(schema: schema_pb2.Schema, file_format: str, output_path: str) -> beam.PTransform:
         del file_format  # ours are always TFRecords
-        return _EncodeAndWrite(schema, output_path)
+        return _encode_and_write(schema, output_path)
 
 
-class _EncodeAndWrite(beam.PTransform):
-    def __init__(self, schema: schema_pb2.Schema, prefix: str) -> None:
-        super().__init__()
-        self._schema = schema
-        self._prefix = prefix
-
-    def expand(self, batches: beam.PCollection) -> Any:
-        return (
-            batches | "Encode" >> beam.ParDo(_Encode(self._schema)) | "Write" >> write_batches(self._prefix)
-        )
+@beam.ptransform_fn
+def _encode_and_write(batches: beam.PCollection, schema: schema_pb2.Schema, prefix: str) -> Any:
+    return batches | "Encode" >> beam.ParDo(_Encode(schema)) | "Write" >> write_batches(prefix)
 
 
 class _Encode(beam.DoFn):
@@ -139,9 +134,11 @@ class Executor(executor.Executor):
         """Run TFX's own executor with our processor."""
         examples = sorted(input_dict["examples"], key=lambda artifact: artifact.span)
         inputs, outputs = {**input_dict, "examples": examples}, output_dict
-        if base := inputs.pop(BASE_MODEL, []):
-            exec_properties = with_base(exec_properties, base)
         config = json.loads(exec_properties["custom_config"])
+        if base := inputs.pop(BASE_MODEL, []):
+            # The folder that it left for `preprocessing_fn`: its vocabulary comes first.
+            config[BASE] = folder_beside(path_utils.serving_model_path(artifact_utils.get_single_uri(base)))
+            exec_properties = {**exec_properties, "custom_config": json.dumps(config)}
         window = Window.of(examples, config.get("half_life"), bool(base))
         if window.together:
             inputs |= {"examples": examples[:1], "analyzer_cache": []}
@@ -151,6 +148,15 @@ class Executor(executor.Executor):
         output_dict["transformed_examples"] = outputs["transformed_examples"]
         for cache in output_dict.get("updated_analyzer_cache", []):
             cache.set_string_custom_property(EXAMPLES_IDS, ids_of(examples))
+
+
+class TransformSpec(standard_component_specs.TransformSpec):
+    """TFX's, and the model that a training starts from."""
+
+    INPUTS: ClassVar = {
+        **standard_component_specs.TransformSpec.INPUTS,
+        BASE_MODEL: component_spec.ChannelParameter(type=standard_artifacts.Model, optional=True),
+    }
 
 
 class Transform(tfx_components.Transform):

@@ -15,6 +15,7 @@ from tfx.types import standard_component_specs as keys
 from tfx.types.component_spec import ChannelParameter
 from tfx.utils import io_utils, json_utils
 
+from components.files import TUNING
 from components.resolvers.tuned_values import FINGERPRINT, ORIGIN, PURPOSE
 from components.resolvers.window import EXAMPLES_IDS, ids_of
 from trainer.fitting import checkpoint
@@ -22,7 +23,6 @@ from trainer.progress import PROGRESS
 from trainer.tuning import tuned_values
 
 KEPT = "kept"
-REPORT = "tuning.json"
 
 
 class TunerSpec(keys.TunerSpec):
@@ -37,12 +37,7 @@ class TunerSpec(keys.TunerSpec):
 class Executor(executor.Executor):
     """TFX's search, or the values that are kept; and what was tried, as `tuning.json`."""
 
-    def Do(
-        self,
-        input_dict: dict[str, list[Artifact]],
-        output_dict: dict[str, list[Artifact]],
-        exec_properties: dict[str, Any],
-    ) -> None:
+    def Do(self, input_dict: dict, output_dict: dict, exec_properties: dict[str, Any]) -> None:
         """Writes the best values, the results and what the resolver has to know of them.
 
         Raises:
@@ -56,17 +51,16 @@ class Executor(executor.Executor):
         best.set_string_custom_property(EXAMPLES_IDS, ids_of(input_dict[keys.EXAMPLES_KEY]))
         kept = input_dict.get(KEPT)
         if kept:
-            best.set_int_custom_property(ORIGIN, _origin(kept[0]))
+            best.set_int_custom_property(ORIGIN, kept[0].get_int_custom_property(ORIGIN) or kept[0].id)
             report = _take(kept[0], best)
         else:
-            tuner = executor.search(
-                input_dict, exec_properties, self._get_tmp_dir(), print_tuning_summary=False
-            )
+            scratch = self._get_tmp_dir()
+            tuner = executor.search(input_dict, exec_properties, scratch, print_tuning_summary=False)
             executor.write_best_hyperparameters(tuner, output_dict)
             report = tuner.report()
             if config.get("checkpoints"):
                 checkpoint.remove(tuner.folder)
-        io_utils.write_string_file(os.path.join(results, REPORT), json.dumps(report, indent=2))
+        io_utils.write_string_file(os.path.join(results, TUNING), json.dumps(report, indent=2))
 
 
 class Tuner(base_component.BaseComponent):
@@ -110,16 +104,11 @@ def search_fingerprint(config: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
 
 
-def _origin(kept: Artifact) -> int:
-    return kept.get_int_custom_property(ORIGIN) or kept.id
-
-
 def _take(kept: Artifact, best: Artifact) -> dict[str, Any]:
     """Copies the values, and says so."""
     source = io_utils.get_only_uri_in_dir(kept.uri)
-    io_utils.write_string_file(
-        os.path.join(best.uri, os.path.basename(source)), io_utils.read_string_file(source)
-    )
-    values = tuned_values(json.loads(io_utils.read_string_file(source)))
+    content = io_utils.read_string_file(source)
+    io_utils.write_string_file(os.path.join(best.uri, os.path.basename(source)), content)
+    values = tuned_values(json.loads(content))
     PROGRESS.info("values of an earlier search: %s", json.dumps(values))
     return {"kept": True, "from": kept.uri, "best": {"values": values}, "trials": []}

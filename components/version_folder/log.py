@@ -8,6 +8,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -33,16 +34,11 @@ def numbered(base: Path) -> dict[int, Path]:
     Of "7" and "007", which are the same number, the plain one counts. A folder that is not there, or cannot
     be read, holds none.
     """
-    try:
+    entries: list[Path] = []
+    with suppress(FileNotFoundError, NotADirectoryError):
         entries = sorted(base.iterdir())  # the plain spelling is the last one
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    by_number = {
-        int(entry.name): entry
-        for entry in entries
-        if _VERSION.fullmatch(entry.name) and int(entry.name) <= LARGEST and _is_dir(entry)
-    }
-    return dict(sorted(by_number.items()))
+    names = [entry for entry in entries if _VERSION.fullmatch(entry.name) and int(entry.name) <= LARGEST]
+    return dict(sorted({int(entry.name): entry for entry in names if _is_dir(entry)}.items()))
 
 
 def folders(base: Path) -> dict[int, Path]:
@@ -101,12 +97,8 @@ def stamp(folder: Path) -> Stamp:
 def digests(folder: str | Path) -> dict[str, str]:
     """SHA-256 of every file in a folder of any file system that TFX knows, by its path in the folder."""
     root = str(folder).rstrip("/")
-    by_name = {}
-    for directory, _, names in _walk(root):
-        for name in names:
-            path = f"{str(directory).rstrip('/')}/{name}"
-            by_name[path.removeprefix(f"{root}/")] = digest_of(path)
-    return dict(sorted(by_name.items()))
+    paths = [f"{str(at).rstrip('/')}/{name}" for at, _, names in _walk(root) for name in names]
+    return {path.removeprefix(f"{root}/"): digest_of(path) for path in sorted(paths)}
 
 
 def digest_of(path: str) -> str:
@@ -165,12 +157,8 @@ def _checksum_of(folder: str, state: Stamp) -> str:
 
 
 def _is_entry(entry: Any) -> bool:
-    return (
-        isinstance(entry, dict)
-        and isinstance(entry.get("version"), int)
-        and isinstance(entry.get("pushed"), int)
-        and isinstance(entry.get("sha256"), str)
-    )
+    kinds = {"version": int, "pushed": int, "sha256": str}
+    return isinstance(entry, dict) and all(isinstance(entry.get(key), kind) for key, kind in kinds.items())
 
 
 def _stamps(folder: Path) -> Iterator[tuple[str | int, ...]]:

@@ -40,7 +40,8 @@ def mirror(base: Path, remote: str, name: str) -> list[int]:
         copied = _copy_versions(base, remote)
         _copy_pins(pins_elsewhere(base, name, remote), f"{remote}/{FILE}")
         removed = {entry["version"] for entry in read_log(base)} - set(folders(base))
-        names = _names(remote)
+        entries = fileio.listdir(remote) if fileio.exists(remote) else []
+        names = {str(name).rstrip("/") for name in entries}
         for version in sorted(version for version in removed if str(version) in names):
             marker = f"{remote}/{version}/{MARKER}"
             if fileio.exists(marker):
@@ -80,13 +81,5 @@ def _upload(source: Path, target: str, expected: str) -> None:
         shutil.copyfileobj(file, copy)
     actual = digest_of(target)
     if actual != expected:
-        raise ServingError(
-            f"{target}: SHA-256 {actual[:12]} after copying, {expected[:12]} before: copy it again"
-        )
-
-
-def _names(remote: str) -> set[str]:
-    """What is in a folder."""
-    if not fileio.exists(remote):
-        return set()
-    return {str(name).rstrip("/") for name in fileio.listdir(remote)}
+        sums = f"SHA-256 {actual[:12]} after copying, {expected[:12]} before"
+        raise ServingError(f"{target}: {sums}: copy it again")

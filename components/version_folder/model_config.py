@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
@@ -25,8 +24,7 @@ _TOKEN = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class _Field:
+class _Field(NamedTuple):
     """A field in a text: its characters `start` to `end`, and those inside the braces of each message."""
 
     name: str
@@ -35,8 +33,7 @@ class _Field:
     bodies: tuple[tuple[int, int], ...]
 
 
-@dataclass(frozen=True)
-class ModelEntry:
+class ModelEntry(NamedTuple):
     """The entry of one model: the message, and which characters of the text stand inside its braces."""
 
     message: Any
@@ -128,10 +125,8 @@ class ConfigText:
             position = min(position, start)
         indent = re.search(r"\n([ \t]*)\S", body) if "\n" in body else None
         if indent is None:
-            new = text_format.MessageToString(pins, as_one_line=True)
-            return (
-                f"{self.text[:at]}{body[:position]} {new} {body[position:].lstrip()}{self.text[entry.end :]}"
-            )
+            new = f" {text_format.MessageToString(pins, as_one_line=True)} "
+            return self.text[:at] + body[:position] + new + body[position:].lstrip() + self.text[entry.end :]
         new = _indented(text_format.MessageToString(pins), indent[1])
         if position and body[position - 1] != "\n":
             # Behind what else stands in that line, a comment among it.
@@ -154,13 +149,10 @@ class ConfigText:
     def _entry(self, start: int, end: int, *, allow_unknown_field: bool = False) -> Any:
         # The lines before, so that an error counts lines as the file does.
         lines = "\n" * self.text.count("\n", 0, start)
-        return self._parse(
-            lines + self.text[start:end],
-            model_server_config_pb2.ModelConfig(),
-            allow_unknown_field=allow_unknown_field,
-        )
+        message = model_server_config_pb2.ModelConfig()
+        return self._parse(lines + self.text[start:end], message, allow_unknown_field)
 
-    def _parse(self, text: str, message: Any, *, allow_unknown_field: bool = False) -> Any:
+    def _parse(self, text: str, message: Any, allow_unknown_field: bool = False) -> Any:
         try:
             return text_format.Parse(text, message, allow_unknown_field=allow_unknown_field)
         except (text_format.ParseError, UnicodeError) as error:

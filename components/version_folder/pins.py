@@ -89,15 +89,13 @@ def write_pins(serving: Path, name: str, pins: Pins | None) -> Path:
       ServingError: the file that is there is no ModelServerConfig, or cannot be written.
     """
     path = config_file(serving)
-    message = model_server_config_pb2.ModelConfig(
-        name=name, base_path=str(serving), model_platform="tensorflow"
-    )
-    if pins is None or not pins.versions:
-        message.model_version_policy.latest.num_versions = 1
-    else:
+    pins = pins or Pins()
+    named = {"name": name, "base_path": str(serving), "model_platform": "tensorflow"}
+    message = model_server_config_pb2.ModelConfig(**named, version_labels=pins.labels)
+    if pins.versions:
         message.model_version_policy.specific.versions.extend(sorted(pins.versions))
-    if pins is not None:
-        message.version_labels.update(pins.labels)
+    else:
+        message.model_version_policy.latest.num_versions = 1
     try:
         with exclusive(path.parent):  # other models may be in the same file
             replace_file(path, _read(path).with_pins(message))
@@ -124,11 +122,22 @@ def pins_elsewhere(serving: Path, name: str, base_path: str) -> str:
 
 
 def _pins_of(message: Any, path: Path) -> Pins:
-    _check_policy(message, path)
-    return Pins(
-        tuple(sorted(message.model_version_policy.specific.versions)),
-        dict(sorted(message.version_labels.items())),
-    )
+    """The pins of an entry; what TF Serving would follow and this does not is refused.
+
+    To be silent would serve other versions.
+    """
+    policy, written = message.model_version_policy, ""
+    kind = policy.WhichOneof("policy_choice")
+    if kind == "all" or (kind == "specific" and not policy.specific.versions):
+        written = f"{kind} {{}}"
+    elif kind == "latest" and policy.latest.num_versions > 1:
+        written = f"latest {{ num_versions: {policy.latest.num_versions} }}"
+    if written:
+        raise ServingError(
+            f"{path}: model '{message.name}': {written} is not followed here: name the versions, with "
+            "specific { versions: ... }, or serve the newest, with latest { num_versions: 1 }"
+        )
+    return Pins(tuple(sorted(policy.specific.versions)), dict(sorted(message.version_labels.items())))
 
 
 def _read(path: Path) -> ConfigText:
@@ -138,19 +147,3 @@ def _read(path: Path) -> ConfigText:
         return ConfigText(path, "")
     except UnicodeDecodeError as error:
         raise wrong_file(path, str(error)) from None
-
-
-def _check_policy(message: Any, path: Path) -> None:
-    """Refuses what TF Serving would follow and this does not: to be silent would serve other versions."""
-    policy = message.model_version_policy
-    kind = policy.WhichOneof("policy_choice")
-    if kind == "all" or (kind == "specific" and not policy.specific.versions):
-        written = f"{kind} {{}}"
-    elif kind == "latest" and policy.latest.num_versions > 1:
-        written = f"latest {{ num_versions: {policy.latest.num_versions} }}"
-    else:
-        return
-    raise ServingError(
-        f"{path}: model '{message.name}': {written} is not followed here: name the versions, with "
-        "specific { versions: ... }, or serve the newest, with latest { num_versions: 1 }"
-    )

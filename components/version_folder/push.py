@@ -17,29 +17,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from components.version_folder.log import (
-    LARGEST,
-    LOG,
-    checksum,
-    damage,
-    digests,
-    folders,
-    numbered,
-    open_file,
-    read_log,
-)
+from components.version_folder import log
+from components.version_folder.log import checksum, damage, digests, folders, numbered, read_log
 from components.version_folder.pins import STABLE, pinned_by_others, read_pins
+from trainer import files
 from trainer.errors import ServingError
-from trainer.files import (
-    DEAD_SECONDS,
-    exclusive,
-    is_folder,
-    last_change,
-    remove_folder,
-    replace_file,
-    sync,
-    sync_all,
-)
+from trainer.files import exclusive, remove_folder, replace_file, sync, sync_all
 from trainer.undefined import strict
 
 # What a push is about to add to the log: there as long as a version may stand there unlogged.
@@ -106,14 +89,13 @@ def next_version(base: Path, now: float) -> int:
     """
     logged = [entry["version"] for entry in read_log(base)]
     version = max([int(now), *(version + 1 for version in [*numbered(base), *logged])])
-    if version > LARGEST:
+    if version > log.LARGEST:
         version = max([int(now), *(version + 1 for version in [*folders(base), *logged])])
         while version in numbered(base):
             version += 1
-    if version > LARGEST:
-        raise ServingError(
-            f"{base / str(LARGEST)}: no version can follow the largest number: rename the folder"
-        )
+    if version > log.LARGEST:
+        folder = base / str(log.LARGEST)
+        raise ServingError(f"{folder}: no version can follow the largest number: rename the folder")
     return version
 
 
@@ -181,7 +163,11 @@ def removable(base: Path, keep: int, name: str = "") -> list[int]:
     return [
         version
         for version, path in present.items()
-        if version in ours and version not in kept and is_folder(path) and newest and version < newest[0]
+        if version in ours
+        and version not in kept
+        and files.is_folder(path)
+        and newest
+        and version < newest[0]
     ]
 
 
@@ -233,7 +219,7 @@ def _copy(model: str | Path, target: Path, expected: dict[str, str]) -> None:
     target.mkdir()
     for name in expected:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
-        with open_file(f"{root}/{name}") as source, (target / name).open("wb") as copy:
+        with log.open_file(f"{root}/{name}") as source, (target / name).open("wb") as copy:
             shutil.copyfileobj(source, copy)
     copied = digests(target)
     for name in sorted(set(expected) | set(copied)):
@@ -255,7 +241,7 @@ def clean(base: Path) -> None:
     # not reach other machines, one may be there.
     here = f"{INCOMING}{socket.gethostname()}-"
     for leftover in base.glob(f"{INCOMING}*"):
-        if leftover.name.startswith(here) or time.time() - last_change(leftover) > DEAD_SECONDS:
+        if leftover.name.startswith(here) or time.time() - files.last_change(leftover) > files.DEAD_SECONDS:
             _discard(base, leftover)
     pending = base / PENDING
     if pending.is_file():
@@ -285,4 +271,4 @@ def _discard(base: Path, folder: Path) -> None:
 
 def _log(base: Path, entry: dict[str, Any]) -> None:
     # An older log may hold NaN, which is no JSON.
-    replace_file(base / LOG, json.dumps(strict([*read_log(base), entry]), indent=2, allow_nan=False))
+    replace_file(base / log.LOG, json.dumps(strict([*read_log(base), entry]), indent=2, allow_nan=False))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import importlib.util
 import json
 from collections.abc import Callable, Iterable
@@ -22,7 +21,7 @@ from pipeline.config.cluster import Kubeflow, Schedule, Vertex
 from pipeline.config.notification import Notify
 from pipeline.config.toml import check_strings, is_deep, parse_value, read_toml
 from pipeline.serving.serving_config import Serving
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, did_you_mean
 from trainer.pair.pair_config import PairModel, PairTraining
 from trainer.section import Section
 from trainer.spec import (
@@ -271,10 +270,8 @@ def _sentence(error: ValidationError) -> str:
     key = f"[{location[0]}] {'.'.join(location[1:])}".strip() if location else "the file"
     if first["type"] == "extra_forbidden":
         known = _known_keys(location[:-1], family)
-        near = difflib.get_close_matches(location[-1], known, n=1)
-        sentence = f"unknown key {key}" + (
-            f": did you mean {near[0]!r}?" if near else f": known are {', '.join(known)}"
-        )
+        fix = did_you_mean(location[-1], known) or f"known are {', '.join(known)}"
+        sentence = f"unknown key {key}: {fix}"
     elif first["type"] == "missing":
         sentence = f"{key} is missing: add it"
     elif first["type"] == "union_tag_invalid":

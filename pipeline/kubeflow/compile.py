@@ -7,7 +7,6 @@ TFX's own launcher in each container, as on a laptop: docs/kubeflow.md says why.
 from __future__ import annotations
 
 import copy
-import difflib
 import inspect
 import re
 import tempfile
@@ -30,7 +29,7 @@ from pipeline.outputs import write_output
 from pipeline.runs.launch import Launcher
 from pipeline.store.database import PASSWORD, USER
 from pipeline.store.workdir import Workdir
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, did_you_mean
 from trainer.spec import narrow
 
 _NO_DATABASE = ConnectionConfig(fake_database=FakeDatabaseConfig())
@@ -260,6 +259,5 @@ def check_step_names(section: str, steps: Iterable[str], known: list[str]) -> No
     """Raises ConfigError where `[SECTION.steps]` names a step that is not `known`."""
     for name in steps:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            fix = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+            fix = did_you_mean(name, known) or f"there are {', '.join(known)}"
             raise ConfigError(f"[{section}.steps] {name!r}: no such step: {fix}")

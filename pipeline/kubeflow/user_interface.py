@@ -12,7 +12,7 @@ from typing import Any
 
 from kfp import dsl
 
-from components.evaluator.files import CONFUSION
+from components.files import CONFUSION, QUALITY
 from pipeline.config.configuration import Config
 from pipeline.graph.step_result import StepResult
 from trainer.confusion import shown_classes
@@ -36,7 +36,7 @@ def outputs_of(node: str, config: Config) -> dict[str, type[dsl.Artifact]]:
 def of_step(step: StepResult, config: Config) -> dict[str, dict[str, Any]]:
     """The metadata of the artifacts of `outputs_of`."""
     if step.id == "QualityGate":
-        decision = json.loads(Path(step.outputs["blessing"].uri, "decision.json").read_text())
+        decision = json.loads(Path(step.outputs["blessing"].uri, QUALITY).read_text())
         measured = {
             f"{split}_{name}": value
             for split, metrics in decision["metrics"].items()

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.example_gen.spans import Span
-from components.live_metrics import FILE as LIVE
-from components.retraining_gate.decision import FILE as DECISION
+from components.files import LIVE, TRAINING_DECISION
 from components.version_folder.push import age_of, damaged, in_service, models_of
 from pipeline.config.configuration import Config
 from pipeline.graph.plan import Plan
@@ -42,7 +41,7 @@ def decision_of(steps: Sequence[StepResult]) -> dict[str, Any]:
     """Return the gate's decision, as its file has it; an empty one where the gate has not run."""
     for step in steps:
         if step.id == GATE and "decision" in step.outputs:
-            return json.loads(Path(step.outputs["decision"].uri, DECISION).read_text())
+            return json.loads(Path(step.outputs["decision"].uri, TRAINING_DECISION).read_text())
     return {}
 
 

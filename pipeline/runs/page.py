@@ -11,12 +11,11 @@ from html import escape as escape_html
 from pathlib import Path
 from typing import Any
 
-from components.data_gate.validation_config import VERDICT
-from components.evaluator.files import CONFUSION
 from components.example_gen.counts import QUARANTINE
+from components.files import CONFUSION, TUNING, VERDICT
 from pipeline.config.configuration import Config
 from pipeline.runs.history import decimals, metric_of, series, shown, table
-from pipeline.runs.summary import TRAINING, TUNING
+from pipeline.runs.summary import TRAINING
 from pipeline.store.ledger import LedgerEntry
 from pipeline.store.outcome import grouped
 from pipeline.terminal import printable

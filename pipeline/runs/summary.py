@@ -13,9 +13,8 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.bulk_inferrer.bulk_config import BULK_QUARANTINE, PREDICTIONS, RESULT
 from components.champion import PUSHED_DESTINATION
-from components.data_gate.validation_config import VERDICT
-from components.evaluator.files import CONFUSION
-from components.example_gen.counts import COUNTS, QUARANTINE
+from components.example_gen.counts import QUARANTINE
+from components.files import BASELINES, CONFUSION, COUNTS, QUALITY, SERVING, SLICES, TUNING, VERDICT
 from components.version_folder.pins import read_pins
 from components.version_folder.push import in_service
 from pipeline.graph.step_result import CACHED, FAILED, StepResult
@@ -37,7 +36,7 @@ from trainer.errors import DataRejected, KembarError
 from trainer.files import is_folder, remove_folder, replacing
 from trainer.undefined import reasons, values
 
-TRAINING, TUNING = "training.json", "tuning.json"
+TRAINING = "training.json"
 # What runs put into the folders that people look at.
 _OURS = re.compile(r"(.+-\d{5}-of-\d{5}|rows)\.jsonl|.+\.(png|svg)")
 
@@ -118,11 +117,11 @@ def summarize(steps: list[StepResult], versions_before: list[int], name: str = "
       name: The model's name in requests; that of the folder of versions unless told otherwise.
     """
     outputs = {(step.id, key): artifact for step in steps for key, artifact in step.outputs.items()}
-    decision = _json(outputs.get(("QualityGate", "blessing")), "decision.json")
-    serving = _json(outputs.get(("ServingGate", "blessing")), "serving.json")
+    decision = _json(outputs.get(("QualityGate", "blessing")), QUALITY)
+    serving = _json(outputs.get(("ServingGate", "blessing")), SERVING)
     training = _json(outputs.get(("Trainer", "model_run")), TRAINING)
-    baselines = _json(outputs.get(("Baselines", "baselines")), "baselines.json")
-    slices = _json(outputs.get(("Evaluator", "evaluation")), "slices.json")
+    baselines = _json(outputs.get(("Baselines", "baselines")), BASELINES)
+    slices = _json(outputs.get(("Evaluator", "evaluation")), SLICES)
     pushed = outputs.get(("AtomicPusher", "pushed_model"))
     destination = pushed.custom_properties[PUSHED_DESTINATION].string_value if pushed is not None else ""
     outcome = _outcome(steps, decision, serving, destination, versions_before, name)
@@ -134,7 +133,7 @@ def summarize(steps: list[StepResult], versions_before: list[int], name: str = "
             for s in steps
         ],
         "data": data_facts(
-            _json(outputs.get(("ExampleGen", "examples")), "counts.json"),
+            _json(outputs.get(("ExampleGen", "examples")), COUNTS),
             _json(outputs.get(("DataGate", "verdict")), VERDICT),
         ),
         "metrics": values(decision.get("metrics", {})),
@@ -175,8 +174,8 @@ def _outcome(
     if training_decision and not training_decision["train"]:
         return Outcome(UNCHANGED, str(training_decision["reason"]))
     for verdict, node, file in (
-        (decision, "QualityGate", "decision.json"),
-        (serving, "ServingGate", "serving.json"),
+        (decision, "QualityGate", QUALITY),
+        (serving, "ServingGate", SERVING),
     ):
         if "blessed" not in verdict:
             raise KembarError(_lost(steps, node, file))

@@ -55,3 +55,15 @@ class TensorBoard(Callback):
         embeddings_freq: int = 0,
         embeddings_metadata: dict[str, str] | None = None,
     ) -> None: ...
+
+class LambdaCallback(Callback):
+    def __init__(
+        self,
+        on_epoch_begin: Any = None,
+        on_epoch_end: Any = None,
+        on_train_begin: Any = None,
+        on_train_end: Any = None,
+        on_train_batch_begin: Any = None,
+        on_train_batch_end: Any = None,
+        **kwargs: Any,
+    ) -> None: ...

@@ -38,7 +38,7 @@ def ingest(
 ) -> Written:
     """Runs the ingestion's pipeline; its artifact is `folder`."""
     with beam.Pipeline(options=PipelineOptions(list(options))) as pipeline:
-        _ = pipeline | write_examples(data, str(folder), form, carry)
+        _ = pipeline | write_examples(data, str(folder), form or TextForm(), carry)
     return _written(folder)
 
 

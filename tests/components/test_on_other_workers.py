@@ -36,19 +36,20 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tensorflow_transform.tf_metadata.dataset_metadata import DatasetMetadata
-from components.example_gen.data_config import Data
+from components.example_gen.data_config import DataSection
 from components.example_gen.executor import write_examples
 from components.schema_gen.default import default_schema
 from components.tfrecords import BatchedExamples, write_batches
 from components.transform.component import _Encode
 from trainer.preprocessing import preprocessing_fn
 from trainer.spec import Spec
+from trainer.text.form import TextForm
 
 folder, options = Path({folder!r}), PipelineOptions({options!r})
 label = {{"column": "same", "kind": "binary"}}
-data = Data(format="csv", path=folder / "pairs.csv", text_a="a", text_b="b", label=label)
+data = DataSection(format="csv", path=folder / "pairs.csv", text_a="a", text_b="b", label=label)
 with beam.Pipeline(options=options) as pipeline:
-    _ = pipeline | write_examples(data, str(folder / "examples"))
+    _ = pipeline | write_examples(data, str(folder / "examples"), TextForm())
 
 schema = text_format.Parse(default_schema(data), schema_pb2.Schema())
 source = BatchedExamples([str(folder / "examples/Split-train/*")], schema=schema, telemetry_descriptors=["t"])

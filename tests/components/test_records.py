@@ -26,7 +26,7 @@ def read(content: str | bytes, delimiter: str = ",", quoting: bool = True) -> li
     """Records of a file with this content, without the file."""
     raw = content.encode() if isinstance(content, str) else content
     lines = io.TextIOWrapper(io.BytesIO(raw), encoding="utf-8", errors="surrogateescape", newline="\n")
-    return list(read_records(iter(lines), delimiter, quoting))
+    return list(read_records(iter(lines), delimiter, quote='"' if quoting else None))
 
 
 def fields(content: str | bytes, delimiter: str = ",", quoting: bool = True) -> list[list[str] | None]:
@@ -151,7 +151,7 @@ def test_open_text_drops_a_byte_order_mark(tmp_path):
     path.write_bytes(BOM + b'"a","b"\n')
     for encoding in ("utf-8", "UTF-8", "utf8", "utf_8"):
         with open_text(path, encoding) as file:
-            assert list(read_records(iter(file), ",", True)) == [Record(1, '"a","b"', ["a", "b"])]
+            assert list(read_records(iter(file), ",")) == [Record(1, '"a","b"', ["a", "b"])]
 
 
 def test_open_text_reads_gzip_by_its_content(tmp_path):
@@ -188,7 +188,7 @@ def test_open_text_reads_utf_16(tmp_path):
     path = tmp_path / "wide.csv"
     path.write_text('"日本\n語",b\r\nc,d\n', encoding="utf-16", newline="")
     with open_text(path, "utf-16") as file:
-        assert [r.fields for r in read_records(iter(file), ",", True)] == [["日本\n語", "b"], ["c", "d"]]
+        assert [r.fields for r in read_records(iter(file), ",")] == [["日本\n語", "b"], ["c", "d"]]
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -212,7 +212,7 @@ def test_files_come_back_zipped_or_not(tmp_path_factory, written, zipped):
     content = BOM + file.getvalue().encode()
     path.write_bytes(gzip.compress(content) if zipped else content)
     with open_text(Path(path), "utf-8") as lines:
-        assert [r.fields for r in read_records(iter(lines), ",", True)] == [["first", "line"], *written]
+        assert [r.fields for r in read_records(iter(lines), ",")] == [["first", "line"], *written]
 
 
 @given(st.binary(max_size=80) | st.text(alphabet='",\n\r a', max_size=40).map(str.encode), st.booleans())
@@ -244,7 +244,7 @@ def test_no_bytes_crash_and_none_are_lost(content, quoting):
 def test_records_do_not_depend_on_how_many_lines_are_parsed_at_once(content, at_once, escape):
     def read_all() -> list[Record]:
         lines = io.StringIO(content, newline="\n")
-        return list(read_records(iter(lines), ",", True, escape=escape))
+        return list(read_records(iter(lines), ",", escape=escape))
 
     expected = read_all()
     with pytest.MonkeyPatch.context() as patch:
@@ -255,6 +255,6 @@ def test_records_do_not_depend_on_how_many_lines_are_parsed_at_once(content, at_
 def test_long_lines_are_not_taken_by_the_hundred(monkeypatch):
     monkeypatch.setattr(records, "LONGEST_LINE", 1_000)
     lines = iter(["x" * 500 + ",y\n"] * 1_000)
-    first = next(read_records(lines, ",", quoting=True))
+    first = next(read_records(lines, ","))
     assert first.fields == ["x" * 500, "y"]
     assert len(list(lines)) >= 900

@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 from scipy import stats
 
-from components.evaluator.results import load_predictions
+from components.evaluator.predictions import load_predictions
 from trainer.text.form import TextForm
 
 pytestmark = pytest.mark.e2e

@@ -21,7 +21,7 @@ from trainer.families import BATCH, ContractSignature, Tensor
 from trainer.features import LABEL, PRIMARY, VECTOR, Label
 from trainer.fitting import devices
 from trainer.fitting.checkpoint import Checkpoint
-from trainer.fitting.order import HOST, RowOrder, draws, even_batches, row_batches
+from trainer.fitting.order import RowOrder, draws, even_batches
 from trainer.fitting.training import (
     EARLY_STOPPING,
     FittedModel,
@@ -29,6 +29,7 @@ from trainer.fitting.training import (
     TrainingLog,
     TransformedData,
     announce,
+    load_vectors,
 )
 from trainer.fitting.warm_start import Base, Start, carry_over
 from trainer.metrics import class_metrics
@@ -40,7 +41,7 @@ SCORE = "probabilities"
 PREPROCESSING = Dense.PREPROCESSING
 EVALUATION = Dense.EVALUATION
 SHAPE = ("hidden", "builder")
-_POOL_ROWS = 8_192
+_EVALUATED_ROWS = 8_192
 
 
 def preprocess(inputs: dict[str, Any], spec: Spec, base: Base | None = None) -> dict[str, Any]:
@@ -69,9 +70,8 @@ def fit(data: TransformedData, spec: Spec) -> FittedModel:
         )
 
     def advised(rate: float) -> str:
-        scaling = Scaling(data.transform, vectors.shape[-1])
-        name = narrow(spec.vector, VectorSpec).name
-        outlier = extreme(vectors, lambda few: scaling.inverse(few).numpy(), name)
+        inverse = Scaling(data.transform, vectors.shape[-1]).inverse
+        outlier = extreme(vectors, inverse, narrow(spec.vector, VectorSpec).name)
         return advice(rate, training.mixed_precision, False, outlier)
 
     parts = devices.replicas(model)
@@ -80,29 +80,24 @@ def fit(data: TransformedData, spec: Spec) -> FittedModel:
     stopping = keras.callbacks.EarlyStopping(
         "val_loss", patience=training.patience, restore_best_weights=True
     )
-    held_out = even_batches(_load(data, "eval"), _POOL_ROWS, parts)
+    held_out = even_batches(_load(data, "eval"), _EVALUATED_ROWS, parts)
     details = announce(devices.describe(model))
-    started = []
-    if data.base is not None:
-        started.append(
-            Start(model, stopping, lambda: model.evaluate(held_out, verbose=0, return_dict=True)["loss"])
-        )
+
+    def measure() -> float:
+        return model.evaluate(held_out, verbose=0, return_dict=True)["loss"]
+
+    started = [Start(model, stopping, measure)] if data.base is not None else []
+    watchers = [*data.watchers(), Progress(training.epochs, advised)]
     checkpoint = Checkpoint(data.checkpoints)
     history = model.fit(
-        _batches(vectors, labels, training.batch_size, order, parts),
+        # Fewer rows than `batch_size` are one batch.
+        order.batches((vectors, labels), min(training.batch_size, len(vectors) - len(vectors) % parts)),
         validation_data=held_out,
         initial_epoch=checkpoint.restore(model, stopping, EARLY_STOPPING, training.epochs),
         epochs=training.epochs,
         verbose=0,
         shuffle=False,
-        callbacks=[
-            order,
-            stopping,
-            *started,
-            *data.watchers(),
-            Progress(training.epochs, advised),
-            checkpoint,
-        ],
+        callbacks=[order, stopping, *started, *watchers, checkpoint],
     ).history
     # Served in float32 and on any machine, whatever it was trained in and on.
     served = _build(spec, training)
@@ -142,13 +137,11 @@ class DenseServing(tf.Module):
 
     def served(self) -> dict[str, Any]:
         """Signature name to concrete function, for tf.saved_model.save."""
+        vector = tf.TensorSpec([None, self._dimension], tf.float32, VECTOR)
+        examples = tf.TensorSpec([None], tf.string, "examples")
         return {
-            "serving_default": self.classify.get_concrete_function(
-                tf.TensorSpec([None, self._dimension], tf.float32, VECTOR)
-            ),
-            "serve_examples": self.classify_examples.get_concrete_function(
-                tf.TensorSpec([None], tf.string, "examples")
-            ),
+            "serving_default": self.classify.get_concrete_function(vector),
+            "serve_examples": self.classify_examples.get_concrete_function(examples),
         }
 
     @tf.function
@@ -210,16 +203,14 @@ def slices(train: pa.Table, rows: pa.Table, spec: Spec) -> dict[str, np.ndarray]
 
 def golden_requests(spec: Spec) -> dict[str, dict[str, list]]:
     """The lowest and the highest vector of the declared range, or of 0..1."""
-    low, high = narrow(spec.vector, VectorSpec).range or (0.0, 1.0)
-    return {"serving_default": {VECTOR: [[low] * _dimension(spec), [high] * _dimension(spec)]}}
+    limits = narrow(spec.vector, VectorSpec).range or (0.0, 1.0)
+    return {"serving_default": {VECTOR: [[limit] * _dimension(spec) for limit in limits]}}
 
 
 def contract(spec: Spec) -> dict[str, ContractSignature]:
     """The signatures of `DenseServing`."""
-    outputs = {
-        "probabilities": Tensor("float32", (BATCH, len(_classes(spec)))),
-        "label": Tensor("string"),
-    }
+    probabilities = Tensor("float32", (BATCH, len(_classes(spec))))
+    outputs = {"probabilities": probabilities, "label": Tensor("string")}
     return {
         "serving_default": ContractSignature({VECTOR: Tensor("float32", (BATCH, _dimension(spec)))}, outputs),
         "serve_examples": ContractSignature({"examples": Tensor("string")}, outputs),
@@ -231,26 +222,8 @@ def _build(spec: Spec, training: DenseTraining) -> keras.Model:
 
 
 def _load(data: TransformedData, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Vectors [rows, n] and labels [rows] of a split."""
-    pools = list(data.pools(split, _POOL_ROWS).as_numpy_iterator())
-    if not pools:
-        raise ValueError(f"the split {split} is empty")
-    vectors, labels = (np.concatenate([pool[name] for pool in pools]) for name in (VECTOR, LABEL))
-    return vectors, labels.ravel()
-
-
-def _batches(
-    vectors: np.ndarray, labels: np.ndarray, batch_size: int, order: RowOrder, parts: int
-) -> tf.data.Dataset:
-    """Batches in the epoch's order; fewer rows than `batch_size` are one batch."""
-    rows = len(vectors)
-    batch_size = min(batch_size, rows - rows % parts)
-    with tf.device(HOST):
-        table, targets = tf.constant(vectors), tf.constant(labels)
-    batches = order.dataset(lambda key: row_batches(key[0], rows, batch_size)).map(
-        lambda indices: (tf.gather(table, indices), tf.gather(targets, indices))
-    )
-    return batches.apply(tf.data.experimental.assert_cardinality(rows // batch_size)).prefetch(16)
+    vectors, labels = load_vectors(data, split)
+    return vectors, narrow(labels, np.ndarray)
 
 
 def _dimension(spec: Spec) -> int:

@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from trainer.errors import ServingError
 
-# TF Serving links them; here they are imported when a model asks for one.
-LIBRARIES = ("tensorflow_text",)
+# TF Serving links its ops; here it is imported when a model asks for them.
+LIBRARY = "tensorflow_text"
 _UNKNOWN = "Op type not registered"
 
 
@@ -26,11 +26,10 @@ def load_model(path: str, tags: list[str] | None = None) -> Any:
     except (tf.errors.OpError, OSError, ValueError, RuntimeError) as error:
         if _UNKNOWN not in str(error):
             raise
-    for library in LIBRARIES:
-        try:
-            importlib.import_module(library)
-        except ImportError as missing:
-            raise ServingError(
-                f"{path}: the model needs {library}: pip install 'kembar[pretrained]'"
-            ) from missing
+    try:
+        importlib.import_module(LIBRARY)
+    except ImportError as missing:
+        raise ServingError(
+            f"{path}: the model needs {LIBRARY}: pip install 'kembar[pretrained]'"
+        ) from missing
     return tf.saved_model.load(path, tags=tags)

@@ -10,12 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
-from tensorflow_serving.apis import (
-    classification_pb2,
-    predict_pb2,
-    prediction_log_pb2,
-    regression_pb2,
-)
+from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from trainer.exporting.inference import CLASSIFY, EXAMPLES, REGRESS, Function
 
@@ -52,14 +47,11 @@ def _logs(
     rows = _examples(requests[DEFAULT])
     serialized = [row.SerializeToString() for row in rows]
     yield _predict(EXAMPLES, signatures[EXAMPLES], {"examples": serialized})
-    if REGRESS in signatures:
-        regression = regression_pb2.RegressionRequest()
-        _fill(regression, REGRESS, rows)
-        yield prediction_log_pb2.PredictionLog(regress_log={"request": regression})
-    if CLASSIFY in signatures:
-        classification = classification_pb2.ClassificationRequest()
-        _fill(classification, CLASSIFY, rows)
-        yield prediction_log_pb2.PredictionLog(classify_log={"request": classification})
+    for name in (REGRESS, CLASSIFY):
+        if name in signatures:
+            examples = {"example_list": {"examples": rows}}
+            log = {"request": {"model_spec": {"signature_name": name}, "input": examples}}
+            yield prediction_log_pb2.PredictionLog(**{f"{name}_log": log})
 
 
 def _predict(
@@ -72,15 +64,6 @@ def _predict(
     for key, value in inputs.items():
         request.inputs[key].CopyFrom(tf.make_tensor_proto(value, dtype=dtypes[key]))
     return prediction_log_pb2.PredictionLog(predict_log={"request": request})
-
-
-def _fill(
-    request: regression_pb2.RegressionRequest | classification_pb2.ClassificationRequest,
-    name: str,
-    rows: list[tf.train.Example],
-) -> None:
-    request.model_spec.signature_name = name
-    request.input.example_list.examples.extend(rows)
 
 
 def _examples(inputs: dict[str, list[Any]]) -> list[tf.train.Example]:

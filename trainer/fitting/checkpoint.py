@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import re
@@ -18,6 +17,7 @@ import tensorflow as tf
 
 from trainer.files import remove_tree
 from trainer.fitting import workers
+from trainer.fitting.arrays import read_arrays, write_arrays
 from trainer.progress import PROGRESS
 
 FILE = "training.npz"
@@ -137,15 +137,13 @@ class Checkpoint(keras.callbacks.Callback):
             "kept": {field: _plain(getattr(self._keeper, field)) for field in self._fields},
             "has_best": self._keeper.best_weights is not None,
         }
-        arrays: dict[str, Any] = {_STATE: np.frombuffer(json.dumps(state).encode(), np.uint8)}
-        arrays |= _numbered(_VARIABLE, [keras.ops.convert_to_numpy(v) for v in _variables(self.model)])
-        arrays |= _numbered(_BEST, self._keeper.best_weights or [])
-        content = io.BytesIO()
-        np.savez(content, allow_pickle=False, **arrays)
+        arrays = {_STATE: np.frombuffer(json.dumps(state).encode(), np.uint8)}
+        variables = [keras.ops.convert_to_numpy(variable) for variable in _variables(self.model)]
+        for prefix, values in ((_VARIABLE, variables), (_BEST, self._keeper.best_weights or [])):
+            arrays |= {f"{prefix}{at}": value for at, value in enumerate(values)}
         # Beside, then renamed: a process killed while it writes leaves the file before untouched.
         tf.io.gfile.makedirs(os.path.dirname(path))
-        with tf.io.gfile.GFile(path + ".new", "wb") as file:
-            file.write(content.getvalue())
+        write_arrays(path + ".new", arrays)
         tf.io.gfile.rename(path + ".new", path, overwrite=True)
 
 
@@ -198,14 +196,12 @@ def _variables(model: keras.Model) -> list[keras.Variable]:
 
 
 def _read(path: str) -> tuple[dict[str, Any], list[np.ndarray], list[np.ndarray] | None]:
-    with tf.io.gfile.GFile(path, "rb") as file:
-        content = io.BytesIO(file.read())
-    with np.load(content, allow_pickle=False) as arrays:
-        state: dict[str, Any] = json.loads(arrays[_STATE].tobytes())
-        values, best = (
-            [arrays[f"{prefix}{at}"] for at in range(sum(name.startswith(prefix) for name in arrays.files))]
-            for prefix in (_VARIABLE, _BEST)
-        )
+    arrays = read_arrays(path)
+    state: dict[str, Any] = json.loads(arrays[_STATE].tobytes())
+    values, best = (
+        [arrays[f"{prefix}{at}"] for at in range(sum(name.startswith(prefix) for name in arrays))]
+        for prefix in (_VARIABLE, _BEST)
+    )
     return state, values, best if state["has_best"] else None
 
 
@@ -216,15 +212,9 @@ def _check_fit(values: list[np.ndarray], variables: list[keras.Variable]) -> Non
         raise ValueError(f"it holds {len(stored)} arrays that are not the {len(needed)} of this model")
 
 
-def _numbered(prefix: str, values: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-    return {f"{prefix}{at}": value for at, value in enumerate(values)}
-
-
 def _plain(value: Any) -> Any:
     """A number that JSON can hold, exactly."""
-    if value is None or isinstance(value, int):
-        return value
-    return float(value)
+    return value if value is None or isinstance(value, int) else float(value)
 
 
 def _line(error: BaseException) -> str:

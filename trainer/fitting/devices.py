@@ -39,7 +39,7 @@ def require_gpus(count: int) -> None:
     else:
         fix = "run on a node that has them and their driver, with tensorflow[and-cuda] installed"
     raise KembarError(
-        f"{_count(count)} asked for, {visible} visible (TensorFlow {tf.__version__}, "
+        f"{count} GPU{'s' * (count != 1)} asked for, {visible} visible (TensorFlow {tf.__version__}, "
         f"built {'with' if cuda else 'without'} CUDA, CUDA_VISIBLE_DEVICES "
         f"{'not set' if hidden is None else repr(hidden)}): {fix}, or ask for {visible}"
     )
@@ -135,18 +135,10 @@ def precision(mixed: bool) -> Iterator[None]:
 
 def describe(model: keras.Model) -> dict[str, Any]:
     """Devices, replicas and precision of a training, for its log."""
-    gpus = tf.config.get_visible_devices("GPU")
     names = [
         f"{gpu.name.removeprefix('/physical_device:')} "
         f"{tf.config.experimental.get_device_details(gpu).get('device_name', 'unknown')}"
-        for gpu in gpus
+        for gpu in tf.config.get_visible_devices("GPU")
     ]
-    return {
-        "devices": names or ["CPU"],
-        "replicas": replicas(model),
-        "precision": model.dtype_policy.name,
-    }
-
-
-def _count(count: int) -> str:
-    return "1 GPU" if count == 1 else f"{count} GPUs"
+    precision = model.dtype_policy.name
+    return {"devices": names or ["CPU"], "replicas": replicas(model), "precision": precision}

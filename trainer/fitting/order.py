@@ -45,6 +45,16 @@ class RowOrder(keras.callbacks.Callback):
             lambda _: make(*(table[self._epoch] for table in self._tables))
         )
 
+    def batches(self, arrays: tuple[Any, ...], batch_size: int) -> tf.data.Dataset:
+        """Rows of `arrays`, a tuple of tensors [batch_size, ...], in the order that the first table gives."""
+        rows = len(arrays[0])
+        with tf.device(HOST):
+            tensors = tuple(map(tf.constant, arrays))
+        shuffled = self.dataset(lambda key: row_batches(key[0], rows, batch_size)).map(
+            lambda indices: tuple(tf.gather(tensor, indices) for tensor in tensors)
+        )
+        return shuffled.apply(tf.data.experimental.assert_cardinality(rows // batch_size)).prefetch(16)
+
     def all_epochs(self, make: Callable[..., tf.data.Dataset]) -> tf.data.Dataset:
         """The dataset of the epoch in which the pass begins, followed by those of all later epochs."""
         last = len(self._tables[0])

@@ -9,17 +9,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import keras
+import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
 from trainer.errors import KembarError
+from trainer.features import LABEL, VECTOR
 from trainer.progress import PROGRESS
 from trainer.undefined import defined, text
 
 if TYPE_CHECKING:
     from trainer.fitting.warm_start import Base
 
-_SLOWER = "lower [training] learning_rate"
+# Rows of vectors that are parsed at once.
+_POOL_ROWS = 8_192
 # What Keras' EarlyStopping knows, besides the best weights.
 EARLY_STOPPING = ("wait", "stopped_epoch", "best", "best_epoch")
 
@@ -119,6 +122,15 @@ class FittedModel(NamedTuple):
     """The score that divides matches from other pairs, or normal vectors from anomalies; None for others."""
 
 
+def load_vectors(data: TransformedData, split: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """Vectors [rows, n] and labels [rows] of a split; None where there are no labels."""
+    pools = list(data.pools(split, _POOL_ROWS).as_numpy_iterator())
+    if not pools:
+        raise ValueError(f"the split {split} is empty")
+    labels = np.concatenate([pool[LABEL].ravel() for pool in pools]) if LABEL in pools[0] else None
+    return np.concatenate([pool[VECTOR] for pool in pools]), labels
+
+
 def file_names(patterns: list[str]) -> list[str]:
     """All files of some patterns, in order."""
     return sorted(path for pattern in patterns for path in tf.io.gfile.glob(pattern))
@@ -133,24 +145,10 @@ def announce(details: dict[str, Any]) -> dict[str, Any]:
     return details
 
 
-class EvalMetric(keras.callbacks.Callback):
-    """Measures the eval split after each epoch and puts `eval_NAME` into the epoch's logs."""
-
-    def __init__(self, name: str, measure: Callable[[], float]) -> None:
-        super().__init__()
-        self._name = name
-        self._measure = measure
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Runs before callbacks that look at the metric: put it first in the list."""
-        if logs is not None:
-            logs[f"eval_{self._name}"] = float(self._measure())
-
-
 class Progress(keras.callbacks.Callback):
     """One line an epoch, and an error that names the place when the loss is no number any more."""
 
-    def __init__(self, epochs: int, advice: Callable[[float], str] = lambda rate: _SLOWER) -> None:
+    def __init__(self, epochs: int, advice: Callable[[float], str]) -> None:
         """Args: `advice` is asked, with the learning rate, what to do about a loss that is no number."""
         super().__init__()
         self._epochs = epochs

@@ -6,7 +6,6 @@ the order of the ids, and the trained weights. Nothing of it is pushed or served
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pydantic import ValidationError
 
 from trainer.errors import ConfigError
 from trainer.families import family_of
+from trainer.fitting.arrays import read_arrays, write_arrays
 from trainer.progress import PROGRESS
 from trainer.spec import Spec
 
@@ -60,16 +60,11 @@ def leave(folder: str, model: keras.Model, spec: Spec, tokens: Sequence[bytes] =
       spec: What it was made from.
       tokens: The vocabulary in the order of the ids.
     """
-    content = io.BytesIO()
-    arrays = {weight.path: keras.ops.convert_to_numpy(weight) for weight in model.trainable_weights}
-    np.savez(content, allow_pickle=False, **arrays)
     tf.io.gfile.makedirs(folder)
-    written = {
-        TOKENS: b"".join(token + b"\n" for token in tokens),
-        WEIGHTS: content.getvalue(),
-        SPEC: spec.model_dump_json(indent=2).encode(),
-    }
-    for name, data in written.items():
+    arrays = {weight.path: keras.ops.convert_to_numpy(weight) for weight in model.trainable_weights}
+    write_arrays(os.path.join(folder, WEIGHTS), arrays)
+    lines = b"".join(token + b"\n" for token in tokens)
+    for name, data in ((TOKENS, lines), (SPEC, spec.model_dump_json(indent=2).encode())):
         with tf.io.gfile.GFile(os.path.join(folder, name), "wb") as file:
             file.write(data)
 
@@ -89,19 +84,15 @@ def find(folder: str, spec: Spec) -> Base:
             folder,
             Spec.model_validate_json(_read(folder, SPEC)),
             tuple(_read(folder, TOKENS).splitlines()),
-            _arrays(_read(folder, WEIGHTS)),
+            read_arrays(os.path.join(folder, WEIGHTS)),
         )
     except tf.errors.NotFoundError:
-        raise ConfigError(
-            _refusal(f"the model in service left no {folder}: it is of an older Kembar")
-        ) from None
+        raise _refusal(f"the model in service left no {folder}: it is of an older Kembar") from None
     except (ValidationError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise ConfigError(_refusal(f"{folder} of the model in service cannot be read: {reason}")) from None
+        raise _refusal(f"{folder} of the model in service cannot be read: {reason}") from None
     for key, (wanted, served) in _differences(spec, base.spec):
-        raise ConfigError(
-            _refusal(f"{key} = {wanted!r}, but the model in service has {served!r}: put it back")
-        )
+        raise _refusal(f"{key} = {wanted!r}, but the model in service has {served!r}: put it back")
     return base
 
 
@@ -119,16 +110,14 @@ def carry_over(model: keras.Model, base: Base, tokens: Sequence[bytes] = (), buc
     """
     known = 1 + len(base.tokens)
     if tuple(tokens[: len(base.tokens)]) != base.tokens:
-        raise ConfigError(_refusal("the vocabulary does not begin with that of the model in service"))
+        raise _refusal("the vocabulary does not begin with that of the model in service")
     for weight in model.trainable_weights:
         old, new = base.weights.get(weight.path), keras.ops.convert_to_numpy(weight)
         if old is None:
-            raise ConfigError(_refusal(f"the model in service has no weight {weight.path!r}"))
+            raise _refusal(f"the model in service has no weight {weight.path!r}")
         rows = weight.path in TABLES and bool(tokens)
         if old.shape[rows:] != new.shape[rows:]:
-            raise ConfigError(
-                _refusal(f"{weight.path!r} is {list(new.shape)}, in the model in service {list(old.shape)}")
-            )
+            raise _refusal(f"{weight.path!r} is {list(new.shape)}, in the model in service {list(old.shape)}")
         if rows:
             new = new.copy()
             new[:known], new[-buckets:] = old[:known], old[-buckets:]
@@ -172,8 +161,8 @@ class Start(keras.callbacks.Callback):
         return {"start": self.value, "best_epoch": self._stopping.best_epoch + 1}
 
 
-def _refusal(reason: str) -> str:
-    return f"[retraining] warm_start = true: {reason}; {_FIX}"
+def _refusal(reason: str) -> ConfigError:
+    return ConfigError(f"[retraining] warm_start = true: {reason}; {_FIX}")
 
 
 def _differences(spec: Spec, base: Spec) -> Iterator[tuple[str, tuple[Any, Any]]]:
@@ -181,21 +170,18 @@ def _differences(spec: Spec, base: Spec) -> Iterator[tuple[str, tuple[Any, Any]]
     if spec.model.family != base.model.family:
         yield "[model] family", (spec.model.family, base.model.family)
         return
-    shape = [("[model]", "model", family_of(spec).SHAPE)]
-    shape += [("[data] label", "label", ("kind", "range", "classes", "positive"))]
-    shape += [("[data] vector", "vector", ("dimension", "range"))]
-    for prefix, section, keys in shape:
+    shape = {
+        "[model]": ("model", family_of(spec).SHAPE),
+        "[data] label": ("label", ("kind", "range", "classes", "positive")),
+        "[data] vector": ("vector", ("dimension", "range")),
+    }
+    for prefix, (section, keys) in shape.items():
         for key in keys:
-            values = [getattr(getattr(use_case, section), key, None) for use_case in (spec, base)]
-            if values[0] != values[1]:
-                yield f"{prefix} {key}", (values[0], values[1])
+            wanted, served = (getattr(getattr(part, section), key, None) for part in (spec, base))
+            if wanted != served:
+                yield f"{prefix} {key}", (wanted, served)
 
 
 def _read(folder: str, name: str) -> bytes:
     with tf.io.gfile.GFile(os.path.join(folder, name), "rb") as file:
         return file.read()
-
-
-def _arrays(content: bytes) -> dict[str, np.ndarray]:
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files}

@@ -64,7 +64,6 @@ class SparseWeightedSum:
             sums = self._sums(rows[ids] - first, tokens[ids], last - first)
             return last, parts.write(parts.size(), sums)
 
-        zero = tf.zeros([], tf.int64)
-        return tf.while_loop(lambda first, _: first < count, part, (zero, parts), parallel_iterations=1)[
-            1
-        ].concat()
+        start = (tf.zeros([], tf.int64), parts)
+        _, parts = tf.while_loop(lambda first, _: first < count, part, start, parallel_iterations=1)
+        return parts.concat()

@@ -82,31 +82,20 @@ def tfidf_logistic(train: Columns, label: Label) -> Predict:
     )
 
     def predict(columns: Columns) -> np.ndarray:
-        predicted = fitted.predict_proba(features(columns)) if len(columns[LABEL]) else np.zeros((0, 2))
-        if label.classes is None:
-            return predicted[:, 1]
         # A class that is not in training has no column.
-        probabilities = np.zeros((len(columns[LABEL]), label.count))
-        if len(predicted):
-            probabilities[:, fitted.classes_] = predicted
-        return probabilities
+        probabilities = np.zeros((len(columns[LABEL]), label.count or 2))
+        if len(probabilities):
+            probabilities[:, fitted.classes_] = fitted.predict_proba(features(columns))
+        return probabilities[:, 1] if label.classes is None else probabilities
 
     return predict
 
 
 # By the kind of label.
+_COSINES = {"tfidf_cosine": tfidf_cosine, "averaged_embeddings": averaged_embeddings}
 METHODS: dict[str, dict[str, Callable[[Columns, Label], Predict]]] = {
-    "score": {
-        "majority": average_label,
-        "tfidf_cosine": tfidf_cosine,
-        "averaged_embeddings": averaged_embeddings,
-    },
-    "binary": {
-        "majority": average_label,
-        "tfidf_cosine": tfidf_cosine,
-        "averaged_embeddings": averaged_embeddings,
-        "tfidf_logistic": tfidf_logistic,
-    },
+    "score": {"majority": average_label, **_COSINES},
+    "binary": {"majority": average_label, **_COSINES, "tfidf_logistic": tfidf_logistic},
     "classes": {"majority": average_label, "tfidf_logistic": tfidf_logistic},
 }
 

@@ -73,11 +73,7 @@ def make_dataset(
 
 
 def steps(
-    pools: Iterable[np.ndarray],
-    batch_size: int,
-    parts: int = 1,
-    multiple: int = 1,
-    tokens: int | None = None,
+    pools: Iterable[np.ndarray], batch_size: int, parts: int = 1, multiple: int = 1, tokens: int | None = None
 ) -> int:
     """Number of batches that `make_dataset` cuts out of pools with pairs of such `lengths`."""
     if tokens is not None:

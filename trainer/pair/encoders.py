@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 import keras
 import numpy as np
 import tensorflow as tf
@@ -20,8 +18,6 @@ _HEADS = 4
 # Below any state of an LSTM and any activation, and within bfloat16.
 _LOWEST = -1e9
 
-Shape: TypeAlias = tuple[int | None, ...]
-
 
 @keras.saving.register_keras_serializable("kembar")
 class WeightedSum(keras.layers.Layer):
@@ -36,10 +32,6 @@ class WeightedSum(keras.layers.Layer):
         present = ops.cast(ids[:, :, None] != PADDING, vectors.dtype)
         # A product of matrices, so that no second tensor of the size of `vectors` is made.
         return ops.squeeze(ops.matmul(ops.transpose(weights * present / repeats, (0, 2, 1)), vectors), axis=1)
-
-    def compute_output_shape(self, ids_shape: Shape, vectors_shape: Shape, weights_shape: Shape) -> Shape:
-        """[batch, dim]."""
-        return (vectors_shape[0], vectors_shape[-1])
 
 
 def build_tower(

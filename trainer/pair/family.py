@@ -14,10 +14,9 @@ from trainer import metrics as measures
 from trainer import tables
 from trainer.families import BATCH, ContractSignature, Tensor
 from trainer.features import IDS_A, IDS_B, LABEL, PRIMARY, TEXT_A, TEXT_B, Label
-from trainer.fitting.training import FittedModel, TransformedData
 from trainer.fitting.warm_start import Base
-from trainer.pair import fit as pair_fit
 from trainer.pair.baselines import METHODS
+from trainer.pair.fit import fit as fit
 from trainer.pair.pair_config import PairModel
 from trainer.pair.signatures import PairServing
 from trainer.pair.slices import pair_slices
@@ -30,18 +29,9 @@ SCORE = "evaluation"
 PREPROCESSING = PairModel.PREPROCESSING
 EVALUATION = PairModel.EVALUATION
 SHAPE = (
-    "encoder",
-    "weights",
-    "layers",
-    "frozen",
-    "head",
-    "hidden",
-    "oov_buckets",
-    "ngrams",
-    "embedding_dim",
-    "units",
-    "lowercase",
-)
+    "encoder", "weights", "layers", "frozen", "head", "hidden", "oov_buckets", "ngrams", "embedding_dim",
+    "units", "lowercase",
+)  # fmt: skip
 
 
 def preprocess(inputs: dict[str, Any], spec: Spec, base: Base | None = None) -> dict[str, Any]:
@@ -90,11 +80,6 @@ def _unknown(strings: tf.Tensor, known: tuple[bytes, ...]) -> tf.Tensor:
     return tf.boolean_mask(strings, table.lookup(strings) == 0)
 
 
-def fit(data: TransformedData, spec: Spec) -> FittedModel:
-    """Trains, stops when the eval split's metric does, and keeps the best epoch's weights."""
-    return pair_fit.fit(data, spec)
-
-
 def export(
     model: keras.Model, transform: tft.TFTransformOutput, spec: Spec, threshold: float | None = None
 ) -> PairServing:
@@ -121,13 +106,13 @@ def baselines(
     train: pa.Table, splits: dict[str, pa.Table], spec: Spec
 ) -> dict[str, dict[str, dict[str, float]]]:
     """The simple methods for such labels, measured on each of `splits`."""
+    columns_of = {split: _columns(table) for split, table in splits.items()}
     measured: dict[str, dict[str, dict[str, float]]] = {}
     for name, method in METHODS[_label(spec).kind].items():
         predict = method(_columns(train), _label(spec))
-        measured[name] = {}
-        for split, table in splits.items():
-            columns = _columns(table)
-            measured[name][split] = metrics(columns[LABEL], predict(columns), spec)
+        measured[name] = {
+            split: metrics(columns[LABEL], predict(columns), spec) for split, columns in columns_of.items()
+        }
     return measured
 
 
@@ -148,10 +133,7 @@ def golden_requests(spec: Spec) -> dict[str, dict[str, list]]:
         "word " * 5_000,
         "رجل يعزف",
     ]
-    return {
-        "serving_default": {"text_a": texts, "text_b": texts[::-1]},
-        "embed": {"text": texts},
-    }
+    return {"serving_default": {"text_a": texts, "text_b": texts[::-1]}, "embed": {"text": texts}}
 
 
 def contract(spec: Spec) -> dict[str, ContractSignature]:

@@ -15,11 +15,9 @@ from trainer.errors import KembarError
 from trainer.features import IDS_A, IDS_B, LABEL, Label
 from trainer.fitting import devices, workers
 from trainer.fitting.checkpoint import Checkpoint
-from trainer.fitting.optimizers import make_optimizer
-from trainer.fitting.order import HOST, RowOrder, draws, in_passes, row_batches
+from trainer.fitting.order import RowOrder, draws, in_passes
 from trainer.fitting.training import (
     EARLY_STOPPING,
-    EvalMetric,
     FittedModel,
     Progress,
     TrainingLog,
@@ -33,7 +31,8 @@ from trainer.pair.calibration import calibrate_model
 from trainer.pair.encoders import TOKEN_TABLE, build_tower
 from trainer.pair.heads import build_head, build_in_batch, build_pair
 from trainer.pair.kernels import lstm_kernels, lstms
-from trainer.pair.losses import Loss, balanced, make_loss, shared
+from trainer.pair.losses import balanced, make_loss, shared
+from trainer.pair.optimizers import make_optimizer
 from trainer.pair.pair_config import PairModel, PairTraining
 from trainer.pair.statistics import PairStatistics, measure_pairs, vocabulary_rows
 from trainer.pair.validation import scored, watched
@@ -95,9 +94,8 @@ def _from_scratch(data: TransformedData, spec: Spec, config: PairModel) -> Fitte
             carry_over(model, data.base, tokens, config.oov_buckets)
         return model
 
-    grown = {}
-    if data.base is not None:
-        grown = growth(data.base, vocabulary(data.transform), config.vocabulary_size)
+    base = data.base
+    grown = growth(base, vocabulary(data.transform), config.vocabulary_size) if base is not None else {}
     fitted = _train_on_ids(data, spec, pools, statistics, build)
     fitted.log.details |= grown
     for layer in lstms(_tower(fitted.model)):
@@ -139,16 +137,8 @@ def _frozen(data: TransformedData, spec: Spec, config: PairModel, pools: Pools) 
 
     order = RowOrder(draws(training.seed, training.epochs, 2))
     size = min(training.batch_size, statistics.pairs)
-    with tf.device(HOST):
-        table = tuple(map(tf.constant, train))
-    shuffled = order.dataset(lambda seed: row_batches(seed[0], statistics.pairs, size)).map(
-        lambda indices: _named(tf.gather(column, indices) for column in table)
-    )
-    shuffled = shuffled.apply(tf.data.experimental.assert_cardinality(statistics.pairs // size)).prefetch(16)
-    judged = (
-        tf.data.Dataset.from_tensor_slices(held_out).batch(_EVAL_ROWS).map(lambda *row: _named(row)).cache()
-    )
-    batches = Batches(shuffled, judged, order)
+    judged = tf.data.Dataset.from_tensor_slices(held_out).batch(_EVAL_ROWS).map(_named).cache()
+    batches = Batches(order.batches(train, size).map(_named), judged, order)
     model, log = _train(data, spec, build, statistics, batches, statistics.pairs // size)
     _tower(served).get_layer("top").set_weights(model.get_layer("top").get_weights())
     served.get_layer("head").set_weights(model.get_layer("head").get_weights())
@@ -168,12 +158,12 @@ def _train_on_ids(
     pretrained_tower = narrow(spec.model, PairModel).encoder == "pretrained"
     parts = workers.strategy().num_replicas_in_sync
     order = RowOrder(draws(training.seed, training.epochs, 2))
-    multiple = _XLA_MULTIPLE if training.compiled else 1
+    size, multiple = training.batch_size, _XLA_MULTIPLE if training.compiled else 1
     tokens = training.tokens_per_batch or bound_of(spec, statistics)
-    count = steps(statistics.lengths, training.batch_size, parts, multiple, tokens)
+    count = steps(statistics.lengths, size, parts, multiple, tokens)
     train = make_dataset(
         pools["train"],
-        training.batch_size,
+        size,
         order=order,
         parts=parts,
         cache=True,
@@ -181,10 +171,8 @@ def _train_on_ids(
         tokens=tokens,
         all_epochs=parts == 1,
     )
-    if parts == 1:
-        train = in_passes(train, count)
-    else:
-        train = train.apply(tf.data.experimental.assert_cardinality(count))
+    known = tf.data.experimental.assert_cardinality(count)
+    train = in_passes(train, count) if parts == 1 else train.apply(known)
     rows = _EVAL_ROWS_PRETRAINED if pretrained_tower else rows_within(pools["eval"], _EVAL_ROWS, _EVAL_TOKENS)
     held_out = make_dataset(pools["eval"], rows, cache=True)
     batches = Batches(train, held_out, order)
@@ -223,22 +211,20 @@ def _train(
 ) -> tuple[keras.Model, TrainingLog]:
     training, label = narrow(spec.training, PairTraining), narrow(spec.label, Label)
     config = narrow(spec.model, PairModel)
-    if (
-        training.loss_for(label.kind) != "in_batch" or not statistics.highest_label
-    ):  # which learns from matches
+    in_batch = training.loss_for(label.kind) == "in_batch"
+    if not in_batch or not statistics.highest_label:  # it learns from matches
         low, high = (0.0, 1.0) if label.kind == "classes" else label.bounds
-        lowest, highest = (
-            low + (high - low) * end for end in (statistics.lowest_label, statistics.highest_label)
-        )
-        check_labels(label, lowest, highest, statistics.pairs)
+        lowest, highest = statistics.lowest_label, statistics.highest_label
+        scale = high - low
+        check_labels(label, low + scale * lowest, low + scale * highest, statistics.pairs)
     fine_tuned = config.encoder == "pretrained" and not config.frozen
     with devices.precision(training.mixed_precision), workers.strategy().scope():
         model = build()
         parts = devices.replicas(model)
         # What is trained shares its layers with what scores.
-        in_batch = training.loss_for(label.kind) == "in_batch"
         trained = workers.fitted(build_in_batch(model, _encoder(model)) if in_batch else model)
-        loss = _loss(training, label, statistics)
+        weights = balanced(statistics.class_counts) if training.class_weights == "balanced" else None
+        loss = make_loss(training.loss_for(label.kind), label.count, training.label_smoothing, weights)
         # Each length of batch is compiled again: on a GPU Keras' own choice can be XLA.
         trained.compile(
             make_optimizer(training, steps_per_epoch, parts),
@@ -260,6 +246,16 @@ def _train(
     kernels = lstm_kernels(model) if _encoder(model) == "tower" else {}
     details = announce({**devices.describe(model), **kernels})
     started = [Start(trained, stopping, measure)] if data.base is not None else []
+
+    def judge(epoch: int, logs: dict[str, Any]) -> None:
+        """Runs before the callbacks that look at the metric."""
+        logs[f"eval_{metric}"] = float(measure())
+
+    def advised(rate: float) -> str:
+        return advice(rate, training.mixed_precision, not training.clip_norm, "")
+
+    judging = keras.callbacks.LambdaCallback(on_epoch_end=judge)
+    watchers = [*data.watchers(), Progress(training.epochs, advised)]
     checkpoint = Checkpoint(data.checkpoints)
     history = trained.fit(
         workers.shared(batches.train),
@@ -267,18 +263,7 @@ def _train(
         epochs=training.epochs,
         verbose=0,
         shuffle=False,
-        callbacks=[
-            batches.order,
-            EvalMetric(metric, measure),
-            stopping,
-            *started,
-            *data.watchers(),
-            Progress(
-                training.epochs,
-                lambda rate: advice(rate, training.mixed_precision, not training.clip_norm, ""),
-            ),
-            checkpoint,
-        ],
+        callbacks=[batches.order, judging, stopping, *started, *watchers, checkpoint],
     ).history
     details |= checkpoint.details
     for start in started:
@@ -305,15 +290,9 @@ def _rows(pools: tf.data.Dataset) -> tuple[tf.RaggedTensor, tf.RaggedTensor, np.
     return *ids, np.concatenate([pool[LABEL].numpy() for pool in loaded]).ravel().astype(np.float32)
 
 
-def _named(columns: Any) -> tuple[dict[str, Any], Any]:
-    a, b, label = columns
+def _named(a: Any, b: Any, label: Any) -> tuple[dict[str, Any], Any]:
     return {IDS_A: a, IDS_B: b}, label
 
 
 def _classes(spec: Spec) -> int:
     return narrow(spec.label, Label).count
-
-
-def _loss(training: PairTraining, label: Label, statistics: PairStatistics) -> Loss:
-    weights = balanced(statistics.class_counts) if training.class_weights == "balanced" else None
-    return make_loss(training.loss_for(label.kind), label.count, training.label_smoothing, weights)

@@ -8,7 +8,6 @@ import keras
 import tensorflow as tf
 from keras import KerasTensor, ops
 
-from trainer.pair.encoders import Shape
 from trainer.pair.pair_config import PairModel
 
 # A start near the labels of STS-like data: cosine 0 scores 0.12, cosine 1 scores 0.88.
@@ -28,10 +27,6 @@ class Cosine(keras.layers.Layer):
     def call(self, u: tf.Tensor, v: tf.Tensor) -> tf.Tensor:
         """[batch, dim] and [batch, dim] to [batch, 1], in [-1, 1]."""
         return ops.sum(unit(u) * unit(v), axis=-1, keepdims=True)
-
-    def compute_output_shape(self, u_shape: Shape, v_shape: Shape) -> Shape:
-        """[batch, 1]."""
-        return (u_shape[0], 1)
 
 
 def cosine_head(u: KerasTensor, v: KerasTensor, model: PairModel, classes: int) -> KerasTensor:
@@ -91,8 +86,7 @@ def _embedded(model: PairModel, tower: keras.Model, a: KerasTensor, b: KerasTens
     """Both texts through the tower: in one pass, but where it compares all tokens at little cost for each."""
     if model.encoder == "average":
         return [tower(a), tower(b)]
-    both = tower(Stacked(name="both_texts")(a, b))
-    return [Half(second, name=name)(both) for second, name in ((False, "first"), (True, "second"))]
+    return ops.split(tower(Stacked(name="both_texts")(a, b)), 2)
 
 
 @keras.saving.register_keras_serializable("kembar")
@@ -109,32 +103,6 @@ class Stacked(keras.layers.Layer):
 
         return ops.concatenate([padded(a), padded(b)], axis=0)
 
-    def compute_output_shape(self, a_shape: Shape, b_shape: Shape) -> Shape:
-        """[2 batch, length], neither of them known."""
-        return (None, None)
-
-
-@keras.saving.register_keras_serializable("kembar")
-class Half(keras.layers.Layer):
-    """The first or the second half of the rows."""
-
-    def __init__(self, second: bool, **options: Any) -> None:
-        super().__init__(**options)
-        self.second = second
-
-    def call(self, both: tf.Tensor) -> tf.Tensor:
-        """[2 batch, dim] to [batch, dim]."""
-        middle = ops.shape(both)[0] // 2
-        return both[middle:] if self.second else both[:middle]
-
-    def compute_output_shape(self, shape: Shape) -> Shape:
-        """[batch, dim]."""
-        return (None, *shape[1:])
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {**super().get_config(), "second": self.second}
-
 
 @keras.saving.register_keras_serializable("kembar")
 class Cosines(keras.layers.Layer):
@@ -143,10 +111,6 @@ class Cosines(keras.layers.Layer):
     def call(self, u: tf.Tensor, v: tf.Tensor) -> tf.Tensor:
         """[batch, dim] and [batch, dim] to [batch, batch]."""
         return ops.matmul(unit(u), ops.transpose(unit(v)))
-
-    def compute_output_shape(self, u_shape: Shape, v_shape: Shape) -> Shape:
-        """[batch, batch]."""
-        return (u_shape[0], v_shape[0])
 
 
 def build_in_batch(pair: keras.Model, encoder: str) -> keras.Model:

@@ -16,15 +16,13 @@ def lstm_kernel(layer: keras.layers.LSTM) -> str:
     These are Keras' own conditions (keras/src/layers/rnn/lstm.py and backend/tensorflow/rnn.py of 3.15). The
     mask is looked at in each batch; the tower's is padded on the right, as cuDNN needs it.
     """
+    state, gate = map(keras.activations.serialize, (layer.activation, layer.recurrent_activation))
     reasons = {
         "no GPU": not tf.config.list_logical_devices("GPU"),
         "use_cudnn is False": layer.use_cudnn is False,
         "recurrent_dropout": bool(layer.recurrent_dropout),
-        f"activation {keras.activations.serialize(layer.activation)!r}, not 'tanh'": layer.activation
-        is not keras.activations.tanh,
-        f"recurrent_activation {keras.activations.serialize(layer.recurrent_activation)!r}, not 'sigmoid'": (
-            layer.recurrent_activation is not keras.activations.sigmoid
-        ),
+        f"activation {state!r}, not 'tanh'": state != "tanh",
+        f"recurrent_activation {gate!r}, not 'sigmoid'": gate != "sigmoid",
         "unroll": layer.unroll,
         "no bias": not layer.use_bias,
     }

@@ -30,14 +30,12 @@ def cross_entropy(labels: Numbers, scores: Numbers) -> tf.Tensor:
     Tai, Socher, Manning 2015, "Improved Semantic Representations From Tree-Structured LSTMs", section 4.2,
     trains relatedness as a distribution; with two classes its KL divergence is this loss less a constant.
     """
-    labels, scores = _flat(labels, scores)
-    return ops.mean(keras.losses.binary_crossentropy(labels[:, None], scores[:, None]))
+    return ops.mean(smoothed_cross_entropy(0.0)(labels, scores))
 
 
 def mean_squared_error(labels: Numbers, scores: Numbers) -> tf.Tensor:
     """Mean squared error, as in Mueller and Thyagarajan 2016, "Siamese Recurrent Architectures" (MaLSTM)."""
-    labels, scores = _flat(labels, scores)
-    return ops.mean(ops.square(labels - scores))
+    return ops.mean(_squares(labels, scores))
 
 
 def correlation(labels: Numbers, scores: Numbers) -> tf.Tensor:

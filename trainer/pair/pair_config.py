@@ -6,13 +6,7 @@ import itertools
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
-from pydantic import (
-    Field,
-    NonNegativeFloat,
-    PositiveFloat,
-    PositiveInt,
-    model_validator,
-)
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from trainer.section import Section
 
@@ -22,14 +16,8 @@ class PairModel(Section):
 
     # As `PREPROCESSING` and `EVALUATION` of trainer.families.Family, for those who import no TensorFlow.
     PREPROCESSING: ClassVar[tuple[str, ...]] = (
-        "weights",
-        "lowercase",
-        "max_tokens",
-        "ngrams",
-        "vocabulary_size",
-        "min_frequency",
-        "oov_buckets",
-    )
+        "weights", "lowercase", "max_tokens", "ngrams", "vocabulary_size", "min_frequency", "oov_buckets",
+    )  # fmt: skip
     EVALUATION: ClassVar[tuple[str, ...]] = ()
 
     family: Literal["pair"] = "pair"
@@ -39,8 +27,7 @@ class PairModel(Section):
         description="folder of a pretrained BERT: a preset of KerasHub, or Hugging Face's with safetensors",
     )
     token_vectors: Path | None = Field(
-        None,
-        description="first vectors of tokens: a text file of word2vec or GloVe, or the folder of a BERT",
+        None, description="first vectors of tokens: a text file of word2vec or GloVe, or the folder of a BERT"
     )
     frozen: bool = Field(
         True, description="pretrained weights stay: texts are embedded once, projection and head are trained"

@@ -109,14 +109,9 @@ def _trunk(model: PairModel, load: bool) -> keras.Model:
     bert = keras.Model(backbone.input, states, name="bert")
     ids = keras.Input((None,), dtype="int64", name="ids")
     tokens = ops.cast(ids, "int32")
-    hidden_states = bert(
-        {
-            "token_ids": tokens,
-            "segment_ids": ops.zeros_like(tokens),
-            "padding_mask": ops.cast(ops.not_equal(tokens, PADDING), "int32"),
-        }
-    )
-    means = [mean_over_tokens(ids, state) for state in hidden_states]
+    mask = ops.cast(ops.not_equal(tokens, PADDING), "int32")
+    inputs = {"token_ids": tokens, "segment_ids": ops.zeros_like(tokens), "padding_mask": mask}
+    means = [mean_over_tokens(ids, state) for state in bert(inputs)]
     if len(means) > 1:
         means = [unit(ops.cast(mean, EXACT)) for mean in means]
     return keras.Model(ids, ops.concatenate(means, axis=-1), name=TRUNK)

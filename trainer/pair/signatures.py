@@ -30,11 +30,7 @@ class PairServing(tf.Module):
     """
 
     def __init__(
-        self,
-        model: keras.Model,
-        transform: tft.TFTransformOutput,
-        spec: Spec,
-        threshold: float | None = None,
+        self, model: keras.Model, transform: tft.TFTransformOutput, spec: Spec, threshold: float | None = None
     ) -> None:
         """`threshold` is the score, in 0..1, from which on `label` is 1; binary labels need it."""
         super().__init__()

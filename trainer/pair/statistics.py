@@ -42,9 +42,8 @@ class PairStatistics:
 
 def vocabulary_rows(transform: tft.TFTransformOutput, spec: Spec) -> int:
     """Number of ids: padding, the vocabulary, and the buckets of words that are not in it."""
-    return (
-        FIRST_ID + transform.vocabulary_size_by_name(VOCABULARY) + narrow(spec.model, PairModel).oov_buckets
-    )
+    buckets = narrow(spec.model, PairModel).oov_buckets
+    return FIRST_ID + transform.vocabulary_size_by_name(VOCABULARY) + buckets
 
 
 def measure_pairs(pools: tf.data.Dataset, rows: int, label: Label) -> PairStatistics:
@@ -63,7 +62,5 @@ def measure_pairs(pools: tf.data.Dataset, rows: int, label: Label) -> PairStatis
             ids: tf.SparseTensor = pool[name]
             once = np.unique(np.stack([ids.indices[:, 0], ids.values], axis=1), axis=0)
             frequencies += np.bincount(once[:, 1], minlength=rows)
-    texts = 2 * sum(map(len, pool_lengths))
-    return PairStatistics(
-        pool_lengths, counts, lowest, highest, inverse_document_frequency(frequencies, texts)
-    )
+    weights = inverse_document_frequency(frequencies, 2 * sum(map(len, pool_lengths)))
+    return PairStatistics(pool_lengths, counts, lowest, highest, weights)

@@ -47,14 +47,13 @@ def watched(
 def _mean_loss(lose: Callable[[dict[str, tf.Tensor], tf.Tensor], tf.Tensor], held_out: Batches) -> float:
     """The loss of the eval split, in which each row counts the same, whatever the size of its batch."""
     losses = [(lose(texts, labels).numpy(), len(labels)) for texts, labels in held_out]
-    return float(np.average([value for value, _ in losses], weights=[rows for _, rows in losses]))
+    values, rows = zip(*losses, strict=True)
+    return float(np.average(values, weights=rows))
 
 
 def scored(
     model: Callable[[dict[str, tf.Tensor]], tf.Tensor], held_out: Batches
 ) -> tuple[np.ndarray, np.ndarray]:
     """Labels [rows] and scores [rows, 1 or classes] of the eval split."""
-    batches = [(label.numpy(), model(texts).numpy()) for texts, label in held_out]
-    return np.concatenate([labels for labels, _ in batches]), np.concatenate(
-        [scores for _, scores in batches]
-    )
+    labels, scores = zip(*((label.numpy(), model(texts).numpy()) for texts, label in held_out), strict=True)
+    return np.concatenate(labels), np.concatenate(scores)

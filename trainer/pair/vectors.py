@@ -67,10 +67,8 @@ def start_vectors(model: PairModel, vocabulary: Sequence[bytes], table: np.ndarr
     lengths = np.linalg.norm(vectors, axis=1).mean(), np.linalg.norm(table[rows], axis=1).mean()
     table = table.copy()
     table[rows] = vectors * (lengths[1] / max(lengths[0], np.finfo(np.float32).tiny))
-    PROGRESS.info(
-        "token vectors %s: %d of %d tokens (%.0f %%)",
-        path, len(rows), len(wanted), 100 * len(rows) / len(wanted),
-    )  # fmt: skip
+    share = 100 * len(rows) / len(wanted)
+    PROGRESS.info("token vectors %s: %d of %d tokens (%.0f %%)", path, len(rows), len(wanted), share)
     return table
 
 
@@ -81,14 +79,13 @@ def _of_file(path: Path, wanted: dict[bytes, int]) -> dict[int, np.ndarray]:
         at = wanted.get(token)
         if at is None or at in by_id:
             continue
+        where, shown = _location(path, number), repr(token.decode("utf-8", "replace"))
         try:
             vector = np.array(rest, np.float32)
         except ValueError:
-            raise ConfigError(
-                f"{_location(path, number)}: what follows {_shown(token)} is no numbers"
-            ) from None
+            raise ConfigError(f"{where}: what follows {shown} is no numbers") from None
         if not np.isfinite(vector).all():
-            raise ConfigError(f"{_location(path, number)}: a number of {_shown(token)} is not finite")
+            raise ConfigError(f"{where}: a number of {shown} is not finite")
         by_id[at] = vector
     return by_id
 
@@ -123,11 +120,8 @@ def _of_folder(path: Path, wanted: dict[bytes, int]) -> dict[int, np.ndarray]:
     from trainer.pair.pretrained import load_table
 
     pieces, table = load_table(path)
-    return {
-        wanted[token]: table[at]
-        for at, token in enumerate(piece.encode() for piece in pieces)
-        if token in wanted
-    }
+    vectors = zip((piece.encode() for piece in pieces), table, strict=False)
+    return {wanted[token]: vector for token, vector in vectors if token in wanted}
 
 
 def _check_size(path: Path, dim: int, wanted: int) -> None:
@@ -140,7 +134,3 @@ def _check_size(path: Path, dim: int, wanted: int) -> None:
 
 def _location(path: Path, number: int) -> str:
     return f"[model] token_vectors: {path}, line {number}"
-
-
-def _shown(token: bytes) -> str:
-    return repr(token.decode("utf-8", "replace"))

@@ -21,12 +21,10 @@ def check_folder(folder: Path | None, key: str = "weights") -> None:
     Raises:
       ConfigError: the extra is not installed, or what the folder lacks.
     """
+    setting = f"[model] {key} = '{folder}'"
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        raise ConfigError(
-            f"[model] {key} = '{folder}' needs {', '.join(missing)}: pip install 'kembar[pretrained]'"
-        )
-    setting = f"[model] {key} = '{folder}'"
+        raise ConfigError(f"{setting} needs {', '.join(missing)}: pip install 'kembar[pretrained]'")
     if folder is None or not folder.is_dir():
         raise ConfigError(f"{setting}: no such folder: name one with config.json and model.safetensors")
     if not (folder / "config.json").is_file():

@@ -14,15 +14,8 @@ import tensorflow as tf
 
 from trainer.errors import ConfigError
 from trainer.features import IDS_A, IDS_B, LABEL, TEXT_A, TEXT_B
-from trainer.text.piece_rules import (
-    CHARACTERS_OF_A_WORD,
-    CLEAN,
-    IDEOGRAPHS_ALONE,
-    MARKS,
-    PUNCTUATION_ALONE,
-    PieceRules,
-    rules_of,
-)
+from trainer.text import piece_rules
+from trainer.text.piece_rules import PieceRules, rules_of
 from trainer.text.vocabulary import PADDING
 
 _UNKNOWN = "[UNK]"
@@ -59,7 +52,7 @@ class WordPiece(tf.Module):
         self._pieces = tensorflow_text.FastWordpieceTokenizer(
             tokenizer.get_vocabulary(),
             unknown_token=_UNKNOWN,
-            max_bytes_per_word=_BYTES_OF_A_CHARACTER * CHARACTERS_OF_A_WORD,
+            max_bytes_per_word=_BYTES_OF_A_CHARACTER * piece_rules.CHARACTERS_OF_A_WORD,
             token_out_type=tf.int64,
             no_pretokenization=True,
         )
@@ -82,15 +75,15 @@ def words_of(texts: tf.Tensor, rules: PieceRules) -> tf.RaggedTensor:
     import tensorflow_text
 
     texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
-    for pattern, replacement in CLEAN:
+    for pattern, replacement in piece_rules.CLEAN:
         texts = tf.strings.regex_replace(texts, pattern, replacement)
     if rules.split_ideographs:
-        texts = tf.strings.regex_replace(texts, *IDEOGRAPHS_ALONE)
+        texts = tf.strings.regex_replace(texts, *piece_rules.IDEOGRAPHS_ALONE)
     if rules.strip_accents:
-        texts = tf.strings.regex_replace(tensorflow_text.normalize_utf8(texts, "NFD"), MARKS, "")
+        texts = tf.strings.regex_replace(tensorflow_text.normalize_utf8(texts, "NFD"), piece_rules.MARKS, "")
     if rules.lowercase:
         # TensorFlow would write a sigma at the end of a word in another way than BERT.
         texts = tf.strings.lower(tf.strings.regex_replace(texts, "\u03a3", "\u03c3"), encoding="utf-8")
-    words = tf.strings.split(tf.strings.regex_replace(texts, *PUNCTUATION_ALONE))
-    is_long = tf.strings.length(words.flat_values, unit="UTF8_CHAR") > CHARACTERS_OF_A_WORD
+    words = tf.strings.split(tf.strings.regex_replace(texts, *piece_rules.PUNCTUATION_ALONE))
+    is_long = tf.strings.length(words.flat_values, unit="UTF8_CHAR") > piece_rules.CHARACTERS_OF_A_WORD
     return words.with_flat_values(tf.where(is_long, _UNKNOWN, words.flat_values))

@@ -11,17 +11,7 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from trainer.text.characters import (
-    ALONE,
-    ALONE_IN_ASCII,
-    CHARACTERS_OF_A_TOKEN,
-    HAS_NUMBERS,
-    JOIN,
-    NEEDS_JOINING,
-    SEPARATE,
-    SEPARATE_NUMBERS,
-    UNSEEN,
-)
+from trainer.text import characters
 from trainer.text.unicode import nfkc
 
 _ASCII = r"[\x00-\x7F]*"
@@ -41,15 +31,16 @@ def tokenize(texts: tf.Tensor, max_tokens: int, lowercase: bool = True) -> tf.Ra
     Returns:
         string [batch, (tokens)], ragged; an empty text is an empty row.
     """
-    most = CHARACTERS_OF_A_TOKEN * max_tokens
+    most = characters.CHARACTERS_OF_A_TOKEN * max_tokens
     cut = functools.partial(tf.strings.substr, pos=0, len=most, unit="UTF8_CHAR")
     texts = _where(tf.strings.length(texts) > most, cut, texts, texts)
     plain = tf.strings.regex_full_match(texts, _ASCII)
-    in_ascii = _replace(tf.strings.lower(texts) if lowercase else texts, [ALONE_IN_ASCII])
+    in_ascii = _replace(tf.strings.lower(texts) if lowercase else texts, [characters.ALONE_IN_ASCII])
     texts = _where(~plain, functools.partial(_normalize, lowercase=lowercase), texts, in_ascii)
-    separated = _replace(texts, SEPARATE)
-    numbers = functools.partial(_replace, steps=SEPARATE_NUMBERS)
-    return tf.strings.split(_where(_contains(texts, HAS_NUMBERS), numbers, texts, separated))[:, :max_tokens]
+    separated = _replace(texts, characters.SEPARATE)
+    numbers = functools.partial(_replace, steps=characters.SEPARATE_NUMBERS)
+    separated = _where(_contains(texts, characters.HAS_NUMBERS), numbers, texts, separated)
+    return tf.strings.split(separated)[:, :max_tokens]
 
 
 def _normalize(texts: tf.Tensor, lowercase: bool) -> tf.Tensor:
@@ -59,12 +50,13 @@ def _normalize(texts: tf.Tensor, lowercase: bool) -> tf.Tensor:
     compatible becomes one (NFKC: full-width forms, ligatures, a letter and its accent).
     """
     texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
-    texts = tf.strings.regex_replace(texts, UNSEEN, "")
-    texts = _where(_contains(texts, NEEDS_JOINING), functools.partial(_replace, steps=JOIN), texts, texts)
+    texts = tf.strings.regex_replace(texts, characters.UNSEEN, "")
+    join = functools.partial(_replace, steps=characters.JOIN)
+    texts = _where(_contains(texts, characters.NEEDS_JOINING), join, texts, texts)
     # TensorFlow's `lower` for UTF-8 takes a NUL for the end of the text.
     texts = tf.strings.regex_replace(texts, r"\x00", " ")
     texts = tf.strings.unicode_encode(nfkc(tf.strings.unicode_decode(texts, "UTF-8")), "UTF-8")
-    return _replace(tf.strings.lower(texts, encoding="utf-8") if lowercase else texts, [ALONE])
+    return _replace(tf.strings.lower(texts, encoding="utf-8") if lowercase else texts, [characters.ALONE])
 
 
 def _replace(texts: tf.Tensor, steps: Sequence[tuple[str, str]]) -> tf.Tensor:
@@ -99,8 +91,8 @@ def character_ngrams(tokens: tf.RaggedTensor, sizes: Sequence[int]) -> tf.Ragged
     Returns:
         string [batch, (runs)], ragged, all runs of the first size first.
     """
-    characters = tf.strings.unicode_split(tf.strings.join(["<", tokens, ">"]), "UTF-8")
-    runs = [tf.strings.ngrams(characters, size, separator="").merge_dims(1, 2) for size in sizes]
+    letters = tf.strings.unicode_split(tf.strings.join(["<", tokens, ">"]), "UTF-8")
+    runs = [tf.strings.ngrams(letters, size, separator="").merge_dims(1, 2) for size in sizes]
     return tf.concat(runs, axis=1)
 
 

@@ -86,30 +86,16 @@ class VariationalAutoencoder(keras.Model):
         mean, log_variance = encoder(vectors)
         sampling = Sampling(config.importance_samples, seed + 401, name="sampling", dtype=EXACT)
         draws = sampling(mean, log_variance)
-        outputs = {
-            "mean": mean,
-            "log_variance": log_variance,
-            "draws": draws,
-            "parameters": decoder(draws),
-        }
+        statistics = {"mean": mean, "log_variance": log_variance}
+        outputs = {**statistics, "draws": draws, "parameters": decoder(draws)}
         super().__init__(inputs=vectors, outputs=outputs, **options)
-        self.config = config
-        self.dimension = dimension
-        self.seed = seed
-        self.encoder = encoder
-        self.decoder = decoder
+        self.config, self.dimension, self.seed = config, dimension, seed
+        self.encoder, self.decoder = encoder, decoder
         self.kl_weight = keras.Variable(config.beta, trainable=False, name="kl_weight")
         self.parts = {name: keras.metrics.Mean(name) for name in ("reconstruction", "kl", "negative_elbo")}
 
-    def compute_loss(
-        self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
-        training: bool = True,
-    ) -> tf.Tensor:
-        """The scalar that is minimized; updates the parts. `y` and `sample_weight` have no part in it."""
+    def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, *_: Any, **__: Any) -> tf.Tensor:
+        """The scalar that is minimized; updates the parts. Only `x` and `y_pred` have a part in it."""
         config, samples = self.config, self.config.importance_samples
         # Each device sees its share of the batch; Keras adds up their losses.
         replicas = self.distribute_strategy.num_replicas_in_sync
@@ -122,10 +108,9 @@ class VariationalAutoencoder(keras.Model):
         likelihoods = losses.log_likelihood(target, parameters, config.likelihood)
         kl = losses.kl_by_dimension(mean, log_variance)
         reconstruction, divergence = -ops.mean(likelihoods), ops.mean(ops.sum(kl, axis=-1))
-        for name, part in zip(
-            self.parts, (reconstruction, divergence, reconstruction + divergence), strict=True
-        ):
-            self.parts[name].update_state(part, sample_weight=ops.shape(mean)[0])
+        values = reconstruction, divergence, reconstruction + divergence
+        for part, value in zip(self.parts.values(), values, strict=True):
+            part.update_state(value, sample_weight=ops.shape(mean)[0])
         if samples > 1:
             draws = ops.reshape(outputs["draws"], (-1, samples, config.latent))
             log_weights = likelihoods + self.kl_weight * losses.log_ratio(draws, mean, log_variance)
@@ -145,19 +130,14 @@ class VariationalAutoencoder(keras.Model):
             lit = np.clip(mean, SMALLEST_MEAN, 1 - SMALLEST_MEAN)
             mean = np.log(lit) - np.log1p(-lit)
         else:
-            narrow(self.decoder.get_layer("output_variance"), LearnedVariance).start_from(
-                vectors.var(axis=0, dtype=np.float64)
-            )
+            variance = narrow(self.decoder.get_layer("output_variance"), LearnedVariance)
+            variance.start_from(vectors.var(axis=0, dtype=np.float64))
         narrow(self.decoder.get_layer("output"), keras.layers.Dense).bias.assign(mean)
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments, as plain values."""
-        return {
-            "config": self.config.model_dump(mode="json"),
-            "dimension": self.dimension,
-            "seed": self.seed,
-            "name": self.name,
-        }
+        config = self.config.model_dump(mode="json")
+        return {"config": config, "dimension": self.dimension, "seed": self.seed, "name": self.name}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> VariationalAutoencoder:

@@ -47,12 +47,10 @@ class Bound:
 class Quality:
     """A VAE's numbers on one split; `metrics` is what gates and reports read."""
 
-    rows: int
     negative_elbo: float
     reconstruction: float
     kl: float
     nll: float
-    importance_samples: int
     kl_by_dimension: tuple[float, ...]
     active_units: int
     collapse: Collapse
@@ -75,12 +73,10 @@ def evaluate(
     active = active_units(means)
     collapse, verdict = find_collapse(active, kl)
     return Quality(
-        rows=len(vectors),
         negative_elbo=float(bound.negative_elbo.mean()),
         reconstruction=float(bound.reconstruction.mean()),
         kl=float(kl.sum()),
         nll=float(negative_log_likelihood(model, vectors, importance_samples, seed).mean()),
-        importance_samples=importance_samples,
         kl_by_dimension=tuple(float(value) for value in kl),
         active_units=int(active.sum()),
         collapse=collapse,
@@ -88,19 +84,11 @@ def evaluate(
     )
 
 
-def posterior(
-    model: VariationalAutoencoder, vectors: np.ndarray, batch_size: int = 10_000
-) -> tuple[np.ndarray, np.ndarray]:
+def posterior(model: VariationalAutoencoder, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and log variance of q(z | x), each [rows, latent]."""
-    parts: list[list[np.ndarray]] = [
-        [
-            statistic.numpy()
-            for statistic in model.encoder(tf.constant(vectors[start : start + batch_size], tf.float32))
-        ]
-        for start in range(0, len(vectors), batch_size)
-    ]
-    empty = np.zeros((0, model.config.latent), np.float32)
-    means, log_variances = zip(*parts, strict=True) if parts else ((empty,), (empty,))
+    batches = np.array_split(vectors, range(DECODED_AT_ONCE, len(vectors), DECODED_AT_ONCE))
+    parts = [model.encoder(tf.constant(batch, tf.float32)) for batch in batches]
+    means, log_variances = ([part[at].numpy() for part in parts] for at in (0, 1))
     return np.concatenate(means), np.concatenate(log_variances)
 
 
@@ -168,7 +156,7 @@ def _by_draws(
     compiled = tf.function(estimate_chunk, jit_compile=True).get_concrete_function(
         tf.TensorSpec([batch, model.dimension], tf.float32), tf.TensorSpec([chunk, batch, latent], tf.float32)
     )
-    results = []
+    results = [np.zeros((samples // chunk, 0))]
     for start in range(0, len(vectors), batch):
         rows = vectors[start : start + batch].astype(np.float32)
         padded = tf.constant(np.pad(rows, ((0, batch - len(rows)), (0, 0))))
@@ -179,9 +167,7 @@ def _by_draws(
             noise = tf.random.stateless_normal([chunk, batch, latent], seed=[seed, key])
             parts.append(compiled(padded, noise).numpy()[: len(rows)])
         results.append(np.stack(parts))
-    if not results:
-        return np.zeros((samples // chunk, 0), np.float32)
-    return np.concatenate(results, axis=1).astype(np.float64)
+    return np.concatenate(results, axis=1)
 
 
 def active_units(means: np.ndarray) -> np.ndarray:
@@ -201,8 +187,6 @@ def find_collapse(active: np.ndarray, kl_by_dimension: np.ndarray) -> tuple[Coll
             "ignores z. Lower beta, or set kl_warmup_epochs or free_bits"
         )
     if count < latent:
-        return (
-            "unused_dimensions",
-            f"{latent - count} of {latent} latent dimensions carry nothing; {nats:.1f} nats",
-        )
+        idle = f"{latent - count} of {latent} latent dimensions carry nothing; {nats:.1f} nats"
+        return "unused_dimensions", idle
     return "none", f"all {latent} latent dimensions carry information, {nats:.1f} nats together"

@@ -19,7 +19,7 @@ from trainer.families import BATCH, ContractSignature, Tensor
 from trainer.features import LABEL, VECTOR
 from trainer.fitting import devices
 from trainer.fitting.checkpoint import Checkpoint
-from trainer.fitting.training import FittedModel, Progress, TrainingLog, TransformedData
+from trainer.fitting.training import FittedModel, Progress, TrainingLog, TransformedData, load_vectors
 from trainer.fitting.warm_start import Base
 from trainer.metrics import not_finite
 from trainer.scaling import Scaling, check_varied, to_standard, to_unit
@@ -41,7 +41,6 @@ EVALUATION = Vae.EVALUATION
 SHAPE = ("encoder", "decoder", "latent", "activation", "likelihood")
 # What `evaluate` gives for each row, in this order.
 COLUMNS = ("elbo", "negative_elbo", "nll", "reconstruction", "kl")
-_POOL_ROWS = 8_192
 # Draws a row for the numbers that go into the training log and the pictures.
 _LOG_SAMPLES, _LOG_ROWS = 50, 2_000
 
@@ -68,19 +67,17 @@ def fit(data: TransformedData, spec: Spec) -> FittedModel:
       KembarError: The eval split's loss was never a number.
     """
     config, training = narrow(spec.model, Vae), narrow(spec.training, VaeTraining)
+    vector = narrow(spec.vector, VectorSpec)
     keras.utils.set_random_seed(training.seed)
-    rows, _ = _load(data, "train")
-    held_out, labels = _load(data, "eval")
-    log_jacobian = 0.0
+    rows, _ = load_vectors(data, "train")
+    held_out, labels = load_vectors(data, "eval")
+    scaling = None
     if config.likelihood == "gaussian":
-        check_varied(rows, narrow(spec.vector, VectorSpec))
-        log_jacobian = Scaling(data.transform, rows.shape[-1]).log_jacobian
+        check_varied(rows, vector)
+        scaling = Scaling(data.transform, rows.shape[-1])
 
     def outlier(scaled: np.ndarray) -> str:
-        if config.likelihood == "bernoulli":
-            return ""
-        scaling, name = Scaling(data.transform, rows.shape[-1]), narrow(spec.vector, VectorSpec).name
-        return extreme(scaled, lambda few: scaling.inverse(few).numpy(), name)
+        return "" if scaling is None else extreme(scaled, scaling.inverse, vector.name)
 
     def advised(rate: float) -> str:
         return advice(rate, training.mixed_precision, not training.clip_norm, outlier(rows))
@@ -88,9 +85,7 @@ def fit(data: TransformedData, spec: Spec) -> FittedModel:
     callbacks = [*data.watchers(), Progress(training.epochs, advised)]
     checkpoint = Checkpoint(data.checkpoints)
     try:
-        trained, history = train(
-            config, training, rows, held_out, callbacks, checkpoint=checkpoint, base=data.base
-        )
+        trained, history = train(config, training, rows, held_out, callbacks, checkpoint, data.base)
     except FloatingPointError:
         far = outlier(held_out)
         if far:
@@ -98,25 +93,20 @@ def fit(data: TransformedData, spec: Spec) -> FittedModel:
                 "[data] eval: the loss is no finite number in any epoch, and no epoch can be chosen: "
                 f"{far}: remove or mend such rows"
             ) from None
-        raise KembarError(
-            f"the eval split's loss was never a number in {training.epochs} epochs: "
-            f"{advised(training.learning_rate)}"
-        ) from None
+        never = f"the eval split's loss was never a number in {training.epochs} epochs"
+        raise KembarError(f"{never}: {advised(training.learning_rate)}") from None
     seconds = checkpoint.seconds
     # Served in float32 and on any machine, whatever it was trained in and on.
     model = VariationalAutoencoder(config, rows.shape[-1], training.seed)
     model.set_weights(trained.get_weights())
     judged = evaluation_vectors(config, held_out)
     # Vectors as they will be asked for, also where the model learned from draws of 0 and 1.
-    threshold = anomaly_threshold(model, held_out, log_jacobian=log_jacobian)
+    threshold = anomaly_threshold(model, held_out, scaling.log_jacobian if scaling is not None else 0.0)
     quality = evaluate(model, judged[:_LOG_ROWS], _LOG_SAMPLES)
     if data.log_dir is not None:
-        pictures.write_all(
-            Path(data.log_dir, "pictures"), model, judged[:_LOG_ROWS], quality.kl_by_dimension, history,
-            None if labels is None else list(labels[:_LOG_ROWS]),
-        )  # fmt: skip
-    log = TrainingLog.of(model, history, len(rows), seconds, kept_epoch=kept_epoch(history, config))
-    log.details = {
+        folder, shown = Path(data.log_dir, "pictures"), None if labels is None else list(labels[:_LOG_ROWS])
+        pictures.write_all(folder, model, judged[:_LOG_ROWS], quality.kl_by_dimension, history, shown)
+    details = {
         **devices.describe(trained),
         **checkpoint.details,
         "kl_by_dimension": list(quality.kl_by_dimension),
@@ -125,6 +115,8 @@ def fit(data: TransformedData, spec: Spec) -> FittedModel:
         "verdict": quality.verdict,
         "anomaly_threshold": threshold,
     }
+    kept = kept_epoch(history, config)
+    log = TrainingLog.of(model, history, len(rows), seconds, details, kept_epoch=kept)
     return FittedModel(model, log, threshold)
 
 
@@ -184,12 +176,9 @@ def slices(train: pa.Table, rows: pa.Table, spec: Spec) -> dict[str, np.ndarray]
 def golden_requests(spec: Spec) -> dict[str, dict[str, list]]:
     """The lowest and the highest vector of the range, or of 0..1; the latent 0; a sample of three."""
     vector, latent = narrow(spec.vector, VectorSpec), narrow(spec.model, Vae).latent
-    low, high = vector.range or (0.0, 1.0)
-    ends = [[low] * vector.dimension, [high] * vector.dimension]
+    ends = {VECTOR: [[limit] * vector.dimension for limit in vector.range or (0.0, 1.0)]}
     return {
-        "serving_default": {VECTOR: ends},
-        "encode": {VECTOR: ends},
-        "reconstruct": {VECTOR: ends},
+        **dict.fromkeys(("serving_default", "encode", "reconstruct"), ends),
         "decode": {"latent": [[0.0] * latent]},
         "sample": {"seed": [7], "count": [3]},
     }
@@ -218,14 +207,6 @@ def _mean(column: np.ndarray) -> float:
     """The mean of [rows, 1], undefined where a row is not finite."""
     reason = not_finite(column)
     return Undefined(reason) if reason else float(column.mean())
-
-
-def _load(data: TransformedData, split: str) -> tuple[np.ndarray, np.ndarray | None]:
-    pools = list(data.pools(split, _POOL_ROWS).as_numpy_iterator())
-    if not pools:
-        raise ValueError(f"the split {split} is empty")
-    labels = np.concatenate([pool[LABEL].ravel() for pool in pools]) if LABEL in pools[0] else None
-    return np.concatenate([pool[VECTOR] for pool in pools]), labels
 
 
 def _declared(spec: Spec) -> tuple[float, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,8 +12,6 @@ from keras import ops
 PACKAGE = "kembar"
 # exp(-10) is a standard deviation of 0.007: a constant column must not drive the likelihood to infinity.
 LOG_VARIANCE_FLOOR = -10.0
-
-Shape: TypeAlias = tuple[int | None, ...]
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -40,10 +38,6 @@ class Sampling(keras.layers.Layer):
         draws = ops.expand_dims(mean, 1) + ops.expand_dims(ops.exp(0.5 * log_variance), 1) * noise
         return ops.reshape(draws, (-1, latent))
 
-    def compute_output_shape(self, mean_shape: Shape, *_: Shape) -> Shape:
-        """[batch * samples, latent]."""
-        return (None, mean_shape[-1])
-
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
         return {**super().get_config(), "samples": self.samples, "seed": self.seed}
@@ -57,7 +51,7 @@ class LearnedVariance(keras.layers.Layer):
     that depended on z could reach an unbounded likelihood on a single row.
     """
 
-    def build(self, shape: Shape) -> None:
+    def build(self, shape: tuple[int | None, ...]) -> None:
         """Create the [n] log variances, starting at a variance of 1."""
         self.log_variance = self.add_weight(shape=(shape[-1],), initializer="zeros", name="log_variance")
 
@@ -69,7 +63,3 @@ class LearnedVariance(keras.layers.Layer):
         """Concatenate; see the class."""
         log_variance = ops.maximum(self.log_variance, LOG_VARIANCE_FLOOR)
         return ops.concatenate([mean, ops.broadcast_to(log_variance, ops.shape(mean))], axis=-1)
-
-    def compute_output_shape(self, shape: Shape) -> Shape:
-        """Twice as wide as the input."""
-        return (*shape[:-1], 2 * shape[-1] if shape[-1] else None)

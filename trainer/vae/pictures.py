@@ -1,4 +1,4 @@
-"""Pictures of a trained VAE, written by hand as PNG (images) and SVG (charts): no plotting library.
+"""Pictures of a trained VAE, as PNG (images) and SVG (charts).
 
 Each function returns the bytes or the text; `write_all` puts them into a folder.
 """
@@ -6,15 +6,15 @@ Each function returns the bytes or the text; `write_all` puts them into a folder
 from __future__ import annotations
 
 import math
-import struct
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 from scipy.stats import norm
 
 from trainer.charts import bar_chart, line_chart, scatter_chart
+from trainer.spec import narrow
 from trainer.vae.builder import VariationalAutoencoder
 from trainer.vae.evaluation import posterior
 from trainer.vae.signatures import decode, reconstruct, sample
@@ -22,24 +22,13 @@ from trainer.vae.signatures import decode, reconstruct, sample
 # An image smaller than this on the page is enlarged by whole factors, so that pixels stay sharp.
 SMALLEST_TILE = 28
 GAP = 2
+_POINTS = 2_000
 
 
 def png(image: np.ndarray) -> bytes:
     """A greyscale PNG file from values [height, width] in [0, 1]; others are cut off."""
     pixels = np.rint(np.clip(np.nan_to_num(image), 0, 1) * 255).astype(np.uint8)
-    height, width = pixels.shape
-    rows = b"".join(b"\0" + row.tobytes() for row in pixels)  # 0: no filter in front of each row
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(rows, 9))
-        + chunk(b"IEND", b"")
-    )
+    return narrow(tf.io.encode_png(pixels[:, :, np.newaxis]).numpy(), bytes)
 
 
 def tile(vectors: np.ndarray, columns: int) -> np.ndarray:
@@ -61,17 +50,17 @@ def tile(vectors: np.ndarray, columns: int) -> np.ndarray:
     return page
 
 
-def reconstructions(model: VariationalAutoencoder, vectors: np.ndarray, count: int = 16) -> bytes:
-    """PNG: originals above what z = mean gives back, `count` of them a line."""
-    originals = vectors[:count].astype(np.float32)
+def reconstructions(model: VariationalAutoencoder, vectors: np.ndarray) -> bytes:
+    """PNG: 16 originals above what z = mean gives back."""
+    originals = vectors[:16].astype(np.float32)
     returned = reconstruct(model, originals)["vector"].numpy()
     return png(tile(np.concatenate(_to_range(originals, returned)), len(originals)))
 
 
-def samples(model: VariationalAutoencoder, count: int = 64, seed: int = 1) -> bytes:
-    """PNG: vectors decoded from the prior, in a square grid."""
-    (drawn,) = _to_range(sample(model, seed, count)["vector"].numpy())
-    return png(tile(drawn, math.ceil(math.sqrt(count))))
+def samples(model: VariationalAutoencoder) -> bytes:
+    """PNG: 64 vectors decoded from the prior, in a square grid."""
+    (drawn,) = _to_range(sample(model, seed=1, count=64)["vector"].numpy())
+    return png(tile(drawn, 8))
 
 
 def latent_grid(model: VariationalAutoencoder, side: int = 20) -> bytes:
@@ -89,40 +78,19 @@ def latent_grid(model: VariationalAutoencoder, side: int = 20) -> bytes:
 
 
 def latent_scatter(
-    model: VariationalAutoencoder,
-    vectors: np.ndarray,
-    labels: Sequence[object] | None = None,
-    most: int = 2_000,
+    model: VariationalAutoencoder, vectors: np.ndarray, labels: Sequence[object] | None = None
 ) -> str:
-    """SVG: posterior means of the first `most` vectors, coloured by label.
+    """SVG: posterior means of the first 2,000 vectors, coloured by label.
 
     More than two latent dimensions are shown by the two whose means vary most.
     """
-    means, _ = posterior(model, vectors[:most])
+    means, _ = posterior(model, vectors[:_POINTS])
     if means.shape[1] == 1:
         means = np.concatenate([means, np.zeros_like(means)], axis=1)
     first, second = sorted(np.argsort(-means.var(axis=0), kind="stable")[:2])
-    names = None if labels is None else [str(label) for label in labels[:most]]
-    return scatter_chart(
-        means[:, [first, second]], names, "Posterior means", f"latent {first}", f"latent {second}"
-    )
-
-
-def kl_bars(kl_by_dimension: Sequence[float]) -> str:
-    """SVG: nats that each latent carries, the most first."""
-    return bar_chart(sorted(kl_by_dimension, reverse=True), "KL by latent dimension", "rank", "nats")
-
-
-def loss_curves(history: Mapping[str, Sequence[float]]) -> str:
-    """SVG: -ELBO, reconstruction and KL by epoch, training and validation."""
-    names = ("negative_elbo", "reconstruction", "kl")
-    curves = {
-        prefix + name: history[prefix + name]
-        for name in names
-        for prefix in ("", "val_")
-        if prefix + name in history
-    }
-    return line_chart(curves, "Loss and its parts", "epoch", "nats per example")
+    names = None if labels is None else [str(label) for label in labels[:_POINTS]]
+    axes = (f"latent {first}", f"latent {second}")
+    return scatter_chart(means[:, [first, second]], names, "Posterior means", *axes)
 
 
 def write_all(
@@ -137,22 +105,23 @@ def write_all(
 
     `vectors` [rows, n] are unseen ones, `labels` [rows] belong to them.
     """
+    parts = ("negative_elbo", "reconstruction", "kl")
+    names = [prefix + part for part in parts for prefix in ("", "val_")]
+    curves = {name: history[name] for name in names if name in history}
+    nats = sorted(kl_by_dimension, reverse=True)
     pictures: dict[str, bytes | str] = {
         "reconstructions.png": reconstructions(model, vectors),
         "samples.png": samples(model),
         "latent_scatter.svg": latent_scatter(model, vectors, labels),
-        "kl_by_dimension.svg": kl_bars(kl_by_dimension),
-        "loss_curves.svg": loss_curves(history),
+        "kl_by_dimension.svg": bar_chart(nats, "KL by latent dimension", "rank", "nats"),
+        "loss_curves.svg": line_chart(curves, "Loss and its parts", "epoch", "nats per example"),
     }
     if model.config.latent == 2:
         pictures["latent_grid.png"] = latent_grid(model)
     folder.mkdir(parents=True, exist_ok=True)
-    written = []
     for name, content in pictures.items():
-        path = folder / name
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        written.append(path)
-    return written
+        (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    return [folder / name for name in pictures]
 
 
 def _to_range(*parts: np.ndarray) -> list[np.ndarray]:

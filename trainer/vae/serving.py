@@ -22,7 +22,7 @@ _MODULUS = 2_147_483_629
 _LEVELS = 255.0
 
 
-class VaeServing(tf.Module):
+class VaeServing(Signatures):
     """All signatures of a served VAE; `evaluate`, for the pipeline, costs `evaluation_samples` decodings.
 
     Signatures, besides those of `trainer.vae.signatures.Signatures`:
@@ -42,20 +42,17 @@ class VaeServing(tf.Module):
         transform: tft.TFTransformOutput,
         dimension: int,
     ) -> None:
-        super().__init__(name="vae")
-        self._scaling = Scaling(transform, dimension)
-        self._log_jacobian = self._scaling.log_jacobian if model.config.likelihood == "gaussian" else 0.0
-        self._signatures = Signatures(
-            model, threshold, self._scaling.forward, self._scaling.inverse, self._log_jacobian
-        )
-        self._model = model
-        self._dimension = dimension
+        scaling = Scaling(transform, dimension)
+        log_jacobian = scaling.log_jacobian if model.config.likelihood == "gaussian" else 0.0
+        super().__init__(model, threshold, scaling.forward, scaling.inverse, log_jacobian)
+        # Held here so that the transform is saved with this module.
+        self._scaling = scaling
 
     def served(self) -> dict[str, Any]:
         """Signature name to concrete function, for tf.saved_model.save."""
         examples = tf.TensorSpec([None], tf.string, "examples")
         return {
-            **self._signatures.signatures(),
+            **super().served(),
             "serve_examples": self.score_examples.get_concrete_function(examples),
             "evaluate": self.evaluate_examples.get_concrete_function(examples),
         }
@@ -63,26 +60,24 @@ class VaeServing(tf.Module):
     @tf.function
     def score_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """examples: serialized tf.Example [batch]."""
-        return self._signatures.score(self._parse(examples))
+        return self.score(self._parse(examples))
 
     @tf.function
     def evaluate_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """examples: serialized tf.Example [batch]."""
         vector = self._parse(examples)
-        served = self._signatures.score(vector)["elbo"]
-        return {
-            "evaluation": tf.concat([served[:, tf.newaxis], self._measure(self._scaling.forward(vector))], 1)
-        }
+        elbo = self.score(vector)["elbo"][:, tf.newaxis]
+        return {"evaluation": tf.concat([elbo, self._measure(self.scale(vector))], 1)}
 
     def _parse(self, examples: tf.Tensor) -> tf.Tensor:
-        spec = {VECTOR: tf.io.FixedLenFeature([self._dimension], tf.float32)}
+        spec = {VECTOR: tf.io.FixedLenFeature([self.model.dimension], tf.float32)}
         return tf.io.parse_example(examples, spec)[VECTOR]
 
     def _measure(self, scaled: tf.Tensor) -> tf.Tensor:
         """[batch, n] to the last four columns of `evaluate`, [batch, 4]; Burda et al. 2016, eq. 8."""
-        config = self._model.config
+        config = self.model.config
         target = scaled if config.binarization == "none" else _binarize(scaled)
-        mean, log_variance = self._model.encoder(target)
+        mean, log_variance = self.model.encoder(target)
         deviation = tf.exp(0.5 * log_variance)
         count = config.evaluation_samples
         noise = tf.random.stateless_normal([count, config.latent], seed=_NOISE_SEED)
@@ -98,19 +93,14 @@ class VaeServing(tf.Module):
         for draw in tf.range(count):
             tf.autograph.experimental.set_loop_options(maximum_iterations=count)
             z = mean + deviation * noise[draw]
-            log_likelihood = losses.log_likelihood(target, self._model.decoder(z), config.likelihood)
+            log_likelihood = losses.log_likelihood(target, self.model.decoder(z), config.likelihood)
             ratio = losses.log_ratio(z[:, tf.newaxis, :], mean, log_variance)[:, 0]
             likelihood += log_likelihood
-            weight = _log_add(weight, log_likelihood + ratio)
-        reconstruction = self._log_jacobian - likelihood / count
+            weight = tf.reduce_logsumexp(tf.stack([weight, log_likelihood + ratio]), axis=0)
+        reconstruction = self.log_jacobian - likelihood / count
         kl = tf.reduce_sum(losses.kl_by_dimension(mean, log_variance), axis=-1)
-        nll = self._log_jacobian + math.log(count) - weight
+        nll = self.log_jacobian + math.log(count) - weight
         return tf.stack([reconstruction + kl, nll, reconstruction, kl], axis=1)
-
-
-def _log_add(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-    """log(exp(a) + exp(b)) without overflow."""
-    return tf.reduce_logsumexp(tf.stack([a, b]), axis=0)
 
 
 def _binarize(values: tf.Tensor) -> tf.Tensor:

@@ -1,7 +1,7 @@
 """Answers of a served VAE: pure functions of the model's two halves, and the module that holds them.
 
-`Signatures` is the module that `VaeServing` puts behind its own. All checks are TensorFlow assertions, so
-that they hold in the served graph: a client gets InvalidArgument and a sentence, never a crash.
+All checks are TensorFlow assertions, so that they hold in the served graph: a client gets InvalidArgument and
+a sentence, never a crash.
 """
 
 from __future__ import annotations
@@ -18,12 +18,17 @@ from trainer.vae.builder import VariationalAutoencoder
 
 # One request must not be able to ask for all of the server's memory.
 MOST_SAMPLES = 10_000
+# Rows that are scored at once for the threshold.
+_ROWS = 1_000
 # The draws of `score` are part of the model: the same vector scores the same in every batch and process.
 SCORE_SEED = (20_260, 1)
 
 Tensors = dict[str, tf.Tensor]
 Map = Callable[[tf.Tensor], tf.Tensor]
 Rows: TypeAlias = tf.Tensor | np.ndarray
+# [None, None] and not [None, n]: the width is checked in the graph, with a sentence.
+_VECTORS, _LATENTS = (tf.TensorSpec([None, None], tf.float32, name) for name in ("vector", "latent"))
+_SEED, _COUNT = (tf.TensorSpec(None, tf.int64, name) for name in ("seed", "count"))
 
 
 def encode(model: VariationalAutoencoder, vectors: Rows) -> Tensors:
@@ -63,10 +68,7 @@ def sample(model: VariationalAutoencoder, seed: tf.Tensor | int, count: tf.Tenso
 
 
 def score(
-    model: VariationalAutoencoder,
-    vectors: Rows,
-    threshold: tf.Tensor | float,
-    log_jacobian: float = 0.0,
+    model: VariationalAutoencoder, vectors: Rows, threshold: tf.Tensor | float, log_jacobian: float = 0.0
 ) -> Tensors:
     """The ELBO of [batch, n] and whether it is an anomaly, all [batch].
 
@@ -113,13 +115,7 @@ def with_width(tensor: Rows, width: int, name: str) -> tf.Tensor:
         return tf.ensure_shape(tf.identity(tensor), [None, width])
 
 
-def anomaly_threshold(
-    model: VariationalAutoencoder,
-    vectors: np.ndarray,
-    quantile: float | None = None,
-    batch_size: int = 1_000,
-    log_jacobian: float = 0.0,
-) -> float:
+def anomaly_threshold(model: VariationalAutoencoder, vectors: np.ndarray, log_jacobian: float = 0.0) -> float:
     """The ELBO below which `score` calls a vector an anomaly, from normal ones [rows, n].
 
     A share of 1 - quantile of them (`anomaly_quantile` in the configuration) lies below. Vectors whose ELBO
@@ -128,11 +124,7 @@ def anomaly_threshold(
     Raises:
       DataRejected: none of them has a finite one.
     """
-    quantile = model.config.anomaly_quantile if quantile is None else quantile
-    batches = [
-        tf.constant(vectors[start : start + batch_size], tf.float32)
-        for start in range(0, len(vectors), batch_size)
-    ]
+    batches = np.array_split(vectors, range(_ROWS, len(vectors), _ROWS))
     elbo = np.concatenate([score(model, batch, 0.0, log_jacobian)["elbo"].numpy() for batch in batches])
     finite = elbo[np.isfinite(elbo)]
     if not finite.size:
@@ -140,71 +132,63 @@ def anomaly_threshold(
             f"none of the {len(elbo)} eval rows has a finite ELBO: no value of it tells an anomaly: look for "
             "values far outside all others in [data] eval"
         )
-    return float(np.float32(np.quantile(finite, 1 - quantile)))
+    return float(np.float32(np.quantile(finite, 1 - model.config.anomaly_quantile)))
 
 
 class Signatures(tf.Module):
-    """The five signatures of a trained VAE over raw vectors.
+    """The five signatures of a trained VAE over raw vectors; each method is the function of its name.
 
     `scale` turns raw vectors [batch, n] into what the model learned from and `unscale` turns decoded ones
-    back; both are graph functions such as a TFT layer, and the identity when left out. `log_jacobian` and
-    `threshold` are as in `score`.
+    back; both are graph functions such as a TFT layer. `log_jacobian` and `threshold` are as in `score`.
     """
 
     def __init__(
         self,
         model: VariationalAutoencoder,
         threshold: float,
-        scale: Map | None = None,
-        unscale: Map | None = None,
+        scale: Map = tf.identity,
+        unscale: Map = tf.identity,
         log_jacobian: float = 0.0,
     ) -> None:
         super().__init__(name="vae")
         self.model = model
         self.threshold = tf.Variable(threshold, trainable=False, dtype=tf.float32, name="anomaly_threshold")
-        self.scale = scale or tf.identity
-        self.unscale = unscale or tf.identity
+        self.scale, self.unscale = scale, unscale
         self.log_jacobian = log_jacobian
-        # [None, None] and not [None, n]: the width is checked in the graph, with a sentence.
-        rows = tf.TensorSpec([None, None], tf.float32, name="vector")
-        self.score = tf.function(self._score, input_signature=[rows])
-        self.encode = tf.function(self._encode, input_signature=[rows])
-        self.reconstruct = tf.function(self._reconstruct, input_signature=[rows])
-        self.decode = tf.function(
-            self._decode, input_signature=[tf.TensorSpec([None, None], tf.float32, name="latent")]
-        )
-        scalars = [tf.TensorSpec(None, tf.int64, name="seed"), tf.TensorSpec(None, tf.int64, name="count")]
-        self.sample = tf.function(self._sample, input_signature=scalars)
 
-    def signatures(self) -> dict[str, Any]:
-        """Concrete functions by signature name; `serving_default` is `score`."""
-        score = self.score.get_concrete_function()
-        return {
-            "serving_default": score,
-            "score": score,
-            "encode": self.encode.get_concrete_function(),
-            "decode": self.decode.get_concrete_function(),
-            "reconstruct": self.reconstruct.get_concrete_function(),
-            "sample": self.sample.get_concrete_function(),
-        }
+    def served(self) -> dict[str, Any]:
+        """Concrete functions by signature name, for tf.saved_model.save; `serving_default` is `score`."""
+        names = ("score", "encode", "decode", "reconstruct", "sample")
+        functions = {name: getattr(self, name).get_concrete_function() for name in names}
+        return {"serving_default": functions["score"], **functions}
+
+    @tf.function(input_signature=[_VECTORS])
+    def score(self, vector: tf.Tensor) -> Tensors:
+        """Raw vectors, [batch, n]."""
+        return score(self.model, self._scaled(vector), self.threshold, self.log_jacobian)
+
+    @tf.function(input_signature=[_VECTORS])
+    def encode(self, vector: tf.Tensor) -> Tensors:
+        """Raw vectors, [batch, n]."""
+        return encode(self.model, self._scaled(vector))
+
+    @tf.function(input_signature=[_VECTORS])
+    def reconstruct(self, vector: tf.Tensor) -> Tensors:
+        """Raw vectors, [batch, n]."""
+        return self._unscaled(reconstruct(self.model, self._scaled(vector)))
+
+    @tf.function(input_signature=[_LATENTS])
+    def decode(self, latent: tf.Tensor) -> Tensors:
+        """Latents, [batch, latent]."""
+        return self._unscaled(decode(self.model, latent))
+
+    @tf.function(input_signature=[_SEED, _COUNT])
+    def sample(self, seed: tf.Tensor, count: tf.Tensor) -> Tensors:
+        """Scalars."""
+        return self._unscaled(sample(self.model, seed, count))
 
     def _scaled(self, vector: tf.Tensor) -> tf.Tensor:
         return self.scale(with_width(vector, self.model.dimension, "vector"))
 
     def _unscaled(self, outputs: Tensors) -> Tensors:
         return {**outputs, "vector": self.unscale(outputs["vector"])}
-
-    def _score(self, vector: tf.Tensor) -> Tensors:
-        return score(self.model, self._scaled(vector), self.threshold, self.log_jacobian)
-
-    def _encode(self, vector: tf.Tensor) -> Tensors:
-        return encode(self.model, self._scaled(vector))
-
-    def _reconstruct(self, vector: tf.Tensor) -> Tensors:
-        return self._unscaled(reconstruct(self.model, self._scaled(vector)))
-
-    def _decode(self, latent: tf.Tensor) -> Tensors:
-        return self._unscaled(decode(self.model, latent))
-
-    def _sample(self, seed: tf.Tensor, count: tf.Tensor) -> Tensors:
-        return self._unscaled(sample(self.model, seed, count))

@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from trainer.fitting import devices
 from trainer.fitting.checkpoint import Checkpoint
-from trainer.fitting.optimizers import learning_rate
 from trainer.fitting.order import HOST, RowOrder, draws, even_batches, row_batches
+from trainer.fitting.schedule import learning_rate
 from trainer.fitting.training import announce
 from trainer.fitting.warm_start import Base, carry_over
 from trainer.progress import PROGRESS
@@ -33,9 +33,9 @@ def binarize(vectors: np.ndarray, seed: int = BINARIZATION_SEED) -> np.ndarray:
     return (draws < vectors).astype(np.float32)
 
 
-def evaluation_vectors(config: Vae, vectors: np.ndarray, seed: int = BINARIZATION_SEED) -> np.ndarray:
+def evaluation_vectors(config: Vae, vectors: np.ndarray) -> np.ndarray:
     """Vectors [rows, n] for evaluation: as they are, or one draw if the model learns from draws."""
-    return vectors.astype(np.float32) if config.binarization == "none" else binarize(vectors, seed)
+    return vectors.astype(np.float32) if config.binarization == "none" else binarize(vectors)
 
 
 def batches(
@@ -73,17 +73,6 @@ def batches(
     return dataset.prefetch(devices.STEPS_PER_EXECUTION), order
 
 
-def use_xla(config: Vae, training: VaeTraining, parts: int = 1) -> bool:
-    """True where the step is compiled: if not configured, for the ELBO alone; never where devices share it.
-
-    Two cores, 784-400-400-50, batches of 128: XLA saves a quarter of the ELBO's step (22 ms against 29), but
-    k = 5 draws need five times the random numbers, where XLA is slow (70 ms against 49).
-    """
-    if parts > 1:
-        return False
-    return config.importance_samples == 1 if training.compiled is None else training.compiled
-
-
 def make_optimizer(training: VaeTraining, steps_per_epoch: int, parts: int = 1) -> keras.optimizers.Optimizer:
     """AdamW (Loshchilov & Hutter 2019) with the configured schedule, clipping and weight average.
 
@@ -98,19 +87,6 @@ def make_optimizer(training: VaeTraining, steps_per_epoch: int, parts: int = 1) 
     )
     optimizer.exclude_from_weight_decay(var_names=["bias", "log_variance"])
     return optimizer
-
-
-class KlWarmup(keras.callbacks.Callback):
-    """Raises the weight of the KL from beta / epochs in the first epoch to beta (Bowman et al. 2016)."""
-
-    def __init__(self, beta: float, epochs: int) -> None:
-        super().__init__()
-        self.beta = beta
-        self.epochs = epochs
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Set this epoch's weight."""
-        self.model.kl_weight.assign(self.beta * min(1.0, (epoch + 1) / max(1, self.epochs)))
 
 
 class KeepBest(keras.callbacks.Callback):
@@ -169,7 +145,6 @@ def train(
     vectors: np.ndarray,
     evaluation: np.ndarray,
     callbacks: Sequence[keras.callbacks.Callback] = (),
-    verbose: int | str = 0,
     checkpoint: Checkpoint | None = None,
     base: Base | None = None,
 ) -> tuple[VariationalAutoencoder, dict[str, list[float]]]:
@@ -179,13 +154,11 @@ def train(
     """
     with devices.precision(training.mixed_precision), devices.strategy().scope():
         model = VariationalAutoencoder(config, vectors.shape[-1], training.seed)
-    check_vectors(model, vectors, "train")
     model.start_from(vectors)
     if base is not None:
         with model.distribute_strategy.scope():
             carry_over(model, base)
-    started = base is not None
-    return model, fit(model, vectors, evaluation, training, callbacks, verbose, checkpoint, started)
+    return model, fit(model, vectors, evaluation, training, callbacks, checkpoint, base is not None)
 
 
 def fit(
@@ -194,7 +167,6 @@ def fit(
     evaluation: np.ndarray,
     training: VaeTraining,
     callbacks: Sequence[keras.callbacks.Callback] = (),
-    verbose: int | str = 0,
     checkpoint: Checkpoint | None = None,
     started: bool = False,
 ) -> dict[str, list[float]]:
@@ -216,10 +188,13 @@ def fit(
     parts = devices.replicas(model)
     devices.check_shares(training.batch_size, len(train), parts)
     data, order = batches(train, training, config.binarization == "dynamic", parts)
+    # Two cores, 784-400-400-50, batches of 128: XLA saves a quarter of the ELBO's step (22 ms against 29),
+    # but k = 5 draws need five times the random numbers, where XLA is slow (70 ms against 49).
+    compiled = config.importance_samples == 1 if training.compiled is None else training.compiled
     with model.distribute_strategy.scope():
         model.compile(
             optimizer=make_optimizer(training, int(data.cardinality()), parts),
-            jit_compile=use_xla(config, training, parts),
+            jit_compile=compiled and parts == 1,
             steps_per_execution=devices.steps_per_execution(parts),
         )
     keep = KeepBest(training.patience, config.kl_warmup_epochs)
@@ -228,7 +203,12 @@ def fit(
     held_out = even_batches((evaluation_vectors(config, evaluation),), _EVALUATED_ROWS, parts)
     if started:
         keep.start(model, model.evaluate(held_out, verbose=0, return_dict=True)["loss"])
-    watchers = [order, KlWarmup(config.beta, config.kl_warmup_epochs), keep]
+
+    def warm_up(epoch: int, logs: Any) -> None:
+        """Raises the weight of the KL in the first epochs to beta (Bowman et al. 2016)."""
+        model.kl_weight.assign(config.beta * min(1.0, (epoch + 1) / max(1, config.kl_warmup_epochs)))
+
+    watchers = [order, keras.callbacks.LambdaCallback(on_epoch_begin=warm_up), keep]
     averaging = [keras.callbacks.SwapEMAWeights()] if training.weight_average else []
     history = model.fit(
         data,
@@ -238,13 +218,10 @@ def fit(
         validation_data=held_out,
         # The average goes in before KeepBest looks and comes out after: Keras calls them in this order.
         callbacks=[*watchers, *averaging, *callbacks, checkpoint],
-        verbose=verbose,
+        verbose=0,
     ).history
     if not np.isfinite(history["val_loss"]).any():
-        raise FloatingPointError(
-            f"the loss was never a number in {len(history['loss'])} epochs: lower learning_rate "
-            f"({training.learning_rate}) or set clip_norm"
-        )
+        raise FloatingPointError(f"the loss was never a number with learning_rate = {training.learning_rate}")
     return history
 
 

@@ -91,8 +91,7 @@ class VaeTraining(Section):
     )
     clip_norm: NonNegativeFloat = Field(0.0, description="largest norm of all gradients together; 0: any")
     patience: NonNegativeInt = Field(
-        0,
-        description="epochs without a better eval loss before training stops, or 0; the best epoch is kept",
+        0, description="epochs without a better eval loss before training stops, or 0; the best epoch is kept"
     )
     compiled: bool | None = Field(
         None, description="training step compiled by XLA; left out: where importance_samples = 1, so it pays"

@@ -11,6 +11,7 @@ _T = TypeVar("_T")
 _U = TypeVar("_U")
 _A = TypeVar("_A")
 _B = TypeVar("_B")
+_C = TypeVar("_C")
 
 AUTOTUNE: int
 
@@ -89,6 +90,16 @@ class Dataset(Generic[_T]):
     def map(
         self: Dataset[tuple[_A, _B]],
         map_func: Callable[[_A, _B], _U],
+        num_parallel_calls: int | None = None,
+        deterministic: bool | None = None,
+        synchronous: bool | None = None,
+        use_unbounded_threadpool: bool = False,
+        name: str | None = None,
+    ) -> Dataset[_U]: ...
+    @overload
+    def map(
+        self: Dataset[tuple[_A, _B, _C]],
+        map_func: Callable[[_A, _B, _C], _U],
         num_parallel_calls: int | None = None,
         deterministic: bool | None = None,
         synchronous: bool | None = None,

@@ -108,7 +108,7 @@ def test_the_marker_comes_last(store, push_version):
 
 def test_nothing_is_pushed_or_pinned_while_it_is_copied(store, push_version, watch_lock):
     base = push_version(1)
-    steps = ("_copy_versions", "_copy_pins", "_names")
+    steps = ("_copy_versions", "_copy_pins", "read_log")
     held = [watch_lock(f"components.version_folder.mirror.{step}", base) for step in steps]
     mirror(base, REMOTE, "twins")
     assert held == [[True]] * 3

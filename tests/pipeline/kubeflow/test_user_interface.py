@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from components.evaluator.files import CONFUSION
+from components.files import CONFUSION
 from pipeline.config import configuration
 from pipeline.graph.step_result import RAN, StepResult
 from pipeline.kubeflow import user_interface

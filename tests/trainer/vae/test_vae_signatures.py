@@ -12,7 +12,7 @@ def served(small, stripes, tmp_path_factory):
     model = small(score_samples=4)
     module = signatures.Signatures(model, signatures.anomaly_threshold(model, stripes))
     path = str(tmp_path_factory.mktemp("vae"))
-    tf.saved_model.save(module, path, signatures=module.signatures())
+    tf.saved_model.save(module, path, signatures=module.served())
     return model, module, tf.saved_model.load(path).signatures
 
 

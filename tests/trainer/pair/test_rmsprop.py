@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.fitting.rmsprop import RowRMSprop
+from trainer.pair.optimizers import RowRMSprop
 
 ROWS, DIM = 50, 3
 

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.fitting.clipping import clipped, row_sums
-from trainer.fitting.optimizers import make_optimizer
+from trainer.pair.optimizers import clipped, make_optimizer, row_sums
 from trainer.pair.pair_config import PairTraining
 
 ROWS, DIM = 5, 2

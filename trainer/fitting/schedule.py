@@ -1,13 +1,10 @@
-"""The course of a learning rate, and the optimizer of a pair model."""
+"""The course of a learning rate."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import keras
-
-from trainer.fitting.clipping import Adam
-from trainer.fitting.rmsprop import RowRMSprop
 
 if TYPE_CHECKING:
     from trainer.pair.pair_config import PairTraining
@@ -32,22 +29,3 @@ def learning_rate(
         warmup_target=course.learning_rate if warmup else None,
         warmup_steps=warmup,
     )
-
-
-def make_optimizer(
-    training: PairTraining, steps_per_epoch: int, parts: int = 1
-) -> keras.optimizers.Optimizer:
-    """The optimizer of a pair model.
-
-    Keras clips what each of `parts` devices has before it adds them up, so each gets its part of the norm.
-    """
-    config: dict[str, Any] = {"learning_rate": learning_rate(training, steps_per_epoch)}
-    if training.weight_decay:
-        config["weight_decay"] = training.weight_decay
-    if training.clip_norm:
-        config["global_clipnorm"] = training.clip_norm / parts
-    kinds: dict[str, type[keras.optimizers.Optimizer]] = {"adam": Adam, "rmsprop": RowRMSprop}
-    optimizer = kinds[training.optimizer](**config)
-    if training.weight_decay:
-        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return optimizer
