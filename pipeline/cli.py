@@ -41,10 +41,11 @@ def run(config: ConfigPath, settings: Settings = None, workdir: Folder = None) -
     if propose.is_data(config):
         propose.offer(config, Terminal())
         return
-    from pipeline.runs.run import run as run_pipeline
+    from pipeline.runs.local import run_pipeline
 
     loaded = configuration.load(config, settings or ())
-    raise typer.Exit(run_pipeline(config, loaded, Workdir.of(loaded, workdir), Terminal()))
+    folder = Workdir.of(loaded, workdir)
+    raise typer.Exit(run_pipeline(config, loaded, folder, Terminal(), "asked for by kembar run"))
 
 
 @app.command()
@@ -55,10 +56,11 @@ def retrain(
     workdir: Folder = None,
 ) -> None:
     """One scheduled step: look for a reason to train, train where there is one, say why."""
-    from pipeline.runs.run import retrain as retrain_model
+    from pipeline.runs.local import run_pipeline
 
     loaded = configuration.load(config, settings or ())
-    raise typer.Exit(retrain_model(config, loaded, Workdir.of(loaded, workdir), Terminal(), force))
+    requested = "asked for by --force" if force else None
+    raise typer.Exit(run_pipeline(config, loaded, Workdir.of(loaded, workdir), Terminal(), requested))
 
 
 @app.command()
@@ -188,7 +190,8 @@ def step(
     executor_input: Annotated[str | None, typer.Option(help="what KFP tells a container, as JSON")] = None,
 ) -> None:
     """Run one step of a compiled pipeline: what the containers do."""
-    from pipeline.kubeflow.step import Parameters, parse_json, run_command
+    from pipeline.kubeflow.run_configuration import Parameters, parse_json
+    from pipeline.kubeflow.step import run_command
 
     parameters = Parameters(
         data_path, int(epochs), tuple(parse_json("--settings", settings, list)), force == "true"

@@ -5,7 +5,6 @@ Nothing here imports TensorFlow or keras-tuner: the command line checks a space 
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import json
 import typing
@@ -15,6 +14,7 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveInt, ValidationError, field_validator
 
+from trainer.errors import suggestion
 from trainer.families import family_of
 from trainer.section import Section
 from trainer.spec import Spec, check_weights
@@ -206,8 +206,8 @@ def _refusal(key: str, spec: Spec, allowed: list[str]) -> str:
         return f"is what baselines and gates are told before any trial; {known}"
     if key == "training.seed":
         return f"would find a lucky number and no setting; {known}"
-    near = difflib.get_close_matches(key, allowed, n=1)
-    return f"is no key: did you mean {near[0]!r}?" if near else f"is no key; {known}"
+    fix = suggestion(key, allowed, "")
+    return f"is no key: {fix}" if fix else f"is no key; {known}"
 
 
 def _message(error: ValueError) -> str:

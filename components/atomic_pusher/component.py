@@ -14,7 +14,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, component_spec, standard_artifacts
 
 from components.champion import MODEL_ID, PUSHED_DESTINATION, PUSHED_VERSION
-from components.quality_gate.component import FILE as DECISION
+from components.nodes import DECISION_FILE
 from components.resolvers.window import EXAMPLES_IDS, ids_of
 from components.serving_gate.probe import Model, warm_up
 from components.version_folder.mirror import mirror
@@ -34,7 +34,7 @@ class Executor(pusher_executor.Executor):
         model = artifact_utils.get_single_instance(input_dict["model"])
         examples = input_dict["examples"]
         blessing = artifact_utils.get_single_uri(input_dict["model_blessing"])
-        with fileio.open(os.path.join(blessing, DECISION)) as file:
+        with fileio.open(os.path.join(blessing, DECISION_FILE)) as file:
             decision = json.loads(file.read())
         target, _ = push(
             self.GetModelPath(input_dict),

@@ -9,13 +9,13 @@ from tfx.dsl.io import fileio
 from tfx.types import standard_artifacts
 
 from components.example_gen.counts import MIN_TRAIN_ROWS
+from components.nodes import BASELINES_FILE
 from components.tables import read_table, thin_out
 from trainer.errors import DataRejected
 from trainer.families import family_of
 from trainer.spec import Spec
 from trainer.undefined import dump
 
-FILE = "baselines.json"
 # Simple methods learn little from more, and some would take longer than the model.
 MOST_ROWS = 100_000
 
@@ -47,5 +47,5 @@ def Baselines(
         name: {split: dump(metrics) for split, metrics in by_split.items()}
         for name, by_split in measured.items()
     }
-    with fileio.open(os.path.join(baselines.uri, FILE), "w") as file:
+    with fileio.open(os.path.join(baselines.uri, BASELINES_FILE), "w") as file:
         file.write(json.dumps(stored, indent=2, sort_keys=True, allow_nan=False))

@@ -12,12 +12,13 @@ from collections import Counter
 import pyarrow as pa
 from tfx.dsl.io import fileio
 
-from components.bulk_inferrer.bulk_config import BULK_QUARANTINE, FILE, KEPT_ROWS, LINE, SPLIT
+from components.bulk_inferrer.bulk_config import FILE, KEPT_ROWS, LINE, SPLIT
+from components.example_gen.batch import READ
 from components.example_gen.check import check
-from components.example_gen.counts import COUNTS, READ
 from components.example_gen.data_config import DataSection
 from components.example_gen.executor import encode, quarantine_line
 from components.example_gen.reader import read, whole
+from components.nodes import BULK_QUARANTINE, COUNTS_FILE
 from components.tfrecords import open_writer
 from trainer.errors import KembarError
 from trainer.files import hide
@@ -57,5 +58,5 @@ def write_rows(data: DataSection, uri: str) -> None:
                     quarantine.write(f"{line}\n")
     if not counts[KEPT_ROWS]:
         raise KembarError(f"[bulk] input: none of {counts[READ]} rows can be used; the first: {first}")
-    with fileio.open(os.path.join(uri, COUNTS), "w") as file:
+    with fileio.open(os.path.join(uri, COUNTS_FILE), "w") as file:
         file.write(json.dumps(counts, indent=2, sort_keys=True))

@@ -13,11 +13,12 @@ from tfx.utils import io_utils
 from components.data_gate.anomalies import read
 from components.data_gate.data_verdict import DataVerdict
 from components.data_gate.gate import TRAIN, Gate
-from components.data_gate.validation_config import EXAMPLES_ID, VERDICT, Validation
+from components.data_gate.validation_config import EXAMPLES_ID, Validation
 from components.data_gate.verdict import Verdict
 from components.drift.sampling import sample_split
-from components.example_gen.counts import COUNTS, check_counts
+from components.example_gen.counts import check_counts
 from components.example_gen.data_config import DataSection
+from components.nodes import COUNTS_FILE, VERDICT_FILE
 from trainer.errors import DataRejected
 from trainer.spec import Spec
 
@@ -68,7 +69,7 @@ def DataGate(
         result.remarks.append("drift: no data was accepted before, nothing to compare with")
     else:
         result.compared_with = {"drift": previous.uri}
-    with fileio.open(os.path.join(examples.uri, COUNTS)) as file:
+    with fileio.open(os.path.join(examples.uri, COUNTS_FILE)) as file:
         gate.check_leaks(json.loads(file.read()))
     splits = artifact_utils.decode_split_names(examples.split_names)
     for split in sorted(splits, key=lambda name: name != TRAIN):
@@ -81,6 +82,6 @@ def DataGate(
     if result.rejection is not None:
         raise DataRejected(result.rejection)
     gate.save(verdict.uri)
-    with fileio.open(os.path.join(verdict.uri, VERDICT), "w") as file:
+    with fileio.open(os.path.join(verdict.uri, VERDICT_FILE), "w") as file:
         file.write(json.dumps(result.to_json(), indent=2, allow_nan=False))
     verdict.set_int_custom_property(EXAMPLES_ID, examples.id)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
+from trainer.errors import suggestion
 from trainer.features import LABEL, TEXT_A, TEXT_B, VECTOR
 from trainer.section import Section
 
 # What the gate leaves, every check that it made; its type's name has the form that Kubeflow wants.
 VERDICT_TYPE = "kembar.DataVerdict"
-VERDICT = "verdict.json"
 # Custom property by which the gate tells which Examples artifact a verdict is on.
 EXAMPLES_ID = "examples_id"
 Severity = Literal["reject", "warn", "ignore"]
@@ -72,8 +71,7 @@ class Validation(Section):
         for rule in self.severity:
             for part in rule.split(":"):
                 if part not in known:
-                    near = difflib.get_close_matches(part, known, n=1)
-                    fix = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(shown)}"
+                    fix = suggestion(part, known, f"known are {', '.join(shown)}")
                     raise ValueError(f"severity {rule!r}: {part!r} is no check, feature or kind: {fix}")
         return self
 

@@ -28,7 +28,6 @@ from tfx.types import standard_artifacts
 from tfx.utils import io_utils, path_utils
 from tfx_bsl.tfxio import tensor_adapter
 
-from components.evaluator.files import CONFUSION, REASONS, SLICES
 from components.evaluator.metrics import FamilyMetrics
 from components.evaluator.predictions import (
     CANDIDATE,
@@ -38,6 +37,7 @@ from components.evaluator.predictions import (
     labels_and_scores,
     load_predictions,
 )
+from components.nodes import CONFUSION_FILE, REASONS_FILE, SLICES_FILE
 from components.tables import decode, read_table, split_files
 from trainer import tables
 from trainer.confusion import confusion, shown_classes
@@ -122,7 +122,7 @@ def write_reasons(uri: str, models: list[str], spec: Spec) -> None:
             missing = {name: reason_of(value) for name, value in measured.items() if not math.isfinite(value)}
             value = _farthest(uri, split, score, spec) if missing else ""
             reasons[model][split] = {name: reason + value for name, reason in missing.items()}
-    with fileio.open(os.path.join(uri, REASONS), "w") as file:
+    with fileio.open(os.path.join(uri, REASONS_FILE), "w") as file:
         file.write(json.dumps(reasons, indent=2, allow_nan=False))
 
 
@@ -159,10 +159,10 @@ def write_slices(uri: str, examples: Any, spec: Spec) -> None:
                 at = values == value
                 measured = family.metrics(label[at], score[at], spec)
                 slices[split][f"{name} {value}"] = {"rows": int(at.sum()), **dump(measured)}
-    with fileio.open(os.path.join(uri, SLICES), "w") as file:
+    with fileio.open(os.path.join(uri, SLICES_FILE), "w") as file:
         file.write(json.dumps(slices, indent=2, allow_nan=False))
     if tables_of:
-        with fileio.open(os.path.join(uri, CONFUSION), "w") as file:
+        with fileio.open(os.path.join(uri, CONFUSION_FILE), "w") as file:
             file.write(json.dumps(tables_of, allow_nan=False))
 
 

@@ -9,8 +9,8 @@ import tensorflow_model_analysis as tfma
 from tfx.dsl.io import fileio
 
 from components.evaluator.component import SPLITS
-from components.evaluator.files import REASONS
 from components.evaluator.predictions import load_predictions
+from components.nodes import REASONS_FILE
 from trainer.undefined import UNKNOWN, defined
 
 __all__ = ["load_metrics", "load_predictions"]
@@ -47,7 +47,7 @@ def load_metrics(evaluation_uri: str, model: str) -> dict[str, dict[str, float]]
 
 def _reasons(evaluation_uri: str) -> dict[str, dict[str, dict[str, str]]]:
     """The Evaluator's reasons for metrics without a value; none where an older Evaluator was at work."""
-    path = os.path.join(evaluation_uri, REASONS)
+    path = os.path.join(evaluation_uri, REASONS_FILE)
     if not fileio.exists(path):
         return {}
     with fileio.open(path) as file:

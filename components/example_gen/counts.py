@@ -15,10 +15,9 @@ from components.example_gen.data_config import SPLITS, DataSection
 from components.example_gen.doubts import Doubts
 from components.example_gen.labels import LabelCounts, advice
 from components.example_gen.numbers import Finding, warnings
+from components.nodes import COUNTS_FILE, QUARANTINE
 from trainer.errors import DataRejected
 
-QUARANTINE = "quarantine"
-COUNTS = "counts.json"
 # Nothing varies in fewer.
 MIN_TRAIN_ROWS = 2
 # Reasons that a message tells, with the first row of each.
@@ -60,7 +59,7 @@ def check_counts(examples_uri: str, data: DataSection, alone: bool = True) -> No
 
     Where the data is not `alone`, but trained on with other spans, a split may have no row.
     """
-    with fileio.open(os.path.join(examples_uri, COUNTS)) as file:
+    with fileio.open(os.path.join(examples_uri, COUNTS_FILE)) as file:
         merged = json.loads(file.read())
     by_source: dict[str, dict[str, int]] = merged["sources"]
     for source, names in data.sources().items():

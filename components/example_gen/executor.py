@@ -24,13 +24,14 @@ from tfx_bsl.coders import example_coder
 
 from components.example_gen.batch import Fault
 from components.example_gen.check import UsableRows, check
-from components.example_gen.counts import COUNTS, KEPT, QUARANTINE, READ, merge
+from components.example_gen.counts import KEPT, READ, merge
 from components.example_gen.data_config import SPLITS, DataSection
 from components.example_gen.doubts import Doubts, source_facts
 from components.example_gen.numbers import Numbers
 from components.example_gen.plan import Assignment, Item, decide, digest, misplaced, plan
 from components.example_gen.reader import read
 from components.example_gen.spans import FILES, Carry
+from components.nodes import COUNTS_FILE, QUARANTINE
 from components.tfrecords import open_writer
 from trainer.errors import DataRejected
 from trainer.features import LABEL, TEXT_A, TEXT_B, VECTOR
@@ -103,7 +104,7 @@ class _WriteExamples(beam.PTransform):
             | "Spread" >> beam.Reshuffle()
             | "Write" >> beam.Map(_write, self._data, self._form, self._uri, len(self._items))
             | "AllCounts" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
-            | "WriteCounts" >> beam.Map(_write_counts, os.path.join(self._uri, COUNTS), self._facts)
+            | "WriteCounts" >> beam.Map(_write_counts, os.path.join(self._uri, COUNTS_FILE), self._facts)
         )
 
 

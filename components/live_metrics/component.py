@@ -11,7 +11,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import path_utils
 
-from components.live_metrics import FILE
+from components.nodes import LIVE_FILE
 from components.tables import decode, split_files
 from components.tfrecords import read_batches
 from trainer import tables
@@ -39,7 +39,7 @@ def LiveMetrics(
         splits = artifact_utils.decode_split_names(examples.split_names)
         files = [file for split in splits for file in split_files(examples, split)]
         report = {"model": served.uri, **measure(path_utils.serving_model_path(served.uri), files, parsed)}
-    with fileio.open(os.path.join(evaluation.uri, FILE), "w") as file:
+    with fileio.open(os.path.join(evaluation.uri, LIVE_FILE), "w") as file:
         file.write(json.dumps(report, indent=2, allow_nan=False))
 
 

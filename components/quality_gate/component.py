@@ -10,16 +10,14 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.dsl.io import fileio
 from tfx.types import standard_artifacts
 
-from components.baselines.component import FILE as BASELINES_FILE
 from components.evaluator.predictions import CANDIDATE, CHAMPION, labels_and_scores
 from components.evaluator.results import load_metrics
+from components.nodes import BASELINES_FILE, DECISION_FILE
 from components.quality_gate.decision import Gates, decide
 from components.quality_gate.noise import Noise, bootstrap
 from trainer.families import family_of
 from trainer.spec import Spec
 from trainer.undefined import dump, load, reasons, values
-
-FILE = "decision.json"
 
 
 @component
@@ -58,7 +56,7 @@ def QualityGate(
         "undefined": reasons(stored),
         "interval": interval,
     }
-    with fileio.open(os.path.join(blessing.uri, FILE), "w") as file:
+    with fileio.open(os.path.join(blessing.uri, DECISION_FILE), "w") as file:
         file.write(json.dumps(record, indent=2, allow_nan=False))
     with fileio.open(
         os.path.join(blessing.uri, "BLESSED" if decision.blessed else "NOT_BLESSED"), "w"

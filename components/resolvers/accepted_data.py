@@ -9,7 +9,8 @@ from tfx.dsl.components.common import resolver
 from tfx.dsl.io import fileio
 from tfx.types import Artifact
 
-from components.data_gate.validation_config import EXAMPLES_ID, VERDICT
+from components.data_gate.validation_config import EXAMPLES_ID
+from components.nodes import VERDICT_FILE
 
 
 class AcceptedStrategy(resolver.ResolverStrategy):
@@ -28,5 +29,5 @@ class AcceptedStrategy(resolver.ResolverStrategy):
         verdicts = sorted(input_dict["accepted"], key=lambda artifact: artifact.id)
         while verdicts and verdicts[-1].get_int_custom_property(EXAMPLES_ID) in examples:
             verdicts.pop()
-        kept = [verdict for verdict in verdicts if fileio.exists(os.path.join(verdict.uri, VERDICT))]
+        kept = [verdict for verdict in verdicts if fileio.exists(os.path.join(verdict.uri, VERDICT_FILE))]
         return {**input_dict, "accepted": kept[-1:]}

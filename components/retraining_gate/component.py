@@ -10,10 +10,10 @@ from tfx.dsl.io import fileio
 from tfx.types import Artifact, standard_artifacts
 
 from components.data_gate.data_verdict import DataVerdict
-from components.data_gate.validation_config import DRIFT, SKEW, VERDICT, WARN
+from components.data_gate.validation_config import DRIFT, SKEW, WARN
 from components.data_gate.verdict import Check
-from components.live_metrics import FILE as LIVE
-from components.retraining_gate.decision import FILE, decide
+from components.nodes import DECISION_FILE, LIVE_FILE, VERDICT_FILE
+from components.retraining_gate.decision import decide
 from components.retraining_gate.retraining_config import Retraining
 from trainer.undefined import load
 
@@ -35,9 +35,9 @@ def RetrainingGate(
 ) -> None:
     """Writes `decision.json`. Whoever runs the pipeline leaves out what is behind this when it says no."""
     del code  # part of the cache key
-    with fileio.open(os.path.join(verdict.uri, VERDICT)) as file:
+    with fileio.open(os.path.join(verdict.uri, VERDICT_FILE)) as file:
         checks = [Check.from_json(check) for check in json.loads(file.read())["checks"]]
-    with fileio.open(os.path.join(live.uri, LIVE)) as file:
+    with fileio.open(os.path.join(live.uri, LIVE_FILE)) as file:
         measured = json.loads(file.read())
     drift = [
         check.sentence
@@ -47,5 +47,5 @@ def RetrainingGate(
     metrics = load(measured["metrics"]) if measured["model"] is not None else None
     decided = decide(Retraining.model_validate_json(retraining), reason, metrics, measured["rows"], drift)
     record = {"train": decided.train, "reason": decided.reason, **asdict(decided)}
-    with fileio.open(os.path.join(decision.uri, FILE), "w") as file:
+    with fileio.open(os.path.join(decision.uri, DECISION_FILE), "w") as file:
         file.write(json.dumps(record, indent=2, allow_nan=False))

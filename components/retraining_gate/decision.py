@@ -9,7 +9,6 @@ from components.retraining_gate.retraining_config import Retraining
 from trainer.undefined import Undefined, defined, reason_of, text
 
 # Where the gate leaves it.
-FILE = "decision.json"
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
 from components.evaluator.results import load_predictions
+from components.nodes import SERVING_FILE
 from components.serving_gate.check import Deployment, judge, run_probe
 from components.tables import decode
 from trainer import tables
@@ -21,7 +22,6 @@ from trainer.families import ContractSignature, Tensor, family_of
 from trainer.features import VECTOR
 from trainer.spec import Spec
 
-FILE = "serving.json"
 COMPARED_ROWS = 64
 # What every family answers, and so what is timed: the served scores of raw examples.
 TIMED = "serve_examples"
@@ -79,7 +79,7 @@ def ServingGate(
     wrong = [failure] if failure else judge(report, promised, family.SCORE, scores, limits)
     verdict = {"blessed": not wrong, "reason": "; ".join(wrong), "reasons": wrong}
     verdict |= {key: report.get(key) for key in _REPORTED}
-    with fileio.open(os.path.join(blessing.uri, FILE), "w") as file:
+    with fileio.open(os.path.join(blessing.uri, SERVING_FILE), "w") as file:
         file.write(json.dumps(verdict, indent=2, allow_nan=False))
     with fileio.open(
         os.path.join(blessing.uri, "INFRA_NOT_BLESSED" if wrong else "INFRA_BLESSED"), "w"

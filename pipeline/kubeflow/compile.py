@@ -7,7 +7,6 @@ TFX's own launcher in each container, as on a laptop: docs/kubeflow.md says why.
 from __future__ import annotations
 
 import copy
-import difflib
 import inspect
 import re
 import tempfile
@@ -25,12 +24,13 @@ from pipeline.config.cluster import Kubeflow, StepResources
 from pipeline.config.configuration import PACKAGE, Config
 from pipeline.graph import pipeline as graph
 from pipeline.kubeflow import check_ir, run_configuration, user_interface
-from pipeline.kubeflow.step import CONCLUDE, Parameters, configure, root_of
+from pipeline.kubeflow.run_configuration import Parameters, configure, root_of
+from pipeline.kubeflow.step import CONCLUDE
 from pipeline.outputs import write_output
 from pipeline.runs.launch import Launcher
 from pipeline.store.database import PASSWORD, USER
 from pipeline.store.workdir import Workdir
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, suggestion
 from trainer.spec import narrow
 
 _NO_DATABASE = ConnectionConfig(fake_database=FakeDatabaseConfig())
@@ -260,6 +260,5 @@ def check_step_names(section: str, steps: Iterable[str], known: list[str]) -> No
     """Raises ConfigError where `[SECTION.steps]` names a step that is not `known`."""
     for name in steps:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            fix = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+            fix = suggestion(name, known, f"there are {', '.join(known)}")
             raise ConfigError(f"[{section}.steps] {name!r}: no such step: {fix}")

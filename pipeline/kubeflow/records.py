@@ -1,4 +1,4 @@
-"""The record of each step of a run, in a folder that all steps of the run see.
+"""A run and each of its steps on disk, in a folder that all steps of the run see.
 
 ROOT/runs/RUN_ID/STEP.json is there from the step's start; a step that is still `running` when the run is
 over was ended from outside: memory, preemption, a timeout.
@@ -7,11 +7,22 @@ over was ended from outside: memory, preemption, a timeout.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.example_gen.spans import Span
+from components.version_folder.push import models_of
+from pipeline.config.configuration import Config
+from pipeline.graph.plan import Plan
 from pipeline.graph.step_result import FAILED, SKIPPED, StepResult
+from pipeline.retraining.survey import SpanSurvey
+from pipeline.runs.run import Run
+from pipeline.store.ledger import Ledger, LiveEvaluation, SpanVerdict
+from pipeline.store.outcome import Start
+from pipeline.store.workdir import Workdir
 from trainer import errors
 from trainer.errors import ConfigError, KembarError
 from trainer.files import replace_file
@@ -21,6 +32,10 @@ if TYPE_CHECKING:
 
 RUNNING = "running"
 RUN = "run"
+# Keys of the run's own record.
+_CLOCK, _LAST, _BEFORE, _IDLE, _DECLINED = "clock", "last", "before", "unchanged", "declined"
+_PLAN, _REASON, _FILES, _NEW, _OTHERS = "plan", "asked", "files", "new", "spans"
+_VERDICTS, _SERVED = "seen", "served"
 
 
 class StepDied(KembarError):
@@ -44,6 +59,10 @@ class Records:
             raise ConfigError(f"--run-id {run_id!r}: letters, digits, '-', '_' and '.' only")
         return cls(root / "runs" / run_id)
 
+    def others(self) -> list[Records]:
+        """The records of all runs beside this one, and its own, as far as they were decided on."""
+        return [Records(path.parent) for path in self.folder.parent.glob(f"*/{RUN}.json")]
+
     def write(self, name: str, record: dict[str, Any]) -> None:
         """Replaces a record in one step."""
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -53,6 +72,76 @@ class Records:
         """A record, or None where there is none."""
         path = self.folder / f"{name}.json"
         return json.loads(path.read_text()) if path.is_file() else None
+
+    @property
+    def started(self) -> float:
+        """When the run was decided on, in Unix time; now where it was not."""
+        return float((self.read(RUN) or {}).get(_CLOCK, time.time()))
+
+    @property
+    def last(self) -> str | None:
+        """The step that ends a run that goes well."""
+        return (self.read(RUN) or {}).get(_LAST)
+
+    @property
+    def is_over(self) -> bool:
+        """True where it was decided that there is nothing to do, or nothing to train."""
+        record = self.read(RUN) or {}
+        return record.get(_IDLE) is not None or _DECLINED in record
+
+    def decline(self) -> None:
+        """Write down that nothing is to be trained, for the steps that follow."""
+        self.write(RUN, {**(self.read(RUN) or {}), _DECLINED: True})
+
+    def write_run(self, run: Run, last: str) -> None:
+        """Keep what was decided, for the steps that follow; `last` ends a run that goes well."""
+        survey = run.survey
+        record = {
+            _CLOCK: run.start.clock,
+            _LAST: last,
+            _BEFORE: run.before,
+            _IDLE: run.idle,
+            _PLAN: run.plan.to_json(),
+            _REASON: run.reason,
+            _FILES: {number: span.fingerprint for number, span in survey.ready.items()},
+            _NEW: [span.number for span in survey.pending],
+            _OTHERS: {name: getattr(survey, name) for name in ("rejected", "waiting", "missing")},
+            _VERDICTS: {number: asdict(verdict) for number, verdict in run.verdicts.items()},
+            _SERVED: {number: asdict(evaluation) for number, evaluation in run.served.items()},
+        }
+        self.write(RUN, record)
+
+    def read_run(self, config: Config, workdir: Workdir, ledger: Ledger, cached: bool = True) -> Run:
+        """Return the run with what was decided, and without its steps; empty where nothing was decided yet.
+
+        Its spans are those that it saw: files may be mended or replaced while it is at work.
+        """
+        record = self.read(RUN) or {}
+        ready = {number: Span(number, (), files) for number, files in _by_number(record, _FILES)}
+        others = record.get(_OTHERS, {})
+        survey = SpanSurvey(
+            config.data.pattern,
+            ready,
+            tuple(ready[number] for number in record.get(_NEW, ())),
+            rejected=dict(_by_number(others, "rejected")),
+            waiting=dict(_by_number(others, "waiting")),
+            missing=tuple(others.get("missing", ())),
+        )
+        return Run(
+            config,
+            workdir,
+            ledger,
+            Start(config.pipeline.name, self.folder.name, self.started),
+            survey,
+            record.get(_REASON, ""),
+            record.get(_IDLE),
+            record.get(_BEFORE, []),
+            models_of(workdir.serving),
+            cached,
+            {number: SpanVerdict(**verdict) for number, verdict in _by_number(record, _VERDICTS)},
+            {number: LiveEvaluation(**live) for number, live in _by_number(record, _SERVED)},
+            Plan.from_json(record[_PLAN]) if _PLAN in record else Plan(),
+        )
 
     def write_step(self, step: StepResult) -> None:
         """Keep the result of a step; its artifacts are in the metadata database."""
@@ -92,3 +181,9 @@ class Records:
         elif step.execution is not None:
             step.outputs = launcher.read_execution(step.execution)[1]
         return step
+
+
+def _by_number(record: dict[str, Any], key: str) -> Iterator[tuple[int, Any]]:
+    """Yield the pairs of a table whose keys are numbers, which JSON makes strings."""
+    for number, value in record.get(key, {}).items():
+        yield int(number), value

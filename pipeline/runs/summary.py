@@ -6,20 +6,42 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from components.bulk_inferrer.bulk_config import BULK_QUARANTINE, PREDICTIONS, RESULT
+from components.bulk_inferrer.bulk_config import RESULT
 from components.champion import PUSHED_DESTINATION
-from components.data_gate.validation_config import VERDICT
-from components.evaluator.files import CONFUSION
-from components.example_gen.counts import COUNTS, QUARANTINE
+from components.nodes import (
+    BASELINES,
+    BASELINES_FILE,
+    BULK_EXAMPLE_GEN,
+    BULK_INFERRER,
+    BULK_QUARANTINE,
+    CONFUSION_FILE,
+    COUNTS_FILE,
+    DATA_GATE,
+    DECISION_FILE,
+    EVALUATOR,
+    EXAMPLE_GEN,
+    PREDICTIONS_FILE,
+    PUSHER,
+    QUALITY_GATE,
+    QUARANTINE,
+    RETRAINING_GATE,
+    SERVING_FILE,
+    SERVING_GATE,
+    SLICES_FILE,
+    TRAINER,
+    TUNER,
+    TUNING_FILE,
+    VERDICT_FILE,
+)  # fmt: skip
 from components.version_folder.pins import read_pins
 from components.version_folder.push import in_service
 from pipeline.graph.step_result import CACHED, FAILED, StepResult
-from pipeline.retraining.span_run import decision_of
 from pipeline.store.outcome import (
     DATA_REJECTED,
     FAILURE,
@@ -34,12 +56,24 @@ from pipeline.store.outcome import (
     model_facts,
 )
 from trainer.errors import DataRejected, KembarError
-from trainer.files import is_folder, remove_folder, replacing
+from trainer.files import TRAINING_LOG, is_folder, remove_folder, replacing
 from trainer.undefined import reasons, values
 
-TRAINING, TUNING = "training.json", "tuning.json"
 # What runs put into the folders that people look at.
 _OURS = re.compile(r"(.+-\d{5}-of-\d{5}|rows)\.jsonl|.+\.(png|svg)")
+
+
+def decision_of(steps: Sequence[StepResult]) -> dict[str, Any]:
+    """Return the retraining gate's decision, as its file has it; an empty one where the gate has not run."""
+    for step in steps:
+        if step.id == RETRAINING_GATE and "decision" in step.outputs:
+            return _json(step.outputs["decision"], DECISION_FILE)
+    return {}
+
+
+def declines_training(step: StepResult) -> bool:
+    """True where this step decided that nothing is to be trained, and the steps behind it are left out."""
+    return not decision_of([step]).get("train", True)
 
 
 def show_files(steps: list[StepResult], root: Path) -> None:
@@ -51,26 +85,26 @@ def show_files(steps: list[StepResult], root: Path) -> None:
         (step.id, key): Path(artifact.uri) for step in steps for key, artifact in step.outputs.items()
     }
     for node, key, folder in (
-        ("ExampleGen", "examples", QUARANTINE),
-        ("Trainer", "model_run", "pictures"),
-        ("BulkExampleGen", "examples", BULK_QUARANTINE),
+        (EXAMPLE_GEN, "examples", QUARANTINE),
+        (TRAINER, "model_run", "pictures"),
+        (BULK_EXAMPLE_GEN, "examples", BULK_QUARANTINE),
     ):
-        if node == "Trainer" and (node, key) not in folder_of:
+        if node == TRAINER and (node, key) not in folder_of:
             continue  # those of the last training stay
         source = folder_of.get((node, key))
         show_folder(None if source is None else source / folder, root, folder)
     for source, name, shown in (
-        (folder_of.get(("DataGate", "verdict")), VERDICT, VERDICT),
-        (folder_of.get(("Evaluator", "evaluation")), CONFUSION, CONFUSION),
-        (folder_of.get(("Tuner", "tuner_results")), TUNING, TUNING),
-        (folder_of.get(("BulkInferrer", "predictions")), PREDICTIONS, RESULT),
+        (folder_of.get((DATA_GATE, "verdict")), VERDICT_FILE, VERDICT_FILE),
+        (folder_of.get((EVALUATOR, "evaluation")), CONFUSION_FILE, CONFUSION_FILE),
+        (folder_of.get((TUNER, "tuner_results")), TUNING_FILE, TUNING_FILE),
+        (folder_of.get((BULK_INFERRER, "predictions")), PREDICTIONS_FILE, RESULT),
     ):
         if source is not None and (source / name).is_file():
             show_file(source / name, root / shown)
         else:
             (root / shown).unlink(missing_ok=True)
-    if ("Trainer", "model_run") in folder_of:
-        show_file(folder_of["Trainer", "model_run"] / TRAINING, root / TRAINING)
+    if (TRAINER, "model_run") in folder_of:
+        show_file(folder_of[TRAINER, "model_run"] / TRAINING_LOG, root / TRAINING_LOG)
 
 
 def show_file(source: Path, target: Path) -> None:
@@ -118,12 +152,12 @@ def summarize(steps: list[StepResult], versions_before: list[int], name: str = "
       name: The model's name in requests; that of the folder of versions unless told otherwise.
     """
     outputs = {(step.id, key): artifact for step in steps for key, artifact in step.outputs.items()}
-    decision = _json(outputs.get(("QualityGate", "blessing")), "decision.json")
-    serving = _json(outputs.get(("ServingGate", "blessing")), "serving.json")
-    training = _json(outputs.get(("Trainer", "model_run")), TRAINING)
-    baselines = _json(outputs.get(("Baselines", "baselines")), "baselines.json")
-    slices = _json(outputs.get(("Evaluator", "evaluation")), "slices.json")
-    pushed = outputs.get(("AtomicPusher", "pushed_model"))
+    decision = _json(outputs.get((QUALITY_GATE, "blessing")), DECISION_FILE)
+    serving = _json(outputs.get((SERVING_GATE, "blessing")), SERVING_FILE)
+    training = _json(outputs.get((TRAINER, "model_run")), TRAINING_LOG)
+    baselines = _json(outputs.get((BASELINES, "baselines")), BASELINES_FILE)
+    slices = _json(outputs.get((EVALUATOR, "evaluation")), SLICES_FILE)
+    pushed = outputs.get((PUSHER, "pushed_model"))
     destination = pushed.custom_properties[PUSHED_DESTINATION].string_value if pushed is not None else ""
     outcome = _outcome(steps, decision, serving, destination, versions_before, name)
     return {
@@ -134,8 +168,8 @@ def summarize(steps: list[StepResult], versions_before: list[int], name: str = "
             for s in steps
         ],
         "data": data_facts(
-            _json(outputs.get(("ExampleGen", "examples")), "counts.json"),
-            _json(outputs.get(("DataGate", "verdict")), VERDICT),
+            _json(outputs.get((EXAMPLE_GEN, "examples")), COUNTS_FILE),
+            _json(outputs.get((DATA_GATE, "verdict")), VERDICT_FILE),
         ),
         "metrics": values(decision.get("metrics", {})),
         "baselines": values(baselines),
@@ -157,11 +191,11 @@ def summarize(steps: list[StepResult], versions_before: list[int], name: str = "
 
 def _bulk(outputs: dict[tuple[str, str], mlmd.Artifact]) -> dict[str, Any]:
     """The key `bulk`, where that step has begun."""
-    counts = _json(outputs.get(("BulkExampleGen", "examples")), COUNTS)
+    counts = _json(outputs.get((BULK_EXAMPLE_GEN, "examples")), COUNTS_FILE)
     if not counts:
         return {}
-    answered = outputs.get(("BulkInferrer", "predictions"))
-    path = None if answered is None else Path(answered.uri, PREDICTIONS)
+    answered = outputs.get((BULK_INFERRER, "predictions"))
+    path = None if answered is None else Path(answered.uri, PREDICTIONS_FILE)
     return {"bulk": bulk_facts(counts, path if path is not None and path.is_file() else None)}
 
 
@@ -175,8 +209,8 @@ def _outcome(
     if training_decision and not training_decision["train"]:
         return Outcome(UNCHANGED, str(training_decision["reason"]))
     for verdict, node, file in (
-        (decision, "QualityGate", "decision.json"),
-        (serving, "ServingGate", "serving.json"),
+        (decision, QUALITY_GATE, DECISION_FILE),
+        (serving, SERVING_GATE, SERVING_FILE),
     ):
         if "blessed" not in verdict:
             raise KembarError(_lost(steps, node, file))

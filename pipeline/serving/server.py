@@ -23,12 +23,14 @@ import uvloop
 from pipeline.interrupt import not_ignored
 from pipeline.serving.app import App
 from pipeline.serving.errors import ServingError
+from pipeline.serving.folder import discover
 from pipeline.serving.limits import RequestLimits
 from pipeline.serving.listener import Listener
 from pipeline.serving.log import rotate
-from pipeline.serving.model_store import ModelStore, Watcher, discover
+from pipeline.serving.model_store import ModelStore
 from pipeline.serving.request_log import RequestLog
 from pipeline.serving.service import Service
+from pipeline.serving.watcher import Watcher
 
 logger = logging.getLogger(__name__)
 

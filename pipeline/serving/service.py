@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from pipeline.serving.batching import Batcher
-from pipeline.serving.errors import RequestError
+from pipeline.serving.errors import RequestError, check_rows
 from pipeline.serving.limits import RequestLimits
 from pipeline.serving.metrics import RequestMetrics, Value
 from pipeline.serving.model import LoadedModel
@@ -137,10 +137,8 @@ class Service:
 
     def check_shape(self, name: str, shape: tuple[int, ...], batched: bool) -> None:
         """Refuses a tensor by its shape, before memory is taken for it."""
-        if batched and shape and shape[0] > self.limits.max_batch:
-            raise RequestError(
-                f"'{name}' holds {shape[0]} rows, but at most {self.limits.max_batch} are answered at once"
-            )
+        if batched and shape:
+            check_rows(name, shape[0], self.limits.max_batch)
         # A message can say once what all values of a shape are; its own size bounds the shape then.
         most = self.limits.max_body_bytes if batched else _MOST_VALUES_WITHOUT_BATCH
         if math.prod(shape) > most:

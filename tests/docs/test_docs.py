@@ -27,7 +27,7 @@ from pydantic.fields import FieldInfo
 
 from components.example_gen.batch import FaultReason
 from pipeline.cli import app
-from pipeline.config import configuration
+from pipeline.config import configuration, mistakes
 from pipeline.config.configuration import Config
 from pipeline.doctor import CHECKS
 from pipeline.store.lock import Locked
@@ -86,7 +86,7 @@ def tables() -> dict[str, list[tuple[str, str, str]]]:
 
 
 def _add_table(found: dict[str, list[tuple[str, str, str]]], title: str, section: str, model: Any) -> None:
-    hidden = configuration._HIDDEN if section == "training" else set()
+    hidden = mistakes.HIDDEN if section == "training" else set()
     rows = found[title] = []
     nested = []
     for key, field in model.model_fields.items():

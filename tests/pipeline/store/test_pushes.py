@@ -12,8 +12,9 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from components.version_folder.push import push, versions
 from pipeline.config import configuration
 from pipeline.kubeflow.compile import cluster_values
-from pipeline.kubeflow.step import Parameters, run_step
-from pipeline.runs import run as running
+from pipeline.kubeflow.run_configuration import Parameters
+from pipeline.kubeflow.step import run_step
+from pipeline.runs.local import run_pipeline
 from pipeline.store.ledger import Ledger
 from pipeline.store.pushes import settle
 from pipeline.store.workdir import Workdir
@@ -150,14 +151,14 @@ def test_a_mount_whose_server_is_gone_is_named(pushed, monkeypatch):
         pushed.settle()
 
 
-@pytest.mark.parametrize("command", [running.run, running.retrain])
-def test_a_run_ends_before_it_trains_against_nothing(pushed, tmp_path, new_terminal, command):
+@pytest.mark.parametrize("requested", ["asked for by kembar run", None])
+def test_a_run_ends_before_it_trains_against_nothing(pushed, tmp_path, new_terminal, requested):
     volume = pushed.unmount()
     (tmp_path / "pairs.csv").write_text("a,b,same\nx,y,1\n")
     path = tmp_path / "twins.toml"
     path.write_text(f"{CONFIG}[retraining]\n")
     with pytest.raises(ServingError, match="version 8 was pushed there") as caught:
-        command(path, configuration.load(path), pushed.workdir, new_terminal())
+        run_pipeline(path, configuration.load(path), pushed.workdir, new_terminal(), requested)
     assert caught.value.exit_code == 1
     summary = json.loads((pushed.workdir.root / "summary.json").read_text())
     assert (summary["status"], summary["reason"]) == ("failed", str(caught.value))
