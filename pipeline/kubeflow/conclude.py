@@ -94,7 +94,7 @@ def tell_failure(values: dict[str, Any], root: Path, run_id: str, reason: str) -
     except ValidationError:
         section = Notify()
     name = values["pipeline"]["name"]
-    summary = outcome.Start(name, run_id).summary(outcome.failed(reason))
+    summary = outcome.RunStart(name, run_id).summary(outcome.failed(reason))
     try:
         records = Records.of(root, run_id)
         records.folder.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,7 @@ from pipeline.graph.step_result import FAILED, SKIPPED, StepResult
 from pipeline.retraining.survey import SpanSurvey
 from pipeline.runs.run import Run
 from pipeline.store.ledger import Ledger, LiveEvaluation, SpanVerdict
-from pipeline.store.outcome import Start
+from pipeline.store.outcome import RunStart
 from pipeline.store.workdir import Workdir
 from trainer import errors
 from trainer.errors import ConfigError, KembarError
@@ -131,7 +131,7 @@ class Records:
             config,
             workdir,
             ledger,
-            Start(config.pipeline.name, self.folder.name, self.started),
+            RunStart(config.pipeline.name, self.folder.name, self.started),
             survey,
             record.get(_REASON, ""),
             record.get(_IDLE),

@@ -25,7 +25,7 @@ from pipeline.store.backup import back_up, protect
 from pipeline.store.ledger import Ledger
 from pipeline.store.leftovers import clear
 from pipeline.store.lock import Locked, lock
-from pipeline.store.outcome import EXIT_CODES, FILE, Start, failed, failure, interrupted, write
+from pipeline.store.outcome import EXIT_CODES, FILE, RunStart, failed, failure, interrupted, write
 from pipeline.store.pushes import settle
 from pipeline.store.workdir import Workdir
 from pipeline.terminal import Terminal
@@ -53,7 +53,7 @@ def run_pipeline(
         config.serving.for_gate()
         read_pins(workdir.serving, workdir.name)
         with interruptible(), lock(workdir.root), terminal.noise_to(workdir.log):
-            start = Start.now(config.pipeline.name)
+            start = RunStart.now(config.pipeline.name)
             with _summary_of_failure(path, workdir.root, start):
                 return _run(config, workdir, terminal, start, requested)
     except Locked:
@@ -64,7 +64,7 @@ def run_pipeline(
 
 
 @contextmanager
-def _summary_of_failure(path: Path, root: Path, start: Start) -> Iterator[None]:
+def _summary_of_failure(path: Path, root: Path, start: RunStart) -> Iterator[None]:
     """Write a summary where the run ends by an error before it has one."""
     # Whoever reads the summary of a run that was killed must not take it for the one before.
     (root / FILE).unlink(missing_ok=True)
@@ -85,7 +85,7 @@ def _summary_of_failure(path: Path, root: Path, start: Start) -> Iterator[None]:
         raise error from None
 
 
-def _run(config: Config, workdir: Workdir, terminal: Terminal, start: Start, requested: str | None) -> int:
+def _run(config: Config, workdir: Workdir, terminal: Terminal, start: RunStart, requested: str | None) -> int:
     """Put the work folder in order, run where there is a reason, and tell how it ended; the exit code."""
     protect(workdir, terminal.say)
     ledger = Ledger.local(workdir, config.pipeline.name)

@@ -32,7 +32,7 @@ from pipeline.retraining.survey import (
 from pipeline.runs.display import StepDisplay
 from pipeline.runs.summary import decision_of, summarize
 from pipeline.store.ledger import ACCEPTED, REJECTED, Ledger, LedgerEntry, LiveEvaluation, SpanVerdict
-from pipeline.store.outcome import Start, unchanged
+from pipeline.store.outcome import RunStart, unchanged
 from pipeline.store.workdir import Workdir
 from pipeline.terminal import Terminal
 from trainer.errors import DataRejected, SectionError
@@ -66,7 +66,7 @@ class Run:
     config: Config
     workdir: Workdir
     ledger: Ledger
-    start: Start
+    start: RunStart
     survey: SpanSurvey
     reason: str = ""
     idle: str | None = None
@@ -84,7 +84,7 @@ class Run:
         config: Config,
         workdir: Workdir,
         ledger: Ledger,
-        start: Start,
+        start: RunStart,
         requested: str | None,
         cached: bool = True,
     ) -> Run:

@@ -34,7 +34,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Start:
+class RunStart:
     """The start of a run: of which pipeline, under which id, and when in Unix time."""
 
     pipeline: str
@@ -42,7 +42,7 @@ class Start:
     clock: float = field(default_factory=time.time)
 
     @classmethod
-    def now(cls, pipeline: str) -> Start:
+    def now(cls, pipeline: str) -> RunStart:
         """Return the start of a run that is named by its time."""
         clock = time.time()
         return cls(pipeline, f"{datetime.fromtimestamp(clock, UTC):%Y%m%dT%H%M%S.%fZ}", clock)

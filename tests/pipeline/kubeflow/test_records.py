@@ -10,7 +10,7 @@ from pipeline.kubeflow.records import Records
 from pipeline.retraining.survey import survey_spans
 from pipeline.runs.run import Run
 from pipeline.store.ledger import ACCEPTED, REJECTED, Ledger
-from pipeline.store.outcome import Start
+from pipeline.store.outcome import RunStart
 from pipeline.store.workdir import Workdir
 from trainer.errors import DataRejected
 
@@ -38,7 +38,7 @@ def test_a_file_that_changes_while_the_run_is_at_work_is_not_the_one_that_was_ju
     ledger, records = Ledger.local(workdir, "twins"), Records(tmp_path / "run")
     [before] = survey_spans(config, [], ()).ready.values()
 
-    run = Run.decide(config, workdir, ledger, Start("twins", "run"), None)
+    run = Run.decide(config, workdir, ledger, RunStart("twins", "run"), None)
     run.plan = run.make_plan(run.newest)
     records.write_run(run, "AtomicPusher")
     path.write_text("a,b,score\nx,y,1\nmended,rows,2\n")

@@ -13,7 +13,7 @@ from pipeline.retraining.survey import survey_spans
 from pipeline.runs.run import Run
 from pipeline.runs.summary import decision_of, declines_training
 from pipeline.store.ledger import ACCEPTED, REJECTED, Ledger, SpanExamples
-from pipeline.store.outcome import Start
+from pipeline.store.outcome import RunStart
 from pipeline.store.workdir import Workdir
 from tests.pipeline.retraining.spans import configure
 from trainer.errors import DataRejected, KembarError
@@ -21,7 +21,7 @@ from trainer.errors import DataRejected, KembarError
 HEADER = "a,b,score\nx,y,1\n"
 
 
-START = Start("twins", "r", 0.0)
+START = RunStart("twins", "r", 0.0)
 TERMINAL = object()
 
 
