@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from components.example_gen.data_config import DataSection, Names, Source
+from trainer.errors import SectionMistake
 from trainer.section import Section
 
 SPLIT = "bulk"
@@ -41,4 +42,4 @@ class Bulk(Section):
         except ValidationError as error:
             first, *_ = error.errors(include_url=False)
             message = first["msg"].removeprefix("Value error, ")
-            raise ValueError(f"[bulk] does not fit [data]: {message}") from None
+            raise SectionMistake(f"[bulk] does not fit [data]: {message}") from None

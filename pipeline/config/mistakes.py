@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from trainer.errors import suggestion
+from trainer.errors import SectionMistake, suggestion
 
 # `[training] family` is not written in the file: it is that of `[model]`.
 HIDDEN = {"family"}
@@ -41,7 +41,7 @@ def sentence_of(error: ValidationError, config: type[BaseModel]) -> str:
             "" if isinstance(value, dict) else f" = {json.dumps(value, default=str, ensure_ascii=False)[:80]}"
         )
         sentence = f"{key}{shown}: {message[:1].lower()}{message[1:]}"
-        if not location:  # of several sections together, which it names itself
+        if isinstance(first.get("ctx", {}).get("error"), SectionMistake):  # it names the section itself
             sentence = message
     return " ".join(sentence.split()) + (f" (and {len(others)} more)" if others else "")
 

@@ -24,8 +24,8 @@ from pipeline.config.cluster import Kubeflow, StepResources
 from pipeline.config.configuration import PACKAGE, Config
 from pipeline.graph import pipeline as graph
 from pipeline.kubeflow import check_ir, run_configuration, user_interface
+from pipeline.kubeflow.records import CONCLUDE
 from pipeline.kubeflow.run_configuration import Parameters, configure, root_of
-from pipeline.kubeflow.step import CONCLUDE
 from pipeline.outputs import write_output
 from pipeline.runs.launch import Launcher
 from pipeline.store.database import PASSWORD, USER

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,19 +12,17 @@ from pydantic import ValidationError
 from pipeline.config.cluster import Kubeflow
 from pipeline.config.notification import Notify
 from pipeline.graph.step_result import FAILED, SKIPPED, StepResult
-from pipeline.kubeflow import user_interface
+from pipeline.kubeflow import step_end, user_interface
 from pipeline.kubeflow.records import Records, StepDied
-from pipeline.runs.end import record_end
 from pipeline.runs.notify import notify
 from pipeline.runs.report import FILE as REPORT
 from pipeline.runs.report import write_report
 from pipeline.runs.run import Run
-from pipeline.runs.summary import declines_training
+from pipeline.runs.summary import declines_training, show_file
 from pipeline.store import outcome
 from pipeline.store.database import open_ledger
 from pipeline.store.ledger import LedgerEntry
 from pipeline.store.workdir import Workdir
-from pipeline.terminal import printable
 
 if TYPE_CHECKING:
     from pipeline.runs.launch import Launcher
@@ -53,24 +50,20 @@ def conclude(
     before = records.folder / outcome.FILE
     earlier = json.loads(before.read_text()) if executor_input is None and before.is_file() else {}
     is_newest = all(other.started <= run.start.clock for other in records.others())
-    record_end(run, summary, _say, is_newest)
+    run.keep(summary, step_end.tell, is_newest)
     records.folder.mkdir(parents=True, exist_ok=True)
     outcome.write(records.folder, summary)
     report = records.folder / REPORT
     if is_newest:
-        shutil.copyfile(write_report(run.config, run.workdir, run.ledger.entries()), report)
+        show_file(write_report(run.config, run.workdir, run.ledger.entries()), report)
     page = user_interface.path_of(task_input, user_interface.REPORT)
     if page is not None and report.is_file():
         page.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(report, page)
+        show_file(report, page)
     user_interface.write(task_input, {})
-    _say(f"{summary['pipeline']}: {summary['status']}: {summary['reason']}")
+    step_end.tell(f"{summary['pipeline']}: {summary['status']}: {summary['reason']}")
     if tell and any(earlier.get(key) != summary[key] for key in ("status", "reason")):
         notify(run.config.notify, summary, report if report.is_file() else None)
-
-
-def _say(line: str) -> None:
-    print(printable(line), flush=True)  # noqa: T201
 
 
 def is_concluded(records: Records) -> bool:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.example_gen.spans import Span
-from components.version_folder.push import models_of
 from pipeline.config.configuration import Config
 from pipeline.graph.plan import Plan
 from pipeline.graph.step_result import FAILED, SKIPPED, StepResult
@@ -31,6 +30,8 @@ if TYPE_CHECKING:
     from pipeline.runs.launch import Launcher
 
 RUNNING = "running"
+# The last task of a run, which is no node of the graph.
+CONCLUDE = "Conclude"
 RUN = "run"
 # Keys of the run's own record.
 _CLOCK, _LAST, _BEFORE, _IDLE, _DECLINED = "clock", "last", "before", "unchanged", "declined"
@@ -136,11 +137,10 @@ class Records:
             record.get(_REASON, ""),
             record.get(_IDLE),
             record.get(_BEFORE, []),
-            models_of(workdir.serving),
-            cached,
-            {number: SpanVerdict(**verdict) for number, verdict in _by_number(record, _VERDICTS)},
-            {number: LiveEvaluation(**live) for number, live in _by_number(record, _SERVED)},
-            Plan.from_json(record[_PLAN]) if _PLAN in record else Plan(),
+            cached=cached,
+            verdicts={number: SpanVerdict(**verdict) for number, verdict in _by_number(record, _VERDICTS)},
+            served={number: LiveEvaluation(**live) for number, live in _by_number(record, _SERVED)},
+            plan=Plan.from_json(record[_PLAN]) if _PLAN in record else Plan(),
         )
 
     def write_step(self, step: StepResult) -> None:

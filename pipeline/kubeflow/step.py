@@ -18,7 +18,7 @@ from pipeline.config.configuration import Config
 from pipeline.config.preflight import preflight
 from pipeline.graph.step_result import FAILED, SKIPPED, StepResult
 from pipeline.kubeflow import run_configuration
-from pipeline.kubeflow.records import RUN, RUNNING, Records
+from pipeline.kubeflow.records import CONCLUDE, RUN, RUNNING, Records
 from pipeline.kubeflow.run_configuration import Parameters, configure, root_in, root_of
 from pipeline.kubeflow.settling import settle_runs
 from pipeline.kubeflow.step_end import end_step, say_why, tell
@@ -33,7 +33,6 @@ from trainer.spec import narrow
 if TYPE_CHECKING:
     from pipeline.runs.launch import Launcher
 
-CONCLUDE = "Conclude"
 _BY_HAND = "a run was asked for"
 _NEVER_STARTED = (
     "the first step never started, and the cluster does not tell this task why: look at its pod: the image's "

@@ -16,7 +16,9 @@ from components.champion import PUSHED_VERSION
 from components.nodes import CONFUSION_FILE, DECISION_FILE, EVALUATOR, PUSHER, QUALITY_GATE
 from pipeline.config.configuration import Config
 from pipeline.graph.step_result import StepResult
+from pipeline.kubeflow.records import CONCLUDE
 from trainer.confusion import shown_classes
+from trainer.files import replace_file
 from trainer.undefined import number
 
 METRICS, CLASSIFICATION, REPORT = "metrics", "classification", "report"
@@ -27,7 +29,7 @@ def outputs_of(node: str, config: Config) -> dict[str, type[dsl.Artifact]]:
     shown: dict[str, dict[str, type[dsl.Artifact]]] = {
         QUALITY_GATE: {METRICS: dsl.Metrics},
         PUSHER: {METRICS: dsl.Metrics},
-        "Conclude": {REPORT: dsl.HTML},
+        CONCLUDE: {REPORT: dsl.HTML},
     }
     if shown_classes(config.spec):
         shown[EVALUATOR] = {CLASSIFICATION: dsl.ClassificationMetrics}
@@ -80,4 +82,4 @@ def write(executor_input: dict[str, Any], metadata: dict[str, dict[str, Any]]) -
     }
     target = Path(outputs["outputFile"])
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps({"artifacts": artifacts}, allow_nan=False))
+    replace_file(target, json.dumps({"artifacts": artifacts}, allow_nan=False))

@@ -16,7 +16,6 @@ from pipeline.config.configuration import Config
 from pipeline.config.preflight import preflight
 from pipeline.interrupt import Interrupted, interruptible
 from pipeline.runs.display import relative_path, show_summary
-from pipeline.runs.end import record_end
 from pipeline.runs.gc import tidy
 from pipeline.runs.notify import notify, notify_error
 from pipeline.runs.report import write_report
@@ -95,7 +94,7 @@ def _run(config: Config, workdir: Workdir, terminal: Terminal, start: RunStart, 
     summary = run.summary() if run.idle is not None else _launch(run, terminal)
     page = None
     try:
-        record_end(run, summary, terminal.say)
+        run.keep(summary, terminal.say)
         if run.idle is None:
             keep = config.retraining.keep_runs if config.retraining is not None else None
             if keep and EXIT_CODES[summary["status"]] == 0:

@@ -1,4 +1,4 @@
-"""The page of one run as HTML, out of `report.html`. Whatever came out of a row is escaped."""
+"""The page of one run as HTML, out of `page.html`. Whatever came out of a row is escaped."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def render(summary: dict[str, Any], config: Config, root: Path, entries: Sequenc
         autoescape=True,
         finalize=_printable,
         undefined=StrictUndefined,
-    ).get_template("report.html")
+    ).get_template("page.html")
     return page.render(
         summary=summary,
         meaning=_MEANING.get(summary["status"], ""),

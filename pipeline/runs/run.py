@@ -30,9 +30,9 @@ from pipeline.retraining.survey import (
     survey_spans,
 )
 from pipeline.runs.display import StepDisplay
-from pipeline.runs.summary import decision_of, summarize
+from pipeline.runs.summary import decision_of, show_files, summarize
 from pipeline.store.ledger import ACCEPTED, REJECTED, Ledger, LedgerEntry, LiveEvaluation, SpanVerdict
-from pipeline.store.outcome import RunStart, unchanged
+from pipeline.store.outcome import RunStart, unchanged, write
 from pipeline.store.workdir import Workdir
 from pipeline.terminal import Terminal
 from trainer.errors import DataRejected, SectionError
@@ -164,9 +164,31 @@ class Run:
             again = f"{self.survey.name(span.number)}-again" if self.plan.carry else ""
             self.steps = self.launch(self.plan, again, terminal=terminal)
 
+    def keep(self, summary: dict[str, Any], say: Callable[[str], None], is_newest: bool = True) -> None:
+        """Keep how the run ended: the files that people look for, `summary.json`, the entry in the history.
+
+        Args:
+          summary: Of the run.
+          say: Takes a line where not all files can be shown.
+          is_newest: False where a later run has begun, whose files those on top of the work folder are.
+
+        Raises:
+          OSError: the summary cannot be written.
+          StatusError: the database does not take the entry.
+        """
+        root = self.workdir.root
+        if is_newest and self.idle is None:
+            try:
+                show_files(self.steps, root)
+            except OSError as error:  # what was pushed is in service all the same
+                say(f"  warning: {root}: not all that there is to see: {error}: make room")
+        if is_newest:
+            write(root, summary)
+        self.ledger.append(self.entry(summary))
+
     def close(self, steps: list[StepResult]) -> None:
         """Take the steps that other processes ran, and keep the verdict on the span that they read."""
-        self.steps = steps
+        self.steps, self.pushed = steps, models_of(self.workdir.serving)
         number = self.plan.carry.span if self.plan.carry is not None else 0
         if number in self.survey.ready:
             self.record_verdict(self.survey.ready[number], steps)

@@ -15,7 +15,7 @@ import numpy as np
 from pipeline.serving.errors import RequestError, check_rows
 from pipeline.serving.json_body import Word, excerpt, from_base64, is_base64, parse_call
 from pipeline.serving.model import LoadedModel
-from pipeline.serving.signatures import ModelSignature, TensorSpec
+from pipeline.serving.signatures import ModelSignature, TensorSpec, as_objects
 
 _KNOWN_KEYS = {"signature_name", "instances", "inputs"}
 _INTEGERS = {"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"}
@@ -128,9 +128,7 @@ def _to_array(value: Any, spec: TensorSpec) -> np.ndarray:
 def _leaves(flat: list[Any], spec: TensorSpec) -> np.ndarray:
     """Values of one type, none of them bent to fit it."""
     if spec.dtype == "string":
-        array = np.empty(len(flat), dtype=object)
-        array[:] = [_to_bytes(item, spec) for item in flat]
-        return array
+        return as_objects([_to_bytes(item, spec) for item in flat])
     if spec.dtype == "bool":
         allowed: set[type] = {bool}
     elif spec.dtype in _INTEGERS:

@@ -16,7 +16,7 @@ import numpy as np
 
 from pipeline.serving.errors import RequestError, check_rows
 from pipeline.serving.json_body import Word, from_base64, is_base64, parse_call
-from pipeline.serving.signatures import ModelSignature
+from pipeline.serving.signatures import ModelSignature, as_objects
 
 INPUTS, OUTPUTS, CLASSES, SCORES = "inputs", "outputs", "classes", "scores"
 CLASSIFY, REGRESS = "classify", "regress"
@@ -82,9 +82,7 @@ def as_array(examples: Iterable[bytes], most: float = math.inf) -> np.ndarray:
             raise RequestError(
                 f"the examples are more than {most} bytes, each with the context; send fewer rows a request"
             )
-    array = np.empty(len(rows), dtype=object)
-    array[:] = rows
-    return array
+    return as_objects(rows)
 
 
 def _serialize(row: dict[str, Any]) -> bytes:

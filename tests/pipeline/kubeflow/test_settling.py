@@ -17,10 +17,10 @@ from pipeline.graph.step_result import FAILED, RAN, StepResult
 from pipeline.kubeflow import run_configuration, step
 from pipeline.kubeflow.compile import cluster_values
 from pipeline.kubeflow.conclude import conclude
-from pipeline.kubeflow.records import RUN, RUNNING, Records
+from pipeline.kubeflow.records import CONCLUDE, RUN, RUNNING, Records
 from pipeline.kubeflow.run_configuration import Parameters, configure
 from pipeline.kubeflow.settling import settle_runs, settled_entries
-from pipeline.kubeflow.step import CONCLUDE, run_command
+from pipeline.kubeflow.step import run_command
 from pipeline.runs.run import Run
 from pipeline.store.database import PASSWORD, USER, ledger_of
 from pipeline.store.ledger import Ledger

@@ -12,9 +12,9 @@ from pipeline.config.notification import WEBHOOK
 from pipeline.graph.step_result import FAILED, RAN, StepResult
 from pipeline.kubeflow import step, step_end
 from pipeline.kubeflow.compile import cluster_values
-from pipeline.kubeflow.records import Records
+from pipeline.kubeflow.records import CONCLUDE, Records
 from pipeline.kubeflow.run_configuration import Parameters, configure
-from pipeline.kubeflow.step import CONCLUDE, run_step
+from pipeline.kubeflow.step import run_step
 from pipeline.store.database import PASSWORD, USER
 from trainer.errors import ConfigError
 

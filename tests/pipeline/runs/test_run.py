@@ -200,3 +200,41 @@ def test_a_damaged_version_is_a_reason_to_work(tmp_path, monkeypatch):
     work = Run.decide(pipeline.config, workdir, pipeline.ledger, START, None)
     assert work.idle is None
     assert work.reason.startswith("version 8 is damaged")
+
+
+def test_a_run_with_nothing_to_do_is_kept_and_leaves_what_the_last_one_showed(tmp_path, monkeypatch):
+    pipeline = Pipeline(tmp_path, monkeypatch, {1: None})
+    run = pipeline.work()
+    run.idle = "no new data"
+    shown = pipeline.workdir.root / "verdict.json"
+    shown.write_text("of the last run")
+    run.keep(run.summary(), pytest.fail)
+    summary = json.loads((pipeline.workdir.root / "summary.json").read_text())
+    assert (summary["status"], summary["reason"], summary["run_id"]) == ("unchanged", "no new data", "r")
+    assert shown.read_text() == "of the last run"
+    [entry] = pipeline.ledger.entries()
+    assert (entry.status, entry.span, entry.spans) == ("unchanged", None, {})
+
+
+def test_what_cannot_be_shown_is_a_warning_and_the_end_is_kept_all_the_same(tmp_path, monkeypatch):
+    pipeline = Pipeline(tmp_path, monkeypatch, {1: DataRejected("garbage")})
+    run = pipeline.work()
+    run.finish(TERMINAL)
+    (tmp_path / "elsewhere").mkdir()
+    (pipeline.workdir.root / "quarantine").symlink_to(tmp_path / "elsewhere")
+    lines = []
+    run.keep(run.summary(), lines.append)
+    [line] = lines
+    assert line.endswith("quarantine: is a link: remove it: make room")
+    [entry] = pipeline.ledger.entries()
+    assert (entry.status, entry.spans[1].outcome) == ("data_rejected", REJECTED)
+    assert json.loads((pipeline.workdir.root / "summary.json").read_text())["status"] == "data_rejected"
+
+
+def test_of_a_run_that_is_not_the_newest_only_the_history_is_kept(tmp_path, monkeypatch):
+    pipeline = Pipeline(tmp_path, monkeypatch, {1: DataRejected("garbage")})
+    run = pipeline.work()
+    run.finish(TERMINAL)
+    run.keep(run.summary(), pytest.fail, is_newest=False)
+    assert not (pipeline.workdir.root / "summary.json").exists()
+    assert [entry.status for entry in pipeline.ledger.entries()] == ["data_rejected"]
