@@ -183,13 +183,13 @@ def step(
 ) -> None:
     """Run one step of a compiled pipeline: what the containers do."""
     from pipeline.kubeflow.run_configuration import Parameters, parse_json
-    from pipeline.kubeflow.step import run_command
+    from pipeline.kubeflow.step import StepCall, run_command
 
     parameters = Parameters(
         data_path, int(epochs), tuple(parse_json("--settings", settings, list)), force == "true"
     )
     progress_to_stdout()
-    raise typer.Exit(run_command(node, root, config, run_id, parameters, executor_input, gpus))
+    raise typer.Exit(run_command(StepCall(node, run_id, parameters, executor_input, gpus), root, config))
 
 
 @app.command()

@@ -49,7 +49,7 @@ def conclude(
     summary = run.summary()
     before = records.folder / outcome.FILE
     earlier = json.loads(before.read_text()) if executor_input is None and before.is_file() else {}
-    is_newest = all(other.started <= run.start.clock for other in records.others())
+    is_newest = all(other.decision.clock <= run.start.clock for other in records.others())
     run.keep(summary, step_end.tell, is_newest)
     records.folder.mkdir(parents=True, exist_ok=True)
     outcome.write(records.folder, summary)

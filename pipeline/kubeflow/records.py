@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.example_gen.spans import Span
+from pydantic import TypeAdapter
+
 from pipeline.config.configuration import Config
 from pipeline.graph.plan import Plan
 from pipeline.graph.step_result import FAILED, SKIPPED, StepResult
@@ -33,10 +33,6 @@ RUNNING = "running"
 # The last task of a run, which is no node of the graph.
 CONCLUDE = "Conclude"
 RUN = "run"
-# Keys of the run's own record.
-_CLOCK, _LAST, _BEFORE, _IDLE, _DECLINED = "clock", "last", "before", "unchanged", "declined"
-_PLAN, _REASON, _FILES, _NEW, _OTHERS = "plan", "asked", "files", "new", "spans"
-_VERDICTS, _SERVED = "seen", "served"
 
 
 class StepDied(KembarError):
@@ -45,6 +41,34 @@ class StepDied(KembarError):
 
 class StepFailed(Exception):
     """An error of a step in another process that is none of ours."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the first step of a run decided, which the others and the last task go by.
+
+    Attributes:
+      clock: Unix time of the run's start.
+      last: The step that ends a run that goes well.
+      declined: True where a later step decided that nothing is to be trained.
+
+    The rest is as in `Run`.
+    """
+
+    clock: float = field(default_factory=time.time)
+    last: str = ""
+    before: list[int] = field(default_factory=list)
+    survey: SpanSurvey | None = None
+    reason: str = ""
+    idle: str | None = None
+    plan: Plan = field(default_factory=Plan)
+    verdicts: dict[int, SpanVerdict] = field(default_factory=dict)
+    served: dict[int, LiveEvaluation] = field(default_factory=dict)
+    declined: bool = False
+
+
+_DECISION = TypeAdapter(Decision)
+_OF_RUN = ("before", "reason", "idle", "plan", "verdicts", "served")
 
 
 @dataclass(frozen=True)
@@ -75,73 +99,38 @@ class Records:
         return json.loads(path.read_text()) if path.is_file() else None
 
     @property
-    def started(self) -> float:
-        """When the run was decided on, in Unix time; now where it was not."""
-        return float((self.read(RUN) or {}).get(_CLOCK, time.time()))
-
-    @property
-    def last(self) -> str | None:
-        """The step that ends a run that goes well."""
-        return (self.read(RUN) or {}).get(_LAST)
+    def decision(self) -> Decision:
+        """The decision of the run's first step; an empty one of now until it has decided."""
+        return _DECISION.validate_python(self.read(RUN) or {})
 
     @property
     def is_over(self) -> bool:
         """True where it was decided that there is nothing to do, or nothing to train."""
-        record = self.read(RUN) or {}
-        return record.get(_IDLE) is not None or _DECLINED in record
+        decision = self.decision
+        return decision.idle is not None or decision.declined
 
     def decline(self) -> None:
         """Write down that nothing is to be trained, for the steps that follow."""
-        self.write(RUN, {**(self.read(RUN) or {}), _DECLINED: True})
+        self._write_decision(replace(self.decision, declined=True))
 
     def write_run(self, run: Run, last: str) -> None:
         """Keep what was decided, for the steps that follow; `last` ends a run that goes well."""
-        survey = run.survey
-        record = {
-            _CLOCK: run.start.clock,
-            _LAST: last,
-            _BEFORE: run.before,
-            _IDLE: run.idle,
-            _PLAN: run.plan.to_json(),
-            _REASON: run.reason,
-            _FILES: {number: span.fingerprint for number, span in survey.ready.items()},
-            _NEW: [span.number for span in survey.pending],
-            _OTHERS: {name: getattr(survey, name) for name in ("rejected", "waiting", "missing")},
-            _VERDICTS: {number: asdict(verdict) for number, verdict in run.verdicts.items()},
-            _SERVED: {number: asdict(evaluation) for number, evaluation in run.served.items()},
-        }
-        self.write(RUN, record)
+        kept = {name: getattr(run, name) for name in _OF_RUN}
+        self._write_decision(Decision(run.start.clock, last, survey=run.survey, **kept))
+
+    def _write_decision(self, decision: Decision) -> None:
+        self.write(RUN, _DECISION.dump_python(decision, mode="json"))
 
     def read_run(self, config: Config, workdir: Workdir, ledger: Ledger, cached: bool = True) -> Run:
         """Return the run with what was decided, and without its steps; empty where nothing was decided yet.
 
         Its spans are those that it saw: files may be mended or replaced while it is at work.
         """
-        record = self.read(RUN) or {}
-        ready = {number: Span(number, (), files) for number, files in _by_number(record, _FILES)}
-        others = record.get(_OTHERS, {})
-        survey = SpanSurvey(
-            config.data.pattern,
-            ready,
-            tuple(ready[number] for number in record.get(_NEW, ())),
-            rejected=dict(_by_number(others, "rejected")),
-            waiting=dict(_by_number(others, "waiting")),
-            missing=tuple(others.get("missing", ())),
-        )
-        return Run(
-            config,
-            workdir,
-            ledger,
-            RunStart(config.pipeline.name, self.folder.name, self.started),
-            survey,
-            record.get(_REASON, ""),
-            record.get(_IDLE),
-            record.get(_BEFORE, []),
-            cached=cached,
-            verdicts={number: SpanVerdict(**verdict) for number, verdict in _by_number(record, _VERDICTS)},
-            served={number: LiveEvaluation(**live) for number, live in _by_number(record, _SERVED)},
-            plan=Plan.from_json(record[_PLAN]) if _PLAN in record else Plan(),
-        )
+        decision = self.decision
+        start = RunStart(config.pipeline.name, self.folder.name, decision.clock)
+        survey = decision.survey or SpanSurvey(config.data.pattern)
+        kept = {name: getattr(decision, name) for name in _OF_RUN}
+        return Run(config, workdir, ledger, start, survey, cached=cached, **kept)
 
     def write_step(self, step: StepResult) -> None:
         """Keep the result of a step; its artifacts are in the metadata database."""
@@ -181,9 +170,3 @@ class Records:
         elif step.execution is not None:
             step.outputs = launcher.read_execution(step.execution)[1]
         return step
-
-
-def _by_number(record: dict[str, Any], key: str) -> Iterator[tuple[int, Any]]:
-    """Yield the pairs of a table whose keys are numbers, which JSON makes strings."""
-    for number, value in record.get(key, {}).items():
-        yield int(number), value

@@ -84,4 +84,4 @@ def _is_unsettled(records: Records, longest: float) -> bool:
     working = [newer[name] for name, state in states.items() if state == RUNNING]
     if working:
         return time.time() - max(working) > longest
-    return FAILED in states.values() or records.last in states
+    return FAILED in states.values() or records.decision.last in states

@@ -10,6 +10,7 @@ import errno
 import os
 import traceback
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,23 +41,34 @@ _NEVER_STARTED = (
 )
 
 
-def run_command(
-    node: str,
-    root: Path,
-    packed: str | None,
-    run_id: str,
-    parameters: Parameters,
-    executor_input: str | None,
-    gpus: int,
-) -> int:
+@dataclass(frozen=True)
+class StepCall:
+    """A step of a run that a container is to do.
+
+    Attributes:
+      node: The component, or `CONCLUDE`.
+      run_id: The run.
+      parameters: Of the run.
+      executor_input: What KFP tells a container.
+      gpus: How many have to be visible.
+    """
+
+    node: str
+    run_id: str
+    parameters: Parameters = field(default_factory=Parameters)
+    executor_input: str | None = None
+    gpus: int = 0
+
+
+def run_command(call: StepCall, root: Path, packed: str | None) -> int:
     """Runs one step of the run whose configuration is `packed`, or else published below `root`."""
     try:
-        records = Records.of(root, run_id)
+        records = Records.of(root, call.run_id)
         values = run_configuration.read_published(records)
         if values is None and packed is not None:
             values = run_configuration.unpack(packed)
-            if node == CONCLUDE:
-                return _conclude_unstarted(root, values, run_id)
+            if call.node == CONCLUDE:
+                return _conclude_unstarted(root, values, call.run_id)
             _check_volume(root)
             run_configuration.publish(records, values)
     except KembarError as error:
@@ -65,7 +77,7 @@ def run_command(
     if values is None:
         say_why(f"{records.folder}: no configuration: the run's first step writes it: do all see one volume?")
         return ConfigError.exit_code
-    return run_step(node, values, run_id, parameters, executor_input, gpus)
+    return run_step(call, values)
 
 
 def _conclude_unstarted(root: Path, values: dict[str, Any], run_id: str) -> int:
@@ -82,44 +94,34 @@ def _conclude_unstarted(root: Path, values: dict[str, Any], run_id: str) -> int:
     return 0
 
 
-def run_step(
-    node: str,
-    values: dict[str, Any],
-    run_id: str,
-    parameters: Parameters,
-    executor_input: str | None,
-    gpus: int,
-) -> int:
+def run_step(call: StepCall, values: dict[str, Any]) -> int:
     """Runs one step and returns its exit code: 0, or as `kembar run` would end for the same reason."""
     try:
-        config = configure(values, parameters)
-        return _run_step(node, config, run_id, parameters.force, executor_input, gpus)
+        return _run_step(call, configure(values, call.parameters))
     except KembarError as error:
         failure: Exception = error
         reason, status = str(error), error.exit_code
     except Exception as error:  # noqa: BLE001 - whatever it is, a person reads one line
         traceback.print_exc()
         failure = error
-        reason, status = f"{node}: {type(error).__name__}: {' '.join(str(error).split())}", 1
+        reason, status = f"{call.node}: {type(error).__name__}: {' '.join(str(error).split())}", 1
     root = root_in(values)
-    if node == CONCLUDE:
+    if call.node == CONCLUDE:
         from pipeline.kubeflow.conclude import tell_failure
 
-        tell_failure(values, root, run_id, reason)
+        tell_failure(values, root, call.run_id, reason)
     else:
         # A step without a record is one whose container never started. The volume may be what is wrong.
         with suppress(OSError, ConfigError):
-            Records.of(root, run_id).write_step(StepResult(node, FAILED, error=failure))
+            Records.of(root, call.run_id).write_step(StepResult(call.node, FAILED, error=failure))
     say_why(reason)
     return status
 
 
-def _run_step(
-    node: str, config: Config, run_id: str, force: bool, executor_input: str | None, gpus: int
-) -> int:
+def _run_step(call: StepCall, config: Config) -> int:
     _check_volume(root_of(config))
-    workdir = Workdir.of(config, root_of(config))
-    records = Records.of(workdir.root, run_id)
+    workdir, node, force = Workdir.of(config, root_of(config)), call.node, call.parameters.force
+    records = Records.of(workdir.root, call.run_id)
     if node != CONCLUDE and records.is_over:
         records.write_step(StepResult(node, SKIPPED))
         tell(f"{node}: left out: nothing is to be trained")
@@ -130,7 +132,7 @@ def _run_step(
     if node == CONCLUDE:
         from pipeline.kubeflow.conclude import conclude
 
-        conclude(run, records, launcher, executor_input)
+        conclude(run, records, launcher, call.executor_input)
         return 0
     if node not in launcher.node_ids:
         raise ConfigError(f"--node {node}: there are {', '.join([*launcher.node_ids, CONCLUDE])}")
@@ -139,10 +141,10 @@ def _run_step(
         if node == launcher.node_ids[0]:
             run = _decide(run, records, _BY_HAND if config.retraining is None or force else None, launcher)
             launcher = run.launcher(run.plan)
-        step = _launch(node, launcher, records, gpus)
+        step = _launch(node, launcher, records, call.gpus)
     except Exception as error:  # noqa: BLE001 - the record says that it works, and has to say why it does not
         step = StepResult(node, FAILED, error=error)
-    status = end_step(step, run, records, launcher, executor_input)
+    status = end_step(step, run, records, launcher, call.executor_input)
     if step.state == FAILED or node == launcher.node_ids[-1]:
         _conclude_again(run, records, launcher)
     return status

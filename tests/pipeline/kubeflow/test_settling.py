@@ -20,7 +20,7 @@ from pipeline.kubeflow.conclude import conclude
 from pipeline.kubeflow.records import CONCLUDE, RUN, RUNNING, Records
 from pipeline.kubeflow.run_configuration import Parameters, configure
 from pipeline.kubeflow.settling import settle_runs, settled_entries
-from pipeline.kubeflow.step import run_command
+from pipeline.kubeflow.step import StepCall, run_command
 from pipeline.runs.run import Run
 from pipeline.store.database import PASSWORD, USER, ledger_of
 from pipeline.store.ledger import Ledger
@@ -203,7 +203,7 @@ def test_the_history_of_a_cluster_is_asked_of_its_database(cluster, monkeypatch)
 def test_a_run_whose_first_step_never_started_is_told_and_kept(cluster, webhook, capfd):
     packed = run_configuration.pack(run_configuration.for_exit_task(cluster.values))
     root = cluster.workdir.root
-    assert run_command(CONCLUDE, root, packed, "run-1", Parameters(), "{}", 0) == 0
+    assert run_command(StepCall(CONCLUDE, "run-1", executor_input="{}"), root, packed) == 0
     [(run_id, status, reason)] = cluster.history
     assert (run_id, status) == ("run-1", "failed")
     assert reason.startswith("the first step never started, and the cluster does not tell")
@@ -213,17 +213,17 @@ def test_a_run_whose_first_step_never_started_is_told_and_kept(cluster, webhook,
 
 
 def test_a_step_without_the_first_s_configuration_is_one_line(cluster, capfd):
-    assert run_command("Trainer", cluster.workdir.root, None, "run-1", Parameters(), None, 0) == 2
+    assert run_command(StepCall("Trainer", "run-1"), cluster.workdir.root, None) == 2
     [line] = capfd.readouterr().err.splitlines()
     assert line.endswith("no configuration: the run's first step writes it: do all see one volume?")
 
 
 def test_the_first_step_writes_down_what_the_others_read(cluster, monkeypatch):
     seen = []
-    monkeypatch.setattr(step, "run_step", lambda node, values, *_: seen.append((node, values)) or 0)
+    monkeypatch.setattr(step, "run_step", lambda call, values: seen.append((call.node, values)) or 0)
     root, packed = cluster.workdir.root, run_configuration.pack(cluster.values)
-    assert run_command("ExampleGen", root, packed, "run-1", Parameters(), None, 0) == 0
-    assert run_command("Trainer", root, None, "run-1", Parameters(), None, 0) == 0
+    assert run_command(StepCall("ExampleGen", "run-1"), root, packed) == 0
+    assert run_command(StepCall("Trainer", "run-1"), root, None) == 0
     thin = run_configuration.pack(run_configuration.for_exit_task(cluster.values))
-    assert run_command(CONCLUDE, root, thin, "run-1", Parameters(), None, 0) == 0
+    assert run_command(StepCall(CONCLUDE, "run-1"), root, thin) == 0
     assert seen == [(node, cluster.values) for node in ("ExampleGen", "Trainer", CONCLUDE)]

@@ -14,7 +14,7 @@ from pipeline.kubeflow import step, step_end
 from pipeline.kubeflow.compile import cluster_values
 from pipeline.kubeflow.records import CONCLUDE, Records
 from pipeline.kubeflow.run_configuration import Parameters, configure
-from pipeline.kubeflow.step import run_step
+from pipeline.kubeflow.step import StepCall, run_step
 from pipeline.store.database import PASSWORD, USER
 from trainer.errors import ConfigError
 
@@ -54,7 +54,7 @@ def run(tmp_path, monkeypatch, closed_port, capfd):
     values = cluster_values(path, configuration.read(path))
 
     def run(node, *settings):
-        status = run_step(node, values, "run-1", Parameters(settings=settings), None, 0)
+        status = run_step(StepCall(node, "run-1", Parameters(settings=settings)), values)
         return status, capfd.readouterr().err.splitlines()[-1]
 
     return run
@@ -137,7 +137,7 @@ def test_what_fails_before_the_component_is_the_step_s_failure_too(tmp_path, mon
         raise ZeroDivisionError("no idea")
 
     monkeypatch.setattr("pipeline.kubeflow.step.preflight", fail)
-    assert run_step("ExampleGen", values, "run-1", Parameters(), None, 0) == 1
+    assert run_step(StepCall("ExampleGen", "run-1"), values) == 1
     assert capfd.readouterr().err.splitlines()[-1] == "kembar: error: ExampleGen: no idea"
     [read] = Records.of(tmp_path / "twins", "run-1").steps(SimpleNamespace(node_ids=["ExampleGen"]))
     assert (read.state, str(read.error)) == (FAILED, "no idea")

@@ -12,8 +12,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from components.version_folder.push import push, versions
 from pipeline.config import configuration
 from pipeline.kubeflow.compile import cluster_values
-from pipeline.kubeflow.run_configuration import Parameters
-from pipeline.kubeflow.step import run_step
+from pipeline.kubeflow.step import StepCall, run_step
 from pipeline.runs.local import run_pipeline
 from pipeline.store.ledger import Ledger
 from pipeline.store.pushes import settle
@@ -174,7 +173,7 @@ def test_the_first_step_in_a_cluster_ends_so_too(tmp_path, capfd):
     path = tmp_path / "mnt" / "twins.toml"
     path.write_text(CONFIG + CLUSTER.format(mount=tmp_path / "mnt"))
     values = cluster_values(path, configuration.read(path))
-    assert run_step("ExampleGen", values, "run-1", Parameters(), None, 0) == 1
+    assert run_step(StepCall("ExampleGen", "run-1"), values) == 1
     last = capfd.readouterr().err.splitlines()[-1]
     assert last.startswith(
         f"kembar: error: {pushed.workdir.serving}: version 8 was pushed there, and neither"
