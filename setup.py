@@ -11,6 +11,7 @@ RUNTIME = [
     "filelock>=4.2,<5",
     "grpcio-health-checking",
     "httptools>=0.7,<1",
+    "jinja2>=3.1,<4",
     "keras==3.15.*",
     "kfp==2.16.1",
     "kfp-kubernetes==2.16.1",
@@ -61,7 +62,7 @@ setup(
     packages=find_packages(
         include=["pipeline", "pipeline.*", "components", "components.*", "trainer", "trainer.*", "schemas"]
     ),
-    package_data={"schemas": ["*.pbtxt"]},
+    package_data={"pipeline": ["runs/*.html"], "schemas": ["*.pbtxt"]},
     install_requires=RUNTIME,
     extras_require={"dev": DEVELOPMENT, "pretrained": PRETRAINED},
     entry_points={"console_scripts": ["kembar = pipeline.__main__:main"]},

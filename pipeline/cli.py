@@ -11,11 +11,9 @@ from typing import Annotated
 import typer
 
 from pipeline.commands import kubeflow, schedule, serving
-from pipeline.commands.options import ConfigPath, Folder, Settings
-from pipeline.config import configuration
+from pipeline.commands.options import ConfigPath, Folder, Settings, opened
 from pipeline.interrupt import Interrupted
 from pipeline.outputs import check_not_read
-from pipeline.store.workdir import Workdir
 from pipeline.terminal import Terminal, printable, progress_to_stdout
 from trainer.errors import KembarError
 
@@ -41,10 +39,10 @@ def run(config: ConfigPath, settings: Settings = None, workdir: Folder = None) -
     if propose.is_data(config):
         propose.offer(config, Terminal())
         return
-    from pipeline.runs.run import run as run_pipeline
+    from pipeline.runs.local import run_pipeline
 
-    loaded = configuration.load(config, settings or ())
-    raise typer.Exit(run_pipeline(config, loaded, Workdir.of(loaded, workdir), Terminal()))
+    loaded, folder = opened(config, settings, workdir)
+    raise typer.Exit(run_pipeline(config, loaded, folder, Terminal(), "asked for by kembar run"))
 
 
 @app.command()
@@ -55,10 +53,11 @@ def retrain(
     workdir: Folder = None,
 ) -> None:
     """One scheduled step: look for a reason to train, train where there is one, say why."""
-    from pipeline.runs.run import retrain as retrain_model
+    from pipeline.runs.local import run_pipeline
 
-    loaded = configuration.load(config, settings or ())
-    raise typer.Exit(retrain_model(config, loaded, Workdir.of(loaded, workdir), Terminal(), force))
+    loaded, folder = opened(config, settings, workdir)
+    requested = "asked for by --force" if force else None
+    raise typer.Exit(run_pipeline(config, loaded, folder, Terminal(), requested))
 
 
 @app.command()
@@ -70,8 +69,7 @@ def history(
 ) -> None:
     """List what was decided when and why: runs, retrainings, and days with nothing to do."""
     terminal = Terminal()
-    loaded = configuration.load(config, settings or ())
-    folder = Workdir.of(loaded, workdir)
+    loaded, folder = opened(config, settings, workdir)
     with terminal.noise_to(folder.root / "history.log"):
         from pipeline.kubeflow.settling import settled_entries
         from pipeline.runs.history import show
@@ -84,8 +82,7 @@ def versions(config: ConfigPath, settings: Settings = None, workdir: Folder = No
     """List the versions that were pushed, and which one is in service."""
     from pipeline.store.versions import show
 
-    loaded = configuration.load(config, settings or ())
-    show(Workdir.of(loaded, workdir), Terminal())
+    show(opened(config, settings, workdir)[1], Terminal())
 
 
 @app.command()
@@ -105,9 +102,8 @@ def rollback(
     """Put an earlier version in service by pinning it, or the newest again; nothing is deleted."""
     from pipeline.store.versions import rollback as roll_back
 
-    loaded = configuration.load(config, settings or ())
-    folder, mirror = Workdir.of(loaded, workdir), loaded.serving.mirror
-    roll_back(folder, loaded.pipeline.name, to, canary, Terminal(), mirror, wait)
+    loaded, folder = opened(config, settings, workdir)
+    roll_back(folder, loaded.pipeline.name, to, canary, Terminal(), loaded.serving.mirror, wait)
 
 
 @app.command()
@@ -123,8 +119,7 @@ def gc(
     """Remove artifacts, checkpoints and versions that nothing needs any more."""
     from pipeline.runs.gc import collect
 
-    loaded = configuration.load(config, settings or ())
-    collect(loaded, Workdir.of(loaded, workdir), keep, dry_run, Terminal())
+    collect(*opened(config, settings, workdir), keep, dry_run, Terminal())
 
 
 @app.command()
@@ -138,9 +133,8 @@ def report(
 ) -> None:
     """Write the last run's report.html again: one page that needs no network."""
     terminal = Terminal()
-    loaded = configuration.load(config, settings or ())
+    loaded, folder = opened(config, settings, workdir)
     check_not_read(output, config, loaded.data)
-    folder = Workdir.of(loaded, workdir)
     with terminal.noise_to(folder.root / "report.log"):
         from pipeline.kubeflow.settling import settled_entries
         from pipeline.runs.report import put_report
@@ -163,9 +157,9 @@ def infer_schema(
 ) -> None:
     """Propose a schema for the data, commented, as [data] schema_file takes it."""
     terminal = Terminal()
-    loaded = configuration.load(config, settings or ())
+    loaded, folder = opened(config, settings, workdir)
     check_not_read(output, config, loaded.data)
-    with terminal.noise_to(Workdir.of(loaded, workdir).root / "schema.log"):
+    with terminal.noise_to(folder.root / "schema.log"):
         from pipeline.runs.schema import infer
 
         text = infer(str(config), loaded, output)
@@ -188,13 +182,14 @@ def step(
     executor_input: Annotated[str | None, typer.Option(help="what KFP tells a container, as JSON")] = None,
 ) -> None:
     """Run one step of a compiled pipeline: what the containers do."""
-    from pipeline.kubeflow.step import Parameters, parse_json, run_command
+    from pipeline.kubeflow.run_configuration import Parameters, parse_json
+    from pipeline.kubeflow.step import StepCall, run_command
 
     parameters = Parameters(
         data_path, int(epochs), tuple(parse_json("--settings", settings, list)), force == "true"
     )
     progress_to_stdout()
-    raise typer.Exit(run_command(node, root, config, run_id, parameters, executor_input, gpus))
+    raise typer.Exit(run_command(StepCall(node, run_id, parameters, executor_input, gpus), root, config))
 
 
 @app.command()
@@ -208,10 +203,7 @@ def doctor(
     """Check this machine: packages, native libraries, disk, GPU; and whether versions are what was pushed."""
     from pipeline.doctor import examine
 
-    folder = None
-    if config is not None:
-        folder = Workdir.of(configuration.load(config, settings or ()), workdir)
-    raise typer.Exit(examine(Terminal(), folder))
+    raise typer.Exit(examine(Terminal(), None if config is None else opened(config, settings, workdir)[1]))
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
@@ -30,29 +30,36 @@ def not_ignored() -> list[signal.Signals]:
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
-    """Raises `Interrupted` where the block is when a signal comes; a second one ends the process at once."""
-    global _raised
+def handled(handler: Callable[[int, object], object]) -> Iterator[None]:
+    """Give the signals that end a command to `handler` while the block runs, in the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    previous = {number: signal.getsignal(number) for number in not_ignored()}
+    previous = {number: signal.signal(number, handler) for number in not_ignored()}
+    try:
+        yield
+    finally:
+        for number, before in previous.items():
+            signal.signal(number, before)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Raises `Interrupted` where the block is when a signal comes; a second one ends the process at once."""
+    global _raised
 
     def interrupt(number: int, _: object) -> NoReturn:
         global _raised
-        for each in previous:
+        for each in not_ignored():
             signal.signal(each, signal.SIG_DFL)
         _raised = Interrupted(number)
         raise _raised
 
-    for number in previous:
-        signal.signal(number, interrupt)
     try:
-        yield
+        with handled(interrupt):
+            yield
     finally:
         _raised = None
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def raise_again() -> None:

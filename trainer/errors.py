@@ -2,6 +2,7 @@
 
 KembarError
 ├── ConfigError      a key, value, path or column of the configuration is wrong      (exit 2)
+│   └── SectionError it begins with its [section]; whoever knows the file names it before
 ├── DataRejected     the data as a whole cannot be used                              (exit 3)
 └── ServingError     nothing is served, or it cannot be loaded                       (exit 1)
 """
@@ -9,7 +10,7 @@ KembarError
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection
 
 
 class KembarError(Exception):
@@ -24,6 +25,14 @@ class ConfigError(KembarError):
     exit_code = 2
 
 
+class SectionError(ConfigError):
+    """A wrong value where the configuration's file is not known: the message begins with `[section]`."""
+
+
+class SectionMistake(ValueError):
+    """Sections that do not go together, for pydantic to collect: the message begins with `[section]`."""
+
+
 class DataRejected(KembarError):
     """The data as a whole cannot be used: too many bad rows, or anomalies against the schema."""
 
@@ -34,6 +43,7 @@ class ServingError(KembarError):
     """No version is served, or the served one cannot be loaded or queried."""
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Advice that names the known one which is most like `name`; empty where none is."""
-    return "".join(f"did you mean {near!r}?" for near in difflib.get_close_matches(name, known, n=1))
+def suggestion(name: str, known: Collection[str], otherwise: str) -> str:
+    """Return the fix of a name that is not known: the nearest one that is, or else `otherwise`."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else otherwise

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
+# What a training leaves beside its model.
+TRAINING_LOG = "training.json"
 # Whoever changes a folder of versions, or what is pinned beside it, holds this file in it.
 LOCK = ".push.lock"
 # What another machine has not written to for so long is dead.

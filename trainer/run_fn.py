@@ -14,14 +14,13 @@ from trainer.exporting.inference import with_inference
 from trainer.exporting.saved_model import hold_variables
 from trainer.exporting.warmup import write_warmup
 from trainer.families import family_of
+from trainer.files import TRAINING_LOG
 from trainer.fitting import checkpoint, devices, warm_start, workers
 from trainer.fitting.training import FnArgs, TransformedData, file_names
 from trainer.spec import Spec, narrow
 from trainer.text.vocabulary import vocabulary
 from trainer.tuning import laid_over, tuned_values
 from trainer.undefined import strict
-
-LOG = "training.json"
 
 
 def run_fn(fn_args: FnArgs) -> None:
@@ -69,7 +68,7 @@ def run_fn(fn_args: FnArgs) -> None:
     hold_variables(module, model)
     tf.saved_model.save(module, fn_args.serving_model_dir, signatures=signatures)
     write_warmup(fn_args.serving_model_dir, signatures, family.golden_requests(spec))
-    with tf.io.gfile.GFile(os.path.join(fn_args.model_run_dir, LOG), "w") as file:
+    with tf.io.gfile.GFile(os.path.join(fn_args.model_run_dir, TRAINING_LOG), "w") as file:
         file.write(json.dumps(strict(asdict(log)), indent=2, allow_nan=False))
     checkpoint.remove(saved)
 

@@ -2,10 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
 from pydantic import BaseModel, ConfigDict
+
+# Marks, in `Annotated`, a text that is a path all the same, such as one with a span's number in it.
+IS_PATH = "a path of this machine"
 
 
 class Section(BaseModel):
     """A frozen section of the configuration; unknown keys are errors, and so are `nan` and `inf`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def path_keys(section: type[BaseModel], name: str = "") -> Iterator[tuple[str, str]]:
+    """Yield section and key of every path in a section, its tables and all kinds that they can be of."""
+    for key, field in section.model_fields.items():
+        types = [*_parts(field.annotation), *field.metadata]
+        if Path in types or IS_PATH in types:
+            yield name, key
+        for table in types:
+            if isinstance(table, type) and issubclass(table, BaseModel):
+                yield from path_keys(table, f"{name}.{key}" if name else key)
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    """Yield a type, and all that it is made of: members of unions, elements, marks."""
+    yield annotation
+    for part in get_args(annotation):
+        yield from _parts(part)

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field, PositiveInt, model_validator
 
 from trainer.dense.dense_config import Dense, DenseTraining
+from trainer.errors import SectionMistake
 from trainer.features import Label
 from trainer.pair.pair_config import PairModel, PairTraining
 from trainer.section import Section
@@ -105,13 +106,13 @@ def check_range(model: AnyModel, declared: tuple[float, float] | None) -> None:
     if not isinstance(model, Vae) or model.likelihood != "bernoulli":
         return
     if declared is None:
-        raise ValueError(
+        raise SectionMistake(
             '[model] likelihood = "bernoulli" needs [data.vector] range, the lowest and highest value that '
             'there can be: declare it, or set likelihood = "gaussian"'
         )
     low, high = declared
     if np.float32(low) == np.float32(high):
-        raise ValueError(
+        raise SectionMistake(
             f"[data.vector] range = {[low, high]} is one number in float32, in which vectors are kept: "
             "subtract what its values share, or widen it"
         )

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveInt, ValidationError, field_validator
 
-from trainer.errors import did_you_mean
+from trainer.errors import SectionMistake, suggestion
 from trainer.families import family_of
 from trainer.section import Section
 from trainer.spec import Spec, check_weights
@@ -131,17 +131,17 @@ def check_space(tuning: Tuning, spec: Spec) -> None:
     allowed = tunable(spec)
     for key, wanted in tuning.space.items():
         if key not in allowed:
-            raise ValueError(f"[tuning] space {key!r} {_refusal(key, spec, allowed)}")
+            raise SectionMistake(f"[tuning] space {key!r} {_refusal(key, spec, allowed)}")
         if isinstance(wanted, dict) and is_whole(key, spec) is None:
-            raise ValueError(f"[tuning] space {key!r} is no number: write a list of values")
+            raise SectionMistake(f"[tuning] space {key!r} is no number: write a list of values")
     if tuning.epochs is not None and "training.epochs" in tuning.space:
-        raise ValueError(
+        raise SectionMistake(
             f"[tuning] epochs = {tuning.epochs} caps what space 'training.epochs' tries: remove one"
         )
     try:
         base = tuning.capped(spec)
     except ValidationError as error:
-        raise ValueError(f"[tuning] epochs = {tuning.epochs}: {_message(error)}") from None
+        raise SectionMistake(f"[tuning] epochs = {tuning.epochs}: {_message(error)}") from None
     ends = {key: _ends(wanted) for key, wanted in tuning.space.items()}
     for key, values in ends.items():
         for value in values:
@@ -154,7 +154,7 @@ def check_shape(tuning: Tuning, spec: Spec) -> None:
     shape = family_of(spec).SHAPE if tried else ()  # a family's module imports TensorFlow
     for key in tried:
         if key.removeprefix("model.") in shape:
-            raise ValueError(
+            raise SectionMistake(
                 f"[tuning] space {key!r} is the model's shape, which [retraining] warm_start = true keeps: "
                 "remove one of the two"
             )
@@ -172,7 +172,7 @@ def _check_value(base: Spec, key: str, value: Any, others: dict[str, list[Any]])
         else:
             return
     if first is not None:
-        raise ValueError(f"[tuning] space {key!r}: {json.dumps(value)}: {_message(first)}")
+        raise SectionMistake(f"[tuning] space {key!r}: {json.dumps(value)}: {_message(first)}")
 
 
 def _ends(wanted: Any) -> list[Any]:
@@ -200,8 +200,8 @@ def _refusal(key: str, spec: Spec, allowed: list[str]) -> str:
         return f"is what baselines and gates are told before any trial; {known}"
     if key == "training.seed":
         return f"would find a lucky number and no setting; {known}"
-    near = did_you_mean(key, allowed)
-    return f"is no key: {near}" if near else f"is no key; {known}"
+    fix = suggestion(key, allowed, "")
+    return f"is no key: {fix}" if fix else f"is no key; {known}"
 
 
 def _message(error: ValueError) -> str:

@@ -12,7 +12,7 @@ from tfx.types import artifact_utils, component_spec, standard_artifacts
 
 from components.artifact_files import read_json
 from components.champion import MODEL_ID, PUSHED_DESTINATION, PUSHED_VERSION
-from components.files import QUALITY
+from components.nodes import DECISION_FILE
 from components.resolvers.window import EXAMPLES_IDS, ids_of
 from components.serving_gate.probe import Model, warm_up
 from components.version_folder.mirror import mirror
@@ -32,7 +32,7 @@ class Executor(pusher_executor.Executor):
         model = artifact_utils.get_single_instance(input_dict["model"])
         examples = input_dict["examples"]
         blessing = artifact_utils.get_single_uri(input_dict["model_blessing"])
-        decision = read_json(blessing, QUALITY)
+        decision = read_json(blessing, DECISION_FILE)
         target, _ = push(
             self.GetModelPath(input_dict),
             Path(exec_properties["directory"]),

@@ -6,7 +6,7 @@ from tfx.types import standard_artifacts
 
 from components.artifact_files import write_json
 from components.example_gen.counts import MIN_TRAIN_ROWS
-from components.files import BASELINES
+from components.nodes import BASELINES_FILE
 from components.tables import read_table, thin_out
 from trainer.errors import DataRejected
 from trainer.families import family_of
@@ -44,4 +44,4 @@ def Baselines(
         name: {split: dump(metrics) for split, metrics in by_split.items()}
         for name, by_split in measured.items()
     }
-    write_json(stored, baselines.uri, BASELINES, sort_keys=True)
+    write_json(stored, baselines.uri, BASELINES_FILE, sort_keys=True)

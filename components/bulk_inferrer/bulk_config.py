@@ -7,15 +7,16 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from components.example_gen.data_config import DataSection, Names, Source
+from trainer.errors import SectionMistake
 from trainer.section import Section
 
 SPLIT = "bulk"
-# Beside the split: rows that cannot be used. In the counts: how many can.
-BULK_QUARANTINE, KEPT_ROWS = "bulk_quarantine", "kept"
+# In the counts: rows that can be used.
+KEPT_ROWS = "kept"
 # Features beside those of the model: the file, and the row's line or number in it, from 1.
 FILE, LINE = "file", "line"
-# What comes out, and its copy in the work folder.
-PREDICTIONS, RESULT = "predictions.parquet", "bulk.parquet"
+# The copy of what comes out, in the work folder.
+RESULT = "bulk.parquet"
 
 
 class Bulk(Section):
@@ -39,5 +40,6 @@ class Bulk(Section):
         try:
             return DataSection.model_validate({**data.model_dump(), **own})
         except ValidationError as error:
-            message = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
-            raise ValueError(f"[bulk] does not fit [data]: {message}") from None
+            first, *_ = error.errors(include_url=False)
+            message = first["msg"].removeprefix("Value error, ")
+            raise SectionMistake(f"[bulk] does not fit [data]: {message}") from None

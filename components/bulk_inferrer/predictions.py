@@ -15,7 +15,7 @@ import tensorflow as tf
 from tfx.dsl.io import fileio
 
 from components.artifact_files import read_parquet, write_parquet
-from components.bulk_inferrer.bulk_config import PREDICTIONS
+from components.nodes import PREDICTIONS_FILE
 from components.tables import decode
 from components.tfrecords import read_batches
 from trainer.exporting.inference import EXAMPLES
@@ -70,11 +70,11 @@ def join(uri: str, version: str) -> None:
     parts = [os.path.join(folder, name) for name in sorted(map(str, fileio.listdir(folder)))]
     schema = read_parquet(parts[0]).schema.with_metadata(metadata)
     with tempfile.TemporaryDirectory() as scratch:
-        whole = os.path.join(scratch, PREDICTIONS)
+        whole = os.path.join(scratch, PREDICTIONS_FILE)
         with pq.ParquetWriter(whole, schema) as writer:
             for part in parts:
                 writer.write_table(read_parquet(part).replace_schema_metadata(metadata))
-        fileio.copy(whole, os.path.join(uri, PREDICTIONS), overwrite=True)
+        fileio.copy(whole, os.path.join(uri, PREDICTIONS_FILE), overwrite=True)
     remove_tree(folder)
 
 

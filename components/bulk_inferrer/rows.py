@@ -12,13 +12,13 @@ import pyarrow as pa
 from tfx.dsl.io import fileio
 
 from components.artifact_files import write_json
-from components.bulk_inferrer.bulk_config import BULK_QUARANTINE, FILE, KEPT_ROWS, LINE, SPLIT
+from components.bulk_inferrer.bulk_config import FILE, KEPT_ROWS, LINE, SPLIT
 from components.example_gen.check import check
 from components.example_gen.counts import READ
 from components.example_gen.data_config import DataSection
 from components.example_gen.executor import encode, quarantine_line
 from components.example_gen.reader import read, whole
-from components.files import COUNTS
+from components.nodes import BULK_QUARANTINE, COUNTS_FILE
 from components.tfrecords import open_writer
 from trainer.errors import KembarError
 from trainer.files import hide
@@ -58,4 +58,4 @@ def write_rows(data: DataSection, uri: str) -> None:
                     quarantine.write(f"{line}\n")
     if not counts[KEPT_ROWS]:
         raise KembarError(f"[bulk] input: none of {counts[READ]} rows can be used; the first: {first}")
-    write_json(counts, uri, COUNTS, sort_keys=True)
+    write_json(counts, uri, COUNTS_FILE, sort_keys=True)

@@ -17,7 +17,7 @@ from components.data_gate.verdict import Verdict
 from components.drift.sampling import sample_split
 from components.example_gen.counts import check_counts
 from components.example_gen.data_config import DataSection
-from components.files import COUNTS, VERDICT
+from components.nodes import COUNTS_FILE, VERDICT_FILE
 from trainer.errors import DataRejected
 from trainer.spec import Spec
 
@@ -68,7 +68,7 @@ def DataGate(
         result.remarks.append("drift: no data was accepted before, nothing to compare with")
     else:
         result.compared_with = {"drift": previous.uri}
-    gate.check_leaks(read_json(examples.uri, COUNTS))
+    gate.check_leaks(read_json(examples.uri, COUNTS_FILE))
     splits = artifact_utils.decode_split_names(examples.split_names)
     for split in sorted(splits, key=lambda name: name != TRAIN):
         table, total = sample_split(examples, split, policy.sample_rows)
@@ -80,5 +80,5 @@ def DataGate(
     if result.rejection is not None:
         raise DataRejected(result.rejection)
     gate.save(verdict.uri)
-    write_json(result.to_json(), verdict.uri, VERDICT)
+    write_json(result.to_json(), verdict.uri, VERDICT_FILE)
     verdict.set_int_custom_property(EXAMPLES_ID, examples.id)

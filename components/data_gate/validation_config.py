@@ -8,7 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
-from trainer.errors import did_you_mean
+from trainer.errors import suggestion
 from trainer.features import LABEL, TEXT_A, TEXT_B, VECTOR
 from trainer.section import Section
 
@@ -71,7 +71,7 @@ class Validation(Section):
         for rule in self.severity:
             for part in rule.split(":"):
                 if part not in known:
-                    fix = did_you_mean(part, known) or f"known are {', '.join(shown)}"
+                    fix = suggestion(part, known, f"known are {', '.join(shown)}")
                     raise ValueError(f"severity {rule!r}: {part!r} is no check, feature or kind: {fix}")
         return self
 

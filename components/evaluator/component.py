@@ -36,7 +36,7 @@ from components.evaluator.predictions import (
     labels_and_scores,
     load_predictions,
 )
-from components.files import CONFUSION, REASONS, SLICES
+from components.nodes import CONFUSION_FILE, REASONS_FILE, SLICES_FILE
 from components.tables import decode, read_table, split_files
 from trainer import tables
 from trainer.confusion import confusion, shown_classes
@@ -121,7 +121,7 @@ def write_reasons(uri: str, models: list[str], spec: Spec) -> None:
             missing = {name: reason_of(value) for name, value in measured.items() if not math.isfinite(value)}
             value = _farthest(uri, split, score, spec) if missing else ""
             reasons[model][split] = {name: reason + value for name, reason in missing.items()}
-    write_json(reasons, uri, REASONS)
+    write_json(reasons, uri, REASONS_FILE)
 
 
 def _farthest(uri: str, split: str, score: np.ndarray, spec: Spec) -> str:
@@ -157,9 +157,9 @@ def write_slices(uri: str, examples: Any, spec: Spec) -> None:
                 at = values == value
                 measured = family.metrics(label[at], score[at], spec)
                 slices[split][f"{name} {value}"] = {"rows": int(at.sum()), **dump(measured)}
-    write_json(slices, uri, SLICES)
+    write_json(slices, uri, SLICES_FILE)
     if tables_of:
-        write_json(tables_of, uri, CONFUSION, indent=None)
+        write_json(tables_of, uri, CONFUSION_FILE, indent=None)
 
 
 def eval_config(spec: Spec, models: list[str]) -> tfma.EvalConfig:

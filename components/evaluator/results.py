@@ -10,7 +10,7 @@ from tfx.dsl.io import fileio
 
 from components.artifact_files import read_json
 from components.evaluator.component import SPLITS
-from components.files import REASONS
+from components.nodes import REASONS_FILE
 from trainer.undefined import UNKNOWN, defined
 
 # TFMA adds these by itself, and the difference from the champion to each metric: rows are counted at
@@ -25,8 +25,8 @@ def load_metrics(evaluation_uri: str, model: str) -> dict[str, dict[str, float]]
     """
     by_split: dict[str, dict[str, float]] = {}
     # An older Evaluator has left no reasons for metrics without a value.
-    left = fileio.exists(os.path.join(evaluation_uri, REASONS))
-    reasons = read_json(evaluation_uri, REASONS).get(model, {}) if left else {}
+    left = fileio.exists(os.path.join(evaluation_uri, REASONS_FILE))
+    reasons = read_json(evaluation_uri, REASONS_FILE).get(model, {}) if left else {}
     for split in SPLITS:
         # With one model TFMA drops its name.
         for name in (model, ""):

@@ -16,7 +16,7 @@ from components.example_gen.data_config import SPLITS, DataSection
 from components.example_gen.doubts import Doubts
 from components.example_gen.labels import LabelCounts, advice
 from components.example_gen.numbers import Finding, warnings
-from components.files import COUNTS
+from components.nodes import COUNTS_FILE
 from trainer.errors import DataRejected
 
 QUARANTINE = "quarantine"
@@ -61,7 +61,7 @@ def check_counts(examples_uri: str, data: DataSection, alone: bool = True) -> No
 
     Where the data is not `alone`, but trained on with other spans, a split may have no row.
     """
-    merged = read_json(examples_uri, COUNTS)
+    merged = read_json(examples_uri, COUNTS_FILE)
     by_source: dict[str, dict[str, int]] = merged["sources"]
     for source, names in data.sources().items():
         counts = by_source.get(source, {})

@@ -31,7 +31,7 @@ from components.example_gen.numbers import Numbers
 from components.example_gen.plan import Assignment, decide, digest, misplaced, plan
 from components.example_gen.reader import read
 from components.example_gen.spans import FILES, Carry
-from components.files import COUNTS
+from components.nodes import COUNTS_FILE
 from components.tfrecords import open_writer
 from trainer.errors import DataRejected
 from trainer.features import LABEL, TEXT_A, TEXT_B, VECTOR
@@ -83,7 +83,7 @@ def write_examples(
         | "Spread" >> beam.Reshuffle()
         | "Write" >> beam.Map(_write, data, form, uri, len(items))
         | "AllCounts" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
-        | "WriteCounts" >> beam.Map(_write_counts, os.path.join(uri, COUNTS), source_facts(data, items))
+        | "WriteCounts" >> beam.Map(_write_counts, os.path.join(uri, COUNTS_FILE), source_facts(data, items))
     )
 
 

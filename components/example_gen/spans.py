@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, PositiveFloat, PositiveInt
 
 from trainer.errors import ConfigError
-from trainer.section import Section
+from trainer.section import IS_PATH, Section
 
 SPAN = "{SPAN}"
 DAY = ("{YYYY}", "{MM}", "{DD}")
@@ -53,7 +53,7 @@ def check_pattern(pattern: str) -> str:
     return pattern
 
 
-Pattern = Annotated[str, AfterValidator(check_pattern)]
+Pattern = Annotated[str, AfterValidator(check_pattern), IS_PATH]
 
 
 class Spans(Section):

@@ -8,7 +8,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import path_utils
 
 from components.artifact_files import write_json
-from components.files import LIVE
+from components.nodes import LIVE_FILE
 from components.tables import decode, split_files
 from components.tfrecords import read_batches
 from trainer import tables
@@ -36,7 +36,7 @@ def LiveMetrics(
         splits = artifact_utils.decode_split_names(examples.split_names)
         files = [file for split in splits for file in split_files(examples, split)]
         report = {"model": served.uri, **measure(path_utils.serving_model_path(served.uri), files, parsed)}
-    write_json(report, evaluation.uri, LIVE)
+    write_json(report, evaluation.uri, LIVE_FILE)
 
 
 def measure(model: str, files: list[str], spec: Spec) -> dict[str, object]:

@@ -12,7 +12,7 @@ from tfx.utils import io_utils
 from components.artifact_files import read_json, write_json
 from components.evaluator.predictions import CANDIDATE, CHAMPION, labels_and_scores
 from components.evaluator.results import load_metrics
-from components.files import BASELINES, QUALITY
+from components.nodes import BASELINES_FILE, DECISION_FILE
 from components.quality_gate.decision import Gates, decide
 from components.quality_gate.noise import Noise, bootstrap
 from trainer.families import family_of
@@ -34,7 +34,7 @@ def QualityGate(
     """Writes `decision.json` and blesses the model, or does not, in the way that TFX's Pusher understands."""
     del code  # part of the cache key
     parsed, limits = Spec.model_validate_json(spec), Gates.model_validate_json(gates)
-    baseline_metrics = read_json(baselines.uri, BASELINES)
+    baseline_metrics = read_json(baselines.uri, BASELINES_FILE)
     others = {name: load(by_split[limits.split]) for name, by_split in baseline_metrics.items()}
     measured = load_metrics(evaluation.uri, CANDIDATE)
     metric = limits.metric or family_of(parsed).primary_metric(parsed)
@@ -56,7 +56,7 @@ def QualityGate(
         "undefined": reasons(stored),
         "interval": interval,
     }
-    write_json(record, blessing.uri, QUALITY)
+    write_json(record, blessing.uri, DECISION_FILE)
     sign = "BLESSED" if decision.blessed else "NOT_BLESSED"
     io_utils.write_string_file(os.path.join(blessing.uri, sign), "")
     blessing.set_int_custom_property("blessed", int(decision.blessed))

@@ -8,7 +8,7 @@ from tfx.dsl.io import fileio
 from tfx.types import Artifact
 
 from components.data_gate.validation_config import EXAMPLES_ID
-from components.files import VERDICT
+from components.nodes import VERDICT_FILE
 from components.resolvers.selection import Inputs, Selection, without_last
 
 
@@ -25,4 +25,6 @@ class AcceptedStrategy(Selection):
         verdicts = without_last(
             inputs["accepted"], lambda verdict: verdict.get_int_custom_property(EXAMPLES_ID) in examples
         )
-        return [verdict for verdict in verdicts if fileio.exists(os.path.join(verdict.uri, VERDICT))][-1:]
+        return [verdict for verdict in verdicts if fileio.exists(os.path.join(verdict.uri, VERDICT_FILE))][
+            -1:
+        ]

@@ -10,7 +10,7 @@ from components.artifact_files import read_json, write_json
 from components.data_gate.data_verdict import DataVerdict
 from components.data_gate.validation_config import DRIFT, SKEW, WARN
 from components.data_gate.verdict import Check
-from components.files import LIVE, TRAINING_DECISION, VERDICT
+from components.nodes import DECISION_FILE, LIVE_FILE, VERDICT_FILE
 from components.retraining_gate.decision import decide
 from components.retraining_gate.retraining_config import Retraining
 from trainer.undefined import load
@@ -33,11 +33,11 @@ def RetrainingGate(
 ) -> None:
     """Writes `decision.json`. Whoever runs the pipeline leaves out what is behind this when it says no."""
     del code  # part of the cache key
-    checks = [Check.from_json(check) for check in read_json(verdict.uri, VERDICT)["checks"]]
-    measured = read_json(live.uri, LIVE)
+    checks = [Check.from_json(check) for check in read_json(verdict.uri, VERDICT_FILE)["checks"]]
+    measured = read_json(live.uri, LIVE_FILE)
     warned = [check for check in checks if check.flagged and check.severity == WARN]
     drift = [check.sentence for check in warned if check.subject in (DRIFT, SKEW)]
     metrics = load(measured["metrics"]) if measured["model"] is not None else None
     decided = decide(Retraining.model_validate_json(retraining), reason, metrics, measured["rows"], drift)
     record = {"train": decided.train, "reason": decided.reason, **asdict(decided)}
-    write_json(record, decision.uri, TRAINING_DECISION)
+    write_json(record, decision.uri, DECISION_FILE)

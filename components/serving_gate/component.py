@@ -12,7 +12,7 @@ from tfx.utils import io_utils, path_utils
 
 from components.artifact_files import write_json
 from components.evaluator.predictions import load_predictions
-from components.files import SERVING
+from components.nodes import SERVING_FILE
 from components.serving_gate.check import Deployment, judge, run_probe
 from components.tables import decode
 from trainer import tables
@@ -76,7 +76,7 @@ def ServingGate(
     wrong = [failure] if failure else judge(report, promised, family.SCORE, scores, limits)
     verdict = {"blessed": not wrong, "reason": "; ".join(wrong), "reasons": wrong}
     verdict |= {key: report.get(key) for key in _REPORTED}
-    write_json(verdict, blessing.uri, SERVING)
+    write_json(verdict, blessing.uri, SERVING_FILE)
     sign = "INFRA_NOT_BLESSED" if wrong else "INFRA_BLESSED"
     io_utils.write_string_file(os.path.join(blessing.uri, sign), "")
     blessing.set_int_custom_property("blessed", int(not wrong))

@@ -18,11 +18,11 @@ from tfx.dsl.component.experimental.annotations import (
 from tfx.dsl.component.experimental.decorators import component
 from tfx.types import artifact_utils, standard_artifacts
 
+from components.nodes import STATISTICS_FILE
 from components.tables import split_files
 from components.tfrecords import BatchedExamples
 
 # Where TFX's ExampleValidator looks.
-FILE = "FeatureStats.pb"
 
 
 @component(use_beam=True)
@@ -46,6 +46,6 @@ def StatisticsGen(
                 | f"Describe[{split}]" >> tfdv.GenerateStatistics(options)
                 | f"Write[{split}]"
                 >> tfdv.WriteStatisticsToBinaryFile(
-                    os.path.join(artifact_utils.get_split_uri([statistics], split), FILE)
+                    os.path.join(artifact_utils.get_split_uri([statistics], split), STATISTICS_FILE)
                 )
             )

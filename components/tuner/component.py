@@ -15,7 +15,7 @@ from tfx.types import standard_component_specs as keys
 from tfx.types.component_spec import ChannelParameter
 from tfx.utils import io_utils, json_utils
 
-from components.files import TUNING
+from components.nodes import TUNING_FILE
 from components.resolvers.tuned_values import FINGERPRINT, ORIGIN, PURPOSE
 from components.resolvers.window import EXAMPLES_IDS, ids_of
 from trainer.fitting import checkpoint
@@ -60,7 +60,7 @@ class Executor(executor.Executor):
             report = tuner.report()
             if config.get("checkpoints"):
                 checkpoint.remove(tuner.folder)
-        io_utils.write_string_file(os.path.join(results, TUNING), json.dumps(report, indent=2))
+        io_utils.write_string_file(os.path.join(results, TUNING_FILE), json.dumps(report, indent=2))
 
 
 class Tuner(base_component.BaseComponent):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -17,7 +18,7 @@ from pipeline.batch.inputs import open_table
 from pipeline.batch.rows import ERROR, InputTable, Row
 from pipeline.outputs import check_not_read
 from pipeline.serving.folder import latest, load_served
-from pipeline.serving.signatures import DEFAULT_SIGNATURE, TensorSpec
+from pipeline.serving.signatures import DEFAULT_SIGNATURE, TensorSpec, as_objects
 from pipeline.store.workdir import Workdir
 from pipeline.terminal import Terminal
 from trainer.errors import ConfigError, ServingError
@@ -88,10 +89,7 @@ def predict_pair(
             raise ConfigError(f"text {at} is not UTF-8: {text[:80]!r}")
     sinks.check_output(output)
     given = _Given(dict(zip(_PAIR, texts, strict=True)))
-    with served(workdir, terminal, "predict") as model:
-        _answer_all(
-            given, output, prefix, _scored(model), lambda batch: _scores(model, batch, _PAIR), terminal
-        )
+    _score_all(workdir, given, _PAIR, output, prefix, terminal)
 
 
 def predict(workdir: Workdir, request: FileRequest, terminal: Terminal) -> None:
@@ -105,16 +103,7 @@ def predict(workdir: Workdir, request: FileRequest, terminal: Terminal) -> None:
       ServingError: when no version is served.
     """
     table = request.open(_PAIR, (str(request.data.text_a), str(request.data.text_b)))
-    with served(workdir, terminal, "predict") as model:
-        ending = _answer_all(
-            table,
-            request.output,
-            request.prefix,
-            _scored(model),
-            lambda batch: _scores(model, batch, table.texts),
-            terminal,
-        )
-    terminal.say(ending)
+    terminal.say(_score_all(workdir, table, table.texts, request.output, request.prefix, terminal))
 
 
 def embed(workdir: Workdir, request: FileRequest, columns: Sequence[str], terminal: Terminal) -> None:
@@ -134,15 +123,8 @@ def embed(workdir: Workdir, request: FileRequest, columns: Sequence[str], termin
 
     with served(workdir, terminal, "embed") as model:
         added = {EMBEDDING: pa.list_(pa.float32())}
-        ending = _answer_all(
-            table,
-            request.output,
-            request.prefix,
-            added,
-            lambda batch: answer(model, batch),
-            terminal,
-            always=True,
-        )
+        answers = functools.partial(answer, model)
+        ending = _answer_all(table, request.output, request.prefix, added, answers, terminal, always=True)
     terminal.say(ending)
 
 
@@ -169,14 +151,25 @@ def embeddings(model: LoadedModel, texts: np.ndarray) -> np.ndarray:
 
 def as_bytes(texts: list[str]) -> np.ndarray:
     """Texts as the array that a signature takes, object [texts]."""
-    import numpy as np
-
-    array = np.empty(len(texts), dtype=object)
-    array[:] = [text.encode() for text in texts]
-    return array
+    return as_objects([text.encode() for text in texts])
 
 
-def _scores(model: LoadedModel, batch: list[Row], texts: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+def _score_all(
+    workdir: Workdir,
+    table: InputTable | _Given,
+    texts: tuple[str, ...],
+    output: Path | None,
+    prefix: str,
+    terminal: Terminal,
+) -> str:
+    with served(workdir, terminal, "predict") as model:
+        outputs = sorted(model.signature(DEFAULT_SIGNATURE).outputs.items())
+        added = {name: _type_of(spec) for name, spec in outputs}
+        answers = functools.partial(_scores, model, texts)
+        return _answer_all(table, output, prefix, added, answers, terminal)
+
+
+def _scores(model: LoadedModel, texts: tuple[str, ...], batch: list[Row]) -> Iterator[dict[str, Any]]:
     inputs = {
         key: as_bytes([row.values[name] for row in batch]) for key, name in zip(_PAIR, texts, strict=True)
     }
@@ -185,12 +178,8 @@ def _scores(model: LoadedModel, batch: list[Row], texts: tuple[str, ...]) -> Ite
         yield {name: values[at] for name, values in sorted(outputs.items())}
 
 
-def _scored(model: LoadedModel) -> dict[str, pa.DataType]:
-    """Return the types that a table keeps the outputs of each row in."""
-    return {name: _type_of(spec) for name, spec in sorted(model.signature(DEFAULT_SIGNATURE).outputs.items())}
-
-
 def _type_of(spec: TensorSpec) -> pa.DataType:
+    """Return the type that a table keeps an output of each row in."""
     import pyarrow as pa
 
     kind = pa.string() if spec.dtype == "string" else pa.from_numpy_dtype(spec.dtype)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.commands.options import ConfigPath, Folder, Host, Settings
+from pipeline.commands.options import ConfigPath, Folder, Host, Settings, opened
 from pipeline.config import configuration
 from pipeline.config.cluster import Kubeflow
 from pipeline.config.configuration import Config
@@ -94,7 +94,7 @@ def submit(
 ) -> None:
     """Upload a version of the pipeline to Kubeflow Pipelines, and start a run."""
     terminal = Terminal()
-    folder = Workdir.of(configuration.load(config, settings or ()), workdir)
+    _, folder = opened(config, settings, workdir)
     with terminal.noise_to(folder.root / "submit.log"):
         from pipeline.kubeflow import submit as submitting
 

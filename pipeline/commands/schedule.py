@@ -9,9 +9,10 @@ import typer
 from rich.table import Table
 
 from pipeline.commands import kubeflow
-from pipeline.commands.options import ConfigPath, Folder, Host, Settings
+from pipeline.commands.options import ConfigPath, Folder, Host, Settings, opened
 from pipeline.config import configuration
 from pipeline.config.configuration import Config
+from pipeline.interrupt import handled
 from pipeline.scheduling import job as jobs
 from pipeline.store.workdir import Workdir
 from pipeline.terminal import Terminal
@@ -35,8 +36,7 @@ def apply_schedule(
 ) -> None:
     """Make the schedule what [schedule] says; nothing happens if it is so already."""
     terminal = Terminal()
-    loaded = configuration.load(config, settings or ())
-    folder = Workdir.of(loaded, workdir)
+    loaded, folder = opened(config, settings, workdir)
     by = jobs.scheduler_of(loaded)
     if by == "kubeflow":
         _refuse_output(output)
@@ -64,10 +64,10 @@ def list_schedules(
 ) -> None:
     """List the schedules of this machine, and of the configuration's namespace in a cluster."""
     terminal = Terminal()
-    loaded = configuration.load(config, settings or ())
+    loaded, folder = opened(config, settings, workdir)
     in_cluster = jobs.scheduler_of(loaded) == "kubeflow"
     if in_cluster:
-        kubeflow.list_schedules(loaded, Workdir.of(loaded, workdir), host, terminal)
+        kubeflow.list_schedules(loaded, folder, host, terminal)
     from pipeline.scheduling import crontab, systemd
 
     table = Table("Schedule", "By", "Cron", "Time zone", "State", "Next", "Configuration", box=None)
@@ -87,8 +87,8 @@ def delete_schedule(
 ) -> None:
     """Delete the pipeline's schedule; none is no error."""
     terminal = Terminal()
-    loaded = configuration.load(config, settings or ())
-    folder, name = Workdir.of(loaded, workdir), jobs.name_of(loaded)
+    loaded, folder = opened(config, settings, workdir)
+    name = jobs.name_of(loaded)
     if jobs.scheduler_of(loaded) == "kubeflow":
         _refuse_output(output)
         _delete_here(name, "kubeflow", terminal)
@@ -110,15 +110,15 @@ def watch_schedule(
 ) -> None:
     """End runs in the cluster that go on beyond [kubeflow] run_timeout_seconds, and tell the webhook."""
     terminal = Terminal()
-    loaded = configuration.load(config, settings or ())
-    ended = kubeflow.watch_runs(loaded, Workdir.of(loaded, workdir), host, terminal)
+    loaded, folder = opened(config, settings, workdir)
+    ended = kubeflow.watch_runs(loaded, folder, host, terminal)
     terminal.result(f"runs of {loaded.pipeline.name}: {ended or 'none'} ended")
 
 
 @app.command("run")
 def run_schedule(config: ConfigPath, settings: Settings = None, workdir: Folder = None) -> None:
     """Keep the schedule in the foreground, for a container: `kembar retrain` at each of its times."""
-    from pipeline.scheduling.loop import STATE, Loop, say, signals_stop
+    from pipeline.scheduling.loop import STATE, Loop, say
 
     loaded = configuration.load(config, settings or ())
     section = jobs.section_of(loaded)
@@ -133,7 +133,7 @@ def run_schedule(config: ConfigPath, settings: Settings = None, workdir: Folder 
     folder = Workdir.of(loaded, workdir)
     command = (*jobs.program(), *jobs.retrain(config, tuple(settings or ()), folder))
     loop = Loop(command, section.cron, section.timezone, folder.root / STATE, say)
-    with signals_stop(loop):
+    with handled(lambda *_: loop.stop()):
         loop.run()
     say("ended")
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from components.example_gen.data_config import DataSection
-from pipeline.commands.options import ConfigPath, Folder, Settings
+from pipeline.commands.options import ConfigPath, Folder, Settings, opened
 from pipeline.config import configuration
 from pipeline.store.workdir import Workdir
 from pipeline.terminal import Terminal
@@ -83,8 +83,7 @@ def serve(
     from pipeline.serving.log import sparse_log
     from pipeline.serving.server import serve as serve_forever
 
-    loaded = configuration.load(config, settings or ())
-    folder = Workdir.of(loaded, workdir)
+    loaded, folder = opened(config, settings, workdir)
     terminal = Terminal()
     log = folder.root / "serve.log"
     with terminal.noise_to(log), sparse_log():
@@ -116,9 +115,9 @@ def embed(
     from pipeline.batch.predict import FileRequest
     from pipeline.batch.predict import embed as write_embeddings
 
-    loaded = configuration.load(config, settings or ())
+    loaded, folder = opened(config, settings, workdir)
     request = FileRequest(loaded.data, input, output, prefix)
-    write_embeddings(Workdir.of(loaded, workdir), request, _columns(loaded.data, column), Terminal())
+    write_embeddings(folder, request, _columns(loaded.data, column), Terminal())
 
 
 @app.command()
@@ -139,15 +138,9 @@ def duplicates(
     from pipeline.batch.duplicates import duplicates as find
     from pipeline.batch.predict import FileRequest
 
-    loaded = configuration.load(config, settings or ())
-    find(
-        Workdir.of(loaded, workdir),
-        FileRequest(loaded.data, input, output),
-        _columns(loaded.data, column),
-        Terminal(),
-        threshold=threshold,
-        neighbours=neighbours,
-    )
+    loaded, folder = opened(config, settings, workdir)
+    request, columns = FileRequest(loaded.data, input, output), _columns(loaded.data, column)
+    find(folder, request, columns, Terminal(), threshold=threshold, neighbours=neighbours)
 
 
 def _columns(data: DataSection, column: str | None) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import importlib.util
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -18,12 +18,13 @@ from components.example_gen.paths import local_path
 from components.quality_gate.decision import Gates
 from components.retraining_gate.retraining_config import Retraining
 from pipeline.config.cluster import Kubeflow, Schedule, Vertex
+from pipeline.config.mistakes import sentence_of
 from pipeline.config.notification import Notify
 from pipeline.config.toml import check_strings, is_deep, parse_value, read_toml
 from pipeline.serving.serving_config import Serving
-from trainer.errors import ConfigError, did_you_mean
+from trainer.errors import ConfigError
 from trainer.pair.pair_config import PairModel, PairTraining
-from trainer.section import Section
+from trainer.section import Section, path_keys
 from trainer.spec import (
     AnyModel,
     AnyTraining,
@@ -38,28 +39,10 @@ from trainer.spec import (
 )
 from trainer.tuning import Tuning, check_shape, check_space
 
-# `[training] family` is not written in the file: it is that of `[model]`.
-_HIDDEN = {"family"}
 # A path that begins so is a file inside an installed package.
 PACKAGE = "package:"
 # Names in the key of a setting, and characters of one that are shown.
 _DEEPEST, _SHOWN = 9, 80
-PATH_KEYS = (
-    ("data", "train"),
-    ("data", "eval"),
-    ("data", "test"),
-    ("data", "path"),
-    ("data", "pattern"),
-    ("data.spans", "marker"),
-    ("data", "schema_file"),
-    ("bulk", "input"),
-    ("model", "weights"),
-    ("model", "token_vectors"),
-    ("validation", "serving_log"),
-    ("serving", "directory"),
-    ("serving", "golden_file"),
-    ("serving", "request_log"),
-)
 
 
 class Pipeline(Section):
@@ -170,7 +153,7 @@ def validate(values: dict[str, Any], source: str) -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(f"{source}: {_sentence(error)}") from None
+        raise ConfigError(f"{source}: {sentence_of(error, Config)}") from None
 
 
 def settings_table(settings: Iterable[str], base: Path) -> dict[str, Any]:
@@ -236,7 +219,7 @@ def make_absolute(values: dict[str, Any], base: Path) -> None:
 
 def change_paths(values: dict[str, Any], change: Callable[[str, str], str]) -> None:
     """Puts `change(path, "[section] key")` in place of every path that is there, in a list too."""
-    for section, key in PATH_KEYS:
+    for section, key in dict.fromkeys(path_keys(Config)):
         table: Any = values
         for part in section.split("."):
             table = table.get(part) if isinstance(table, dict) else None
@@ -259,53 +242,3 @@ def _unpacked(written: str, key: str) -> str:
     if package is None or not package.submodule_search_locations:
         raise ConfigError(f"{key} = {written!r}: no package {name!r} is installed: run make setup")
     return str(Path(next(iter(package.submodule_search_locations))) / inside)
-
-
-def _sentence(error: ValidationError) -> str:
-    """The first mistake as one sentence, and how many more there are."""
-    first, *others = error.errors(include_url=False)
-    location = [str(part) for part in first["loc"] if part != "SecretKey"]  # a member of a union, no key
-    # The member of a union, which the file does not name as a key.
-    family = location.pop(1) if len(location) > 1 and location[0] in ("model", "training") else ""
-    key = f"[{location[0]}] {'.'.join(location[1:])}".strip() if location else "the file"
-    if first["type"] == "extra_forbidden":
-        known = _known_keys(location[:-1], family)
-        fix = did_you_mean(location[-1], known) or f"known are {', '.join(known)}"
-        sentence = f"unknown key {key}: {fix}"
-    elif first["type"] == "missing":
-        sentence = f"{key} is missing: add it"
-    elif first["type"] == "union_tag_invalid":
-        known = first["ctx"]["expected_tags"].replace("'", "")
-        sentence = f"[model] family = {json.dumps(first['ctx']['tag'])}: known are {known}"
-    else:
-        is_table = first["type"] in ("model_type", "model_attributes_type", "dict_type")
-        message = (
-            "input should be a valid dictionary: a table with keys"
-            if is_table
-            else first["msg"].removeprefix("Value error, ")
-        )
-        value = first["input"]
-        shown = (
-            "" if isinstance(value, dict) else f" = {json.dumps(value, default=str, ensure_ascii=False)[:80]}"
-        )
-        sentence = f"{key}{shown}: {message[:1].lower()}{message[1:]}"
-        if not location and message.startswith("["):  # it names the place itself
-            sentence = message
-    return " ".join(sentence.split()) + (f" (and {len(others)} more)" if others else "")
-
-
-def _known_keys(location: list[str], family: str) -> list[str]:
-    """The keys that the section at `location` has, in the words of one model family."""
-    section: Any = Config
-    for part in location:
-        if part.isdigit():  # a place in a list of tables
-            continue
-        fields = getattr(section, "model_fields", {})
-        section = fields[part].annotation if part in fields else None
-        # An optional section is known by its only model, one of several by its family.
-        models = [option for option in get_args(section) if hasattr(option, "model_fields")]
-        models = [m for m in models if len(models) == 1 or m.model_fields["family"].default == family]
-        section = models[0] if models else section
-    return sorted(
-        set(getattr(section, "model_fields", {})) - (_HIDDEN if location == ["training"] else set())
-    )

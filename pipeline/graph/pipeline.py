@@ -24,6 +24,7 @@ from components.data_gate.data_verdict import DataVerdict
 from components.drift.requests import log_state
 from components.evaluator.component import Evaluator
 from components.example_gen.component import ExampleGen
+from components.nodes import ACCEPTED_RESOLVER, CHAMPION_RESOLVER
 from components.quality_gate.component import QualityGate
 from components.resolvers.accepted_data import AcceptedStrategy
 from components.resolvers.champion import ChampionStrategy
@@ -38,7 +39,7 @@ from pipeline.graph import tuning
 from pipeline.graph.bulk import bulk_steps
 from pipeline.graph.fingerprint import files_fingerprint, step_fingerprint
 from pipeline.graph.plan import Plan
-from trainer.errors import ConfigError
+from trainer.errors import SectionError
 from trainer.families import MODULES, family_of
 from trainer.text.form import TextForm
 
@@ -129,7 +130,7 @@ def components(
             strategy_class=AcceptedStrategy,
             accepted=Channel(type=DataVerdict),
             examples=example_gen.outputs["examples"],
-        ).with_id("AcceptedResolver")
+        ).with_id(ACCEPTED_RESOLVER)
         previous = {"previous": earlier.outputs["accepted"]}
         accepted.append(earlier)
 
@@ -216,7 +217,7 @@ def components(
             champion=Channel(type=standard_artifacts.Model),
             pushed=Channel(type=standard_artifacts.PushedModel),
             candidate=trainer.outputs["model"],
-        ).with_id("ChampionResolver")
+        ).with_id(CHAMPION_RESOLVER)
         champion = {"champion": resolver.outputs["champion"]}
         champions.append(resolver)
 
@@ -273,7 +274,7 @@ def components(
 
 
 def check_metrics(config: Config) -> None:
-    """Raises ConfigError where a section names a metric that is not measured."""
+    """Raises SectionError where a section names a metric that is not measured."""
     nothing = np.zeros((0, 1))
     known = family_of(config.spec).metrics(nothing, nothing, config.spec)
     gates, retraining = config.gates, config.retraining
@@ -287,7 +288,7 @@ def check_metrics(config: Config) -> None:
     for section, names in named.items():
         for name in names:
             if name not in known:
-                raise ConfigError(f"{section}: no metric {name!r}: there are {', '.join(sorted(known))}")
+                raise SectionError(f"{section}: no metric {name!r}: there are {', '.join(sorted(known))}")
     tuning.check_objective(config)
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from components.example_gen.spans import Carry
 
@@ -20,19 +19,3 @@ class Plan:
     """the spans that are trained on: number to fingerprint of its files"""
     reason: str = ""
     """a reason to train that is known before"""
-
-    def to_json(self) -> dict[str, Any]:
-        """For the record of a run."""
-        carry = None if self.carry is None else asdict(self.carry)
-        return {"files": [str(file) for file in self.files], "carry": carry, "window": self.window,
-                "asked": self.reason}  # fmt: skip
-
-    @classmethod
-    def from_json(cls, record: dict[str, Any]) -> Plan:
-        """As it was written."""
-        return cls(
-            tuple(map(Path, record["files"])),
-            None if record["carry"] is None else Carry(**record["carry"]),
-            {int(span): files for span, files in record["window"].items()},
-            record["asked"],
-        )

@@ -10,6 +10,7 @@ from tfx.types import BaseChannel, Channel, standard_artifacts
 
 from components.data_gate.data_verdict import DataVerdict
 from components.live_metrics.component import LiveMetrics
+from components.nodes import CACHE_RESOLVER, SERVED_RESOLVER, WARM_START_RESOLVER, WINDOW_RESOLVER
 from components.resolvers.champion import NewToStrategy, WarmStartStrategy
 from components.resolvers.window import CacheStrategy, WindowStrategy
 from components.retraining_gate.component import RetrainingGate
@@ -31,7 +32,7 @@ def decision(
         served=Channel(type=standard_artifacts.Model),
         pushed=Channel(type=standard_artifacts.PushedModel),
         examples=example_gen.outputs["examples"],
-    ).with_id("ServedResolver")
+    ).with_id(SERVED_RESOLVER)
     served.add_upstream_node(data_gate)
     live = LiveMetrics(
         examples=example_gen.outputs["examples"],
@@ -58,13 +59,13 @@ def window(config: Config, plan: Plan, example_gen: BaseNode, data_gate: BaseNod
         config={"window": json.dumps(plan.window)},
         examples=Channel(type=standard_artifacts.Examples),
         verdicts=Channel(type=DataVerdict),
-    ).with_id("WindowResolver")
+    ).with_id(WINDOW_RESOLVER)
     spans.add_upstream_nodes([example_gen, data_gate])
     cache = Resolver(
         strategy_class=CacheStrategy,
         cache=Channel(type=standard_artifacts.TransformCache),
         examples=spans.outputs["examples"],
-    ).with_id("CacheResolver")
+    ).with_id(CACHE_RESOLVER)
     return [spans, cache]
 
 
@@ -80,6 +81,6 @@ def warm_start(
         base=Channel(type=standard_artifacts.Model),
         pushed=Channel(type=standard_artifacts.PushedModel),
         examples=examples,
-    ).with_id("WarmStartResolver")
+    ).with_id(WARM_START_RESOLVER)
     start.add_upstream_nodes(behind[-1:])
     return [start], {"base_model": start.outputs["base"]}

@@ -11,10 +11,11 @@ from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.types import BaseChannel, Channel, standard_artifacts
 
+from components.nodes import TUNED_RESOLVER
 from components.resolvers.tuned_values import KeptStrategy
 from components.tuner.component import Tuner, search_fingerprint
 from pipeline.config.configuration import Config
-from trainer.errors import ConfigError
+from trainer.errors import SectionError
 from trainer.families import family_of
 from trainer.tuning import Tuning
 
@@ -38,7 +39,7 @@ def nodes(
     if config.tuning is None:
         return [], {}
     if not (find_earlier or config.tuning.every_run):
-        raise ConfigError(
+        raise SectionError(
             "[tuning] every_run = false: the managed service cannot find the values of an earlier run: set "
             "every_run = true, or remove [tuning]"
         )
@@ -61,7 +62,7 @@ def nodes(
             },
             kept=Channel(type=standard_artifacts.HyperParameters),
             examples=examples,
-        ).with_id("TunedResolver")
+        ).with_id(TUNED_RESOLVER)
         resolvers.append(resolver)
         kept = resolver.outputs["kept"]
     tuner = Tuner(
@@ -92,10 +93,10 @@ def purpose(config: Config, tuning: Tuning) -> str:
 
 
 def check_objective(config: Config) -> None:
-    """Raises ConfigError where training does not measure the objective of `[tuning]`."""
+    """Raises SectionError where training does not measure the objective of `[tuning]`."""
     known = family_of(config.spec).objectives(config.spec)
     if config.tuning is not None and config.tuning.objective not in (None, *known):
-        raise ConfigError(
+        raise SectionError(
             f"[tuning] objective = {config.tuning.objective!r}: no metric that training measures on eval: "
             f"there are {', '.join(known)}"
         )

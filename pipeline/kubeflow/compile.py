@@ -24,12 +24,13 @@ from pipeline.config.cluster import Kubeflow, StepResources
 from pipeline.config.configuration import PACKAGE, Config
 from pipeline.graph import pipeline as graph
 from pipeline.kubeflow import check_ir, run_configuration, user_interface
-from pipeline.kubeflow.step import CONCLUDE, Parameters, configure, root_of
+from pipeline.kubeflow.records import CONCLUDE
+from pipeline.kubeflow.run_configuration import Parameters, configure, root_of
 from pipeline.outputs import write_output
 from pipeline.runs.launch import Launcher
 from pipeline.store.database import PASSWORD, USER
 from pipeline.store.workdir import Workdir
-from trainer.errors import ConfigError, did_you_mean
+from trainer.errors import ConfigError, suggestion
 from trainer.spec import narrow
 
 _NO_DATABASE = ConnectionConfig(fake_database=FakeDatabaseConfig())
@@ -259,5 +260,5 @@ def check_step_names(section: str, steps: Iterable[str], known: list[str]) -> No
     """Raises ConfigError where `[SECTION.steps]` names a step that is not `known`."""
     for name in steps:
         if name not in known:
-            fix = did_you_mean(name, known) or f"there are {', '.join(known)}"
+            fix = suggestion(name, known, f"there are {', '.join(known)}")
             raise ConfigError(f"[{section}.steps] {name!r}: no such step: {fix}")

@@ -1,4 +1,4 @@
-"""The record of each step of a run, in a folder that all steps of the run see.
+"""A run and each of its steps on disk, in a folder that all steps of the run see.
 
 ROOT/runs/RUN_ID/STEP.json is there from the step's start; a step that is still `running` when the run is
 over was ended from outside: memory, preemption, a timeout.
@@ -7,11 +7,21 @@ over was ended from outside: memory, preemption, a timeout.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter
+
+from pipeline.config.configuration import Config
+from pipeline.graph.plan import Plan
 from pipeline.graph.step_result import FAILED, SKIPPED, StepResult
+from pipeline.retraining.survey import SpanSurvey
+from pipeline.runs.run import Run
+from pipeline.store.ledger import Ledger, LiveEvaluation, SpanVerdict
+from pipeline.store.outcome import RunStart
+from pipeline.store.workdir import Workdir
 from trainer import errors
 from trainer.errors import ConfigError, KembarError
 from trainer.files import replace_file
@@ -20,6 +30,8 @@ if TYPE_CHECKING:
     from pipeline.runs.launch import Launcher
 
 RUNNING = "running"
+# The last task of a run, which is no node of the graph.
+CONCLUDE = "Conclude"
 RUN = "run"
 
 
@@ -29,6 +41,34 @@ class StepDied(KembarError):
 
 class StepFailed(Exception):
     """An error of a step in another process that is none of ours."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the first step of a run decided, which the others and the last task go by.
+
+    Attributes:
+      clock: Unix time of the run's start.
+      last: The step that ends a run that goes well.
+      declined: True where a later step decided that nothing is to be trained.
+
+    The rest is as in `Run`.
+    """
+
+    clock: float = field(default_factory=time.time)
+    last: str = ""
+    before: list[int] = field(default_factory=list)
+    survey: SpanSurvey | None = None
+    reason: str = ""
+    idle: str | None = None
+    plan: Plan = field(default_factory=Plan)
+    verdicts: dict[int, SpanVerdict] = field(default_factory=dict)
+    served: dict[int, LiveEvaluation] = field(default_factory=dict)
+    declined: bool = False
+
+
+_DECISION = TypeAdapter(Decision)
+_OF_RUN = ("before", "reason", "idle", "plan", "verdicts", "served")
 
 
 @dataclass(frozen=True)
@@ -44,6 +84,10 @@ class Records:
             raise ConfigError(f"--run-id {run_id!r}: letters, digits, '-', '_' and '.' only")
         return cls(root / "runs" / run_id)
 
+    def others(self) -> list[Records]:
+        """The records of all runs beside this one, and its own, as far as they were decided on."""
+        return [Records(path.parent) for path in self.folder.parent.glob(f"*/{RUN}.json")]
+
     def write(self, name: str, record: dict[str, Any]) -> None:
         """Replaces a record in one step."""
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -53,6 +97,40 @@ class Records:
         """A record, or None where there is none."""
         path = self.folder / f"{name}.json"
         return json.loads(path.read_text()) if path.is_file() else None
+
+    @property
+    def decision(self) -> Decision:
+        """The decision of the run's first step; an empty one of now until it has decided."""
+        return _DECISION.validate_python(self.read(RUN) or {})
+
+    @property
+    def is_over(self) -> bool:
+        """True where it was decided that there is nothing to do, or nothing to train."""
+        decision = self.decision
+        return decision.idle is not None or decision.declined
+
+    def decline(self) -> None:
+        """Write down that nothing is to be trained, for the steps that follow."""
+        self._write_decision(replace(self.decision, declined=True))
+
+    def write_run(self, run: Run, last: str) -> None:
+        """Keep what was decided, for the steps that follow; `last` ends a run that goes well."""
+        kept = {name: getattr(run, name) for name in _OF_RUN}
+        self._write_decision(Decision(run.start.clock, last, survey=run.survey, **kept))
+
+    def _write_decision(self, decision: Decision) -> None:
+        self.write(RUN, _DECISION.dump_python(decision, mode="json"))
+
+    def read_run(self, config: Config, workdir: Workdir, ledger: Ledger, cached: bool = True) -> Run:
+        """Return the run with what was decided, and without its steps; empty where nothing was decided yet.
+
+        Its spans are those that it saw: files may be mended or replaced while it is at work.
+        """
+        decision = self.decision
+        start = RunStart(config.pipeline.name, self.folder.name, decision.clock)
+        survey = decision.survey or SpanSurvey(config.data.pattern)
+        kept = {name: getattr(decision, name) for name in _OF_RUN}
+        return Run(config, workdir, ledger, start, survey, cached=cached, **kept)
 
     def write_step(self, step: StepResult) -> None:
         """Keep the result of a step; its artifacts are in the metadata database."""

@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import base64
 import binascii
+import copy
 import json
 import zlib
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from pipeline.config import configuration
+from pipeline.config.cluster import Kubeflow
+from pipeline.config.configuration import Config
 from pipeline.kubeflow.records import Records
 from trainer.errors import ConfigError
+from trainer.spec import narrow
 
 # What the last task needs to tell of a run whose first step never started.
 _FOR_EXIT_TASK = {
@@ -22,6 +29,65 @@ _FOR_EXIT_TASK = {
     "kubeflow": ("image", "volume_claim", "mount_path", "pipeline_root", "database"),
 }
 _RECORD = "config"
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The parameters of a run, which change without compiling again."""
+
+    data_path: str = ""
+    epochs: int = 0
+    settings: tuple[str, ...] = ()
+    force: bool = False
+
+
+def parse_json(option: str, text: str, kind: type) -> Any:
+    """An option's JSON, which has to be of one kind.
+
+    Raises:
+      ConfigError: it is not.
+    """
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{option} is no JSON: {error}") from None
+    if not isinstance(value, kind):
+        raise ConfigError(f"{option} = {text[:80]}: a JSON {kind.__name__} is wanted")
+    return value
+
+
+def configure(values: dict[str, Any], parameters: Parameters) -> Config:
+    """The configuration of a run: what was compiled, and the run's parameters on top.
+
+    Raises:
+      ConfigError: a parameter is wrong.
+    """
+    values = copy.deepcopy(values)
+    mount = Path(narrow(Kubeflow.model_validate(values["kubeflow"]), Kubeflow).mount_path)
+    if parameters.data_path:
+        _move_data(values["data"], mount / parameters.data_path)
+    if parameters.epochs:
+        values.setdefault("training", {})["epochs"] = parameters.epochs
+    configuration.lay_over(values, configuration.settings_table(parameters.settings, mount))
+    return configuration.validate(values, "the compiled pipeline with this run's parameters")
+
+
+def _move_data(data: dict[str, Any], data_path: Path) -> None:
+    """Puts the file `data_path` for `path`, or the files of that folder for `train`, `eval` and `test`."""
+    if data.get("pattern"):
+        raise ConfigError(
+            f"data_path = {str(data_path)!r}: [data] pattern says where the spans are: "
+            "put data.pattern=... into the run parameter settings"
+        )
+    if data.get("path"):
+        data["path"] = str(data_path)
+        return
+    for split in ("train", "eval", "test"):
+        written = data.get(split)
+        if isinstance(written, list):
+            data[split] = [str(data_path / PurePosixPath(path).name) for path in written]
+        elif written:
+            data[split] = str(data_path / PurePosixPath(written).name)
 
 
 def pack(values: dict[str, Any]) -> str:
@@ -62,3 +128,17 @@ def publish(records: Records, values: dict[str, Any]) -> None:
 def read_published(records: Records) -> dict[str, Any] | None:
     """Return the configuration of the run; None where its first step has not written it."""
     return records.read(_RECORD)
+
+
+def root_of(config: Config) -> Path:
+    """Where the steps keep artifacts, records and versions, as they see it."""
+    return _root(narrow(config.kubeflow, Kubeflow), config.pipeline.name)
+
+
+def root_in(values: dict[str, Any]) -> Path:
+    """The same of a compiled configuration that was not checked with this run's parameters."""
+    return _root(Kubeflow.model_validate(values["kubeflow"]), values["pipeline"]["name"])
+
+
+def _root(cluster: Kubeflow, name: str) -> Path:
+    return Path(cluster.pipeline_root or PurePosixPath(cluster.mount_path, name))

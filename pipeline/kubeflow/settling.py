@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pipeline.config.configuration import Config
-from pipeline.graph.plan import Plan
 from pipeline.graph.step_result import FAILED
-from pipeline.kubeflow.first_step import LAST, plan_of
 from pipeline.kubeflow.records import RUN, RUNNING, Records
 from pipeline.store import outcome
-from pipeline.store.database import is_kept, is_writable, ledger_of
+from pipeline.store.database import connection, is_kept, is_writable, ledger_of
 from pipeline.store.ledger import Ledger, LedgerEntry, read_entries
 from pipeline.store.workdir import Workdir
-
-if TYPE_CHECKING:
-    from pipeline.runs.launch import Launcher
 
 # A volume may hold the folders of years of runs, and a network file system is slow to look into them.
 _FRESH_SECONDS = 30 * 24 * 3600
@@ -29,7 +22,6 @@ def settle_runs(
     config: Config,
     workdir: Workdir,
     ledger: Ledger,
-    launcher_of: Callable[[Plan, str], Launcher] | None = None,
     but: str = "",
     tell: bool = False,
 ) -> None:
@@ -39,7 +31,6 @@ def settle_runs(
       config: The configuration.
       workdir: The pipeline's folder; a folder without runs of a cluster costs nothing.
       ledger: The pipeline's.
-      launcher_of: Makes the launcher of a run from its plan and id.
       but: A run that is at work.
       tell: Whether webhook and command hear of them.
     """
@@ -51,8 +42,10 @@ def settle_runs(
         from pipeline.kubeflow.conclude import conclude
 
         try:
-            launcher = (launcher_of or _launcher_of(config, workdir))(plan_of(records), path.parent.name)
-            conclude(config, workdir, launcher, records, ledger, None, tell)
+            if config.kubeflow is not None and config.kubeflow.database is not None:
+                connection(config.kubeflow.database, workdir)  # has the reason where this is no pod
+            run = records.read_run(config, workdir, ledger)
+            conclude(run, records, run.launcher(run.plan), None, tell)
         except Exception as error:  # noqa: BLE001 - what an older run left must not fail whoever looks at it
             cause = " ".join(str(error).split())
             print(f"{records.folder}: cannot be summed up: {cause}", file=sys.stderr, flush=True)  # noqa: T201
@@ -91,18 +84,4 @@ def _is_unsettled(records: Records, longest: float) -> bool:
     working = [newer[name] for name, state in states.items() if state == RUNNING]
     if working:
         return time.time() - max(working) > longest
-    return FAILED in states.values() or (records.read(RUN) or {}).get(LAST) in states
-
-
-def _launcher_of(config: Config, workdir: Workdir) -> Callable[[Plan, str], Launcher]:
-    # Here and not above: it takes seconds.
-    from pipeline.graph import pipeline as graph
-    from pipeline.runs.launch import Launcher
-    from pipeline.store.database import connection
-
-    database = connection(config.kubeflow.database if config.kubeflow is not None else None, workdir)
-
-    def make(plan: Plan, run_id: str) -> Launcher:
-        return Launcher(graph.build(config, workdir.artifacts, database, workdir.serving, plan=plan), run_id)
-
-    return make
+    return FAILED in states.values() or records.decision.last in states

@@ -6,13 +6,14 @@ import json
 import sys
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.config.configuration import Config
 from pipeline.graph.step_result import FAILED, SKIPPED, StepResult
-from pipeline.kubeflow.first_step import record_decline
 from pipeline.kubeflow.records import Records
-from pipeline.retraining.span_run import declines_training
+from pipeline.runs.run import Run
+from pipeline.runs.summary import declines_training, step_failure, summarize
+from pipeline.store.outcome import EXIT_CODES
 from pipeline.terminal import printable
 from trainer.errors import KembarError
 
@@ -24,7 +25,7 @@ _TERMINATION_LOG = Path("/dev/termination-log")
 
 
 def end_step(
-    step: StepResult, config: Config, launcher: Launcher, records: Records, executor_input: str | None
+    step: StepResult, run: Run, records: Records, launcher: Launcher, executor_input: str | None
 ) -> int:
     """Keep the result of a step, show it, and return the exit code.
 
@@ -32,7 +33,7 @@ def end_step(
     """
     if step.state not in (FAILED, SKIPPED):
         try:
-            _show(step, config, executor_input)
+            _show(step, run.config, executor_input)
         except Exception as error:  # noqa: BLE001 - the step's own failure, so its record has to say so
             step.state, step.error = FAILED, error
     if step.error is not None:
@@ -45,8 +46,8 @@ def end_step(
         return 0
     try:
         if declines_training(step):
-            record_decline(records)
-        return _verdict(launcher, records) if step.id == launcher.node_ids[-1] else 0
+            records.decline()
+        return _verdict(run, records.steps(launcher)) if step.id == launcher.node_ids[-1] else 0
     except Exception as error:  # noqa: BLE001 - as above
         traceback.print_exc()
         step.state, step.error = FAILED, error
@@ -63,25 +64,17 @@ def _show(step: StepResult, config: Config, executor_input: str | None) -> None:
 
 
 def _failed(step: StepResult) -> int:
-    from pipeline.runs.summary import step_failure
-    from pipeline.store.outcome import EXIT_CODES
-
     outcome = step_failure(step)
     say_why(outcome.reason)
     return step.error.exit_code if isinstance(step.error, KembarError) else EXIT_CODES[outcome.status]
 
 
-def _verdict(launcher: Launcher, records: Any) -> int:
+def _verdict(run: Run, steps: list[StepResult]) -> int:
     """The last step fails when nothing was pushed, so that the run shows it."""
-    from pipeline.runs.summary import summarize
-    from pipeline.store.outcome import EXIT_CODES
-
-    summary = summarize(records.steps(launcher), (records.read("run") or {}).get("before", []))
-    if EXIT_CODES[summary["status"]]:
-        say_why(f"{summary['status']}: {summary['reason']}")
-    else:
-        tell(f"{summary['status']}: {summary['reason']}")
-    return EXIT_CODES[summary["status"]]
+    outcome = summarize(steps, run.before, run.workdir.name)
+    status, line = EXIT_CODES[outcome["status"]], f"{outcome['status']}: {outcome['reason']}"
+    (say_why if status else tell)(line)
+    return status
 
 
 def tell(line: str) -> None:

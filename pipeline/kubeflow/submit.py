@@ -21,8 +21,8 @@ from pipeline.config.configuration import Config
 from pipeline.config.kubernetes_names import PLACEHOLDER
 from pipeline.kubeflow.client import Kfp, KubeflowError
 from pipeline.kubeflow.compile import cluster_values, compile_pipeline
-from pipeline.kubeflow.step import Parameters, configure
-from trainer.errors import ConfigError, did_you_mean
+from pipeline.kubeflow.run_configuration import Parameters, configure
+from trainer.errors import ConfigError, suggestion
 from trainer.spec import narrow
 
 POLL_SECONDS = 10.0
@@ -58,7 +58,7 @@ def check_parameters(parameters: dict[str, Any], where: str) -> dict[str, Any]:
     known = [field.name for field in fields(Parameters)]
     for name in parameters:
         if name not in known:
-            fix = did_you_mean(name, known) or f"there are {', '.join(known)}"
+            fix = suggestion(name, known, f"there are {', '.join(known)}")
             raise ConfigError(f"{where} {name}: no such run parameter: {fix}")
     try:
         values = asdict(_PARAMETERS.validate_python(parameters))

@@ -12,10 +12,13 @@ from typing import Any
 
 from kfp import dsl
 
-from components.files import CONFUSION, QUALITY
+from components.champion import PUSHED_VERSION
+from components.nodes import CONFUSION_FILE, DECISION_FILE, EVALUATOR, PUSHER, QUALITY_GATE
 from pipeline.config.configuration import Config
 from pipeline.graph.step_result import StepResult
+from pipeline.kubeflow.records import CONCLUDE
 from trainer.confusion import shown_classes
+from trainer.files import replace_file
 from trainer.undefined import number
 
 METRICS, CLASSIFICATION, REPORT = "metrics", "classification", "report"
@@ -24,19 +27,19 @@ METRICS, CLASSIFICATION, REPORT = "metrics", "classification", "report"
 def outputs_of(node: str, config: Config) -> dict[str, type[dsl.Artifact]]:
     """The artifacts that a step of this configuration shows, by name."""
     shown: dict[str, dict[str, type[dsl.Artifact]]] = {
-        "QualityGate": {METRICS: dsl.Metrics},
-        "AtomicPusher": {METRICS: dsl.Metrics},
-        "Conclude": {REPORT: dsl.HTML},
+        QUALITY_GATE: {METRICS: dsl.Metrics},
+        PUSHER: {METRICS: dsl.Metrics},
+        CONCLUDE: {REPORT: dsl.HTML},
     }
     if shown_classes(config.spec):
-        shown["Evaluator"] = {CLASSIFICATION: dsl.ClassificationMetrics}
+        shown[EVALUATOR] = {CLASSIFICATION: dsl.ClassificationMetrics}
     return shown.get(node, {})
 
 
 def of_step(step: StepResult, config: Config) -> dict[str, dict[str, Any]]:
     """The metadata of the artifacts of `outputs_of`."""
-    if step.id == "QualityGate":
-        decision = json.loads(Path(step.outputs["blessing"].uri, QUALITY).read_text())
+    if step.id == QUALITY_GATE:
+        decision = json.loads(Path(step.outputs["blessing"].uri, DECISION_FILE).read_text())
         measured = {
             f"{split}_{name}": value
             for split, metrics in decision["metrics"].items()
@@ -44,11 +47,11 @@ def of_step(step: StepResult, config: Config) -> dict[str, dict[str, Any]]:
             if number(value) is not None
         }
         return {METRICS: {**measured, "blessed": float(decision["blessed"])}}
-    if step.id == "AtomicPusher":
-        version = step.outputs["pushed_model"].custom_properties["pushed_version"].string_value
+    if step.id == PUSHER:
+        version = step.outputs["pushed_model"].custom_properties[PUSHED_VERSION].string_value
         return {METRICS: {"version": float(version)} if version else {"pushed": 0.0}}
     if CLASSIFICATION in outputs_of(step.id, config):
-        tables = json.loads(Path(step.outputs["evaluation"].uri, CONFUSION).read_text())
+        tables = json.loads(Path(step.outputs["evaluation"].uri, CONFUSION_FILE).read_text())
         return {CLASSIFICATION: classification(tables[config.gates.split])}
     return {}
 
@@ -79,4 +82,4 @@ def write(executor_input: dict[str, Any], metadata: dict[str, dict[str, Any]]) -
     }
     target = Path(outputs["outputFile"])
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps({"artifacts": artifacts}, allow_nan=False))
+    replace_file(target, json.dumps({"artifacts": artifacts}, allow_nan=False))

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from components.example_gen import spans
+from components.example_gen.reader import check_files
 from components.example_gen.spans import Carry, Span
 from pipeline.config.configuration import Config
 from pipeline.graph.plan import Plan
 from pipeline.store.ledger import REJECTED, LedgerEntry, SpanExamples, span_verdicts, trained_spans
+from trainer.errors import DataRejected, KembarError
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,20 @@ def plan_for(
         {example.uri: example.span for example in before if example.span >= min(window)},
     )
     return Plan(span.files, carry, window, reason)
+
+
+def defect_of(span: Span, config: Config) -> KembarError | None:
+    """Return the error that ends the reading of a span: a file cannot be read, or has not the columns."""
+    for path in span.files:
+        if not os.access(path, os.R_OK):
+            why = "it is gone" if not path.exists() else "this user may not"
+            return KembarError(f"{path}: cannot be read: {why}")
+    try:
+        check_files(span.files, config.data)
+    except KembarError as error:
+        # What stands where names should may be no text at all.
+        return DataRejected(str(error).encode("utf-8", "backslashreplace").decode())
+    return None
 
 
 def rules_of(config: Config) -> str:

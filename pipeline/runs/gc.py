@@ -22,6 +22,7 @@ from pipeline.retraining.survey import survey_spans
 from pipeline.store.backup import back_up
 from pipeline.store.layout import CHECKPOINTS, SYSTEM, artifact_folders, checkpoint_folders, system_folders
 from pipeline.store.ledger import Ledger
+from pipeline.store.lineage import Lineage, in_batches
 from pipeline.store.lock import lock
 from pipeline.store.pushes import LIVE, check_reachable, is_back
 from pipeline.store.workdir import Workdir
@@ -30,10 +31,6 @@ from trainer.errors import ConfigError, ServingError
 from trainer.files import exclusive, is_folder, last_change, remove_folder
 
 RECORDS = "runs"
-# Inputs that something was only compared with, or began from: of what they were made, nothing was made here.
-_COMPARED = {"champion", "previous", "served", "base_model"}
-# Ids in one question to the database: SQLite takes no more than 32,766.
-_BATCH = 1_000
 
 
 @dataclass
@@ -165,57 +162,6 @@ def make_plan(
     return plan
 
 
-class Lineage:
-    """The descent of artifacts, as ML Metadata has it; read once, in a few questions."""
-
-    def __init__(self, store: MetadataStore) -> None:
-        self.artifacts = {artifact.id: artifact for artifact in store.get_artifacts()}
-        self.types = {kind.id: kind.name for kind in store.get_artifact_types()}
-        self._inputs: dict[int, set[int]] = defaultdict(set)
-        self._compared: dict[int, set[int]] = defaultdict(set)
-        self._outputs: dict[int, set[int]] = defaultdict(set)
-        self._makers: dict[int, set[int]] = defaultdict(set)
-        for event in _in_batches(list(self.artifacts), store.get_events_by_artifact_ids):
-            if event.type in (mlmd.Event.INPUT, mlmd.Event.DECLARED_INPUT, mlmd.Event.INTERNAL_INPUT):
-                self._inputs[event.execution_id].add(event.artifact_id)
-                if event.path.steps and event.path.steps[0].key in _COMPARED:
-                    self._compared[event.execution_id].add(event.artifact_id)
-            else:
-                self._outputs[event.execution_id].add(event.artifact_id)
-                if event.type in (mlmd.Event.OUTPUT, mlmd.Event.DECLARED_OUTPUT):
-                    self._makers[event.artifact_id].add(event.execution_id)
-
-    def touched(self, executions: Iterable[int]) -> set[int]:
-        """All that executions read or wrote."""
-        return {
-            artifact
-            for execution in executions
-            for artifact in self._inputs[execution] | self._outputs[execution]
-        }
-
-    def makers(self, artifacts: Iterable[int]) -> set[int]:
-        """The executions that wrote artifacts, those that found them in the cache too."""
-        return {execution for artifact in artifacts for execution in self._makers[artifact]}
-
-    def ancestors(self, artifacts: Iterable[int]) -> set[int]:
-        """The artifacts, all they were made from or compared with, and what was made in the same breath.
-
-        The cache takes the outputs of an execution all together or not at all. What was compared with was
-        compared with something in its turn, back to the first run: it is kept, and its ancestors are not.
-        """
-        reached: set[int] = set()
-        compared: set[int] = set()
-        open_ = set(artifacts)
-        while open_:
-            reached |= open_
-            makers = self.makers(open_)
-            others = {artifact for execution in makers for artifact in self._compared[execution]}
-            compared |= others
-            open_ = self.touched(makers) - others - reached
-        together = {artifact for execution in self.makers(compared) for artifact in self._outputs[execution]}
-        return reached | compared | together
-
-
 def _wanted(lineage: Lineage, gone: set[str]) -> Iterator[int]:
     """Pushed models whose version is there, blessed ones that were never pushed, the last verdict on data.
 
@@ -262,11 +208,9 @@ def _plan_old(plan: RemovalPlan, workdir: Workdir, runs: list[Any], fresh: list[
 def _take_out(plan: RemovalPlan, store: MetadataStore, workdir: Workdir) -> list[Path]:
     """Marks artifacts deleted and moves versions aside; where those are now."""
     # First the database: whatever ends this, the cache finds nothing that is half gone.
-    for start in range(0, len(plan.artifacts), _BATCH):
-        batch = plan.artifacts[start : start + _BATCH]
-        for artifact in batch:
-            artifact.state = mlmd.Artifact.DELETED
-        store.put_artifacts(batch)
+    for artifact in plan.artifacts:
+        artifact.state = mlmd.Artifact.DELETED
+    in_batches(plan.artifacts, store.put_artifacts)
     if workdir.serving.is_dir():
         clean(workdir.serving)
     return set_aside(workdir.serving, plan.versions)
@@ -289,11 +233,6 @@ def _show(plan: RemovalPlan, workdir: Workdir, dry_run: bool, terminal: Terminal
 def _contexts(store: MetadataStore, kind: str) -> list[Any]:
     known = {context_type.name for context_type in store.get_context_types()}
     return store.get_contexts_by_type(kind) if kind in known else []
-
-
-def _in_batches(ids: list[int], ask: Callable[[list[int]], list[Any]]) -> Iterator[Any]:
-    for start in range(0, len(ids), _BATCH):
-        yield from ask(ids[start : start + _BATCH])
 
 
 def _relative_folder(uri: str) -> str:

@@ -1,4 +1,8 @@
-"""Launches nodes of the graph with TFX's own launcher, and says what became of each."""
+"""Launches nodes of the graph with TFX's own launcher, in this process, and gives back the result of each.
+
+TFX's LocalDagRunner does the same but says nothing of what it does; here each node has its state, seconds and
+memory, and tells what was cached.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +18,15 @@ from tfx.orchestration.local import runner_utils
 from tfx.orchestration.pipeline import Pipeline
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
 
-from pipeline.graph.step_result import CACHED, FAILED, RAN, StepResult
+from pipeline.config.configuration import Config
+from pipeline.graph.pipeline import build
+from pipeline.graph.plan import Plan
+from pipeline.graph.step_result import CACHED, FAILED, RAN, SKIPPED, StepResult
+from pipeline.interrupt import raise_again
+from pipeline.runs.display import StepDisplay
+from pipeline.runs.summary import declines_training
 from pipeline.store.leftovers import record_files
+from pipeline.store.workdir import Workdir
 from trainer.errors import KembarError
 from trainer.files import remove_folder
 
@@ -46,26 +57,6 @@ class Launcher:
     def upstream(self, node_id: str) -> list[str]:
         """The nodes that must have run before."""
         return list(self._nodes[node_id].upstream_nodes)
-
-    def check_database(self) -> None:
-        """Connects once.
-
-        Raises:
-          KembarError: the metadata database does not let us in.
-        """
-        try:
-            with metadata.Metadata(self._connection):
-                return
-        except RuntimeError as error:
-            database = self._connection
-            address = (
-                database.sqlite.filename_uri
-                or f"{database.mysql.database} at {database.mysql.host}:{database.mysql.port}"
-            )
-            raise KembarError(
-                f"cannot open the metadata database {address}: is it running, and is the account right? "
-                f"({' '.join(str(error).split())})"
-            ) from None
 
     def up_to(self, node_id: str) -> list[str]:
         """The node and all that it needs, in an order in which they can run."""
@@ -133,6 +124,52 @@ class Launcher:
             if kinds[execution.type_id] == kind and execution.last_known_state not in done:
                 for folder in [*root.glob(f"[!.]*/{execution.id}"), *root.glob(f".system/*/{execution.id}")]:
                     remove_folder(root.parent, folder)
+
+
+def launcher_of(
+    config: Config,
+    workdir: Workdir,
+    connection: mlmd.ConnectionConfig,
+    run_id: str,
+    plan: Plan,
+    cached: bool = True,
+) -> Launcher:
+    """Return the launcher of a run that carries out `plan` against the database of `connection`."""
+    graph = build(config, workdir.artifacts, connection, workdir.serving, cached=cached, plan=plan)
+    return Launcher(graph, run_id)
+
+
+def launch_all(
+    launcher: Launcher, display: StepDisplay | None = None, last: str | None = None
+) -> list[StepResult]:
+    """Launch every node; a failure, or the decision not to train, skips all that follow.
+
+    Args:
+      launcher: Of the nodes.
+      display: Shows each node that begins, and its result.
+      last: Only this node and what it needs.
+
+    Returns:
+      One result a node. The exception of a failed node is in its result, not raised.
+
+    Raises:
+      Interrupted: a signal came while a node was at work.
+    """
+    steps: list[StepResult] = []
+    is_over = False
+    for node in launcher.node_ids if last is None else launcher.up_to(last):
+        if is_over:
+            step = StepResult(node, SKIPPED)
+        else:
+            if display is not None:
+                display.start(node)
+            step = launcher.launch(node)
+            raise_again()
+            is_over = step.state == FAILED or declines_training(step)
+        if display is not None:
+            display.end(step)
+        steps.append(step)
+    return steps
 
 
 @functools.cache

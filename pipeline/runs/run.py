@@ -1,237 +1,294 @@
-"""`kembar run`: the whole pipeline in this process, and the summary of it."""
+"""One run: its plan, its steps and how it ended.
+
+New spans are read and judged in their order, then one model is trained on all. `pipeline/runs/local.py`
+drives it in one process; `pipeline/kubeflow/step.py` a step a process, with its state on disk between them.
+"""
 
 from __future__ import annotations
 
-import sys
+import json
 import time
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ml_metadata.errors import StatusError
-
-from components.version_folder.pins import read_pins
-from components.version_folder.push import versions
+from components.example_gen.spans import Span
+from components.nodes import DATA_GATE, EXAMPLE_GEN, LIVE_FILE, LIVE_METRICS, QUALITY_GATE
+from components.version_folder.push import age_of, damaged, in_service, models_of, versions
 from pipeline.config.configuration import Config
-from pipeline.config.preflight import preflight
-from pipeline.interrupt import Interrupted, interruptible
-from pipeline.retraining.span_run import SpanRun, declines_training, entry_of, prepare_run
-from pipeline.runs.display import StepDisplay, relative_path, show_summary
-from pipeline.runs.notify import notify, notify_error
-from pipeline.store.backup import back_up, protect
-from pipeline.store.ledger import Ledger
-from pipeline.store.leftovers import clear
-from pipeline.store.lock import Locked, lock
-from pipeline.store.outcome import EXIT_CODES, FILE, failed, failure, interrupted, unchanged, write
-from pipeline.store.pushes import settle
+from pipeline.graph.plan import Plan
+from pipeline.graph.step_result import FAILED, SKIPPED, StepResult
+from pipeline.retraining.reasons import find_reason
+from pipeline.retraining.survey import (
+    SpanSurvey,
+    defect_of,
+    gates_of,
+    model_config,
+    plan_for,
+    rules_of,
+    survey_spans,
+)
+from pipeline.runs.display import StepDisplay
+from pipeline.runs.summary import decision_of, show_files, summarize
+from pipeline.store.ledger import ACCEPTED, REJECTED, Ledger, LedgerEntry, LiveEvaluation, SpanVerdict
+from pipeline.store.outcome import RunStart, unchanged, write
 from pipeline.store.workdir import Workdir
 from pipeline.terminal import Terminal
-from trainer.errors import ConfigError, KembarError
+from trainer.errors import DataRejected, SectionError
+from trainer.undefined import values
 
 if TYPE_CHECKING:
-    from components.example_gen.spans import Span
-    from pipeline.graph.plan import Plan
-    from pipeline.graph.step_result import StepResult
+    from pipeline.runs.launch import Launcher
 
 
-@dataclass(frozen=True)
-class _Start:
-    """The start of a run: when it was, and the clock that its seconds are counted from."""
+@dataclass
+class Run:
+    """One run of a pipeline.
 
-    pipeline: str
-    at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    clock: float = field(default_factory=time.monotonic)
+    Attributes:
+      config: The configuration.
+      workdir: Where it works.
+      ledger: The pipeline's.
+      start: Of the run.
+      survey: The spans on disk when it began.
+      reason: The reason to train that was known then.
+      idle: Why there is nothing to do; None where there is.
+      before: The versions that were there when it began.
+      pushed: Where each version's model was, to the version.
+      cached: Whether a step may reuse what it made before.
+      verdicts: Of the spans that were read, by their numbers.
+      served: How well the model in service does on them.
+      plan: What is carried out now.
+      steps: Of that plan.
+    """
+
+    config: Config
+    workdir: Workdir
+    ledger: Ledger
+    start: RunStart
+    survey: SpanSurvey
+    reason: str = ""
+    idle: str | None = None
+    before: list[int] = field(default_factory=list)
+    pushed: dict[str, int] = field(default_factory=dict)
+    cached: bool = True
+    verdicts: dict[int, SpanVerdict] = field(default_factory=dict)
+    served: dict[int, LiveEvaluation] = field(default_factory=dict)
+    plan: Plan = field(default_factory=Plan)
+    steps: list[StepResult] = field(default_factory=list)
+
+    @classmethod
+    def decide(
+        cls,
+        config: Config,
+        workdir: Workdir,
+        ledger: Ledger,
+        start: RunStart,
+        requested: str | None,
+        cached: bool = True,
+    ) -> Run:
+        """Survey the data, and return the run over it; it is idle where there is no reason to train.
+
+        Args:
+          config: The configuration.
+          workdir: Where the versions are.
+          ledger: The pipeline's.
+          start: Of the run.
+          requested: A person's reason to train; without one the data and the model in service decide.
+          cached: Whether a step may reuse what it made before.
+
+        Raises:
+          SectionError: no file fits the pattern of the data, and none ever did; or no span is complete.
+        """
+        before, entries = versions(workdir.serving), ledger.entries()
+        survey = survey_spans(config, entries, ledger.examples(), again=requested is not None)
+        if not (survey.ready or survey.waiting or survey.rejected):
+            raise SectionError(f"[data] pattern = {survey.pattern!r}: no file fits it: correct it")
+        version = in_service(workdir.serving, workdir.name)
+        reason = find_reason(config, survey, entries, version, age_of(workdir.serving, version))
+        broken = damaged(workdir.serving)
+        if broken is not None and survey.ready:
+            why = f"version {broken} is damaged"
+            reason = replace(reason, due=True, text="; ".join(filter(None, (why, reason.text))))
+        idle = reason.figures if requested is None and not reason.due else None
+        if idle is None and not survey.ready:
+            raise SectionError(f"[data] pattern = {survey.pattern!r}: no span is complete: {reason.figures}")
+        text = reason.text if requested is None else requested
+        pushed = models_of(workdir.serving)
+        return cls(config, workdir, ledger, start, survey, text, idle, before, pushed, cached)
+
+    def launcher(self, plan: Plan, suffix: str = "") -> Launcher:
+        """Return the launcher of a plan's nodes; `suffix` tells it from others of the run."""
+        from pipeline.runs.launch import launcher_of  # takes seconds
+
+        run_id = f"{self.start.run_id}-{suffix}" if suffix else self.start.run_id
+        return launcher_of(self.config, self.workdir, self.ledger.connection, run_id, plan, self.cached)
+
+    def launch(
+        self, plan: Plan, suffix: str = "", last: str | None = None, terminal: Terminal | None = None
+    ) -> list[StepResult]:
+        """Launch the nodes of a plan in this process, or those up to `last`, and show them on `terminal`."""
+        from pipeline.runs.launch import launch_all  # takes seconds
+
+        launcher = self.launcher(plan, suffix)
+        display = None if terminal is None else StepDisplay(terminal, len(launcher.node_ids))
+        return launch_all(launcher, display, last)
+
+    def read_backlog(self, say: Callable[[str], None]) -> bool:
+        """Read all new spans but the newest, a line to `say` for each; True where the run can go on."""
+        last = LIVE_METRICS if self.config.retraining is not None else DATA_GATE
+        for span in self.survey.pending[:-1]:
+            name, started = self.survey.name(span.number), time.monotonic()
+            plan = self.make_plan(span)
+            steps = self._broken(span)
+            if not steps:
+                steps = self.launch(plan, name, last)
+                say(f"  {name} read in {time.monotonic() - started:.1f} s")
+            if not self.record_verdict(span, steps):
+                self.plan, self.steps = plan, steps
+                return False
+        return True
+
+    def finish(self, terminal: Terminal) -> None:
+        """Read the newest span and run to the end; where it is bad, with the newest good one."""
+        newest = self.newest
+        self.plan = self.make_plan(newest)
+        self.steps = self._broken(newest) or self.launch(self.plan, terminal=terminal)
+        went_on = self.record_verdict(newest, self.steps)
+        rejected = went_on and self.verdicts[newest.number].outcome == REJECTED
+        good = [*self._with(ACCEPTED), *self.survey.untrained]
+        if rejected and good:
+            span = self.survey.ready[max(good)]
+            self.plan = self.make_plan(span)
+            again = f"{self.survey.name(span.number)}-again" if self.plan.carry else ""
+            self.steps = self.launch(self.plan, again, terminal=terminal)
+
+    def keep(self, summary: dict[str, Any], say: Callable[[str], None], is_newest: bool = True) -> None:
+        """Keep how the run ended: the files that people look for, `summary.json`, the entry in the history.
+
+        Args:
+          summary: Of the run.
+          say: Takes a line where not all files can be shown.
+          is_newest: False where a later run has begun, whose files those on top of the work folder are.
+
+        Raises:
+          OSError: the summary cannot be written.
+          StatusError: the database does not take the entry.
+        """
+        root = self.workdir.root
+        if is_newest and self.idle is None:
+            try:
+                show_files(self.steps, root)
+            except OSError as error:  # what was pushed is in service all the same
+                say(f"  warning: {root}: not all that there is to see: {error}: make room")
+        if is_newest:
+            write(root, summary)
+        self.ledger.append(self.entry(summary))
+
+    def close(self, steps: list[StepResult]) -> None:
+        """Take the steps that other processes ran, and keep the verdict on the span that they read."""
+        self.steps, self.pushed = steps, models_of(self.workdir.serving)
+        number = self.plan.carry.span if self.plan.carry is not None else 0
+        if number in self.survey.ready:
+            self.record_verdict(self.survey.ready[number], steps)
+
+    def summary(self) -> dict[str, Any]:
+        """Return what `summary.json` says of the run as it stands.
+
+        Raises:
+          KembarError: a file of a step is not there.
+        """
+        if self.idle is not None:
+            outcome = unchanged(self.idle)
+        else:
+            peak = max(step.peak_memory_mb for step in self.steps)
+            outcome = {"peak_memory_mb": peak, **summarize(self.steps, self.before, self.workdir.name)}
+        return self.start.summary({**outcome, "retraining": self.to_json()})
+
+    def entry(self, summary: dict[str, Any]) -> LedgerEntry:
+        """Return the ledger's entry of the run, or of the decision that nothing is to be done."""
+        entry = LedgerEntry.of_summary(summary)
+        if self.idle is not None:
+            return entry
+        return replace(
+            entry,
+            span=max(self.verdicts, default=max(self.survey.ready, default=None)),
+            spans=self.verdicts,
+            served=self.served,
+            trained=self.trained,
+            config=model_config(self.config) if self.trained else "",
+            gates=gates_of(self.config) if self.trained else "",
+            why=summary["retraining"]["why"],
+        )
 
     @property
-    def run_id(self) -> str:
-        """The run's name, by its time."""
-        return self.at.strftime("%Y%m%dT%H%M%S.%fZ")
+    def newest(self) -> Span:
+        """The span that the last run of all reads: the newest one that is new, or of all."""
+        pending = self.survey.pending
+        return pending[-1] if pending else self.survey.ready[max(self.survey.ready)]
 
-    def summary(self, outcome: dict[str, Any]) -> dict[str, Any]:
-        """Return the summary of a run that ends now with `outcome`."""
+    def make_plan(self, span: Span) -> Plan:
+        """Return the plan of a run that reads `span`, as things stand now."""
+        pending = {new.number for new in self.survey.pending}
+        accepted = [number for number in self.survey.ready if number not in pending]
+        accepted += self._with(ACCEPTED)
+        examples = tuple(self.ledger.examples()) if self.survey.pattern is not None else ()
+        return plan_for(self.survey, span, accepted, self.reason, examples)
+
+    def record_verdict(self, span: Span, steps: list[StepResult]) -> bool:
+        """Keep the verdict on a span, out of the steps that read it; False where a failure left none."""
+        by_id = {step.id: step for step in steps}
+        rules = rules_of(self.config)
+        judge = by_id.get(DATA_GATE)
+        if judge is not None and judge.state not in (FAILED, SKIPPED):
+            self.verdicts[span.number] = SpanVerdict(span.fingerprint, ACCEPTED, rules=rules)
+            self._record_evaluation(span, by_id.get(LIVE_METRICS))
+            return True
+        failed = next((step for step in steps if step.state == FAILED), None)
+        if failed is not None and isinstance(failed.error, DataRejected):
+            self.verdicts[span.number] = SpanVerdict(span.fingerprint, REJECTED, str(failed.error), rules)
+            return True
+        return False
+
+    def to_json(self) -> dict[str, Any]:
+        """For summary.json."""
+        decision, name = decision_of(self.steps), self.survey.name
+        spans = self.survey.to_json()
+        spans["rejected"] = {
+            **spans["rejected"],
+            **{name(n): self.verdicts[n].reason for n in self._with(REJECTED)},
+        }
+        spans["accepted"] = [name(n) for n in sorted(self._with(ACCEPTED))]
+        spans["trained"] = [name(n) for n in sorted(self.trained)]
         return {
-            "pipeline": self.pipeline,
-            "run_id": self.run_id,
-            "started": self.at.isoformat(timespec="seconds"),
-            "seconds": round(time.monotonic() - self.clock, 2),
-            **outcome,
+            "why": decision.get("reason", self.reason) if self.trained else "",
+            "spans": spans,
+            "served": {name(n): asdict(evaluation) for n, evaluation in sorted(self.served.items())},
         }
 
+    @property
+    def trained(self) -> dict[int, str]:
+        """The spans that a model was trained on, with the fingerprint of their files."""
+        if not any(step.id == QUALITY_GATE and step.outputs for step in self.steps):
+            return {}
+        if self.survey.pattern is None:
+            return {number: span.fingerprint for number, span in self.survey.ready.items()}
+        return self.plan.window
 
-def run(path: Path, config: Config, workdir: Workdir, terminal: Terminal) -> int:
-    """Run the pipeline and return the exit code; `summary.json` says the rest."""
-    return _check_and_run(path, config, workdir, terminal, "asked for by kembar run")
+    def _with(self, outcome: str) -> list[int]:
+        return [number for number, verdict in self.verdicts.items() if verdict.outcome == outcome]
 
+    def _record_evaluation(self, span: Span, step: StepResult | None) -> None:
+        artifact = step.outputs.get("evaluation") if step is not None else None
+        if artifact is None:
+            return
+        live = json.loads(Path(artifact.uri, LIVE_FILE).read_text())
+        if live["model"] is not None:
+            version, metrics = self.pushed.get(live["model"]), values(live["metrics"])
+            self.served[span.number] = LiveEvaluation(version, live["rows"], metrics)
 
-def retrain(path: Path, config: Config, workdir: Workdir, terminal: Terminal, force: bool = False) -> int:
-    """Run the pipeline where there is a reason, and return the exit code.
-
-    It can be called at any time and any number of times: what was done is not done again.
-    """
-    return _check_and_run(path, config, workdir, terminal, "asked for by --force" if force else None)
-
-
-def _check_and_run(
-    path: Path, config: Config, workdir: Workdir, terminal: Terminal, requested: str | None
-) -> int:
-    """Check what can be checked before, and run under the folder's lock; errors are notified.
-
-    `requested` is a person's reason to train; without one the data and the model in service decide.
-    """
-    try:
-        preflight(str(path), config)
-        # Whether these can be read is better known before hours of work.
-        config.serving.for_gate()
-        read_pins(workdir.serving, workdir.name)
-        with interruptible(), lock(workdir.root), terminal.noise_to(workdir.log):
-            start = _Start(config.pipeline.name)
-            with _summary_of_failure(path, workdir.root, start):
-                return _run_pipeline(config, workdir, terminal, start, requested)
-    except Locked:
-        raise
-    except Exception as error:
-        notify_error(config.notify, config.pipeline.name, error)
-        raise
-
-
-@contextmanager
-def _summary_of_failure(path: Path, root: Path, start: _Start) -> Iterator[None]:
-    """Write a summary where the run ends by an error before it has one."""
-    # Whoever reads the summary of a run that was killed must not take it for the one before.
-    (root / FILE).unlink(missing_ok=True)
-    try:
-        yield
-    except Interrupted as stop:
-        if not (root / FILE).exists():
-            write(root, start.summary(interrupted(str(stop))))
-        raise
-    except Exception as error:
-        traceback.print_exc(file=sys.stderr)
-        if isinstance(error, ConfigError) and str(error).startswith("["):
-            error = ConfigError(f"{path}: {error}")  # raised where the file is not known
-        if not (root / FILE).exists():
-            outcome = failed(str(error)) if isinstance(error, KembarError) else failure(error)
-            with suppress(OSError):  # a full disk
-                write(root, start.summary(outcome))
-        raise error from None
-
-
-def _run_pipeline(
-    config: Config, workdir: Workdir, terminal: Terminal, start: _Start, requested: str | None
-) -> int:
-    """Run the pipeline where there is a reason, keep the summary and show it; the exit code."""
-    protect(workdir, terminal.say)
-    ledger = Ledger.local(workdir, config.pipeline.name)
-    clear(ledger.store, workdir, terminal.say)
-    settle(ledger.store, workdir.serving, terminal.say)
-    before = versions(workdir.serving)
-    span_run, reason = prepare_run(config, workdir, ledger, requested)
-    idle = requested is None and not reason.due
-    if idle:
-        summary = start.summary({**unchanged(reason.figures), "retraining": span_run.to_json()})
-    elif not span_run.survey.ready:
-        pattern = span_run.survey.pattern
-        raise ConfigError(f"[data] pattern = {pattern!r}: no span is complete: {reason.figures}")
-    else:
-        summary = _execute(span_run, workdir, terminal, start, before)
-    page = None
-    try:
-        write(workdir.root, summary)
-        ledger.append(entry_of(summary, config, None if idle else span_run))
-        if not idle:
-            page = _tidy_and_report(config, workdir, ledger, summary, terminal)
-    except (OSError, StatusError) as error:
-        raise KembarError(
-            f"{summary['status']}: {summary['reason']}; and what there is to say of it could not be written "
-            f"in {workdir.root}: {' '.join(str(error).split())}: make room"
-        ) from None
-    back_up(workdir, terminal.say)
-    notify(config.notify, summary, page)
-    show_summary(summary, config, workdir, terminal)
-    return EXIT_CODES[summary["status"]]
-
-
-def _tidy_and_report(
-    config: Config, workdir: Workdir, ledger: Ledger, summary: dict[str, Any], terminal: Terminal
-) -> Path:
-    """The report, once what nobody needs any more is gone."""
-    from pipeline.runs.gc import tidy
-    from pipeline.runs.report import write_report
-
-    if config.retraining is not None and config.retraining.keep_runs and EXIT_CODES[summary["status"]] == 0:
-        tidy(config, workdir, ledger, config.retraining.keep_runs, terminal.say)
-    return write_report(config, workdir, ledger.entries())
-
-
-def _execute(
-    span_run: SpanRun, workdir: Workdir, terminal: Terminal, start: _Start, before: list[int]
-) -> dict[str, Any]:
-    """Read the new spans, run the graph to its end, and return the summary.
-
-    Args:
-      span_run: The run.
-      workdir: Where it works.
-      terminal: For progress.
-      start: Of the run.
-      before: The versions that are there already.
-    """
-    config, survey = span_run.config, span_run.survey
-    terminal.say(
-        f"{config.pipeline.name}: {relative_path(workdir.root)}, "
-        f"everything else that is printed goes to {relative_path(workdir.log)}"
-    )
-    # Here and not above: it takes seconds, and its noise belongs into the log.
-    from absl import logging
-    from tfx.orchestration.metadata import sqlite_metadata_connection_config
-
-    from pipeline.graph import pipeline as graph
-    from pipeline.runs.local import LocalRunner
-    from pipeline.runs.summary import show_files, summarize
-
-    logging.set_verbosity(logging.INFO)
-    metadata = sqlite_metadata_connection_config(str(workdir.metadata))
-
-    def runner_of(plan: Plan, name: str = "") -> LocalRunner:
-        built = graph.build(config, workdir.artifacts, metadata, workdir.serving, plan=plan)
-        return LocalRunner(built, start.run_id + name)
-
-    def read(span: Span, plan: Plan, last: str) -> list[StepResult]:
-        at = time.monotonic()
-        steps = runner_of(plan, f"-{survey.name(span.number)}").run(up_to=last)
-        terminal.say(f"  {survey.name(span.number)} read in {time.monotonic() - at:.1f} s")
-        return steps
-
-    def finish(plan: Plan) -> list[StepResult]:
-        name = f"-{survey.name(plan.carry.span)}-again" if span_run.steps and plan.carry else ""
-        runner = runner_of(plan, name)
-        progress = StepDisplay(terminal, len(runner.node_ids))
-        return runner.run(progress.start, progress.end, declines_training)
-
-    try:
-        if span_run.read_backlog(read):
-            span_run.finish(finish)
-        steps = span_run.steps
-        for step in steps:
-            if step.error is not None:
-                traceback.print_exception(step.error, file=sys.stderr)
-        summary = start.summary(
-            {
-                "peak_memory_mb": max(step.peak_memory_mb for step in steps),
-                **summarize(steps, before, workdir.name),
-                "retraining": span_run.to_json(),
-            }
-        )
-    except KembarError:
-        raise
-    except Exception as error:  # noqa: BLE001 - outside of any component: the summary says so too
-        traceback.print_exc(file=sys.stderr)
-        return start.summary(failure(error))
-    try:
-        show_files(steps, workdir.root)
-    except OSError as error:  # what was pushed is in service all the same
-        terminal.say(f"  warning: {workdir.root}: not all that there is to see: {error}: make room")
-    return summary
+    def _broken(self, span: Span) -> list[StepResult]:
+        """Return a failed step where the files of a span cannot be read, or have not the columns."""
+        error = None if self.survey.pattern is None else defect_of(span, self.config)
+        return [] if error is None else [StepResult(EXAMPLE_GEN, FAILED, error=error)]

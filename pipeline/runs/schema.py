@@ -8,21 +8,20 @@ from pathlib import Path
 import tensorflow_data_validation as tfdv
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
-from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from tfx.types import artifact_utils
 
 from components.example_gen import spans
 from components.example_gen.data_config import DataSection
+from components.nodes import STATISTICS_FILE, STATISTICS_GEN
 from components.schema_gen.infer import Splits, infer_schema
 from pipeline.config.configuration import Config
 from pipeline.config.preflight import preflight
-from pipeline.graph import pipeline as graph
-from pipeline.graph.step_result import FAILED
+from pipeline.graph.plan import Plan
 from pipeline.outputs import is_special, write_output
-from pipeline.runs.launch import Launcher
+from pipeline.runs.launch import launch_all, launcher_of
+from pipeline.store.database import connection
+from pipeline.store.workdir import Workdir
 from trainer.errors import ConfigError
-
-_DESCRIBES = "StatisticsGen"
 
 
 def infer(source: str, config: Config, output: Path | None) -> str:
@@ -58,15 +57,15 @@ def _newest_span(source: str, data: DataSection, pattern: str) -> DataSection:
 
 def _describe(config: Config, folder: Path) -> Splits:
     """The statistics of each split, by the pipeline's own first steps in a folder of their own."""
-    metadata = sqlite_metadata_connection_config(str(folder / "metadata.sqlite"))
-    launcher = Launcher(graph.build(config, folder / "artifacts", metadata, folder / "serving"), "schema")
-    for node in launcher.up_to(_DESCRIBES):
-        last = launcher.launch(node)
-        if last.state == FAILED and last.error is not None:
-            raise last.error
-    statistics = last.outputs["statistics"]
+    workdir = Workdir(folder, folder / "serving")
+    launcher = launcher_of(config, workdir, connection(None, workdir), "schema", Plan())
+    steps = launch_all(launcher, last=STATISTICS_GEN)
+    for step in steps:
+        if step.error is not None:
+            raise step.error
+    statistics = steps[-1].outputs["statistics"]
     splits = artifact_utils.decode_split_names(statistics.properties["split_names"].string_value)
     return {
-        split: tfdv.load_stats_binary(str(Path(statistics.uri, f"Split-{split}", "FeatureStats.pb")))
+        split: tfdv.load_stats_binary(str(Path(statistics.uri, f"Split-{split}", STATISTICS_FILE)))
         for split in splits
     }

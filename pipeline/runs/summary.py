@@ -6,19 +6,18 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from components.bulk_inferrer.bulk_config import BULK_QUARANTINE, PREDICTIONS, RESULT
+from components import nodes
+from components.bulk_inferrer.bulk_config import RESULT
 from components.champion import PUSHED_DESTINATION
-from components.example_gen.counts import QUARANTINE
-from components.files import BASELINES, CONFUSION, COUNTS, QUALITY, SERVING, SLICES, TUNING, VERDICT
 from components.version_folder.pins import read_pins
 from components.version_folder.push import in_service
 from pipeline.graph.step_result import CACHED, FAILED, StepResult
-from pipeline.retraining.span_run import decision_of
 from pipeline.store.outcome import (
     DATA_REJECTED,
     FAILURE,
@@ -33,12 +32,23 @@ from pipeline.store.outcome import (
     model_facts,
 )
 from trainer.errors import DataRejected, KembarError
-from trainer.files import is_folder, remove_folder, replacing
+from trainer.files import TRAINING_LOG, is_folder, remove_folder, replacing
 from trainer.undefined import reasons, values
 
-TRAINING = "training.json"
+# Node and key to the artifact.
+Outputs = dict[tuple[str, str], mlmd.Artifact]
 # What runs put into the folders that people look at.
 _OURS = re.compile(r"(.+-\d{5}-of-\d{5}|rows)\.jsonl|.+\.(png|svg)")
+
+
+def decision_of(steps: Sequence[StepResult]) -> dict[str, Any]:
+    """Return the retraining gate's decision, as its file has it; an empty one where the gate has not run."""
+    return _json(_outputs(steps), nodes.RETRAINING_GATE, "decision", nodes.DECISION_FILE)
+
+
+def declines_training(step: StepResult) -> bool:
+    """True where this step decided that nothing is to be trained, and the steps behind it are left out."""
+    return not decision_of([step]).get("train", True)
 
 
 def show_files(steps: list[StepResult], root: Path) -> None:
@@ -46,30 +56,27 @@ def show_files(steps: list[StepResult], root: Path) -> None:
 
     Of a run that came not so far, what the last run left would say nothing, and goes.
     """
-    folder_of = {
-        (step.id, key): Path(artifact.uri) for step in steps for key, artifact in step.outputs.items()
-    }
+    outputs = _outputs(steps)
+    trained = (nodes.TRAINER, "model_run") in outputs
     for node, key, folder in (
-        ("ExampleGen", "examples", QUARANTINE),
-        ("Trainer", "model_run", "pictures"),
-        ("BulkExampleGen", "examples", BULK_QUARANTINE),
+        (nodes.EXAMPLE_GEN, "examples", nodes.QUARANTINE),
+        (nodes.TRAINER, "model_run", "pictures"),
+        (nodes.BULK_EXAMPLE_GEN, "examples", nodes.BULK_QUARANTINE),
     ):
-        if node == "Trainer" and (node, key) not in folder_of:
-            continue  # those of the last training stay
-        source = folder_of.get((node, key))
-        show_folder(None if source is None else source / folder, root, folder)
-    for source, name, shown in (
-        (folder_of.get(("DataGate", "verdict")), VERDICT, VERDICT),
-        (folder_of.get(("Evaluator", "evaluation")), CONFUSION, CONFUSION),
-        (folder_of.get(("Tuner", "tuner_results")), TUNING, TUNING),
-        (folder_of.get(("BulkInferrer", "predictions")), PREDICTIONS, RESULT),
+        if node != nodes.TRAINER or trained:  # those of the last training stay
+            show_folder(_path(outputs, node, key, folder), root, folder)
+    for node, key, name, shown in (
+        (nodes.DATA_GATE, "verdict", nodes.VERDICT_FILE, nodes.VERDICT_FILE),
+        (nodes.EVALUATOR, "evaluation", nodes.CONFUSION_FILE, nodes.CONFUSION_FILE),
+        (nodes.TUNER, "tuner_results", nodes.TUNING_FILE, nodes.TUNING_FILE),
+        (nodes.BULK_INFERRER, "predictions", nodes.PREDICTIONS_FILE, RESULT),
+        (nodes.TRAINER, "model_run", TRAINING_LOG, TRAINING_LOG),
     ):
-        if source is not None and (source / name).is_file():
-            show_file(source / name, root / shown)
-        else:
+        source = _path(outputs, node, key, name)
+        if source is not None and source.is_file():
+            show_file(source, root / shown)
+        elif node != nodes.TRAINER or trained:
             (root / shown).unlink(missing_ok=True)
-    if ("Trainer", "model_run") in folder_of:
-        show_file(folder_of["Trainer", "model_run"] / TRAINING, root / TRAINING)
 
 
 def show_file(source: Path, target: Path) -> None:
@@ -116,13 +123,16 @@ def summarize(steps: list[StepResult], versions_before: list[int], name: str = "
       versions_before: The versions that were there when it began.
       name: The model's name in requests; that of the folder of versions unless told otherwise.
     """
-    outputs = {(step.id, key): artifact for step in steps for key, artifact in step.outputs.items()}
-    decision = _json(outputs.get(("QualityGate", "blessing")), QUALITY)
-    serving = _json(outputs.get(("ServingGate", "blessing")), SERVING)
-    training = _json(outputs.get(("Trainer", "model_run")), TRAINING)
-    baselines = _json(outputs.get(("Baselines", "baselines")), BASELINES)
-    slices = _json(outputs.get(("Evaluator", "evaluation")), SLICES)
-    pushed = outputs.get(("AtomicPusher", "pushed_model"))
+    outputs = _outputs(steps)
+    decision = _json(outputs, nodes.QUALITY_GATE, "blessing", nodes.DECISION_FILE)
+    serving = _json(outputs, nodes.SERVING_GATE, "blessing", nodes.SERVING_FILE)
+    training = _json(outputs, nodes.TRAINER, "model_run", TRAINING_LOG)
+    baselines = _json(outputs, nodes.BASELINES, "baselines", nodes.BASELINES_FILE)
+    slices = _json(outputs, nodes.EVALUATOR, "evaluation", nodes.SLICES_FILE)
+    undefined = {
+        "metrics": decision.get("undefined", {}), "baselines": reasons(baselines), "slices": reasons(slices)
+    }  # fmt: skip
+    pushed = outputs.get((nodes.PUSHER, "pushed_model"))
     destination = pushed.custom_properties[PUSHED_DESTINATION].string_value if pushed is not None else ""
     outcome = _outcome(steps, decision, serving, destination, versions_before, name)
     return {
@@ -133,35 +143,25 @@ def summarize(steps: list[StepResult], versions_before: list[int], name: str = "
             for s in steps
         ],
         "data": data_facts(
-            _json(outputs.get(("ExampleGen", "examples")), COUNTS),
-            _json(outputs.get(("DataGate", "verdict")), VERDICT),
+            _json(outputs, nodes.EXAMPLE_GEN, "examples", nodes.COUNTS_FILE),
+            _json(outputs, nodes.DATA_GATE, "verdict", nodes.VERDICT_FILE),
         ),
         "metrics": values(decision.get("metrics", {})),
         "baselines": values(baselines),
         "interval": values(decision.get("interval", {})),
         "slices": values(slices),
-        "undefined": {
-            key: undefined
-            for key, undefined in (
-                ("metrics", decision.get("undefined", {})),
-                ("baselines", reasons(baselines)),
-                ("slices", reasons(slices)),
-            )
-            if undefined
-        },
+        "undefined": {key: why for key, why in undefined.items() if why},
         "model": model_facts(destination, training),
         **_bulk(outputs),
     }
 
 
-def _bulk(outputs: dict[tuple[str, str], mlmd.Artifact]) -> dict[str, Any]:
+def _bulk(outputs: Outputs) -> dict[str, Any]:
     """The key `bulk`, where that step has begun."""
-    counts = _json(outputs.get(("BulkExampleGen", "examples")), COUNTS)
-    if not counts:
-        return {}
-    answered = outputs.get(("BulkInferrer", "predictions"))
-    path = None if answered is None else Path(answered.uri, PREDICTIONS)
-    return {"bulk": bulk_facts(counts, path if path is not None and path.is_file() else None)}
+    counts = _json(outputs, nodes.BULK_EXAMPLE_GEN, "examples", nodes.COUNTS_FILE)
+    path = _path(outputs, nodes.BULK_INFERRER, "predictions", nodes.PREDICTIONS_FILE)
+    answers = path if path is not None and path.is_file() else None
+    return {"bulk": bulk_facts(counts, answers)} if counts else {}
 
 
 def _outcome(
@@ -174,8 +174,8 @@ def _outcome(
     if training_decision and not training_decision["train"]:
         return Outcome(UNCHANGED, str(training_decision["reason"]))
     for verdict, node, file in (
-        (decision, "QualityGate", QUALITY),
-        (serving, "ServingGate", SERVING),
+        (decision, nodes.QUALITY_GATE, nodes.DECISION_FILE),
+        (serving, nodes.SERVING_GATE, nodes.SERVING_FILE),
     ):
         if "blessed" not in verdict:
             raise KembarError(_lost(steps, node, file))
@@ -216,6 +216,16 @@ def step_failure(step: StepResult) -> Outcome:
     return Outcome(DATA_REJECTED if rejected else FAILURE, reason)
 
 
-def _json(artifact: mlmd.Artifact | None, name: str) -> dict[str, Any]:
-    path = Path(artifact.uri, name) if artifact is not None else None
+def _outputs(steps: Sequence[StepResult]) -> Outputs:
+    return {(step.id, key): artifact for step in steps for key, artifact in step.outputs.items()}
+
+
+def _path(outputs: Outputs, node: str, key: str, name: str) -> Path | None:
+    """Where the output of a node has a file or a folder; None where it has no such output."""
+    return Path(outputs[node, key].uri, name) if (node, key) in outputs else None
+
+
+def _json(outputs: Outputs, node: str, key: str, name: str) -> dict[str, Any]:
+    """The content of such a file; nothing where it is not there."""
+    path = _path(outputs, node, key, name)
     return json.loads(path.read_text()) if path is not None and path.is_file() else {}

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,7 +15,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from pipeline.config.cron import Cron
-from pipeline.interrupt import SIGNALS, not_ignored
+from pipeline.interrupt import SIGNALS
 from pipeline.terminal import printable
 from trainer.errors import ConfigError
 from trainer.files import replace_file
@@ -139,17 +137,6 @@ class Loop:
             replace_file(self._state, json.dumps({"called": moment.isoformat()}))
         except OSError as error:
             self._say(f"warning: {self._state}: {error.strerror}: missed times will not be known")
-
-
-@contextmanager
-def signals_stop(loop: Loop) -> Iterator[None]:
-    """SIGTERM, SIGINT and SIGHUP end the loop while the block runs."""
-    before = {number: signal.signal(number, lambda *_: loop.stop()) for number in not_ignored()}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def say(text: str) -> None:

@@ -16,11 +16,12 @@ import numpy as np
 import orjson
 
 from pipeline.serving.errors import RequestError
+from pipeline.serving.signatures import as_objects
 
 # TF Serving knows by this ending that a string is bytes.
 _BYTES_SUFFIX = "_bytes"
 # A piece of so many values takes about a millisecond.
-_VALUES_IN_A_PIECE = 16_384
+VALUES_IN_A_PIECE = 16_384
 
 
 def encode_response(outputs: Mapping[str, np.ndarray], row_format: bool) -> bytes:
@@ -73,7 +74,7 @@ def _writable(array: np.ndarray) -> np.ndarray:
 def _rows(outputs: Mapping[str, np.ndarray]) -> Iterator[bytes]:
     """Pieces of the list of rows, to be joined by commas."""
     [rows] = {len(array) for array in outputs.values()}
-    step = max(1, _VALUES_IN_A_PIECE * rows // max(1, sum(array.size for array in outputs.values())))
+    step = max(1, VALUES_IN_A_PIECE * rows // max(1, sum(array.size for array in outputs.values())))
     for start in range(0, rows, step):
         parts = {name: array[start : start + step] for name, array in outputs.items()}
         if len(parts) == 1:
@@ -94,7 +95,7 @@ def _column_of_rows(name: str, part: np.ndarray) -> list[bytes]:
 
 def _column(name: str, array: Any) -> bytes:
     """An array, in one piece or in many."""
-    if not isinstance(array, np.ndarray) or array.ndim == 0 or array.size <= _VALUES_IN_A_PIECE:
+    if not isinstance(array, np.ndarray) or array.ndim == 0 or array.size <= VALUES_IN_A_PIECE:
         return _dump(array, name)
     return b"[" + b",".join(_rows({name: array})) + b"]"
 
@@ -117,9 +118,7 @@ def _dump(array: Any, name: str) -> bytes:
 
 
 def _map_leaves(array: np.ndarray, convert: Callable[[Any], Any]) -> Any:
-    converted = np.empty(array.size, dtype=object)
-    converted[:] = [convert(item) for item in array.ravel()]
-    return converted.reshape(array.shape).tolist()
+    return as_objects([convert(item) for item in array.ravel()]).reshape(array.shape).tolist()
 
 
 def _text(value: bytes) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from trainer.errors import ServingError
 
-__all__ = ["RequestError", "ServingError", "short_line"]
+__all__ = ["RequestError", "ServingError", "check_rows", "short_line"]
 
 # TF Serving echoes the whole offending value; a client that sent 8 MiB does not need it back.
 _LONGEST_MESSAGE = 500
@@ -39,6 +39,16 @@ class RequestError(ServingError):
         super().__init__(short_line(message))
         self.status = status
         self.code = code or _CODES[status]
+
+
+def check_rows(name: str, rows: int, most: int) -> None:
+    """Refuse a batch of too many rows.
+
+    Raises:
+        RequestError: there are more than `most`.
+    """
+    if rows > most:
+        raise RequestError(f"'{name}' holds {rows} rows, but at most {most} are answered at once")
 
 
 def short_line(text: str) -> str:

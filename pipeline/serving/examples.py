@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.serving.decoding import Word, from_base64, is_base64, parse_document
-from pipeline.serving.errors import RequestError
-from pipeline.serving.signatures import ModelSignature
+from pipeline.serving.errors import RequestError, check_rows
+from pipeline.serving.json_body import Word, from_base64, is_base64, parse_call
+from pipeline.serving.signatures import ModelSignature, as_objects
 
 INPUTS, OUTPUTS, CLASSES, SCORES = "inputs", "outputs", "classes", "scores"
 CLASSIFY, REGRESS = "classify", "regress"
@@ -55,18 +55,11 @@ def decode_examples(body: bytes, max_batch: int, most: int) -> tuple[str, np.nda
     Raises:
         RequestError: it is no such body.
     """
-    document = parse_document(body)
-    unknown = document.keys() - _KNOWN_KEYS
-    if unknown:
-        raise RequestError(f"Unknown key '{min(unknown)}'; expecting signature_name, context and examples")
-    name = document.get("signature_name", "")
-    if not isinstance(name, str):
-        raise RequestError("'signature_name' key must be a string value.")
+    document, name = parse_call(body, _KNOWN_KEYS, "signature_name, context and examples")
     rows = document.get("examples")
     if not isinstance(rows, list) or not rows:
         raise RequestError("Expecting 'examples' value to be a non-empty list/array")
-    if len(rows) > max_batch:
-        raise RequestError(f"'examples' holds {len(rows)} rows, but at most {max_batch} are answered at once")
+    check_rows("examples", len(rows), max_batch)
     context = document.get("context", {})
     for position, row in enumerate([context, *rows]):
         if not isinstance(row, dict):
@@ -89,9 +82,7 @@ def as_array(examples: Iterable[bytes], most: float = math.inf) -> np.ndarray:
             raise RequestError(
                 f"the examples are more than {most} bytes, each with the context; send fewer rows a request"
             )
-    array = np.empty(len(rows), dtype=object)
-    array[:] = rows
-    return array
+    return as_objects(rows)
 
 
 def _serialize(row: dict[str, Any]) -> bytes:

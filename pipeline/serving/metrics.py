@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
 from prometheus_client.exposition import generate_latest
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import Metric
 
 # Upper bounds in seconds: a small model answers in milliseconds, a batch of thousands in seconds.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -17,25 +16,16 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 disable_created_metrics()
 
 
-class Value(NamedTuple):
-    """A number that is read when the page is shown: `counter` if it only grows, else a gauge."""
-
-    name: str
-    meaning: str
-    number: float
-    counter: bool = False
-
-
 class RequestMetrics:
     """Counts requests and their latencies by endpoint; safe to use from many threads.
 
     Args:
-        values: gives the other numbers of the page.
+        others: gives the other numbers, read when the page is shown.
     """
 
-    def __init__(self, values: Callable[[], Iterable[Value]]) -> None:
+    def __init__(self, others: Callable[[], Iterable[Metric]]) -> None:
         self._registry = CollectorRegistry()
-        self._values = values
+        self.collect = others  # as Prometheus' registry calls it
         self._registry.register(self)
         self._requests = Counter(
             "kembar_requests", "Requests answered.", ["endpoint", "code"], registry=self._registry
@@ -65,9 +55,3 @@ class RequestMetrics:
     def render(self) -> bytes:
         """The page in Prometheus' text format."""
         return generate_latest(self._registry)
-
-    def collect(self) -> Iterable[Metric]:
-        """Called by Prometheus' registry."""
-        for value in self._values():
-            kind = CounterMetricFamily if value.counter else GaugeMetricFamily
-            yield kind(value.name, value.meaning, value.number)

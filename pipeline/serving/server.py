@@ -8,27 +8,27 @@ import gc
 import logging
 import os
 import resource
-import signal
 import socket
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import uvloop
 
-from pipeline.interrupt import not_ignored
+from pipeline.interrupt import handled
 from pipeline.serving.app import App
 from pipeline.serving.errors import ServingError
+from pipeline.serving.folder import discover
 from pipeline.serving.limits import RequestLimits
 from pipeline.serving.listener import Listener
 from pipeline.serving.log import rotate
-from pipeline.serving.model_store import ModelStore, Watcher, discover
+from pipeline.serving.model_store import ModelStore
 from pipeline.serving.request_log import RequestLog
 from pipeline.serving.service import Service
+from pipeline.serving.watcher import Watcher
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ def serve(
     limits, grpc_connections = _fitting(limits or RequestLimits())
     stop = _Stop()
     # First the ports, which are quick to fail; the model takes seconds.
-    with stop.signals(), _bind(host, port) as listening:
+    with handled(stop.take), _bind(host, port) as listening:
         if grpc_port is not None:
             _bind(host, grpc_port, "--grpc-port").close()
         try:
@@ -200,20 +200,8 @@ class _Stop:
         self._loop = asyncio.get_running_loop()
         return self._event
 
-    @contextmanager
-    def signals(self) -> Iterator[None]:
-        """Takes the signals while the block runs."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        previous = {number: signal.signal(number, self._take) for number in not_ignored()}
-        try:
-            yield
-        finally:
-            for number, before in previous.items():
-                signal.signal(number, before)
-
-    def _take(self, *_: Any) -> None:
+    def take(self, *_: Any) -> None:
+        """Take a signal."""
         if self._loop is None:
             raise _Stopped
         with suppress(RuntimeError):  # the loop has ended

@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 import numpy as np
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from pipeline.serving.batching import Batcher
-from pipeline.serving.errors import RequestError
+from pipeline.serving.errors import RequestError, check_rows
 from pipeline.serving.limits import RequestLimits
-from pipeline.serving.metrics import RequestMetrics, Value
+from pipeline.serving.metrics import RequestMetrics
 from pipeline.serving.model import LoadedModel
 from pipeline.serving.model_store import LARGEST_VERSION, ModelStore, VersionStatus
 from pipeline.serving.request_log import RequestLog
@@ -137,10 +138,8 @@ class Service:
 
     def check_shape(self, name: str, shape: tuple[int, ...], batched: bool) -> None:
         """Refuses a tensor by its shape, before memory is taken for it."""
-        if batched and shape and shape[0] > self.limits.max_batch:
-            raise RequestError(
-                f"'{name}' holds {shape[0]} rows, but at most {self.limits.max_batch} are answered at once"
-            )
+        if batched and shape:
+            check_rows(name, shape[0], self.limits.max_batch)
         # A message can say once what all values of a shape are; its own size bounds the shape then.
         most = self.limits.max_body_bytes if batched else _MOST_VALUES_WITHOUT_BATCH
         if math.prod(shape) > most:
@@ -160,33 +159,20 @@ class Service:
                 "send fewer rows a request"
             )
 
-    def _values(self) -> Iterator[Value]:
+    def _values(self) -> Iterator[Metric]:
         """The metrics that `/metrics` shows beside the requests."""
-        model = self.store.current
-        yield Value(
-            "kembar_served_version", "The version in service, 0 if none.", model.version if model else 0
-        )
-        yield Value("kembar_requests_pending", "Requests at work or in the queue.", self._batcher.pending)
-        yield Value("kembar_batches", "Calls of the graph.", self._batcher.batches, counter=True)
-        yield Value(
-            "kembar_batched_requests",
-            "Requests answered by them; more than calls where requests were joined.",
-            self._batcher.joined,
-            counter=True,
-        )
-        yield Value(
-            "kembar_load_failures",
-            "Versions that could not be served.",
-            self.store.load_failures,
-            counter=True,
-        )
+        model, batcher = self.store.current, self._batcher
+        version = model.version if model else 0
+        yield GaugeMetricFamily("kembar_served_version", "The version in service, 0 if none.", version)
+        pending = "Requests at work or in the queue."
+        yield GaugeMetricFamily("kembar_requests_pending", pending, batcher.pending)
+        yield CounterMetricFamily("kembar_batches", "Calls of the graph.", batcher.batches)
+        joined = "Requests answered by them; more than calls where requests were joined."
+        yield CounterMetricFamily("kembar_batched_requests", joined, batcher.joined)
+        failures = "Versions that could not be served."
+        yield CounterMetricFamily("kembar_load_failures", failures, self.store.load_failures)
         if self._log is not None:
-            yield Value(
-                "kembar_request_log_rows", "Rows written to the log.", self._log.written, counter=True
-            )
-            yield Value(
-                "kembar_request_log_dropped",
-                "Sampled rows that were not written: the queue was full, or the disk.",
-                self._log.dropped,
-                counter=True,
-            )
+            rows = "Rows written to the log."
+            yield CounterMetricFamily("kembar_request_log_rows", rows, self._log.written)
+            dropped = "Sampled rows that were not written: the queue was full, or the disk."
+            yield CounterMetricFamily("kembar_request_log_dropped", dropped, self._log.dropped)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -52,6 +52,13 @@ class ModelSignature:
     def batched(self) -> bool:
         """True where all tensors have rows: then the rows of several requests can be answered in one call."""
         return all(spec.batched for spec in (*self.inputs.values(), *self.outputs.values()))
+
+
+def as_objects(values: Sequence[Any]) -> np.ndarray:
+    """Values as an array of objects, [values]: numpy's own strings would be cut at their last NUL."""
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array
 
 
 def signature_of(name: str, function: Any) -> ModelSignature:

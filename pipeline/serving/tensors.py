@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.serving.encoding import VALUES_IN_A_PIECE
 from pipeline.serving.errors import RequestError
-from pipeline.serving.signatures import TensorSpec
+from pipeline.serving.signatures import TensorSpec, as_objects
 
 _FIELDS = {
     "float32": "float_val",
@@ -23,9 +24,6 @@ _FIELDS = {
     "string": "string_val",
     **dict.fromkeys(("int8", "int16", "int32", "uint8", "uint16"), "int_val"),
 }
-
-
-_VALUES_IN_A_PIECE = 16_384
 
 
 def read_tensor(
@@ -66,9 +64,7 @@ def _strings(tensor: Any, count: int) -> np.ndarray:
     values = _split(tensor.tensor_content, count) if tensor.tensor_content else list(tensor.string_val)
     if len(values) < count:
         values += [values[-1] if values else b""] * (count - len(values))
-    array = np.empty(len(values), dtype=object)
-    array[:] = values
-    return array
+    return as_objects(values)
 
 
 def _split(content: bytes, count: int) -> list[bytes]:
@@ -103,8 +99,8 @@ def write_tensor(tensor: Any, array: np.ndarray, dtype: str) -> None:
     for size in array.shape:
         tensor.tensor_shape.dim.add(size=size)
     flat = array.ravel()
-    for start in range(0, len(flat), _VALUES_IN_A_PIECE):  # between two, other threads have their turn
-        getattr(tensor, field).extend(flat[start : start + _VALUES_IN_A_PIECE].tolist())
+    for start in range(0, len(flat), VALUES_IN_A_PIECE):  # between two, other threads have their turn
+        getattr(tensor, field).extend(flat[start : start + VALUES_IN_A_PIECE].tolist())
 
 
 @cache

@@ -49,15 +49,26 @@ def ledger_of(config: Config, workdir: Workdir) -> Ledger:
       KembarError: the database does not let us in.
     """
     database = _database(config)
-    if database is not None:
-        try:
-            return Ledger(connection(database, workdir), config.pipeline.name)
-        except RuntimeError as error:
-            raise KembarError(
-                f"cannot open the metadata database {database.name} at {database.host}:{database.port}: is "
-                f"it running, and is the account right? ({' '.join(str(error).split())})"
-            ) from None
-    return Ledger.local(workdir, config.pipeline.name)
+    if database is None:
+        return Ledger.local(workdir, config.pipeline.name)
+    return open_ledger(database, workdir, config.pipeline.name)
+
+
+def open_ledger(database: Database | None, workdir: Workdir, pipeline: str) -> Ledger:
+    """The history of a pipeline in a database of a cluster, or in the work folder's file without one.
+
+    Raises:
+      ConfigError: the environment has no account.
+      KembarError: the database does not let us in.
+    """
+    try:
+        return Ledger(connection(database, workdir), pipeline)
+    except RuntimeError as error:
+        address = f"{database.name} at {database.host}:{database.port}" if database else workdir.metadata
+        raise KembarError(
+            f"cannot open the metadata database {address}: is it running, and is the account right? "
+            f"({' '.join(str(error).split())})"
+        ) from None
 
 
 def is_writable(config: Config, workdir: Workdir) -> bool:

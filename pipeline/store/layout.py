@@ -6,21 +6,22 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from components import nodes
 from trainer.files import is_folder, is_inside
 
 CHECKPOINTS, SYSTEM = "checkpoints", ".system"
 # Ids of nodes that no other TFX pipeline has. Every run begins with ExampleGen and RowGate.
-_OWN = frozenset(
-    {
-        "AcceptedResolver", "AtomicPusher", "Baselines", "BulkExampleGen", "BulkInferrer", "CacheResolver",
-        "ChampionResolver", "DataGate", "ExampleGen", "LiveMetrics", "QualityGate", "RetrainingGate",
-        "RowGate", "ServedResolver", "ServingGate", "TunedResolver", "WarmStartResolver", "WindowResolver",
-    }
-)  # fmt: skip
+_OWN = frozenset({
+    nodes.ACCEPTED_RESOLVER, nodes.PUSHER, nodes.BASELINES, nodes.BULK_EXAMPLE_GEN, nodes.BULK_INFERRER,
+    nodes.CACHE_RESOLVER, nodes.CHAMPION_RESOLVER, nodes.DATA_GATE, nodes.EXAMPLE_GEN, nodes.LIVE_METRICS,
+    nodes.QUALITY_GATE, nodes.RETRAINING_GATE, "RowGate", nodes.SERVED_RESOLVER, nodes.SERVING_GATE,
+    nodes.TUNED_RESOLVER, nodes.WARM_START_RESOLVER, nodes.WINDOW_RESOLVER,
+})  # fmt: skip
 # All ids. pipeline/graph/pipeline.py has them too, but its imports take seconds; a test compares.
 # One that is renamed stays here, for what it has left.
 NODES = _OWN | {
-    "Evaluator", "ExampleValidator", "ImportSchemaGen", "StatisticsGen", "Trainer", "Transform", "Tuner"
+    nodes.EVALUATOR, "ExampleValidator", "ImportSchemaGen", nodes.STATISTICS_GEN, nodes.TRAINER, "Transform",
+    nodes.TUNER,
 }  # fmt: skip
 # As trainer/fitting/checkpoint.py names the folder of a training.
 _CHECKPOINT = re.compile("[0-9a-f]{64}")

@@ -75,6 +75,19 @@ class LedgerEntry:
     metrics: dict[str, dict[str, float | None]] = field(default_factory=dict)
 
     @classmethod
+    def of_summary(cls, summary: dict[str, Any]) -> LedgerEntry:
+        """Return the entry of a run of which no more is known than its summary says."""
+        return cls(
+            at=summary["started"],
+            status=summary["status"],
+            reason=summary["reason"],
+            seconds=summary["seconds"],
+            run_id=summary["run_id"],
+            version=summary["model"]["version"],
+            metrics=summary["metrics"],
+        )
+
+    @classmethod
     def from_json(cls, record: dict[str, Any]) -> LedgerEntry:
         """As it was written; what a later version of this program has added is left out.
 
@@ -106,6 +119,7 @@ class Ledger:
     """The entries of one pipeline, oldest first, and the examples that they speak of."""
 
     def __init__(self, connection: mlmd.ConnectionConfig, pipeline: str) -> None:
+        self.connection = connection
         self._store = MetadataStore(connection)
         self._pipeline = pipeline
 

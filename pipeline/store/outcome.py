@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,31 @@ class Outcome:
 
     status: str
     reason: str
+
+
+@dataclass(frozen=True)
+class RunStart:
+    """The start of a run: of which pipeline, under which id, and when in Unix time."""
+
+    pipeline: str
+    run_id: str
+    clock: float = field(default_factory=time.time)
+
+    @classmethod
+    def now(cls, pipeline: str) -> RunStart:
+        """Return the start of a run that is named by its time."""
+        clock = time.time()
+        return cls(pipeline, f"{datetime.fromtimestamp(clock, UTC):%Y%m%dT%H%M%S.%fZ}", clock)
+
+    def summary(self, outcome: dict[str, Any]) -> dict[str, Any]:
+        """Return the summary of a run that ends now with `outcome`."""
+        return {
+            "pipeline": self.pipeline,
+            "run_id": self.run_id,
+            "started": datetime.fromtimestamp(self.clock, UTC).isoformat(timespec="seconds"),
+            "seconds": round(time.time() - self.clock, 2),
+            **outcome,
+        }
 
 
 def write(workdir: Path, summary: dict[str, Any]) -> None:

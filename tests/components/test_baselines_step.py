@@ -7,7 +7,7 @@ import tensorflow as tf
 from tfx.types import standard_artifacts
 
 from components.baselines.component import Baselines
-from components.files import BASELINES
+from components.nodes import BASELINES_FILE
 from trainer.errors import DataRejected
 from trainer.features import Label
 from trainer.spec import Spec
@@ -43,7 +43,7 @@ def run(tmp_path, *spans):
     (tmp_path / "baselines").mkdir()
     told = {"spec": SPEC.narrowed(()), "code": ""}
     Baselines.EXECUTOR_SPEC.executor_class._FUNCTION(examples=artifacts, baselines=found, **told)
-    return json.loads((tmp_path / "baselines" / BASELINES).read_text())
+    return json.loads((tmp_path / "baselines" / BASELINES_FILE).read_text())
 
 
 def test_a_split_may_lack_in_a_span_of_the_window(tmp_path):

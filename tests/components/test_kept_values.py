@@ -9,7 +9,7 @@ import pytest
 from tfx.types import standard_artifacts
 from tfx.utils import json_utils
 
-from components.files import TUNING
+from components.nodes import TUNING_FILE
 from components.resolvers.tuned_values import FINGERPRINT, ORIGIN, PURPOSE, KeptStrategy
 from components.resolvers.window import EXAMPLES_IDS
 from components.tuner.component import Executor, search_fingerprint
@@ -88,7 +88,7 @@ def test_kept_values_are_copied_and_nothing_is_searched(tmp_path, origin):
     # TFX's Trainer reads the only file that there is.
     [file] = Path(best.uri).iterdir()
     assert json.loads(file.read_text())["values"] == values
-    report = json.loads(Path(results.uri, TUNING).read_text())
+    report = json.loads(Path(results.uri, TUNING_FILE).read_text())
     assert report["best"] == {"values": {"training.learning_rate": 0.5, "model.hidden": [7, 3]}}
     assert (report["kept"], report["from"]) == (True, kept.uri)
     assert best.get_int_custom_property(ORIGIN) == (origin or 9)

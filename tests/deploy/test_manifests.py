@@ -17,7 +17,7 @@ from kubernetes_validate import ValidationError
 from pipeline.cli import app
 from pipeline.config import configuration
 from pipeline.kubeflow import compile as kubeflow
-from pipeline.kubeflow.step import Parameters, configure, root_of
+from pipeline.kubeflow.run_configuration import Parameters, configure, root_of
 from pipeline.store.workdir import Workdir
 
 DEPLOY = Path(__file__).parents[2] / "deploy"

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import apache_beam as beam
 import pytest
@@ -14,7 +15,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from pipeline import interrupt
 from pipeline.graph.step_result import FAILED, StepResult
 from pipeline.interrupt import Interrupted, interruptible
-from pipeline.runs import local
+from pipeline.runs.launch import launch_all
 
 ROOT = Path(__file__).parents[2]
 # `kembar run` whose work is to be sent a signal; what is asked of the configuration is its name alone.
@@ -23,19 +24,19 @@ import os, signal, sys, types
 from contextlib import nullcontext
 from pathlib import Path
 from pipeline import cli
-from pipeline.runs import run
+from pipeline.runs import local
 from pipeline.terminal import Terminal
 number, folder = int(sys.argv[1]), Path(sys.argv[2])
 def work(*_):
     os.kill(os.getpid(), number)
     signal.pause()
-run._run_pipeline, run.preflight, run.read_pins = work, lambda *_: None, lambda *_: None
+local._run, local.preflight, local.read_pins = work, lambda *_: None, lambda *_: None
 config = types.SimpleNamespace(
     pipeline=types.SimpleNamespace(name="twins"), serving=types.SimpleNamespace(for_gate=lambda: None)
 )
 workdir = types.SimpleNamespace(root=folder, log=folder / "run.log", serving=folder, name="twins")
 def app(**_):
-    run.run(Path("twins.toml"), config, workdir, Terminal())
+    local.run_pipeline(Path("twins.toml"), config, workdir, Terminal(), None)
 cli.app = app
 cli.main()
 """
@@ -77,7 +78,7 @@ def test_a_run_that_a_signal_ends_says_so(tmp_path):
     assert summary["data"]["rows_read"] == 0
 
 
-def test_a_signal_that_beam_takes_for_an_error_of_its_own_ends_the_run_all_the_same(monkeypatch):
+def test_a_signal_that_beam_takes_for_an_error_of_its_own_ends_the_run_all_the_same():
     """Its workers catch whatever is raised in them, and hand on words."""
 
     class InBeam:
@@ -95,11 +96,11 @@ def test_a_signal_that_beam_takes_for_an_error_of_its_own_ends_the_run_all_the_s
                 return StepResult(node_id, FAILED, error=error)
             raise AssertionError
 
-    monkeypatch.setattr(local, "Launcher", lambda pipeline, run_id: InBeam())
-    ended = []
+    started, ended = [], []
+    display = SimpleNamespace(start=started.append, end=ended.append)
     with pytest.raises(Interrupted) as stop, interruptible():
-        local.LocalRunner(None, "run").run(on_end=ended.append)
-    assert (stop.value.exit_code, ended) == (143, [])
+        launch_all(InBeam(), display)
+    assert (stop.value.exit_code, started, ended) == (143, ["Evaluator"], [])
     interrupt.raise_again()  # and nothing is left of it
 
 

@@ -11,10 +11,12 @@ from components.bulk_inferrer.bulk_config import Bulk
 from components.data_gate.validation_config import Validation
 from components.example_gen.data_config import DataSection, Split, Vector
 from components.serving_gate.check import Deployment
+from pipeline.config.configuration import Config
 from pipeline.serving import serving_config
 from pipeline.serving.limits import RequestLimits
 from pipeline.serving.serving_config import Serving
 from trainer.pair.pair_config import PairModel, PairTraining
+from trainer.section import path_keys
 from trainer.vae.vae_config import Vae, VaeTraining
 
 LABEL = {"column": "y", "kind": "binary"}
@@ -292,3 +294,12 @@ def test_a_vae_has_one_kind_of_values_and_one_bound():
     assert Vae(free_bits=0.5, importance_samples=1).free_bits == 0.5
     with pytest.raises(ValidationError, match="the IWAE bound has no KL term"):
         Vae(free_bits=0.5, importance_samples=2)
+
+
+def test_keys_that_are_paths_are_known_by_their_types():
+    assert set(path_keys(Config)) == {
+        ("data", "train"), ("data", "eval"), ("data", "test"), ("data", "path"), ("data", "pattern"),
+        ("data", "schema_file"), ("data.spans", "marker"), ("bulk", "input"), ("model", "weights"),
+        ("model", "token_vectors"), ("validation", "serving_log"), ("serving", "directory"),
+        ("serving", "golden_file"), ("serving", "request_log"),
+    }  # fmt: skip

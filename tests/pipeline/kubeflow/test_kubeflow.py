@@ -12,7 +12,7 @@ from kfp.components import load_component_from_file
 from pipeline.config import configuration
 from pipeline.kubeflow.compile import check_step_names, cluster_values, compile_pipeline
 from pipeline.kubeflow.records import RUNNING, Records
-from pipeline.kubeflow.step import Parameters, configure, parse_json
+from pipeline.kubeflow.run_configuration import Parameters, configure, parse_json
 from trainer.errors import ConfigError, DataRejected
 
 CONFIG = """

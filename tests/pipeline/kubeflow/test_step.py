@@ -12,8 +12,9 @@ from pipeline.config.notification import WEBHOOK
 from pipeline.graph.step_result import FAILED, RAN, StepResult
 from pipeline.kubeflow import step, step_end
 from pipeline.kubeflow.compile import cluster_values
-from pipeline.kubeflow.records import Records
-from pipeline.kubeflow.step import CONCLUDE, Parameters, configure, run_step
+from pipeline.kubeflow.records import CONCLUDE, Records
+from pipeline.kubeflow.run_configuration import Parameters, configure
+from pipeline.kubeflow.step import StepCall, run_step
 from pipeline.store.database import PASSWORD, USER
 from trainer.errors import ConfigError
 
@@ -53,7 +54,7 @@ def run(tmp_path, monkeypatch, closed_port, capfd):
     values = cluster_values(path, configuration.read(path))
 
     def run(node, *settings):
-        status = run_step(node, values, "run-1", Parameters(settings=settings), None, 0)
+        status = run_step(StepCall(node, "run-1", Parameters(settings=settings)), values)
         return status, capfd.readouterr().err.splitlines()[-1]
 
     return run
@@ -101,7 +102,7 @@ def test_what_nobody_thought_of_is_one_line_too(run, webhook, monkeypatch):
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("no\nidea")
 
-    monkeypatch.setattr("pipeline.graph.pipeline.build", fail)
+    monkeypatch.setattr("pipeline.kubeflow.step.open_ledger", fail)
     assert run("ExampleGen") == (1, "kembar: error: ExampleGen: ZeroDivisionError: no idea")
     assert webhook.heard == []
     assert run(CONCLUDE) == (1, "kembar: error: Conclude: ZeroDivisionError: no idea")
@@ -119,7 +120,8 @@ def test_what_fails_after_the_component_is_the_step_s_failure(tmp_path, monkeypa
     monkeypatch.setattr("pipeline.kubeflow.user_interface.of_step", fail)
     records = Records(tmp_path / "run")
     launcher = SimpleNamespace(node_ids=["Evaluator"])
-    assert step_end.end_step(StepResult("Evaluator", RAN), config, launcher, records, "{}") == 1
+    run = SimpleNamespace(config=config)
+    assert step_end.end_step(StepResult("Evaluator", RAN), run, records, launcher, "{}") == 1
     assert capfd.readouterr().err.splitlines()[-1] == "kembar: error: Evaluator: nothing to show"
     [read] = records.steps(launcher)
     assert (read.state, str(read.error)) == (FAILED, "nothing to show")
@@ -135,7 +137,7 @@ def test_what_fails_before_the_component_is_the_step_s_failure_too(tmp_path, mon
         raise ZeroDivisionError("no idea")
 
     monkeypatch.setattr("pipeline.kubeflow.step.preflight", fail)
-    assert run_step("ExampleGen", values, "run-1", Parameters(), None, 0) == 1
+    assert run_step(StepCall("ExampleGen", "run-1"), values) == 1
     assert capfd.readouterr().err.splitlines()[-1] == "kembar: error: ExampleGen: no idea"
     [read] = Records.of(tmp_path / "twins", "run-1").steps(SimpleNamespace(node_ids=["ExampleGen"]))
     assert (read.state, str(read.error)) == (FAILED, "no idea")
@@ -169,5 +171,5 @@ def test_a_run_that_cannot_be_summed_up_again_does_not_fail_its_last_step(tmp_pa
     monkeypatch.setattr("pipeline.kubeflow.conclude.conclude", fail)
     records = Records(tmp_path)
     (tmp_path / "summary.json").write_text("{}")
-    step._conclude_again(None, None, None, records, None)
+    step._conclude_again(None, records, None)
     assert capfd.readouterr().out == "the run cannot be summed up: no idea\n"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from components.files import CONFUSION
+from components.nodes import CONFUSION_FILE
 from pipeline.config import configuration
 from pipeline.graph.step_result import RAN, StepResult
 from pipeline.kubeflow import user_interface
@@ -113,7 +113,7 @@ def test_they_are_those_of_the_split_that_is_gated(make_config, tmp_path):
         split: confusion(label, np.array(score), BINARY)
         for split, score in {"test": [0.9, 0.2, 0.8], "eval": [0.1, 0.9, 0.1]}.items()
     }
-    (tmp_path / CONFUSION).write_text(json.dumps(tables))
+    (tmp_path / CONFUSION_FILE).write_text(json.dumps(tables))
     step = StepResult("Evaluator", RAN, outputs={"evaluation": mlmd.Artifact(uri=str(tmp_path))})
     shown = user_interface.of_step(step, make_config("binary"))[user_interface.CLASSIFICATION]
     assert matrix(shown)[1] == [[1, 0], [0, 2]]

@@ -144,3 +144,28 @@ def test_failed_run_leaves_out_what_there_is_not(sts, workdir):
 def test_without_a_run_there_is_no_report(sts, tmp_path):
     with pytest.raises(ServingError, match=r"summary\.json: no run to report on"):
         write_report(sts, Workdir.of(sts, tmp_path))
+
+
+def test_words_of_trials_classes_and_files_are_texts_too(sts, workdir):
+    hostile = "<img src=//evil>\u202e"
+    summary = {**SUMMARY, "model": {**SUMMARY["model"], "tuned": {"training.epochs": 3}}}
+    (workdir.root / "summary.json").write_text(json.dumps(summary))
+    trial = {"values": {"a": 0.12345678}, "score": None, "epochs": 0, "seconds": None, "error": hostile}
+    search = {
+        "best": {"trial": 2, "values": {hostile: 1}},
+        "kept": False,
+        "objective": "x",
+        "trials": [trial],
+    }
+    (workdir.root / "tuning.json").write_text(json.dumps(search))
+    confusion = {"test": {"classes": ["a", hostile], "matrix": [[1_000, 2], [3, 4]]}}
+    (workdir.root / "confusion.json").write_text(json.dumps(confusion))
+    page = write_report(sts, workdir).read_text()
+    assert page.count("&lt;img src=//evil&gt;\\u202e") == 4
+    assert ("<td class=n>0.1235</td>" in page, "<td class=n>1,000</td>" in page) == (True, True)
+    checked = Checked()
+    checked.feed(page)
+    assert (checked.open, "img" in checked.tags) == ([], False)
+    (workdir.root / "tuning.json").write_text(json.dumps({**search, "kept": True}))
+    page = write_report(sts, workdir).read_text()
+    assert "<p>Values of an earlier search:</p><ul><li>&lt;img src=//evil&gt;\\u202e = 1</li></ul>" in page

@@ -9,8 +9,9 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from pipeline.serving.errors import ServingError
 from pipeline.serving.folder import discover, latest, load_served
-from pipeline.serving.model_store import ModelStore, VersionStatus, Watcher
+from pipeline.serving.model_store import ModelStore, VersionStatus
 from pipeline.serving.warmup import WARMUP_FILE
+from pipeline.serving.watcher import Watcher
 
 
 def touch_version(base_dir, name):

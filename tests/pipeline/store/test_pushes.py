@@ -12,8 +12,8 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from components.version_folder.push import push, versions
 from pipeline.config import configuration
 from pipeline.kubeflow.compile import cluster_values
-from pipeline.kubeflow.step import Parameters, run_step
-from pipeline.runs import run as running
+from pipeline.kubeflow.step import StepCall, run_step
+from pipeline.runs.local import run_pipeline
 from pipeline.store.ledger import Ledger
 from pipeline.store.pushes import settle
 from pipeline.store.workdir import Workdir
@@ -150,14 +150,14 @@ def test_a_mount_whose_server_is_gone_is_named(pushed, monkeypatch):
         pushed.settle()
 
 
-@pytest.mark.parametrize("command", [running.run, running.retrain])
-def test_a_run_ends_before_it_trains_against_nothing(pushed, tmp_path, new_terminal, command):
+@pytest.mark.parametrize("requested", ["asked for by kembar run", None])
+def test_a_run_ends_before_it_trains_against_nothing(pushed, tmp_path, new_terminal, requested):
     volume = pushed.unmount()
     (tmp_path / "pairs.csv").write_text("a,b,same\nx,y,1\n")
     path = tmp_path / "twins.toml"
     path.write_text(f"{CONFIG}[retraining]\n")
     with pytest.raises(ServingError, match="version 8 was pushed there") as caught:
-        command(path, configuration.load(path), pushed.workdir, new_terminal())
+        run_pipeline(path, configuration.load(path), pushed.workdir, new_terminal(), requested)
     assert caught.value.exit_code == 1
     summary = json.loads((pushed.workdir.root / "summary.json").read_text())
     assert (summary["status"], summary["reason"]) == ("failed", str(caught.value))
@@ -173,7 +173,7 @@ def test_the_first_step_in_a_cluster_ends_so_too(tmp_path, capfd):
     path = tmp_path / "mnt" / "twins.toml"
     path.write_text(CONFIG + CLUSTER.format(mount=tmp_path / "mnt"))
     values = cluster_values(path, configuration.read(path))
-    assert run_step("ExampleGen", values, "run-1", Parameters(), None, 0) == 1
+    assert run_step(StepCall("ExampleGen", "run-1"), values) == 1
     last = capfd.readouterr().err.splitlines()[-1]
     assert last.startswith(
         f"kembar: error: {pushed.workdir.serving}: version 8 was pushed there, and neither"

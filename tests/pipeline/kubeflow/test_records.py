@@ -6,10 +6,11 @@ import pytest
 
 from pipeline.config import configuration
 from pipeline.graph.step_result import FAILED, RAN, SKIPPED, StepResult
-from pipeline.kubeflow.first_step import plan_run, restore_run
 from pipeline.kubeflow.records import Records
 from pipeline.retraining.survey import survey_spans
+from pipeline.runs.run import Run
 from pipeline.store.ledger import ACCEPTED, REJECTED, Ledger
+from pipeline.store.outcome import RunStart
 from pipeline.store.workdir import Workdir
 from trainer.errors import DataRejected
 
@@ -37,9 +38,15 @@ def test_a_file_that_changes_while_the_run_is_at_work_is_not_the_one_that_was_ju
     ledger, records = Ledger.local(workdir, "twins"), Records(tmp_path / "run")
     [before] = survey_spans(config, [], ()).ready.values()
 
-    plan_run(config, workdir, ledger, records, False, lambda plan, name: pytest.fail("there is no backlog"))
+    run = Run.decide(config, workdir, ledger, RunStart("twins", "run"), None)
+    run.plan = run.make_plan(run.newest)
+    records.write_run(run, "AtomicPusher")
     path.write_text("a,b,score\nx,y,1\nmended,rows,2\n")
-    work = restore_run(config, workdir, ledger, records, steps)
+    work = records.read_run(config, workdir, ledger)
+    for name in ("start", "reason", "idle", "before", "plan", "verdicts", "served"):
+        assert getattr(work, name) == getattr(run, name), "the next process knows what the first one decided"
+    assert work.to_json() == run.to_json()
+    work.close(steps)
 
     [seen] = work.verdicts.values()
     assert (seen.outcome, seen.files) == (outcome, before.fingerprint)
