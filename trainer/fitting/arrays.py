@@ -11,8 +11,10 @@ import tensorflow as tf
 
 def read_arrays(path: str) -> dict[str, np.ndarray]:
     """All arrays of a file; no pickle is read."""
-    with tf.io.gfile.GFile(path, "rb") as file, np.load(io.BytesIO(file.read())) as arrays:
-        return dict(arrays)
+    with tf.io.gfile.GFile(path, "rb") as file:
+        content: bytes = file.read()
+    arrays: Mapping[str, np.ndarray] = np.load(io.BytesIO(content), allow_pickle=False)
+    return dict(arrays)
 
 
 def write_arrays(path: str, arrays: Mapping[str, np.ndarray]) -> None:
