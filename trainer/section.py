@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from pydantic import BaseModel, ConfigDict
 
@@ -21,7 +21,7 @@ class Section(BaseModel):
 def path_keys(section: type[BaseModel], name: str = "") -> Iterator[tuple[str, str]]:
     """Yield section and key of every path in a section, its tables and all kinds that they can be of."""
     for key, field in section.model_fields.items():
-        types = [*_parts(field.annotation), *field.metadata]
+        types: list[object] = [*_parts(field.annotation), *field.metadata]
         if Path in types or IS_PATH in types:
             yield name, key
         for table in types:
@@ -29,8 +29,9 @@ def path_keys(section: type[BaseModel], name: str = "") -> Iterator[tuple[str, s
                 yield from path_keys(table, f"{name}.{key}" if name else key)
 
 
-def _parts(annotation: Any) -> Iterator[Any]:
+def _parts(annotation: object) -> Iterator[object]:
     """Yield a type, and all that it is made of: members of unions, elements, marks."""
     yield annotation
-    for part in get_args(annotation):
+    parts: tuple[object, ...] = get_args(annotation)
+    for part in parts:
         yield from _parts(part)
