@@ -364,6 +364,6 @@ def test_a_table_that_is_replaced_before_it_is_read_is_named_once(tmp_path):
     pq.write_table(pa.table({"a": ["x"], "b": ["y"]}), path)
     table = open_table(path, DataSection.model_construct(format="parquet"), [("a", "b")])
     path.write_text("no table any more")
-    with pytest.raises(ConfigError, match=r"^--input (?!--input ).*rows\.parquet: ") as caught:
+    with pytest.raises(reading.InputError, match=r"^--input (?!--input ).*rows\.parquet: ") as caught:
         list(table.rows())
     assert caught.value.fault == str(caught.value).removeprefix("--input ")

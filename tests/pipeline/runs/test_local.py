@@ -29,14 +29,18 @@ label = { column = "same", kind = "binary" }
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, new_terminal):
+def workdir(tmp_path):
+    (tmp_path / "work").mkdir()
+    return Workdir(tmp_path / "work", tmp_path / "work" / "serving" / "twins")
+
+
+@pytest.fixture
+def run(tmp_path, workdir, monkeypatch, new_terminal):
     """Runs with a launcher that raises, or gives steps; the exit code and the summary."""
     (tmp_path / "pairs.csv").write_text("a,b,same\nx,y,1\n")
     path = tmp_path / "twins.toml"
     path.write_text(CONFIG)
     config = configuration.load(path)
-    workdir = Workdir.of(config, tmp_path / "work")
-    workdir.root.mkdir()
 
     def run(end):
         def launch(self, plan, suffix="", last=None, terminal=None):
@@ -48,37 +52,36 @@ def run(tmp_path, monkeypatch, new_terminal):
         status = run_pipeline(path, config, workdir, new_terminal(), "asked for by a test")
         return status, json.loads((workdir.root / "summary.json").read_text())
 
-    run.workdir = workdir
     return run
 
 
-def test_what_goes_wrong_outside_of_any_step_is_kept_like_any_end(run, listen, monkeypatch):
+def test_what_goes_wrong_outside_of_any_step_is_kept_like_any_end(run, workdir, listen, monkeypatch):
     server = listen(200)
     monkeypatch.setenv(WEBHOOK, server.url)
-    (run.workdir.root / "verdict.json").write_text("{}")
+    (workdir.root / "verdict.json").write_text("{}")
     status, summary = run(ZeroDivisionError("no idea"))
     assert (status, summary["status"], summary["reason"]) == (1, "failed", "ZeroDivisionError: no idea")
-    [entry] = read_entries(run.workdir, "twins")
+    [entry] = read_entries(workdir, "twins")
     assert (entry.run_id, entry.status, entry.why) == (summary["run_id"], "failed", "")
-    assert "no idea" in (run.workdir.root / "report.html").read_text()
-    assert (run.workdir.root / "verdict.json").exists(), "no step has run: what the last run showed stays"
+    assert "no idea" in (workdir.root / "report.html").read_text()
+    assert (workdir.root / "verdict.json").exists(), "no step has run: what the last run showed stays"
     assert [heard["reason"] for heard in server.heard] == ["ZeroDivisionError: no idea"]
 
 
-def test_a_step_that_rejects_the_data_ends_the_run(run):
+def test_a_step_that_rejects_the_data_ends_the_run(run, workdir):
     rejected = DataRejected("turned labels")
     steps = [StepResult("ExampleGen", FAILED, error=rejected), StepResult("DataGate", SKIPPED)]
     status, summary = run(steps)
     assert (status, summary["status"], summary["reason"]) == (3, "data_rejected", "turned labels")
     assert [step["state"] for step in summary["components"]] == ["failed", "skipped"]
-    [entry] = read_entries(run.workdir, "twins")
+    [entry] = read_entries(workdir, "twins")
     assert entry.spans[0].outcome == "rejected"
 
 
-def test_a_mistake_that_the_graph_finds_is_named_with_the_file(run, tmp_path):
+def test_a_mistake_that_the_graph_finds_is_named_with_the_file(run, workdir):
     with pytest.raises(SectionError, match=r"^/.*twins\.toml: \[gates\] floors: no metric") as caught:
         run(SectionError("[gates] floors: no metric 'spaerman'"))
     assert isinstance(caught.value, ConfigError)
-    summary = json.loads((run.workdir.root / "summary.json").read_text())
+    summary = json.loads((workdir.root / "summary.json").read_text())
     assert (summary["status"], summary["reason"]) == ("failed", str(caught.value))
-    assert Ledger.local(run.workdir, "twins").entries() == []
+    assert Ledger.local(workdir, "twins").entries() == []
