@@ -29,10 +29,6 @@ class SectionError(ConfigError):
     """A wrong value where the configuration's file is not known: the message begins with `[section]`."""
 
 
-class SectionMistake(ValueError):
-    """Sections that do not go together, for pydantic to collect: the message begins with `[section]`."""
-
-
 class DataRejected(KembarError):
     """The data as a whole cannot be used: too many bad rows, or anomalies against the schema."""
 

@@ -12,6 +12,10 @@ from pydantic import BaseModel, ConfigDict
 IS_PATH = "a path of this machine"
 
 
+class SectionMistake(ValueError):
+    """Sections that do not go together, for pydantic to collect: the message begins with `[section]`."""
+
+
 class Section(BaseModel):
     """A frozen section of the configuration; unknown keys are errors, and so are `nan` and `inf`."""
 

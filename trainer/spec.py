@@ -9,10 +9,9 @@ import numpy as np
 from pydantic import Field, PositiveInt, model_validator
 
 from trainer.dense.dense_config import Dense, DenseTraining
-from trainer.errors import SectionMistake
 from trainer.features import Label
 from trainer.pair.pair_config import PairModel, PairTraining
-from trainer.section import Section
+from trainer.section import Section, SectionMistake
 from trainer.vae.vae_config import Vae, VaeTraining
 
 T = TypeVar("T")

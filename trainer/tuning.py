@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveInt, ValidationError, field_validator
 
-from trainer.errors import SectionMistake, suggestion
+from trainer.errors import suggestion
 from trainer.families import family_of
-from trainer.section import Section
+from trainer.section import Section, SectionMistake
 from trainer.spec import Spec, check_weights
 
 # Other values that are tried beside one that does not fit the file's own, before it is refused.

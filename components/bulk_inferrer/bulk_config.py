@@ -7,8 +7,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from components.example_gen.data_config import DataSection, Names, Source
-from trainer.errors import SectionMistake
-from trainer.section import Section
+from trainer.section import Section, SectionMistake
 
 SPLIT = "bulk"
 # In the counts: rows that can be used.

@@ -11,8 +11,8 @@ from typing import Any
 from components.example_gen.data_config import DataSection
 from components.example_gen.header import line_of_names
 from components.example_gen.reader import detect_dialect, names_of
-from pipeline.batch.rows import DELIMITED, InputTable, first_rows, taken
-from trainer.errors import ConfigError, KembarError
+from pipeline.batch.rows import DELIMITED, InputError, InputTable, first_rows, taken
+from trainer.errors import KembarError
 
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 FORMATS = {
@@ -37,14 +37,15 @@ def open_table(path: Path, data: DataSection, choices: Sequence[tuple[str, ...]]
       choices: Columns of the texts; the first of these that the file has are taken.
 
     Raises:
-      ConfigError: the file is missing, of another kind, has none of the choices, or cannot be read.
+      InputError: the file is missing, of another kind, has none of the choices, or cannot be read.
     """
     kind = _format(path, data)
     try:
         table = (_delimited if kind in DELIMITED else _other)(path, data, kind, choices)
+    except InputError:
+        raise
     except KembarError as error:
-        message = str(error)
-        raise ConfigError(message if message.startswith("--input ") else f"--input {message}") from None
+        raise InputError(str(error)) from None
     return replace(table, nulls=tuple(getattr(data, "null", ())))
 
 
@@ -61,9 +62,7 @@ def _other(path: Path, data: DataSection, kind: str, choices: Sequence[tuple[str
         names = tuple(names_of(path, other))
     twice = [name for name in names if names.count(name) > 1]
     if twice:
-        raise ConfigError(
-            f"--input {path}: {names.count(twice[0])} columns are named {twice[0]!r}: rename one"
-        )
+        raise InputError(f"{path}: {names.count(twice[0])} columns are named {twice[0]!r}: rename one")
     fitting = [texts for texts in choices if not known or _are_there(texts, names)]
     if not fitting:
         raise _lacks(path, names, choices)
@@ -78,23 +77,23 @@ def unzipped(path: Path) -> Path:
 def _format(path: Path, data: DataSection) -> str:
     """By content where that tells, else by the name, else as `[data]` says."""
     if path.is_dir():
-        raise ConfigError(f"--input {path}: is a folder: name a file in it")
+        raise InputError(f"{path}: is a folder: name a file in it")
     if not path.exists():
-        raise ConfigError(f"--input {path}: no such file")
+        raise InputError(f"{path}: no such file")
     if not path.is_file():
-        raise ConfigError(f"--input {path}: is no regular file: save the rows in one")
+        raise InputError(f"{path}: is no regular file: save the rows in one")
     try:
         with path.open("rb") as file:
             begin = file.read(4)
     except OSError as error:
-        raise ConfigError(f"--input {path}: cannot be read: {error.strerror}") from None
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     suffix = unzipped(path).suffix.lower()
     if begin == b"PAR1":
         return "parquet"
     if FORMATS.get(suffix) == "parquet" and unzipped(path) != path:
-        raise ConfigError(f"--input {path}: Parquet cannot be read through {path.suffix}: unpack it")
+        raise InputError(f"{path}: Parquet cannot be read through {path.suffix}: unpack it")
     if suffix in OTHERS and data.format != "jsonl":
-        raise ConfigError(f"--input {path}: {OTHERS[suffix]}")
+        raise InputError(f"{path}: {OTHERS[suffix]}")
     return FORMATS.get(suffix, data.format)
 
 
@@ -124,7 +123,7 @@ def _delimited(path: Path, data: DataSection, kind: str, choices: Sequence[tuple
     for texts in choices:
         titled = taken(_plain(kind), texts=texts)
         if (line := line_of_names(path, titled, detect_dialect(path, titled))) is not None:
-            raise ConfigError(f"--input {path}: line {line} has the names: remove the lines above it")
+            raise InputError(f"{path}: line {line} has the names: remove the lines above it")
     raise _lacks(path, names, choices)
 
 
@@ -151,13 +150,13 @@ def _are_there(texts: Sequence[str], names: Sequence[str]) -> bool:
     return all(names.count(name) == 1 for name in texts)
 
 
-def _lacks(path: Path, names: Sequence[str], choices: Sequence[tuple[str, ...]]) -> ConfigError:
+def _lacks(path: Path, names: Sequence[str], choices: Sequence[tuple[str, ...]]) -> InputError:
     missing = [next((name for name in texts if name not in names), texts[0]) for texts in choices]
     fault = f"no column {' nor '.join(map(repr, dict.fromkeys(missing)))}"
     twice = [name for texts in choices for name in texts if names.count(name) > 1]
     if twice and all(name in names for name in missing):
         fault = f"{names.count(twice[0])} columns are named {twice[0]!r}"
-    return ConfigError(f"--input {path}: {fault}: there are {', '.join(names) or 'none'}")
+    return InputError(f"{path}: {fault}: there are {', '.join(names) or 'none'}")
 
 
 def _plain(kind: str) -> DataSection:

@@ -15,7 +15,7 @@ from components.example_gen.records import has_bad_bytes
 from pipeline.batch import rows as files
 from pipeline.batch import sinks
 from pipeline.batch.inputs import open_table
-from pipeline.batch.rows import ERROR, InputTable, Row
+from pipeline.batch.rows import ERROR, InputError, InputTable, Row
 from pipeline.outputs import check_not_read
 from pipeline.serving.folder import latest, load_served
 from pipeline.serving.signatures import DEFAULT_SIGNATURE, TensorSpec, as_objects
@@ -244,8 +244,8 @@ def _check_free(path: Path, own: Iterable[str], new: Iterable[str], prefix: str)
     twice = set(own).intersection(new)
     if twice:
         other = "another --prefix" if prefix else "--prefix kembar_"
-        raise ConfigError(
-            f"--input {path}: has a column {min(twice)!r} already, and one that is added has this name: "
+        raise InputError(
+            f"{path}: has a column {min(twice)!r} already, and one that is added has this name: "
             f"give {other}, or rename it"
         )
 

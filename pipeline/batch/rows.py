@@ -30,6 +30,18 @@ _DIGITS = 400
 _KEYS = (TEXT_A, TEXT_B)
 
 
+class InputError(ConfigError):
+    """A fault of the file that a command is given by `--input`.
+
+    Attributes:
+      fault: The message without the name of the option.
+    """
+
+    def __init__(self, fault: str) -> None:
+        super().__init__(f"--input {fault}")
+        self.fault = fault
+
+
 @dataclass(frozen=True)
 class Row:
     """A row's columns in the file's order, and what is wrong with it, if anything is."""
@@ -84,10 +96,12 @@ class InputTable:
             for row in itertools.islice(_rows(self), int(self.titles), None):
                 number += 1
                 yield row if row.problem else _checked(row, self.texts, self.nulls)
+        except InputError:
+            raise
         except KembarError as error:
-            raise ConfigError(f"--input {error}") from None
+            raise InputError(str(error)) from None
         except (OSError, ValueError, OverflowError) as error:  # Arrow's are among them
-            raise ConfigError(f"--input {self.path}, after row {number}: {single_line(error)}") from None
+            raise InputError(f"{self.path}, after row {number}: {single_line(error)}") from None
 
     def columns(self) -> pa.Schema:
         """The columns that a table of all rows has.
@@ -234,7 +248,7 @@ def _open_parquet(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
-        raise ConfigError(f"--input {path}: not a Parquet file: {single_line(error)}") from None
+        raise InputError(f"{path}: not a Parquet file: {single_line(error)}") from None
 
 
 def _common_type(values: Sequence[Any]) -> pa.DataType:

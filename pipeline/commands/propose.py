@@ -17,6 +17,7 @@ import typer
 
 from components.example_gen.data_config import DataSection
 from pipeline.batch.inputs import FORMATS, OTHERS, open_table, unzipped
+from pipeline.batch.rows import InputError
 from pipeline.config import configuration
 from pipeline.terminal import Terminal, printable
 from trainer.errors import ConfigError
@@ -77,8 +78,8 @@ def propose(path: Path) -> str:
         kind: Any = FORMATS.get(unzipped(path).suffix.lower(), "csv")
         table = open_table(path, DataSection.model_construct(format=kind), [()])
         read = list(itertools.islice(table.rows(), _ROWS))
-    except ConfigError as error:
-        raise ConfigError(str(error).removeprefix("--input ")) from None
+    except InputError as error:
+        raise ConfigError(error.fault) from None
     rows = [row.values for row in read if not row.problem]
     if read and not rows:
         raise ConfigError(

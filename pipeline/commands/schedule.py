@@ -151,14 +151,12 @@ def _delete_here(name: str, by: str, terminal: Terminal) -> None:
     """Deletes what others than `by` have of the pipeline on this machine; files of others stay."""
     from pipeline.scheduling import crontab, systemd
 
-    if by != "cron" and crontab.is_there(name) and crontab.delete(name, None):
-        terminal.say("  the one by cron was deleted: two must never run")
-    if by != "systemd" and systemd.is_there(name) and systemd.delete(name, None):
-        terminal.say("  the one by systemd was deleted: two must never run")
-        if not systemd.is_reachable():
-            terminal.say(
-                f"  no systemd of this user answers here; once one does: systemctl --user stop {name}.timer"
-            )
+    for other, scheduler in (("cron", crontab), ("systemd", systemd)):
+        if by != other and scheduler.is_there(name) and scheduler.delete(name, None):
+            terminal.say(f"  the one by {other} was deleted: two must never run")
+            if scheduler is systemd and not systemd.is_reachable():
+                stop = f"systemctl --user stop {name}.timer"
+                terminal.say(f"  no systemd of this user answers here; once one does: {stop}")
 
 
 def _delete_there(config: Config, folder: Workdir, host: str | None, terminal: Terminal) -> bool:

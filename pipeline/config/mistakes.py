@@ -7,7 +7,8 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from trainer.errors import SectionMistake, suggestion
+from trainer.errors import suggestion
+from trainer.section import SectionMistake
 
 # `[training] family` is not written in the file: it is that of `[model]`.
 HIDDEN = {"family"}

@@ -22,12 +22,12 @@ from components.serving_gate.golden import read_golden
 from pipeline.config import configuration
 from pipeline.config.cluster import Kubeflow, StepResources
 from pipeline.config.configuration import PACKAGE, Config
-from pipeline.graph import pipeline as graph
+from pipeline.graph.plan import Plan
 from pipeline.kubeflow import check_ir, run_configuration, user_interface
 from pipeline.kubeflow.records import CONCLUDE
 from pipeline.kubeflow.run_configuration import Parameters, configure, root_of
 from pipeline.outputs import write_output
-from pipeline.runs.launch import Launcher
+from pipeline.runs.launch import launcher_of
 from pipeline.store.database import PASSWORD, USER
 from pipeline.store.workdir import Workdir
 from trainer.errors import ConfigError, suggestion
@@ -135,7 +135,7 @@ def _pipeline(config: Config, values: dict[str, Any]) -> Any:
     cluster = narrow(config.kubeflow, Kubeflow)
     workdir = Workdir.of(config, root_of(config))
     # Only the graph is wanted here; the containers connect to their own database.
-    launcher = Launcher(graph.build(config, workdir.artifacts, _NO_DATABASE, workdir.serving), "compiled")
+    launcher = launcher_of(config, workdir, _NO_DATABASE, "compiled", Plan())
     check_step_names("kubeflow", cluster.steps, [*launcher.node_ids, CONCLUDE])
     carried_by = {launcher.node_ids[0]: values, CONCLUDE: run_configuration.for_exit_task(values)}
     makers = {node: _component(node, config, carried_by.get(node)) for node in [*launcher.node_ids, CONCLUDE]}

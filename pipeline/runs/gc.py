@@ -136,7 +136,7 @@ def make_plan(
 ) -> RemovalPlan:
     """Plan what goes when the newest `keep` runs stay, `versions` are removed, and artifacts are `needed`."""
     lineage = Lineage(store)
-    runs = sorted(_contexts(store, "pipeline_run"), key=lambda run: run.id)
+    runs = sorted(store.get_contexts_by_type("pipeline_run"), key=lambda run: run.id)
     fresh = runs[-keep:] if keep else []
     executions = {execution.id for run in fresh for execution in store.get_executions_by_context(run.id)}
     gone = {str(workdir.serving / str(version)) for version in versions}
@@ -228,11 +228,6 @@ def _show(plan: RemovalPlan, workdir: Workdir, dry_run: bool, terminal: Terminal
         total = [total[0] + len(folders), total[1] + size]
     table.add_row("would be removed" if dry_run else "removed", f"{total[0]:,}", f"{total[1]:,}")
     terminal.table(table)
-
-
-def _contexts(store: MetadataStore, kind: str) -> list[Any]:
-    known = {context_type.name for context_type in store.get_context_types()}
-    return store.get_contexts_by_type(kind) if kind in known else []
 
 
 def _relative_folder(uri: str) -> str:

@@ -177,7 +177,7 @@ class Run:
           StatusError: the database does not take the entry.
         """
         root = self.workdir.root
-        if is_newest and self.idle is None:
+        if is_newest and self.idle is None and self.steps:
             try:
                 show_files(self.steps, root)
             except OSError as error:  # what was pushed is in service all the same
@@ -219,7 +219,7 @@ class Run:
             trained=self.trained,
             config=model_config(self.config) if self.trained else "",
             gates=gates_of(self.config) if self.trained else "",
-            why=summary["retraining"]["why"],
+            why=summary.get("retraining", {}).get("why", ""),  # nothing where it failed outside of any step
         )
 
     @property

@@ -139,8 +139,6 @@ class Ledger:
 
     def entries(self) -> list[LedgerEntry]:
         """All entries, oldest first; of a run that was summed up several times, the last one."""
-        if TYPE not in {kind.name for kind in self._store.get_execution_types()}:
-            return []
         latest: dict[str | int, LedgerEntry] = {}
         for execution in sorted(self._store.get_executions_by_type(TYPE), key=lambda execution: execution.id):
             if execution.custom_properties[_PIPELINE].string_value == self._pipeline:

@@ -357,3 +357,13 @@ def test_what_is_no_file_is_one_line(tmp_path, make_data, make, message):
 def test_a_stream_that_libraries_print_to_is_no_file_to_write(make_data, output):
     with pytest.raises(ConfigError, match=f"--output {output}: is no file to write: name a file"):
         check_not_read(Path(output), Path("twins.toml"), make_data())
+
+
+def test_a_table_that_is_replaced_before_it_is_read_is_named_once(tmp_path):
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"a": ["x"], "b": ["y"]}), path)
+    table = open_table(path, DataSection.model_construct(format="parquet"), [("a", "b")])
+    path.write_text("no table any more")
+    with pytest.raises(reading.InputError, match=r"^--input (?!--input ).*rows\.parquet: ") as caught:
+        list(table.rows())
+    assert caught.value.fault == str(caught.value).removeprefix("--input ")
