@@ -1,4 +1,4 @@
-"""The configuration of a pair's pipeline that has every node there can be."""
+"""Configurations of a pair's pipeline, which end with `[data]`, and sections for every node there can be."""
 
 CONFIG = """
 [pipeline]
@@ -8,6 +8,19 @@ format = "csv"
 text_a = "a"
 text_b = "b"
 label = { column = "same", kind = "binary" }
+"""
+# With a file for each split, and a score.
+SCORED = """
+[pipeline]
+name = "twins"
+[data]
+format = "csv"
+train = "train.csv"
+eval = "eval.csv"
+test = "test.csv"
+text_a = "a"
+text_b = "b"
+label = { column = "score", kind = "score", range = [0, 5] }
 """
 EVERYTHING = """
 pattern = "{SPAN}.csv"

@@ -20,6 +20,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from pipeline.cli import app
 from pipeline.scheduling import loop as loops
 from pipeline.scheduling.loop import Loop
+from tests.pipeline.twins import SCORED
 from trainer.errors import ConfigError
 
 ROOT = Path(__file__).parents[3]
@@ -220,18 +221,7 @@ def test_a_note_that_cannot_be_read_is_no_missed_time(tmp_path, text):
     assert datetime.fromisoformat(json.loads((tmp_path / "schedule.json").read_text())["called"]).tzinfo
 
 
-CONFIG = """
-[pipeline]
-name = "twins"
-[data]
-format = "csv"
-train = "train.csv"
-eval = "eval.csv"
-test = "test.csv"
-text_a = "a"
-text_b = "b"
-label = { column = "score", kind = "score", range = [0, 5] }
-[schedule]
+CONFIG = f"""{SCORED}[schedule]
 cron = "* * * * * *"
 by = "cron"
 """

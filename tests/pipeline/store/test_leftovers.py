@@ -177,3 +177,10 @@ def test_a_database_that_was_deleted_takes_no_copies_under_a_date_with_it(work):
     assert copy.is_dir()
     assert not (work.workdir.artifacts / "Trainer" / "model" / "2").exists()
     assert work.said == []
+
+
+def test_what_pushes_left_goes_under_the_lock_of_the_versions(work, watch_lock):
+    work.workdir.serving.mkdir(parents=True)
+    held = watch_lock("pipeline.store.leftovers.clean", work.workdir.serving)
+    work.clear()
+    assert held == [True]
