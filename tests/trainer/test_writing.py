@@ -92,6 +92,20 @@ def test_what_killed_writers_left_goes_and_what_others_are_writing_stays(tmp_pat
     assert names(tmp_path) == {"a.json", *others}
 
 
+@pytest.mark.parametrize("error", [PermissionError, OverflowError])
+def test_what_a_process_is_writing_that_may_not_be_asked_stays(tmp_path, monkeypatch, error):
+    """Another user's, or one whose number is none on this machine."""
+
+    def refuse(pid: int, number: int) -> None:
+        raise error
+
+    writing = tmp_path / f".summary.json.{HOST}-4711-00000000.new"
+    writing.touch()
+    monkeypatch.setattr(os, "kill", refuse)
+    replace_file(tmp_path / "summary.json", "new")
+    assert names(tmp_path) == {"summary.json", writing.name}
+
+
 @pytest.fixture
 def ours(tmp_path):
     """A folder of ours, and beside it one of somebody else's."""
