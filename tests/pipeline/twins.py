@@ -1,5 +1,7 @@
 """Configurations of a pair's pipeline, which end with `[data]`, and sections for every node there can be."""
 
+from pathlib import Path
+
 CONFIG = """
 [pipeline]
 name = "twins"
@@ -30,4 +32,14 @@ warm_start = true
 space = { "training.learning_rate" = [0.1, 0.2] }
 [bulk]
 input = "bulk.csv"
+"""
+
+
+def mounted(mount: Path) -> str:
+    """A configuration for a cluster, whose last section is `[kubeflow]`; its data is on the volume."""
+    return f"""{CONFIG}path = "{mount}/pairs.csv"
+[kubeflow]
+image = "registry.example/kembar:1"
+volume_claim = "kembar"
+mount_path = "{mount}"
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -15,25 +16,12 @@ from pipeline.kubeflow.compile import cluster_values
 from pipeline.kubeflow.records import Records
 from pipeline.kubeflow.step import CONCLUDE, Parameters, configure, run_step
 from pipeline.store.database import PASSWORD, USER
+from tests.pipeline.twins import mounted
 from trainer.errors import ConfigError
 
-CONFIG = """
-[pipeline]
-name = "twins"
 
-[data]
-format = "csv"
-path = "{mount}/pairs.csv"
-text_a = "a"
-text_b = "b"
-label = {{ column = "same", kind = "binary" }}
-
-[kubeflow]
-image = "registry.example/kembar:1"
-volume_claim = "kembar"
-mount_path = "{mount}"
-database = {{ host = "127.0.0.1", port = {port}, secret = "account" }}
-"""
+def with_database(mount: Path, port: int) -> str:
+    return f'{mounted(mount)}database = {{ host = "127.0.0.1", port = {port}, secret = "account" }}\n'
 
 
 @pytest.fixture
@@ -49,7 +37,7 @@ def run(tmp_path, monkeypatch, closed_port, capfd):
     monkeypatch.setenv(USER, "kembar")
     monkeypatch.setenv(PASSWORD, "open-sesame")
     path = tmp_path / "twins.toml"
-    path.write_text(CONFIG.format(mount=tmp_path / "mnt", port=closed_port))
+    path.write_text(with_database(tmp_path / "mnt", closed_port))
     values = cluster_values(path, configuration.read(path))
 
     def run(node, *settings):
@@ -110,7 +98,7 @@ def test_what_nobody_thought_of_is_one_line_too(run, webhook, monkeypatch):
 
 def test_what_fails_after_the_component_is_the_step_s_failure(tmp_path, monkeypatch, capfd):
     path = tmp_path / "twins.toml"
-    path.write_text(CONFIG.format(mount=tmp_path, port=1))
+    path.write_text(with_database(tmp_path, 1))
     config = configure(cluster_values(path, configuration.read(path)), Parameters())
 
     def fail(*_: object) -> None:
@@ -128,7 +116,7 @@ def test_what_fails_after_the_component_is_the_step_s_failure(tmp_path, monkeypa
 def test_what_fails_before_the_component_is_the_step_s_failure_too(tmp_path, monkeypatch, capfd):
     """And not that of a container that was ended while it worked, as its first record would have it."""
     path = tmp_path / "twins.toml"
-    path.write_text(CONFIG.format(mount=tmp_path, port=1).partition("database =")[0])
+    path.write_text(mounted(tmp_path))
     values = cluster_values(path, configuration.read(path))
 
     def fail(*_: object) -> None:
@@ -143,7 +131,7 @@ def test_what_fails_before_the_component_is_the_step_s_failure_too(tmp_path, mon
 
 def test_a_data_path_is_not_for_spans(tmp_path):
     path = tmp_path / "twins.toml"
-    text = CONFIG.format(mount=tmp_path, port=1)
+    text = with_database(tmp_path, 1)
     path.write_text(text.replace("path = ", "pattern = ", 1).replace("pairs.csv", "{YYYY}-{MM}-{DD}.csv"))
     values = cluster_values(path, configuration.read(path))
     with pytest.raises(
