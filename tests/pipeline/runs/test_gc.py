@@ -217,6 +217,19 @@ def test_a_champion_that_is_gone_from_service_keeps_no_champions_of_its_own(hist
     assert [history.state(artifact) for artifact in champions[0]] == [DELETED] * 2
 
 
+@pytest.mark.parametrize("key", ["champion", "previous", "served", "base_model"])
+def test_what_a_model_was_compared_with_or_began_from_stays_without_its_ancestors(history, collect, key):
+    data, old, _ = history.train(history.run(), blessed=False, pushed=False)
+    run = history.run()
+    [examples] = history.execute(run, "ExampleGen", [], {"examples": "Examples"})
+    [model] = history.execute(run, "Trainer", {"examples": examples, key: old}, {"model": "Model"})
+    [blessing] = history.execute(run, "QualityGate", [model], {"blessing": "ModelBlessing"})
+    history.annotate(blessing, blessed=1, current_model_id=model.id)
+    collect(0)
+    assert [history.state(artifact) for artifact in (examples, model, old)] == [LIVE] * 3
+    assert history.state(data) == DELETED
+
+
 def test_examples_that_a_kept_run_had_from_the_cache_stay(history, collect):
     examples, model, _ = history.train(history.run(), blessed=False, pushed=False)
     history.train(history.run(), examples, blessed=False, pushed=False)
