@@ -17,7 +17,7 @@ from pipeline.kubeflow.records import Records
 from pipeline.kubeflow.step import CONCLUDE, Parameters, configure, run_step
 from pipeline.store.database import PASSWORD, USER
 from tests.pipeline.twins import mounted
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, DataRejected, KembarError
 
 
 def with_database(mount: Path, port: int) -> str:
@@ -111,6 +111,37 @@ def test_what_fails_after_the_component_is_the_step_s_failure(tmp_path, monkeypa
     assert capfd.readouterr().err.splitlines()[-1] == "kembar: error: Evaluator: nothing to show"
     [read] = records.steps(launcher)
     assert (read.state, str(read.error)) == (FAILED, "nothing to show")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "reason"),
+    [
+        (ConfigError("wrong"), 2, "wrong"),
+        (DataRejected("bad"), 3, "bad"),
+        (KembarError("gone"), 1, "gone"),
+        (ValueError("no idea"), 1, "DataGate: no idea"),
+    ],
+)
+def test_a_failed_step_ends_with_the_exit_code_of_its_error(tmp_path, capfd, error, status, reason):
+    failed = StepResult("DataGate", FAILED, error=error)
+    assert step_end.end_step(failed, None, None, Records(tmp_path), None) == status
+    assert capfd.readouterr().err.splitlines()[-1] == f"kembar: error: {reason}"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "status"), [("pushed", 0), ("unchanged", 0), ("not_blessed", 4), ("serving_rejected", 4)]
+)
+def test_the_last_step_alone_ends_with_the_verdict_on_the_run(tmp_path, monkeypatch, capfd, verdict, status):
+    said = {"status": verdict, "reason": "why"}
+    monkeypatch.setattr("pipeline.runs.summary.summarize", lambda steps, before: said)
+    launcher = SimpleNamespace(node_ids=["Trainer", "AtomicPusher"])
+    ends = [
+        step_end.end_step(StepResult(node, RAN), None, launcher, Records(tmp_path), None)
+        for node in launcher.node_ids
+    ]
+    assert ends == [0, status]
+    shown = capfd.readouterr()
+    assert f"{verdict}: why" in (shown.err if status else shown.out)
 
 
 def test_what_fails_before_the_component_is_the_step_s_failure_too(tmp_path, monkeypatch, capfd):
