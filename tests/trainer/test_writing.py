@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.files import exclusive, remove_folder, remove_tree, replace_file, replacing
+from trainer.files import exclusive, hide, remove_folder, remove_tree, replace_file, replacing
 
 DEAD = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
 HOST = socket.gethostname()
@@ -137,6 +137,13 @@ def test_a_link_is_not_removed_nor_what_it_points_to(ours, tmp_path, remove):
 def test_what_is_not_there_is_no_error(ours):
     assert not remove_folder(ours, ours / "nothing" / "here")
     remove_tree(str(ours / "nothing" / "here"))
+
+
+def test_a_folder_of_texts_is_for_its_owner_alone(tmp_path):
+    tmp_path.chmod(0o755)
+    hide(str(tmp_path))
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
+    hide("gs://bucket/texts")  # of which others take care
 
 
 def test_one_lock_is_held_by_one_at_a_time_and_taken_again(tmp_path):
