@@ -14,6 +14,7 @@ from components.version_folder.pins import Pins, read_pins, write_pins
 from components.version_folder.push import push, versions
 from pipeline.config import configuration
 from pipeline.runs import gc
+from pipeline.runs.run import _tidy_and_report
 from pipeline.store.ledger import Ledger
 from pipeline.store.lock import Locked, lock
 from pipeline.store.pushes import settle
@@ -331,6 +332,21 @@ def test_a_run_that_cannot_clean_up_says_so_and_has_succeeded(history, collect, 
     gc.tidy(configure(), history.workdir, ledger, 1, said.append)
     assert [history.state(artifact) for artifact in old] == [DELETED] * 3
     assert len(said) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "tidied"), [("pushed", [3]), ("unchanged", [3]), ("not_blessed", []), ("failed", [])]
+)
+def test_only_behind_a_run_that_went_well_is_tidied(history, new_terminal, monkeypatch, status, tidied):
+    kept: list[int] = []
+    monkeypatch.setattr(gc, "tidy", lambda config, workdir, ledger, keep, warn: kept.append(keep))
+    monkeypatch.setattr("pipeline.runs.report.write_report", lambda config, workdir, entries: None)
+    config = configuration.validate(
+        {"data": DATA, "pipeline": {"name": "twins"}, "retraining": {"keep_runs": 3}}, "twins.toml"
+    )
+    ledger = Ledger.local(history.workdir, "twins")
+    _tidy_and_report(config, history.workdir, ledger, {"status": status}, new_terminal())
+    assert kept == tidied
 
 
 def test_a_folder_that_has_moved_is_known_by_its_place(history, new_terminal):
