@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from components.data_gate.validation_config import DRIFT, Validation
 from components.data_gate.verdict import Verdict
-from components.drift.compare import compare, shown_means
+from components.drift.compare import Measured, compare, shown_means
 from components.drift.derive import Derived, derive
 from components.drift.measures import (
     chance_of_correlation,
@@ -244,3 +244,11 @@ def test_the_chance_of_the_worst_column_is_that_of_the_worst_of_all():
     assert measured.value == divergence(known, counts)
     assert measured.chance == chance_of_divergence(known, counts, (80, 60), 30)
     assert measured.chance > chance_of_divergence(known, counts, (80, 60))
+
+
+@pytest.mark.parametrize(("value", "flagged"), [(0.1, False), (0.11, False), (0.15, False), (0.1501, True)])
+def test_a_measure_is_flagged_above_its_limit_and_what_chance_gives(value, flagged):
+    verdict, validation = Verdict(), Validation(limits={"label_balance": 0.1})
+    measured = Measured("label", "label_balance", value, 0.05, "mean 3, was 2")
+    verdict.add_measures(validation, DRIFT, "train", [measured])
+    assert [check.flagged for check in verdict.checks] == [flagged]
