@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import base64
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -383,6 +384,20 @@ def test_the_probe_has_the_seconds_that_are_configured_and_no_more(tmp_path, mon
     monkeypatch.setattr(subprocess, "run", run)
     assert ask("model", tmp_path, timeout=7) == ({}, "no answer within 7 s ([serving] gate_timeout)")
     assert given == [7]
+
+
+@pytest.mark.parametrize("limit", [700, None])
+def test_the_probe_may_take_the_memory_that_is_configured(tmp_path, monkeypatch, limit):
+    from components.serving_gate import probe
+
+    limits: list[float] = []
+    monkeypatch.setattr(probe, "_die_first", lambda: None)
+    monkeypatch.setattr(probe, "foreign_ops", lambda model: ["op X is unknown"])
+    monkeypatch.setattr(probe, "_limit_address_space", limits.append)
+    (tmp_path / "requests.json").write_text(json.dumps({"requests": [], "memory_limit_mb": limit}))
+    probe.main("model", str(tmp_path / "requests.json"), str(tmp_path / "answers.json"))
+    assert limits == ([limit] if limit else [])
+    assert json.loads((tmp_path / "answers.json").read_text())["foreign_ops"] == ["op X is unknown"]
 
 
 def test_a_crash_behind_the_last_answer_does_not_matter(tmp_path, program):

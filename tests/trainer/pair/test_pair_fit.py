@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -64,6 +65,28 @@ def test_the_loss_has_the_weights_of_classes_and_the_smoothing_that_are_configur
     )
     rows = np.array([1.0, 0, 0], np.float32), np.array([0.3, 0.6, 0.2], np.float32)
     assert float(pair_fit._loss(training, label, found)(*rows)) == float(expected(*rows))
+
+
+@pytest.mark.parametrize(("metric", "mode"), [("spearman", "max"), ("loss", "min")])
+def test_training_stops_by_its_metric_after_its_patience_and_keeps_the_best(
+    tmp_path, monkeypatch, metric, mode
+):
+    class Asked(Exception):
+        """What was wanted is known before the first step."""
+
+    asked = {}
+
+    def stopping(monitor, **options):
+        asked.update(monitor=monitor, **options)
+        raise Asked
+
+    monkeypatch.setattr(pair_fit, "watched", lambda *_: (metric, lambda: 0.0))
+    monkeypatch.setattr(keras.callbacks, "EarlyStopping", stopping)
+    with pytest.raises(Asked):
+        train("pair", data_of("pair", tmp_path), patience=5)
+    assert asked == {
+        "monitor": f"eval_{metric}", "mode": mode, "patience": 5, "restore_best_weights": True,
+    }  # fmt: skip
 
 
 def test_one_long_text_does_not_pad_all_others(tmp_path):
