@@ -41,7 +41,7 @@ def compare(reference: Profile, sample: Derived, label: Label | None) -> Iterato
         known = reference.numbers.get(name, [])
         feature, _, kind = name.partition(":")
         if [column.name for column in known] == list(sample.names if feature == VECTOR else (name,)):
-            yield _compare_numbers(feature, kind or "numbers", reference.rows, known, values)
+            yield _compare_numbers(feature, kind or "numbers", known, values)
     for name in sample.words:
         if name in reference.words:
             yield _compare_vocabulary(reference, sample, name)
@@ -59,7 +59,7 @@ def _compare_label(
         chance = measures.chance_of_mean((known.deviation, float(values.std())), rows) / (high - low)
         detail = shown_means(float(values.mean()), known.mean)
         yield Measured(LABEL, "label_balance", float(value), chance, detail)
-        yield _compare_numbers(LABEL, "label_distribution", reference.rows, [known], values[:, None])
+        yield _compare_numbers(LABEL, "label_distribution", [known], values[:, None])
     else:
         yield _compare_shares(reference.shares, class_counts(values, label), label)
     agreement = measures.correlation(values, sample.overlap) if sample.overlap is not None else None
@@ -80,9 +80,7 @@ def _compare_shares(before: list[int], now: np.ndarray, label: Label) -> Measure
     return Measured(LABEL, "label_balance", float(abs(share[worst] - was[worst])), chances[worst], detail)
 
 
-def _compare_numbers(
-    feature: str, kind: str, rows: int, known: list[Histogram], values: np.ndarray
-) -> Measured:
+def _compare_numbers(feature: str, kind: str, known: list[Histogram], values: np.ndarray) -> Measured:
     """The column that is furthest beyond chance."""
     divergences = []
     for at, before in enumerate(known):

@@ -134,9 +134,7 @@ def plan_for(
     before = [
         example
         for example in examples
-        if example.accepted is not None
-        and example.id not in mine
-        and example.id < min(mine, default=example.id + 1)
+        if example.accepted is not None and example.id < min(mine, default=example.id + 1)
     ]
     earlier = max(before, key=lambda example: example.accepted or 0, default=None)
     carry = Carry(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 import tensorflow as tf
 
 from components.evaluator import component, results
+from components.evaluator.files import CONFUSION
 from components.evaluator.predictions import labels_and_scores
 from components.serving_gate.component import with_real_vectors
 from trainer.features import Label
@@ -117,3 +119,14 @@ def test_labels_and_scores_are_those_of_a_model(evaluation):
     np.testing.assert_array_equal(label, [[0], [1]])
     np.testing.assert_array_equal(score, [[0.1, 0], [0.2, 1]])
     assert labels_and_scores(uri, "test", "champion")[1].shape == (2, 0)
+
+
+def test_the_confusion_matrix_is_of_the_rows_with_a_finite_score(evaluation, monkeypatch):
+    uri = evaluation(
+        [example(label=[1.0]), example(label=[0.0]), example(label=[1.0])], [[0.9], [math.nan], [0.2]]
+    )
+    monkeypatch.setattr(component, "read_table", lambda examples, split: None)
+    monkeypatch.setattr("trainer.pair.family.slices", lambda train, rows, spec: {})
+    component.write_slices(uri, None, BINARY)
+    shown = json.loads(Path(uri, CONFUSION).read_text())
+    assert shown["test"]["matrix"] == shown["eval"]["matrix"] == [[0, 0], [1, 1]]

@@ -20,10 +20,14 @@ from tfx.utils import path_utils
 
 from components.atomic_pusher.component import Executor
 from components.champion import MODEL_ID, PUSHED_DESTINATION
+from components.data_gate.data_verdict import DataVerdict
 from components.evaluator.component import Evaluator
+from components.live_metrics.component import LiveMetrics
 from components.quality_gate.component import QualityGate
 from components.quality_gate.decision import Gates
 from components.quality_gate.noise import bootstrap
+from components.retraining_gate.component import RetrainingDecision, RetrainingGate
+from components.retraining_gate.retraining_config import Retraining
 from components.schema_gen.default import default_schema
 from components.serving_gate import component as serving_gate
 from components.serving_gate.check import Deployment, run_probe
@@ -94,9 +98,9 @@ def rows_of(split: str) -> list[tuple[float, str, str]]:
     return [(score, "x" * int(m), "y" * int(n)) for score, m, n in zip(label, a, b, strict=True)]
 
 
-def measured(split: str, by: str) -> float:
-    """Spearman's coefficient of the model on the split."""
-    rows = rows_of(split)
+def measured(by: str, *splits: str) -> float:
+    """Spearman's coefficient of the model on splits together."""
+    rows = [row for split in splits for row in rows_of(split)]
     return float(spearmanr([len(row[1 if by == "text_a" else 2]) for row in rows], [r[0] for r in rows])[0])
 
 
@@ -160,10 +164,10 @@ def judge(world, tmp_path):
 
 def test_a_challenger_wins_by_its_own_numbers_against_the_champions(judge):
     said, blessing = judge(confidence=0.0)
-    good, poor = measured("test", "text_a"), measured("test", "text_b")
+    good, poor = measured("text_a", "test"), measured("text_b", "test")
     assert good > poor + 0.1
     assert said["metrics"]["test"]["spearman"] == pytest.approx(good)
-    assert said["metrics"]["eval"]["spearman"] == pytest.approx(measured("eval", "text_a"))
+    assert said["metrics"]["eval"]["spearman"] == pytest.approx(measured("text_a", "eval"))
     assert said["passed"] == [
         f"spearman {good:.4f} beats length 0.1000",
         f"spearman {good:.4f} holds against the champion {poor:.4f}",
@@ -175,7 +179,7 @@ def test_a_challenger_wins_by_its_own_numbers_against_the_champions(judge):
 def test_a_challenger_loses_to_a_better_champion_and_baseline(judge):
     """On `eval` the other model is the better one."""
     said, _ = judge(split="eval", confidence=0.0)
-    good, poor = measured("eval", "text_a"), measured("eval", "text_b")
+    good, poor = measured("text_a", "eval"), measured("text_b", "eval")
     assert good < poor - 0.1
     assert said["failed"] == [
         f"spearman {good:.4f} does not beat the baseline length 0.9900 ([gates] beat_baselines)",
@@ -192,7 +196,7 @@ def test_what_chance_could_do_is_that_of_both_models_predictions(judge):
         return float(spearmanr(label, score)[0])
 
     noise = bootstrap("spearman", spearman, label, np.array(good), np.array(poor), 0.95)
-    assert 0 < noise.gain < measured("test", "text_a") - measured("test", "text_b")
+    assert 0 < noise.gain < measured("text_a", "test") - measured("text_b", "test")
     said, _ = judge()
     assert said["blessed"]
     assert said["interval"]["spearman"] == pytest.approx([noise.low, noise.high], abs=1e-6)
@@ -302,6 +306,41 @@ def test_the_serving_gate_blesses_within_its_limits_and_no_further(
     assert told == [asked]
     assert said["blessed"] is (not wrong)
     assert said["reason"].startswith(wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "by", "why"),
+    [
+        ("good", "text_a", "the model in service has spearman {} on 180 new rows, below 0.99"),
+        ("poor", "text_b", "the model in service has spearman {} on 180 new rows, below 0.99"),
+        (None, "", "no model in service can be measured on it"),
+    ],
+)
+def test_the_model_in_service_is_measured_on_all_new_rows_and_is_a_reason(world, tmp_path, name, by, why):
+    served = getattr(world, name) if name else None
+    live = artifact(standard_artifacts.ModelEvaluation, tmp_path / "live")
+    LiveMetrics.EXECUTOR_SPEC.executor_class._FUNCTION(
+        examples=world.examples, evaluation=live, spec=SPEC.narrowed(()), code="", served=served
+    )
+    found = json.loads((tmp_path / "live" / "live.json").read_text())
+    assert (found["model"], found["rows"]) == ((served.uri, 3 * ROWS) if served else (None, 0))
+    value = measured(by, "train", "eval", "test") if served else float("nan")
+    if served:
+        assert found["metrics"]["spearman"] == pytest.approx(value)
+    verdict, decision = (
+        artifact(DataVerdict, tmp_path / "verdict"),
+        artifact(RetrainingDecision, tmp_path / "d"),
+    )
+    (tmp_path / "verdict" / "verdict.json").write_text('{"checks": []}')
+    for floor, train in ((0.99, True), (0.01, served is None)):
+        RetrainingGate.EXECUTOR_SPEC.executor_class._FUNCTION(
+            verdict=verdict, live=live, decision=decision, reason="", code="",
+            retraining=Retraining(floors={"spearman": floor}).model_dump_json(),
+        )  # fmt: skip
+        said = json.loads((tmp_path / "d" / "decision.json").read_text())
+        assert said["train"] is train
+        if train:
+            assert said["reason"].startswith(why.format(f"{value:.4f}"))
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import gzip
+import json
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from components.example_gen.batch import FaultReason
-from components.example_gen.data_config import DataSection
+from components.example_gen.batch import KEPT, READ, FaultReason
+from components.example_gen.counts import check_counts
+from components.example_gen.data_config import SPLITS, DataSection
 from components.example_gen.reader import check_columns
 from tests.components.example_rows import Quarantined, Row, read_rows
 from trainer.errors import ConfigError, DataRejected
@@ -315,3 +318,21 @@ def test_quarantined_rows_name_the_file_as_given(tmp_path, make_data):
         "detail": "column 'score': '6' is not within 0..5",
         "raw": "x,y,6",
     }
+
+
+@pytest.mark.parametrize(
+    ("aside", "passes"),
+    [
+        ({FaultReason.BAD_LABEL: 2}, True),
+        ({FaultReason.BAD_LABEL: 3}, False),
+        ({FaultReason.BAD_LABEL: 2, FaultReason.JOINS_SPLITS: 5}, True),
+    ],
+)
+def test_so_many_rows_may_be_bad_as_are_allowed_and_no_more(tmp_path, make_data, aside, passes):
+    """Rows that stand in two splits, or are blank, are no fault of anybody."""
+    kept = 20 - sum(aside.values())
+    sources = {split: {READ: 20, f"{KEPT}train": kept, **aside} for split in SPLITS}
+    (tmp_path / "counts.json").write_text(json.dumps({"sources": sources}))
+    data = make_data(max_quarantined=0.1)
+    with nullcontext() if passes else pytest.raises(DataRejected, match="3 of 20 rows cannot be used"):
+        check_counts(str(tmp_path), data)

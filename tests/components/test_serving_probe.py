@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import base64
+import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -370,6 +372,32 @@ def test_a_model_that_hangs_is_rejected_and_killed(tmp_path, program):
     found, failure = ask(tmp_path / "pid", tmp_path, timeout=1)
     assert (found, failure) == ({}, "no answer within 1 s ([serving] gate_timeout)")
     assert not Path("/proc", (tmp_path / "pid").read_text()).exists()
+
+
+def test_the_probe_has_the_seconds_that_are_configured_and_no_more(tmp_path, monkeypatch):
+    given = []
+
+    def run(command, **options):
+        given.append(options["timeout"])
+        raise subprocess.TimeoutExpired(command, options["timeout"])
+
+    monkeypatch.setattr(subprocess, "run", run)
+    assert ask("model", tmp_path, timeout=7) == ({}, "no answer within 7 s ([serving] gate_timeout)")
+    assert given == [7]
+
+
+@pytest.mark.parametrize("limit", [700, None])
+def test_the_probe_may_take_the_memory_that_is_configured(tmp_path, monkeypatch, limit):
+    from components.serving_gate import probe
+
+    limits: list[float] = []
+    monkeypatch.setattr(probe, "_die_first", lambda: None)
+    monkeypatch.setattr(probe, "foreign_ops", lambda model: ["op X is unknown"])
+    monkeypatch.setattr(probe, "_limit_address_space", limits.append)
+    (tmp_path / "requests.json").write_text(json.dumps({"requests": [], "memory_limit_mb": limit}))
+    probe.main("model", str(tmp_path / "requests.json"), str(tmp_path / "answers.json"))
+    assert limits == ([limit] if limit else [])
+    assert json.loads((tmp_path / "answers.json").read_text())["foreign_ops"] == ["op X is unknown"]
 
 
 def test_a_crash_behind_the_last_answer_does_not_matter(tmp_path, program):

@@ -17,21 +17,10 @@ from pipeline.cli import app
 from pipeline.commands import serving as serving_commands
 from pipeline.config.configuration import load
 from pipeline.store.lock import Locked
+from tests.pipeline.twins import SCORED
 from trainer.errors import ConfigError, DataRejected, KembarError, ServingError
 
 ROOT = Path(__file__).parents[2]
-CONFIG = """
-[pipeline]
-name = "twins"
-[data]
-format = "csv"
-train = "train.csv"
-eval = "eval.csv"
-test = "test.csv"
-text_a = "a"
-text_b = "b"
-label = { column = "score", kind = "score", range = [0, 5] }
-"""
 
 
 @pytest.fixture
@@ -39,7 +28,7 @@ def config(tmp_path, monkeypatch):
     """A configuration in the current folder, and files for it."""
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "twins.toml"
-    path.write_text(CONFIG)
+    path.write_text(SCORED)
     for split in ("train", "eval", "test"):
         (tmp_path / f"{split}.csv").write_text("a,b,score\nx,y,1\n")
     return path
@@ -111,7 +100,7 @@ def test_the_exit_codes_are_those_of_the_contract():
 
 @pytest.mark.parametrize("command", ["run", "predict", "serve", "versions"])
 def test_every_command_refuses_a_wrong_configuration(config, tmp_path, command):
-    config.write_text(CONFIG + "[trainig]\nepochs = 3\n")
+    config.write_text(SCORED + "[trainig]\nepochs = 3\n")
     texts = ["x", "y"] if command == "predict" else []
     said = error_of(command, config, *texts)
     assert str(said) == f"{config}: unknown key [trainig]: did you mean 'training'?"

@@ -94,6 +94,12 @@ def test_a_value_at_a_limit_is_within(declared):
         np.testing.assert_array_equal(scaled, [[0, 1]])
 
 
+def test_a_last_digit_outside_is_taken_for_rounding():
+    beyond = np.nextafter(np.float32(1), np.float32(2))
+    scaled = to_unit(tf.constant([[beyond, -1e-7, 1.00001, -1e-5]]), (0, 1)).numpy()
+    np.testing.assert_array_equal(scaled, np.array([[1, 0, 1.00001, -1e-5]], np.float32))
+
+
 @pytest.mark.parametrize("declared", RANGES)
 def test_a_value_outside_stays_outside(declared):
     low, high = declared

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from tests.trainer.small_trainings import after_epoch, data_of, spec_of
 from trainer.errors import KembarError
 from trainer.families import family_of
 from trainer.fitting.checkpoint import Checkpoint
+from trainer.fitting.training import TrainingLog
 from trainer.progress import PROGRESS
 from trainer.tuner import Search, make_search
 from trainer.tuning import Tuning, laid_over
@@ -79,6 +81,13 @@ def test_the_kept_epoch_is_the_one_that_training_keeps(kind, tmp_path):
     if kind == "vae":
         seen[: spec.model.kl_warmup_epochs] = np.inf
     assert log.kept_epoch == (seen.argmax() if kind == "pair" else seen.argmin())
+
+
+@pytest.mark.parametrize(("kept", "score"), [(1, 0.9), (0, 0.2), (None, 0.4)])
+def test_a_trial_is_judged_by_its_kept_epoch_or_else_its_last_one(kept, score):
+    log = TrainingLog(history={"eval_spearman": [0.2, 0.9, 0.4]}, kept_epoch=kept)
+    trial = SimpleNamespace(_history_key="eval_spearman", metric="spearman")
+    assert Search._kept(trial, log) == score
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.files import exclusive, remove_folder, remove_tree, replace_file, replacing
+from trainer.files import exclusive, hide, remove_folder, remove_tree, replace_file, replacing
 
 DEAD = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
 HOST = socket.gethostname()
@@ -92,6 +92,20 @@ def test_what_killed_writers_left_goes_and_what_others_are_writing_stays(tmp_pat
     assert names(tmp_path) == {"a.json", *others}
 
 
+@pytest.mark.parametrize("error", [PermissionError, OverflowError])
+def test_what_a_process_is_writing_that_may_not_be_asked_stays(tmp_path, monkeypatch, error):
+    """Another user's, or one whose number is none on this machine."""
+
+    def refuse(pid: int, number: int) -> None:
+        raise error
+
+    writing = tmp_path / f".summary.json.{HOST}-4711-00000000.new"
+    writing.touch()
+    monkeypatch.setattr(os, "kill", refuse)
+    replace_file(tmp_path / "summary.json", "new")
+    assert names(tmp_path) == {"summary.json", writing.name}
+
+
 @pytest.fixture
 def ours(tmp_path):
     """A folder of ours, and beside it one of somebody else's."""
@@ -123,6 +137,13 @@ def test_a_link_is_not_removed_nor_what_it_points_to(ours, tmp_path, remove):
 def test_what_is_not_there_is_no_error(ours):
     assert not remove_folder(ours, ours / "nothing" / "here")
     remove_tree(str(ours / "nothing" / "here"))
+
+
+def test_a_folder_of_texts_is_for_its_owner_alone(tmp_path):
+    tmp_path.chmod(0o755)
+    hide(str(tmp_path))
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
+    hide("gs://bucket/texts")  # of which others take care
 
 
 def test_one_lock_is_held_by_one_at_a_time_and_taken_again(tmp_path):

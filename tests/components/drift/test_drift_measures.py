@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from components.data_gate.validation_config import DRIFT, Validation
 from components.data_gate.verdict import Verdict
-from components.drift.compare import compare, shown_means
-from components.drift.derive import derive
+from components.drift.compare import Measured, compare, shown_means
+from components.drift.derive import Derived, derive
 from components.drift.measures import (
     chance_of_correlation,
     chance_of_divergence,
@@ -27,7 +27,7 @@ from components.drift.measures import (
 )
 from components.drift.profile import Profile
 from components.drift.sampling import sample_lines
-from trainer.features import Label
+from trainer.features import VECTOR, Label
 
 COUNTS = st.lists(st.integers(0, 1000), min_size=2, max_size=20).filter(any)
 
@@ -227,3 +227,28 @@ def test_the_most_precise_exception_decides(rules, expected):
     assert Validation(severity=rules).severity_of("drift", "text_a", "characters") == expected
     backwards = dict(reversed(rules.items()))
     assert Validation(severity=backwards).severity_of("drift", "text_a", "characters") == expected
+
+
+def test_the_chance_of_the_worst_column_is_that_of_the_worst_of_all():
+    random = np.random.default_rng(5)
+    names = tuple(f"c{at}" for at in range(30))
+    then, now = (
+        Derived(rows, numbers={VECTOR: random.normal(size=(rows, 30))}, names=names) for rows in (80, 60)
+    )
+    profile = Profile.of(then, 80, None)
+    [measured] = compare(profile, now, None)
+    [worst] = [at for at, name in enumerate(names) if f"column {name!r}:" in measured.detail]
+    before = profile.numbers[VECTOR][worst]
+    counts = histogram(now.numbers[VECTOR][:, worst], np.array(before.edges))
+    known = np.array(before.counts)
+    assert measured.value == divergence(known, counts)
+    assert measured.chance == chance_of_divergence(known, counts, (80, 60), 30)
+    assert measured.chance > chance_of_divergence(known, counts, (80, 60))
+
+
+@pytest.mark.parametrize(("value", "flagged"), [(0.1, False), (0.11, False), (0.15, False), (0.1501, True)])
+def test_a_measure_is_flagged_above_its_limit_and_what_chance_gives(value, flagged):
+    verdict, validation = Verdict(), Validation(limits={"label_balance": 0.1})
+    measured = Measured("label", "label_balance", value, 0.05, "mean 3, was 2")
+    verdict.add_measures(validation, DRIFT, "train", [measured])
+    assert [check.flagged for check in verdict.checks] == [flagged]

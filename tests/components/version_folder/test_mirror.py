@@ -149,12 +149,13 @@ def test_a_marker_and_pins_of_something_else_are_written_again(store, push_versi
     assert store.objects == whole
 
 
-def test_a_version_that_is_damaged_here_stays_as_it_is_there_and_holds_up_no_other(store, push_version):
+@pytest.mark.parametrize("name", ["zzz", "saved_model.pb"])
+def test_a_version_that_is_damaged_here_stays_as_it_is_there_and_holds_up_no_other(store, push_version, name):
     base = push_version(1)
     mirror(base, REMOTE, "twins")
-    (base / "1" / "zzz").write_text("damaged")
+    (base / "1" / name).write_text("damaged")
     assert mirror(push_version(2), REMOTE, "twins") == [2]
-    assert store.objects[f"{REMOTE}/1/zzz"] == b"1 of zzz"
+    assert store.objects[f"{REMOTE}/1/{name}"] == f"1 of {name}".encode()
 
 
 def test_a_version_that_was_removed_here_goes_there_marker_first(store, push_version):

@@ -32,6 +32,12 @@ def test_what_is_written_is_what_tf_serving_reads(serving):
     assert read_pins(serving) == Pins((40, 42), {"canary": 42, "stable": 40})
 
 
+def test_the_file_of_all_models_is_written_under_the_lock_of_its_folder(serving, watch_lock):
+    held = watch_lock("components.version_folder.pins.replace_file", serving.parent)
+    write_pins(serving, "twins", Pins((42,), {"stable": 42}))
+    assert held == [True]
+
+
 def test_to_unpin_is_to_serve_the_newest(serving):
     write_pins(serving, "twins", Pins((42,), {"stable": 42}))
     write_pins(serving, "twins", None)

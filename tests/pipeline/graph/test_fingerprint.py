@@ -206,6 +206,22 @@ def test_each_step_of_the_graph_stands_on_what_it_imports_and_on_nothing_else(
     assert "trainer.metrics" in by_id["QualityGate"]
 
 
+def test_the_trainer_runs_again_where_the_vectors_that_it_reads_have_changed(tmp_path):
+    path, vectors = tmp_path / "twins.toml", tmp_path / "vectors.txt"
+    path.write_text(f'{CONFIG}path = "pairs.csv"\n[model]\ntoken_vectors = "vectors.txt"\n')
+
+    def key() -> str:
+        built = graph.components(config.load(path), tmp_path, tmp_path / "serving", Plan())
+        [trainer] = [node for node in built if node.id == "Trainer"]
+        return str(trainer.exec_properties["custom_config"])
+
+    seen = []
+    for content in ("a 1\n", "a 2\n"):
+        vectors.write_text(content)
+        seen.append(key())
+    assert seen[0] != seen[1] == key()
+
+
 def test_files_and_folders_that_a_model_reads_count_by_their_content(tmp_path):
     weights, vectors = tmp_path / "weights", tmp_path / "vectors.txt"
     weights.mkdir()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
+from tfx.types import Channel, standard_artifacts
 
 from pipeline.config.configuration import Config, load
 from pipeline.graph.tuning import check_objective, nodes, purpose
@@ -221,3 +224,16 @@ def test_where_nothing_is_found_again_it_has_to_be_wanted(tmp_path):
     config = configured(tmp_path, "model.dropout = [0.1]")
     with pytest.raises(ConfigError, match="set every_run = true, or remove"):
         nodes(config, None, tmp_path, "", find_earlier=False, cached=True)
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_without_the_cache_the_search_of_this_very_run_is_none_that_was_made_before(tmp_path, cached):
+    config = configured(tmp_path, "model.dropout = [0.1]")
+    transform = SimpleNamespace(
+        outputs={
+            "transformed_examples": Channel(type=standard_artifacts.Examples),
+            "transform_graph": Channel(type=standard_artifacts.TransformGraph),
+        }
+    )
+    [resolver, _], _ = nodes(config, transform, tmp_path, "code", find_earlier=True, cached=cached)
+    assert bool(resolver._config["fingerprint"]) is cached

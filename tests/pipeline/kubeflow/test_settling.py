@@ -25,24 +25,9 @@ from pipeline.runs.run import Run
 from pipeline.store.database import PASSWORD, USER, ledger_of
 from pipeline.store.ledger import Ledger
 from pipeline.store.workdir import Workdir
+from tests.pipeline.twins import mounted
 from trainer.errors import KembarError
 
-CONFIG = """
-[pipeline]
-name = "twins"
-
-[data]
-format = "csv"
-path = "{mount}/pairs.csv"
-text_a = "a"
-text_b = "b"
-label = {{ column = "same", kind = "binary" }}
-
-[kubeflow]
-image = "registry.example/kembar:1"
-volume_claim = "kembar"
-mount_path = "{mount}"
-"""
 NODES = ["ExampleGen", "Trainer", "Evaluator"]
 
 
@@ -51,7 +36,7 @@ class Cluster:
 
     def __init__(self, mount) -> None:
         path = mount / "twins.toml"
-        path.write_text(CONFIG.format(mount=mount))
+        path.write_text(mounted(mount))
         (mount / "pairs.csv").write_text("a,b,same\nx,y,1\n")
         self.values = cluster_values(path, configuration.read(path))
         self.config = configure(self.values, Parameters())

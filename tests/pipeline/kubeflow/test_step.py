@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -16,25 +17,12 @@ from pipeline.kubeflow.records import CONCLUDE, Records
 from pipeline.kubeflow.run_configuration import Parameters, configure
 from pipeline.kubeflow.step import StepCall, run_step
 from pipeline.store.database import PASSWORD, USER
-from trainer.errors import ConfigError
+from tests.pipeline.twins import mounted
+from trainer.errors import ConfigError, DataRejected, KembarError
 
-CONFIG = """
-[pipeline]
-name = "twins"
 
-[data]
-format = "csv"
-path = "{mount}/pairs.csv"
-text_a = "a"
-text_b = "b"
-label = {{ column = "same", kind = "binary" }}
-
-[kubeflow]
-image = "registry.example/kembar:1"
-volume_claim = "kembar"
-mount_path = "{mount}"
-database = {{ host = "127.0.0.1", port = {port}, secret = "account" }}
-"""
+def with_database(mount: Path, port: int) -> str:
+    return f'{mounted(mount)}database = {{ host = "127.0.0.1", port = {port}, secret = "account" }}\n'
 
 
 @pytest.fixture
@@ -50,7 +38,7 @@ def run(tmp_path, monkeypatch, closed_port, capfd):
     monkeypatch.setenv(USER, "kembar")
     monkeypatch.setenv(PASSWORD, "open-sesame")
     path = tmp_path / "twins.toml"
-    path.write_text(CONFIG.format(mount=tmp_path / "mnt", port=closed_port))
+    path.write_text(with_database(tmp_path / "mnt", closed_port))
     values = cluster_values(path, configuration.read(path))
 
     def run(node, *settings):
@@ -111,7 +99,7 @@ def test_what_nobody_thought_of_is_one_line_too(run, webhook, monkeypatch):
 
 def test_what_fails_after_the_component_is_the_step_s_failure(tmp_path, monkeypatch, capfd):
     path = tmp_path / "twins.toml"
-    path.write_text(CONFIG.format(mount=tmp_path, port=1))
+    path.write_text(with_database(tmp_path, 1))
     config = configure(cluster_values(path, configuration.read(path)), Parameters())
 
     def fail(*_: object) -> None:
@@ -127,10 +115,41 @@ def test_what_fails_after_the_component_is_the_step_s_failure(tmp_path, monkeypa
     assert (read.state, str(read.error)) == (FAILED, "nothing to show")
 
 
+@pytest.mark.parametrize(
+    ("error", "status", "reason"),
+    [
+        (ConfigError("wrong"), 2, "wrong"),
+        (DataRejected("bad"), 3, "bad"),
+        (KembarError("gone"), 1, "gone"),
+        (ValueError("no idea"), 1, "DataGate: no idea"),
+    ],
+)
+def test_a_failed_step_ends_with_the_exit_code_of_its_error(tmp_path, capfd, error, status, reason):
+    failed = StepResult("DataGate", FAILED, error=error)
+    assert step_end.end_step(failed, None, None, Records(tmp_path), None) == status
+    assert capfd.readouterr().err.splitlines()[-1] == f"kembar: error: {reason}"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "status"), [("pushed", 0), ("unchanged", 0), ("not_blessed", 4), ("serving_rejected", 4)]
+)
+def test_the_last_step_alone_ends_with_the_verdict_on_the_run(tmp_path, monkeypatch, capfd, verdict, status):
+    said = {"status": verdict, "reason": "why"}
+    monkeypatch.setattr("pipeline.runs.summary.summarize", lambda steps, before: said)
+    launcher = SimpleNamespace(node_ids=["Trainer", "AtomicPusher"])
+    ends = [
+        step_end.end_step(StepResult(node, RAN), None, launcher, Records(tmp_path), None)
+        for node in launcher.node_ids
+    ]
+    assert ends == [0, status]
+    shown = capfd.readouterr()
+    assert f"{verdict}: why" in (shown.err if status else shown.out)
+
+
 def test_what_fails_before_the_component_is_the_step_s_failure_too(tmp_path, monkeypatch, capfd):
     """And not that of a container that was ended while it worked, as its first record would have it."""
     path = tmp_path / "twins.toml"
-    path.write_text(CONFIG.format(mount=tmp_path, port=1).partition("database =")[0])
+    path.write_text(mounted(tmp_path))
     values = cluster_values(path, configuration.read(path))
 
     def fail(*_: object) -> None:
@@ -145,7 +164,7 @@ def test_what_fails_before_the_component_is_the_step_s_failure_too(tmp_path, mon
 
 def test_a_data_path_is_not_for_spans(tmp_path):
     path = tmp_path / "twins.toml"
-    text = CONFIG.format(mount=tmp_path, port=1)
+    text = with_database(tmp_path, 1)
     path.write_text(text.replace("path = ", "pattern = ", 1).replace("pairs.csv", "{YYYY}-{MM}-{DD}.csv"))
     values = cluster_values(path, configuration.read(path))
     with pytest.raises(

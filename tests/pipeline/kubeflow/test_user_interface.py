@@ -14,6 +14,7 @@ from pipeline.graph.step_result import RAN, StepResult
 from pipeline.kubeflow import user_interface
 from trainer.confusion import confusion, shown_classes
 from trainer.features import Label
+from trainer.metrics import pair_metrics
 
 BINARY = Label(column="same", kind="binary")
 CLASSES = Label(column="gold", kind="classes", classes=("no", "perhaps", "yes"))
@@ -74,6 +75,12 @@ def test_binary_labels_have_a_confusion_matrix_and_a_roc_curve():
     assert (points[-1]["falsePositiveRate"], points[-1]["recall"]) == (1.0, 1.0)
     assert {"confidenceThreshold": 0.6, "falsePositiveRate": 0.5, "recall": 0.5} in points
     json.dumps(metadata, allow_nan=False)
+
+
+def test_a_score_of_a_half_is_a_one_in_the_confusion_matrix_as_in_the_metrics():
+    label, score = np.array([1, 0]), np.array([[0.5], [0.4999]])
+    assert matrix(classification(label, score, BINARY))[1] == [[1, 0], [0, 1]]
+    assert pair_metrics(label, score, BINARY)["accuracy"] == 1.0
 
 
 def test_a_long_roc_curve_is_thinned_out():

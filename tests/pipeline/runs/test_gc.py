@@ -14,6 +14,7 @@ from components.version_folder.pins import Pins, read_pins, write_pins
 from components.version_folder.push import push, versions
 from pipeline.config import configuration
 from pipeline.runs import gc
+from pipeline.runs.run import _tidy_and_report
 from pipeline.store.ledger import Ledger
 from pipeline.store.lock import Locked, lock
 from pipeline.store.pushes import settle
@@ -217,6 +218,19 @@ def test_a_champion_that_is_gone_from_service_keeps_no_champions_of_its_own(hist
     assert [history.state(artifact) for artifact in champions[0]] == [DELETED] * 2
 
 
+@pytest.mark.parametrize("key", ["champion", "previous", "served", "base_model"])
+def test_what_a_model_was_compared_with_or_began_from_stays_without_its_ancestors(history, collect, key):
+    data, old, _ = history.train(history.run(), blessed=False, pushed=False)
+    run = history.run()
+    [examples] = history.execute(run, "ExampleGen", [], {"examples": "Examples"})
+    [model] = history.execute(run, "Trainer", {"examples": examples, key: old}, {"model": "Model"})
+    [blessing] = history.execute(run, "QualityGate", [model], {"blessing": "ModelBlessing"})
+    history.annotate(blessing, blessed=1, current_model_id=model.id)
+    collect(0)
+    assert [history.state(artifact) for artifact in (examples, model, old)] == [LIVE] * 3
+    assert history.state(data) == DELETED
+
+
 def test_examples_that_a_kept_run_had_from_the_cache_stay(history, collect):
     examples, model, _ = history.train(history.run(), blessed=False, pushed=False)
     history.train(history.run(), examples, blessed=False, pushed=False)
@@ -318,6 +332,21 @@ def test_a_run_that_cannot_clean_up_says_so_and_has_succeeded(history, collect, 
     gc.tidy(configure(), history.workdir, ledger, 1, said.append)
     assert [history.state(artifact) for artifact in old] == [DELETED] * 3
     assert len(said) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "tidied"), [("pushed", [3]), ("unchanged", [3]), ("not_blessed", []), ("failed", [])]
+)
+def test_only_behind_a_run_that_went_well_is_tidied(history, new_terminal, monkeypatch, status, tidied):
+    kept: list[int] = []
+    monkeypatch.setattr(gc, "tidy", lambda config, workdir, ledger, keep, warn: kept.append(keep))
+    monkeypatch.setattr("pipeline.runs.report.write_report", lambda config, workdir, entries: None)
+    config = configuration.validate(
+        {"data": DATA, "pipeline": {"name": "twins"}, "retraining": {"keep_runs": 3}}, "twins.toml"
+    )
+    ledger = Ledger.local(history.workdir, "twins")
+    _tidy_and_report(config, history.workdir, ledger, {"status": status}, new_terminal())
+    assert kept == tidied
 
 
 def test_a_folder_that_has_moved_is_known_by_its_place(history, new_terminal):

@@ -10,22 +10,10 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 
 from pipeline.config import configuration
 from pipeline.runs.schema import infer
+from tests.pipeline.twins import SCORED
 from trainer.errors import ConfigError, DataRejected
 
-CONFIG = """
-[pipeline]
-name = "twins"
-
-[data]
-format = "csv"
-train = "train.csv"
-eval = "eval.csv"
-test = "test.csv"
-text_a = "a"
-text_b = "b"
-label = { column = "score", kind = "score", range = [0, 5] }
-schema_file = "schemas/twins.pbtxt"
-"""
+CONFIG = f'{SCORED}schema_file = "schemas/twins.pbtxt"\n'
 
 
 @pytest.fixture

@@ -8,19 +8,9 @@ import pytest
 
 from pipeline.commands import schedule as commands
 from pipeline.scheduling import crontab
+from tests.pipeline.twins import SCORED
 
-CONFIG = """
-[pipeline]
-name = "twins"
-[data]
-format = "csv"
-train = "train.csv"
-eval = "eval.csv"
-test = "test.csv"
-text_a = "a"
-text_b = "b"
-label = { column = "score", kind = "score", range = [0, 5] }
-[schedule]
+CONFIG = f"""{SCORED}[schedule]
 cron = "30 3 * * mon-fri"
 timezone = "Europe/Berlin"
 """

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from apscheduler.executors.debug import DebugExecutor
@@ -20,6 +21,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from pipeline.cli import app
 from pipeline.scheduling import loop as loops
 from pipeline.scheduling.loop import Loop
+from tests.pipeline.twins import SCORED
 from trainer.errors import ConfigError
 
 ROOT = Path(__file__).parents[3]
@@ -201,6 +203,43 @@ def test_a_call_that_was_cut_short_is_made_up_for(tmp_path):
     assert running.messages[0].startswith("missed ")
 
 
+def test_of_a_call_that_was_cut_short_no_word_is_left(tmp_path):
+    called(tmp_path, timedelta(days=366))
+    before, calls = (tmp_path / "schedule.json").read_text(), tmp_path / "calls"
+    command = (sys.executable, "-c", CALL, str(calls), "50", "0")
+    loop = Loop(command, NEVER_SOON, "UTC", tmp_path / "schedule.json", lambda text: None)
+    thread = threading.Thread(target=loop._call)
+    thread.start()
+    Running.wait(SimpleNamespace(messages="the call did not begin"), calls.exists)
+    loop.stop()
+    loop._end_child()
+    thread.join(60)
+    assert (tmp_path / "schedule.json").read_text() == before
+
+
+def test_a_call_has_less_time_to_end_than_a_cluster_gives_the_loop(tmp_path):
+    done: list[object] = []
+
+    class Child:
+        pid = 1
+
+        def terminate(self) -> None:
+            done.append("terminate")
+
+        def kill(self) -> None:
+            done.append("kill")
+
+        def wait(self, seconds: float | None = None) -> None:
+            done.append(seconds)
+            if seconds is not None:
+                raise subprocess.TimeoutExpired("kembar", seconds)
+
+    loop = Loop(("true",), NEVER_SOON, "UTC", tmp_path / "schedule.json", lambda text: None)
+    loop._child = Child()
+    loop._end_child()
+    assert done == ["terminate", 20, "kill", None]
+
+
 def test_a_clock_that_was_put_back_makes_no_loop_wait(tmp_path):
     called(tmp_path, -timedelta(days=3 * 366))
     with Running(tmp_path, EVERY_SECOND) as running:
@@ -220,18 +259,7 @@ def test_a_note_that_cannot_be_read_is_no_missed_time(tmp_path, text):
     assert datetime.fromisoformat(json.loads((tmp_path / "schedule.json").read_text())["called"]).tzinfo
 
 
-CONFIG = """
-[pipeline]
-name = "twins"
-[data]
-format = "csv"
-train = "train.csv"
-eval = "eval.csv"
-test = "test.csv"
-text_a = "a"
-text_b = "b"
-label = { column = "score", kind = "score", range = [0, 5] }
-[schedule]
+CONFIG = f"""{SCORED}[schedule]
 cron = "* * * * * *"
 by = "cron"
 """

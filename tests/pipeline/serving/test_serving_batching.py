@@ -99,7 +99,8 @@ def test_a_mistake_is_its_own():
     assert isinstance(mistake, RequestError)
 
 
-def test_joined_rows_stay_below_the_limit_and_order_is_kept():
+@pytest.mark.parametrize(("limit", "joined"), [(7, [6, 6, 3]), (6, [6, 6, 3]), (5, [3] * 5)])
+def test_joined_rows_are_as_many_as_the_limit_and_order_is_kept(limit, joined):
     model = Doubling()
 
     async def scenario(batcher):
@@ -108,8 +109,8 @@ def test_joined_rows_stay_below_the_limit_and_order_is_kept():
         model.gate.set()
         await asyncio.gather(*tasks)
 
-    run(scenario, max_batch=7)
-    assert [len(call) for call in model.calls] == [6, 6, 3]
+    run(scenario, max_batch=limit)
+    assert [len(call) for call in model.calls] == joined
 
 
 def test_signatures_without_rows_are_never_joined():

@@ -118,14 +118,14 @@ def test_connections_that_ask_nothing_are_closed(server):
         slow.sendall(b"POST /v1/models/twin:predict HTTP/1.1\r\n")
         cut.sendall(b"POST /v1/models/twin:predict HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{")
         cut.close()  # in the middle of its body
-        assert closed_within(silent, 5)
-        for _ in range(40):  # a byte now and then keeps nobody waiting for ever
+        assert closed_within(silent, 20)
+        for _ in range(200):  # a byte now and then keeps nobody waiting for ever
             time.sleep(0.1)
             try:
                 slow.sendall(b"x")
             except OSError:
                 break
-        assert closed_within(slow, 1)
+        assert closed_within(slow, 20)
     alive = HTTPConnection(*where, timeout=20)
     alive.connect()
     kept = alive.sock

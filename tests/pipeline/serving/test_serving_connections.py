@@ -143,17 +143,17 @@ def test_idle_connections_make_room_the_oldest_first(monkeypatch):
 
 
 def test_a_byte_now_and_then_keeps_no_place(monkeypatch):
-    monkeypatch.setitem(listener_module._PATIENCE, State.BODY, 0.05)
+    monkeypatch.setitem(listener_module._PATIENCE, State.BODY, 0)
 
     async def scenario(world):
         slow = [await world.connect(PART) for _ in range(4)]
         here = world.listener._connections
         await world.until(lambda: [each.state for each in here] == [State.BODY] * 4)
-        touched = [each.touched for each in here]
-        for _ in range(5):
+        touched, held = [each.touched for each in here], sum(each.held for each in here)
+        for more in range(4, 24, 4):
             for client in slow:
                 client.writer.write(b"a")
-            await asyncio.sleep(0.02)
+            await world.until(lambda more=more: sum(each.held for each in here) == held + more)
         assert [each.touched for each in here] == touched
         assert (await (await world.connect()).ask())[1].get("Connection") is None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
@@ -39,6 +39,13 @@ def test_what_is_appended_comes_back_in_order(tmp_path):
     for entry in (FIRST, SECOND):
         ledger(tmp_path).append(entry)
     assert ledger(tmp_path).entries() == [FIRST, SECOND]
+
+
+def test_a_run_that_is_summed_up_again_is_one_entry_the_last_one(tmp_path):
+    again = replace(FIRST, reason="version 1: summed up again")
+    for entry in (FIRST, SECOND, again):
+        ledger(tmp_path).append(entry)
+    assert ledger(tmp_path).entries() == [SECOND, again]
 
 
 def test_pipelines_that_share_a_database_do_not_share_entries(tmp_path):

@@ -88,15 +88,16 @@ def test_a_step_of_whose_artifact_a_file_is_gone_runs_again_with_all_that_it_mad
     assert len(work.said) == 1
 
 
-def test_a_file_that_was_cut_is_as_good_as_gone_and_one_that_was_added_is_not(work):
+@pytest.mark.parametrize("content", ["", "{}\n"])
+def test_a_file_of_another_size_is_as_good_as_gone_and_one_that_was_added_is_not(work, content):
     [blessing] = work.execute("QualityGate", "blessing")
     Path(blessing.uri, "notes.txt").write_text("mine")
     work.clear()
     assert work.states() == ["LIVE"]
-    Path(blessing.uri, "decision.json").write_text("")
+    Path(blessing.uri, "decision.json").write_text(content)
     work.clear()
     assert work.states() == ["DELETED"]
-    assert "has 0 bytes and had 2" in work.said[0]
+    assert f"has {len(content)} bytes and had 2" in work.said[0]
 
 
 def test_what_a_killed_run_left_running_has_failed_and_its_folders_go(work):
@@ -177,3 +178,10 @@ def test_a_database_that_was_deleted_takes_no_copies_under_a_date_with_it(work):
     assert copy.is_dir()
     assert not (work.workdir.artifacts / "Trainer" / "model" / "2").exists()
     assert work.said == []
+
+
+def test_what_pushes_left_goes_under_the_lock_of_the_versions(work, watch_lock):
+    work.workdir.serving.mkdir(parents=True)
+    held = watch_lock("pipeline.store.leftovers.clean", work.workdir.serving)
+    work.clear()
+    assert held == [True]

@@ -9,8 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.config import configuration
+from pipeline.runs import run as running
+from pipeline.runs.run import retrain, run
 from pipeline.store import lock as locking
 from pipeline.store.lock import Locked, lock
+from pipeline.store.workdir import Workdir
+from tests.pipeline.twins import CONFIG
 
 ROOT = Path(__file__).parents[3]
 HOLDER = """
@@ -41,6 +46,22 @@ def test_the_second_holder_is_told_who_the_first_is(tmp_path, holder):
     assert said.startswith(f"{tmp_path}/lock: another run is at work: process {holder.pid} on ")
     assert said.endswith(": wait for it to end")
     assert caught.value.exit_code == 5
+
+
+@pytest.mark.parametrize("command", [run, retrain])
+def test_nothing_is_run_beside_a_run(tmp_path, monkeypatch, new_terminal, command):
+    ran: list[object] = []
+    monkeypatch.setattr(running, "_run_pipeline", lambda *arguments: ran.append(arguments) or 0)
+    (tmp_path / "pairs.csv").write_text("a,b,same\nx,y,1\n")
+    path = tmp_path / "twins.toml"
+    path.write_text(f'{CONFIG}path = "pairs.csv"\n')
+    config = configuration.load(path)
+    workdir = Workdir.of(config, tmp_path / "work")
+    with lock(workdir.root), pytest.raises(Locked):
+        command(path, config, workdir, new_terminal())
+    assert ran == []
+    assert command(path, config, workdir, new_terminal()) == 0
+    assert len(ran) == 1
 
 
 def test_the_lock_of_a_killed_holder_is_free(tmp_path, holder):

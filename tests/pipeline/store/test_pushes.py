@@ -17,24 +17,8 @@ from pipeline.runs.local import run_pipeline
 from pipeline.store.ledger import Ledger
 from pipeline.store.pushes import settle
 from pipeline.store.workdir import Workdir
+from tests.pipeline.twins import CONFIG, mounted
 from trainer.errors import ServingError
-
-CONFIG = """
-[pipeline]
-name = "twins"
-[data]
-format = "csv"
-path = "pairs.csv"
-text_a = "a"
-text_b = "b"
-label = { column = "same", kind = "binary" }
-"""
-CLUSTER = """
-[kubeflow]
-image = "registry.example/kembar:1"
-volume_claim = "kembar"
-mount_path = "{mount}"
-"""
 
 
 class Pushed:
@@ -155,7 +139,7 @@ def test_a_run_ends_before_it_trains_against_nothing(pushed, tmp_path, new_termi
     volume = pushed.unmount()
     (tmp_path / "pairs.csv").write_text("a,b,same\nx,y,1\n")
     path = tmp_path / "twins.toml"
-    path.write_text(f"{CONFIG}[retraining]\n")
+    path.write_text(f'{CONFIG}path = "pairs.csv"\n[retraining]\n')
     with pytest.raises(ServingError, match="version 8 was pushed there") as caught:
         run_pipeline(path, configuration.load(path), pushed.workdir, new_terminal(), requested)
     assert caught.value.exit_code == 1
@@ -171,7 +155,7 @@ def test_the_first_step_in_a_cluster_ends_so_too(tmp_path, capfd):
     pushed.unmount()
     (tmp_path / "mnt" / "pairs.csv").write_text("a,b,same\nx,y,1\n")
     path = tmp_path / "mnt" / "twins.toml"
-    path.write_text(CONFIG + CLUSTER.format(mount=tmp_path / "mnt"))
+    path.write_text(mounted(tmp_path / "mnt"))
     values = cluster_values(path, configuration.read(path))
     assert run_step(StepCall("ExampleGen", "run-1"), values) == 1
     last = capfd.readouterr().err.splitlines()[-1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -17,6 +18,7 @@ from trainer.fitting.training import TransformedData
 from trainer.metrics import best_threshold
 from trainer.pair import fit as pair_fit
 from trainer.pair.batching import make_dataset
+from trainer.pair.losses import balanced, make_loss
 from trainer.pair.pair_config import PairModel, PairTraining
 from trainer.pair.statistics import PairStatistics
 from trainer.spec import Spec
@@ -50,6 +52,41 @@ def test_a_text_longer_than_ordinary_ones_bounds_the_ids_of_a_batch(longest, bou
     spec = Spec(label=Label(column="l", kind="binary"), training=PairTraining(batch_size=8))
     survey = PairStatistics([np.array([3, 7]), np.array([longest, 5])], np.zeros(2), 0.0, 1.0, np.zeros(0))
     assert pair_fit.bound_of(spec, survey) == bound
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("weights", ["none", "balanced"])
+def test_the_loss_has_the_weights_of_classes_and_the_smoothing_that_are_configured(weights, smoothing):
+    label = Label(column="l", kind="binary")
+    training = PairTraining(loss="cross_entropy", class_weights=weights, label_smoothing=smoothing)
+    found = PairStatistics([np.array([1])], np.array([6, 2]), 0.0, 1.0, np.zeros(0))
+    expected = make_loss(
+        "cross_entropy", 0, smoothing, balanced(np.array([6, 2])) if weights == "balanced" else None
+    )
+    rows = np.array([1.0, 0, 0], np.float32), np.array([0.3, 0.6, 0.2], np.float32)
+    assert float(pair_fit._loss(training, label, found)(*rows)) == float(expected(*rows))
+
+
+@pytest.mark.parametrize(("metric", "mode"), [("spearman", "max"), ("loss", "min")])
+def test_training_stops_by_its_metric_after_its_patience_and_keeps_the_best(
+    tmp_path, monkeypatch, metric, mode
+):
+    class Asked(Exception):
+        """What was wanted is known before the first step."""
+
+    asked = {}
+
+    def stopping(monitor, **options):
+        asked.update(monitor=monitor, **options)
+        raise Asked
+
+    monkeypatch.setattr(pair_fit, "watched", lambda *_: (metric, lambda: 0.0))
+    monkeypatch.setattr(keras.callbacks, "EarlyStopping", stopping)
+    with pytest.raises(Asked):
+        train("pair", data_of("pair", tmp_path), patience=5)
+    assert asked == {
+        "monitor": f"eval_{metric}", "mode": mode, "patience": 5, "restore_best_weights": True,
+    }  # fmt: skip
 
 
 def test_one_long_text_does_not_pad_all_others(tmp_path):
