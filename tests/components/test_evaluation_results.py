@@ -14,8 +14,8 @@ import pytest
 import tensorflow as tf
 
 from components.evaluator import component, results
-from components.evaluator.files import CONFUSION
 from components.evaluator.predictions import labels_and_scores
+from components.nodes import CONFUSION_FILE
 from components.serving_gate.component import with_real_vectors
 from trainer.features import Label
 from trainer.spec import Spec, VectorSpec
@@ -128,5 +128,5 @@ def test_the_confusion_matrix_is_of_the_rows_with_a_finite_score(evaluation, mon
     monkeypatch.setattr(component, "read_table", lambda examples, split: None)
     monkeypatch.setattr("trainer.pair.family.slices", lambda train, rows, spec: {})
     component.write_slices(uri, None, BINARY)
-    shown = json.loads(Path(uri, CONFUSION).read_text())
+    shown = json.loads(Path(uri, CONFUSION_FILE).read_text())
     assert shown["test"]["matrix"] == shown["eval"]["matrix"] == [[0, 0], [1, 1]]

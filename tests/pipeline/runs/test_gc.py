@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from ml_metadata.metadata_store import MetadataStore
@@ -13,10 +14,10 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from components.version_folder.pins import Pins, read_pins, write_pins
 from components.version_folder.push import push, versions
 from pipeline.config import configuration
-from pipeline.runs import gc
-from pipeline.runs.run import _tidy_and_report
+from pipeline.runs import gc, local
 from pipeline.store.ledger import Ledger
 from pipeline.store.lock import Locked, lock
+from pipeline.store.outcome import RunStart
 from pipeline.store.pushes import settle
 from pipeline.store.versions import rollback
 from pipeline.store.workdir import Workdir
@@ -339,13 +340,16 @@ def test_a_run_that_cannot_clean_up_says_so_and_has_succeeded(history, collect, 
 )
 def test_only_behind_a_run_that_went_well_is_tidied(history, new_terminal, monkeypatch, status, tidied):
     kept: list[int] = []
-    monkeypatch.setattr(gc, "tidy", lambda config, workdir, ledger, keep, warn: kept.append(keep))
-    monkeypatch.setattr("pipeline.runs.report.write_report", lambda config, workdir, entries: None)
+    monkeypatch.setattr(local, "tidy", lambda config, workdir, ledger, keep, warn: kept.append(keep))
+    ran = SimpleNamespace(idle=None, keep=lambda summary, say: None)
+    monkeypatch.setattr(local.Run, "decide", lambda *_: ran)
+    monkeypatch.setattr(local, "_launch", lambda *_: {"status": status})
+    for name in ("write_report", "notify", "show_summary"):
+        monkeypatch.setattr(local, name, lambda *_: None)
     config = configuration.validate(
         {"data": DATA, "pipeline": {"name": "twins"}, "retraining": {"keep_runs": 3}}, "twins.toml"
     )
-    ledger = Ledger.local(history.workdir, "twins")
-    _tidy_and_report(config, history.workdir, ledger, {"status": status}, new_terminal())
+    local._run(config, history.workdir, new_terminal(), RunStart.now("twins"), None)
     assert kept == tidied
 
 

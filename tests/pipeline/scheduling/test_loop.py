@@ -235,7 +235,7 @@ def test_a_call_has_less_time_to_end_than_a_cluster_gives_the_loop(tmp_path):
                 raise subprocess.TimeoutExpired("kembar", seconds)
 
     loop = Loop(("true",), NEVER_SOON, "UTC", tmp_path / "schedule.json", lambda text: None)
-    loop._child = Child()
+    loop._child = Child()  # type: ignore[assignment]
     loop._end_child()
     assert done == ["terminate", 20, "kill", None]
 

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import configuration
-from pipeline.runs import run as running
-from pipeline.runs.run import retrain, run
+from pipeline.runs import local
 from pipeline.store import lock as locking
 from pipeline.store.lock import Locked, lock
 from pipeline.store.workdir import Workdir
@@ -48,19 +47,19 @@ def test_the_second_holder_is_told_who_the_first_is(tmp_path, holder):
     assert caught.value.exit_code == 5
 
 
-@pytest.mark.parametrize("command", [run, retrain])
-def test_nothing_is_run_beside_a_run(tmp_path, monkeypatch, new_terminal, command):
+@pytest.mark.parametrize("requested", ["asked for by kembar run", None])
+def test_nothing_is_run_beside_a_run(tmp_path, monkeypatch, new_terminal, requested):
     ran: list[object] = []
-    monkeypatch.setattr(running, "_run_pipeline", lambda *arguments: ran.append(arguments) or 0)
+    monkeypatch.setattr(local, "_run", lambda *arguments: ran.append(arguments) or 0)
     (tmp_path / "pairs.csv").write_text("a,b,same\nx,y,1\n")
     path = tmp_path / "twins.toml"
     path.write_text(f'{CONFIG}path = "pairs.csv"\n')
     config = configuration.load(path)
     workdir = Workdir.of(config, tmp_path / "work")
     with lock(workdir.root), pytest.raises(Locked):
-        command(path, config, workdir, new_terminal())
+        local.run_pipeline(path, config, workdir, new_terminal(), requested)
     assert ran == []
-    assert command(path, config, workdir, new_terminal()) == 0
+    assert local.run_pipeline(path, config, workdir, new_terminal(), requested) == 0
     assert len(ran) == 1
 
 

@@ -18,7 +18,7 @@ from trainer.fitting.training import TransformedData
 from trainer.metrics import best_threshold
 from trainer.pair import fit as pair_fit
 from trainer.pair.batching import make_dataset
-from trainer.pair.losses import balanced, make_loss
+from trainer.pair.losses import balanced
 from trainer.pair.pair_config import PairModel, PairTraining
 from trainer.pair.statistics import PairStatistics
 from trainer.spec import Spec
@@ -56,15 +56,24 @@ def test_a_text_longer_than_ordinary_ones_bounds_the_ids_of_a_batch(longest, bou
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 @pytest.mark.parametrize("weights", ["none", "balanced"])
-def test_the_loss_has_the_weights_of_classes_and_the_smoothing_that_are_configured(weights, smoothing):
-    label = Label(column="l", kind="binary")
-    training = PairTraining(loss="cross_entropy", class_weights=weights, label_smoothing=smoothing)
-    found = PairStatistics([np.array([1])], np.array([6, 2]), 0.0, 1.0, np.zeros(0))
-    expected = make_loss(
-        "cross_entropy", 0, smoothing, balanced(np.array([6, 2])) if weights == "balanced" else None
-    )
-    rows = np.array([1.0, 0, 0], np.float32), np.array([0.3, 0.6, 0.2], np.float32)
-    assert float(pair_fit._loss(training, label, found)(*rows)) == float(expected(*rows))
+def test_the_loss_has_the_weights_of_classes_and_the_smoothing_that_are_configured(
+    weights, smoothing, tmp_path, monkeypatch
+):
+    class Enough(Exception):
+        """Stands for a training."""
+
+    def stop(*arguments):
+        raise Enough(*arguments)
+
+    data = data_of("binary", tmp_path)
+    monkeypatch.setattr(pair_fit, "make_loss", stop)
+    with pytest.raises(Enough) as caught:
+        train("binary", data, loss="cross_entropy", class_weights=weights, label_smoothing=smoothing)
+    labels = next(iter(data.pools("train", 1_000)))["label"].numpy().ravel()
+    counts = np.bincount(labels.astype(int))
+    *others, given = caught.value.args
+    assert others == ["cross_entropy", 0, smoothing]
+    np.testing.assert_array_equal(given, balanced(counts) if weights == "balanced" else None)
 
 
 @pytest.mark.parametrize(("metric", "mode"), [("spearman", "max"), ("loss", "min")])
