@@ -217,7 +217,7 @@ def test_of_a_call_that_was_cut_short_no_word_is_left(tmp_path):
     assert (tmp_path / "schedule.json").read_text() == before
 
 
-def test_a_call_has_less_time_to_end_than_a_cluster_gives_the_loop(tmp_path):
+def test_a_call_has_less_time_to_end_than_a_cluster_gives_the_loop(tmp_path, monkeypatch):
     done: list[object] = []
 
     class Child:
@@ -235,7 +235,7 @@ def test_a_call_has_less_time_to_end_than_a_cluster_gives_the_loop(tmp_path):
                 raise subprocess.TimeoutExpired("kembar", seconds)
 
     loop = Loop(("true",), NEVER_SOON, "UTC", tmp_path / "schedule.json", lambda text: None)
-    loop._child = Child()  # type: ignore[assignment]
+    monkeypatch.setattr(loop, "_child", Child())
     loop._end_child()
     assert done == ["terminate", 20, "kill", None]
 
