@@ -12,6 +12,8 @@ from trainer.features import Label
 from trainer.undefined import Undefined, defined
 
 DEFAULT_THRESHOLD = 0.5
+# No score reaches half-way from 1 to here.
+_NEVER = 3.0
 _BINS = 10
 # Of labels of each kind.
 _NAMES = {
@@ -54,27 +56,51 @@ def decisions(score: np.ndarray) -> np.ndarray:
     return score[:, 1] > 0.5 if score.shape[1] > 1 else score[:, 0] >= DEFAULT_THRESHOLD
 
 
-def best_threshold(label: np.ndarray, score: np.ndarray) -> float:
-    """The highest score from which on to say 1 so that F1 is highest; 0.5 where no label is 1 or none is 0.
+def best_threshold(label: np.ndarray, score: np.ndarray, metric: str = "f1") -> float:
+    """The highest score from which on to say 1 so that a metric is highest; 0.5 where labels are all alike.
 
     It lies half-way between two scores, so that the same scores rounded otherwise are decided alike. Scores
     are compared as float32, in which a model gives them, and the threshold is a float32 too: whoever compares
     with it, in a graph or in Python, decides the same.
+
+    Args:
+      label: [rows], 0 or 1.
+      score: [rows], in 0..1.
+      metric: `f1`, `accuracy` or `mcc`. Where it is highest if nothing is 1, the threshold is above 1.
     """
     label, score = np.asarray(label).ravel() > 0.5, np.asarray(score).ravel().astype(np.float32)
     if not 0 < label.sum() < label.size:
         return DEFAULT_THRESHOLD
     order = np.argsort(-score, kind="stable")
-    ranked, hits = score[order], np.cumsum(label[order])
-    f1 = 2 * hits / (np.arange(1, label.size + 1) + label.sum())
-    # A cut falls between different scores only, and one behind the last says 1 to all.
-    cuts = np.append(ranked[:-1] > ranked[1:], True)
-    at = int(np.argmax(np.where(cuts, f1, -1.0)))
-    if at + 1 == label.size:
+    ranked = np.concatenate([[np.float32(_NEVER)], score[order], [np.float32(-1.0)]])
+    # Rows that are called 1, none of them to all, and how many of them are.
+    called, hits = np.arange(label.size + 1), np.append(0, np.cumsum(label[order]))
+    values = _OF_COUNTS[metric](called, hits, int(label.sum()), label.size)
+    # A cut falls between different scores only.
+    at = int(np.argmax(np.where(ranked[:-1] > ranked[1:], values, -np.inf)))
+    if at == label.size:
         return float(ranked[at])
     middle = np.float32((float(ranked[at]) + float(ranked[at + 1])) / 2)
     # Between two neighbours there is no float32, and one of them is the lower score.
-    return float(middle if middle > ranked[at + 1] else ranked[at])
+    return float(middle if at == 0 or middle > ranked[at + 1] else ranked[at])
+
+
+def _f1(called: np.ndarray, hits: np.ndarray, positive: int, rows: int) -> np.ndarray:
+    return 2 * hits / (called + positive)
+
+
+def _accuracy(called: np.ndarray, hits: np.ndarray, positive: int, rows: int) -> np.ndarray:
+    return (rows - positive - called + 2 * hits) / rows
+
+
+def _mcc(called: np.ndarray, hits: np.ndarray, positive: int, rows: int) -> np.ndarray:
+    """The phi coefficient; 0 where all rows are called the same."""
+    spread = called * (rows - called) * float(positive) * (rows - positive)
+    return (rows * hits - called * float(positive)) / np.sqrt(np.maximum(spread, 1.0))
+
+
+# Of rows called 1, rows among them that are, rows that are, and all rows.
+_OF_COUNTS = {"f1": _f1, "accuracy": _accuracy, "mcc": _mcc}
 
 
 def not_finite(score: np.ndarray) -> str:

@@ -145,6 +145,7 @@ def summarize(steps: list[StepResult], versions_before: list[int], name: str = "
         "data": data_facts(
             _json(outputs, nodes.EXAMPLE_GEN, "examples", nodes.COUNTS_FILE),
             _json(outputs, nodes.DATA_GATE, "verdict", nodes.VERDICT_FILE),
+            training,
         ),
         "metrics": values(decision.get("metrics", {})),
         "baselines": values(baselines),

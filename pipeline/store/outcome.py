@@ -120,8 +120,11 @@ def model_facts(destination: str, training: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def data_facts(counts: dict[str, Any], verdict: dict[str, Any]) -> dict[str, Any]:
-    """Key `data`: counts of rows, and what the data gate warned of."""
+def data_facts(
+    counts: dict[str, Any], verdict: dict[str, Any], training: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Key `data`: counts of rows, and what the data gate and the training warned of."""
+    learned = (training or {}).get("details", {}).get("warnings", [])
     total: Counter[str] = Counter()
     for source in counts.get("sources", {}).values():
         total.update(source)
@@ -136,7 +139,7 @@ def data_facts(counts: dict[str, Any], verdict: dict[str, Any]) -> dict[str, Any
         "shared_texts": counts.get("shared_texts", {}),
         "dialect": counts.get("dialects", {}),
         "remarks": counts.get("remarks", []),
-        "warnings": [*counts.get("warnings", []), *verdict.get("warnings", [])],
+        "warnings": [*counts.get("warnings", []), *verdict.get("warnings", []), *learned],
     }
 
 

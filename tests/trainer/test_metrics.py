@@ -91,6 +91,25 @@ def test_the_best_threshold_is_the_best_of_all():
     assert found == max(skl.f1_score(label, score >= cut) for cut in np.unique(score))
 
 
+@pytest.mark.parametrize(
+    ("metric", "measure"),
+    [("f1", skl.f1_score), ("accuracy", skl.accuracy_score), ("mcc", skl.matthews_corrcoef)],
+)
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.9])
+def test_a_threshold_is_the_best_of_all_by_any_metric(metric, measure, share):
+    random = np.random.default_rng(5)
+    label = (random.uniform(size=80) < share).astype(int)
+    score = np.round(0.1 * label + 0.9 * random.uniform(size=80), 1).astype(np.float32)
+    found = measure(label, score >= best_threshold(label, score, metric))
+    assert found == pytest.approx(max(measure(label, score >= cut) for cut in (*np.unique(score), 2.0)))
+
+
+def test_where_accuracy_is_highest_without_a_match_there_is_none():
+    label, score = np.array([0, 0, 1, 0]), np.array([1.0, 0.9, 0.8, 0.1], np.float32)
+    assert best_threshold(label, score, "accuracy") > 1
+    assert best_threshold(label, score, "f1") == pytest.approx(0.45)
+
+
 def test_honest_probabilities_have_no_calibration_error():
     correct = np.repeat([1, 0, 1, 0], [30, 10, 5, 15])
     assert calibration_error(np.repeat([0.75, 0.25], [40, 20]), correct) == pytest.approx(0)

@@ -35,13 +35,17 @@ def calibrate_model(model: keras.Model, labels: np.ndarray, scores: np.ndarray, 
       spec: The use case.
 
     Returns:
-      The threshold of binary labels: the score from which on `label` is 1. None for other labels.
+      The threshold of binary labels: the score from which on `label` is 1, as `[training] threshold` has it.
+      None for other labels.
     """
-    label = narrow(spec.label, Label)
-    if narrow(spec.training, PairTraining).calibrated:
+    label, training = narrow(spec.label, Label), narrow(spec.training, PairTraining)
+    if training.calibrated:
         head = narrow(model.get_layer("head"), keras.Model)
         scores = calibrate(narrow(head.get_layer("score"), keras.layers.Dense), labels, scores, label)
-    return best_threshold(labels, scores) if label.kind == "binary" else None
+    if label.kind != "binary":
+        return None
+    choice = training.threshold
+    return best_threshold(labels, scores, choice) if isinstance(choice, str) else choice
 
 
 def calibrate(layer: keras.layers.Dense, labels: np.ndarray, scores: np.ndarray, label: Label) -> np.ndarray:

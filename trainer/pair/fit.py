@@ -29,13 +29,13 @@ from trainer.pair import pretrained
 from trainer.pair.batching import POOL_ROWS, make_dataset, rows_within, steps
 from trainer.pair.calibration import calibrate_model
 from trainer.pair.encoders import TOKEN_TABLE, build_tower
-from trainer.pair.heads import build_head, build_in_batch, build_pair
+from trainer.pair.heads import build_head, build_in_batch, build_pair, turn_round
 from trainer.pair.kernels import lstm_kernels, lstms
 from trainer.pair.losses import balanced, make_loss, shared
 from trainer.pair.optimizers import make_optimizer
 from trainer.pair.pair_config import PairModel, PairTraining
 from trainer.pair.statistics import PairStatistics, measure_pairs, vocabulary_rows
-from trainer.pair.validation import scored, watched
+from trainer.pair.validation import doubts, scored, watched
 from trainer.pair.vectors import start_vectors
 from trainer.pair.weight_folders import folder_of
 from trainer.spec import Spec, narrow
@@ -190,6 +190,8 @@ def _calibrated(
     threshold = calibrate_model(served, *judged, spec)
     if threshold is not None:
         log.details["threshold"] = threshold
+    if warnings := doubts(*judged, narrow(spec.label, Label)):
+        log.details["warnings"] = warnings
     return FittedModel(served, log, threshold)
 
 
@@ -220,6 +222,9 @@ def _train(
     fine_tuned = config.encoder == "pretrained" and not config.frozen
     with devices.precision(training.mixed_precision), workers.strategy().scope():
         model = build()
+        turned = statistics.unlike and data.base is None and not in_batch
+        if turned:
+            turn_round(model)
         parts = devices.replicas(model)
         # What is trained shares its layers with what scores.
         trained = workers.fitted(build_in_batch(model, _encoder(model)) if in_batch else model)
@@ -244,7 +249,8 @@ def _train(
         restore_best_weights=True,
     )
     kernels = lstm_kernels(model) if _encoder(model) == "tower" else {}
-    details = announce({**devices.describe(model), **kernels})
+    polarity = {"labels": "higher where texts share less"} if turned else {}
+    details = announce({**devices.describe(model), **kernels, **polarity})
     started = [Start(trained, stopping, measure)] if data.base is not None else []
 
     def judge(epoch: int, logs: dict[str, Any]) -> None:

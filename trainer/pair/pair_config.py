@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
@@ -108,6 +108,10 @@ class PairTraining(Section):
     )
     class_weights: Literal["none", "balanced"] = "none"
     calibrated: bool = Field(True, description="scores bent to the eval split after training, in their order")
+    threshold: Literal["f1", "accuracy", "mcc"] | Annotated[float, Field(gt=0, lt=1)] = Field(
+        "f1",
+        description="of a binary label: the score from which on it is 1, or what is to be highest on eval",
+    )
     patience: int = Field(3, ge=0, description="epochs without a better eval metric before training stops")
     compiled: bool = Field(
         False,

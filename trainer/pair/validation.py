@@ -57,3 +57,23 @@ def scored(
     """Labels [rows] and scores [rows, 1 or classes] of the eval split."""
     labels, scores = zip(*((label.numpy(), model(texts).numpy()) for texts, label in held_out), strict=True)
     return np.concatenate(labels), np.concatenate(scores)
+
+
+def doubts(labels: np.ndarray, scores: np.ndarray, label: Label) -> list[str]:
+    """A sentence where scores of the eval split fall as its labels rise; none where they do not.
+
+    Args:
+      labels: [rows], scaled to 0..1; of classes the index.
+      scores: [rows, 1] or [rows, classes].
+      label: What they mean.
+    """
+    metric, chance = {"binary": ("auc", 0.5), "score": ("spearman", 0.0)}.get(label.kind, ("", 0.0))
+    value = pair_metrics(labels, scores, label).get(metric, chance)
+    if not value < chance:
+        return []
+    meaning = "1 means unlike" if label.kind == "binary" else "a high score means unlike"
+    named = "name the value that is 1 ([data] label positive), or " if label.kind == "binary" else ""
+    return [
+        f"eval: {metric} {value:.3f} is below {chance:g}, worse than chance: if {meaning}, {named}let the "
+        "head learn it ([model] head = 'interaction')"
+    ]

@@ -180,3 +180,14 @@ def test_a_model_is_calibrated_where_that_is_wanted_and_a_binary_one_gets_its_th
         np.testing.assert_array_equal(found, expected)
     assert threshold == (best_threshold(labels, scores) if label is BINARY else None)
     assert threshold != DEFAULT_THRESHOLD
+
+
+@pytest.mark.parametrize("choice", ["accuracy", "mcc", 0.25])
+def test_the_threshold_is_what_the_configuration_says(choice):
+    layer = head(1)
+    scores, labels = layer(INPUTS).numpy(), drawn(layer, 0.3)
+    training = PairTraining(calibrated=False, threshold=choice)
+    spec = Spec(label=BINARY, model=PairModel(), training=training)
+    expected = choice if choice == 0.25 else best_threshold(labels, scores, choice)
+    assert calibrate_model(model_of(layer), labels, scores, spec) == expected
+    assert choice == "mcc" or expected != best_threshold(labels, scores)

@@ -10,7 +10,7 @@ import tensorflow as tf
 from trainer.errors import KembarError
 from trainer.features import Label
 from trainer.pair.losses import LOSSES
-from trainer.pair.validation import scored, watched
+from trainer.pair.validation import doubts, scored, watched
 
 BINARY = Label(column="same", kind="binary")
 SCORE = Label(column="score", kind="score", range=(0, 5))
@@ -60,3 +60,26 @@ def test_different_labels_have_their_metric(loss: str) -> None:
     labels, scores = scored(model, found)
     np.testing.assert_array_equal(labels, [0, 1, 0.5, 0.25])
     np.testing.assert_array_equal(scores, labels[:, None] / 4)
+
+
+@pytest.mark.parametrize(
+    ("label", "scores", "sentence"),
+    [
+        (
+            BINARY,
+            [0.9, 0.8, 0.3, 0.1],
+            "eval: auc 0.000 is below 0.5, worse than chance: if 1 means unlike, name",
+        ),
+        (
+            SCORE,
+            [0.9, 0.8, 0.3, 0.1],
+            "eval: spearman -0.894 is below 0, worse than chance: if a high score",
+        ),
+        (BINARY, [0.1, 0.3, 0.8, 0.9], ""),
+        (BINARY, [0.5, 0.5, 0.5, 0.5], ""),  # chance itself
+        (SCORE, [0.5, 0.5, 0.5, 0.5], ""),  # no rank at all
+    ],
+)
+def test_scores_that_fall_as_labels_rise_are_doubted(label, scores, sentence):
+    found = doubts(np.array([0.0, 0.0, 1.0, 1.0]), np.array(scores)[:, None], label)
+    assert found == [] if not sentence else found[0].startswith(sentence)
