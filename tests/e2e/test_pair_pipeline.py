@@ -334,6 +334,19 @@ def test_a_model_below_the_floor_is_not_served(pushed):
     assert [("gone" in line, "kept" in line) for line in listed[:-1]] == [(True, False), (False, True)]
 
 
+def test_a_challenger_that_loses_to_the_champion_is_not_served(pushed):
+    project, _, _ = pushed
+    before = project.served, checksums(project)
+    ran = project.kembar("run", "--set", "training.seed=2", "--set", "gates.champion_margin=0.5")
+    summary = project.summary
+    assert ran.status == 4
+    assert summary["status"] == "not_blessed"
+    reached = summary["metrics"]["test"]["spearman"]
+    assert summary["reason"].startswith(f"spearman {reached:.4f} loses to the champion ")
+    assert states(summary)["Evaluator"] == "cached"
+    assert (project.served, checksums(project)) == before
+
+
 def test_a_model_that_the_serving_gate_rejects_is_not_served(pushed):
     project, _, _ = pushed
     before = project.served, checksums(project)
