@@ -1,6 +1,6 @@
 """`kembar step`: one step of a run, in a process of its own. It is what the containers of a cluster run.
 
-All steps of a run are told the same: the configuration that was compiled, the run's id and parameters. Each
+All steps of a run get the same: the configuration that was compiled, the run's id and parameters. Each
 builds the same graph from it and launches one node, against one metadata database and one folder.
 """
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from components.example_gen.spans import Carry
 from pipeline.config import configuration
 from pipeline.graph.step_result import FAILED, RAN, SKIPPED, StepResult
 from pipeline.kubeflow.records import Records
@@ -52,3 +55,21 @@ def test_a_file_that_changes_while_the_run_is_at_work_is_not_the_one_that_was_ju
     assert (seen.outcome, seen.files) == (outcome, before.fingerprint)
     [now] = survey_spans(config, [], ()).ready.values()
     assert now.fingerprint != before.fingerprint
+
+
+def test_a_record_of_an_older_version_still_has_its_start_and_plan(tmp_path):
+    carry = {"span": 3, "fingerprint": "f", "oldest": 1, "earlier": "/e", "spans": {"/e": 2}}
+    old = {
+        "started": "2026-11-27T00:00:00+00:00", "clock": 7.5, "before": [41], "last": "AtomicPusher",
+        "plan": {"files": ["/d/3.csv"], "carry": carry, "window": {"1": "a", "3": "f"}, "asked": "3 is new"},
+        "asked": "3 is new", "files": {"3": "f"}, "seen": {}, "served": {},
+    }  # fmt: skip
+    records = Records(tmp_path)
+    records.write("run", old)
+    decision = records.decision
+    assert (decision.clock, decision.before, decision.last) == (7.5, [41], "AtomicPusher")
+    assert decision.plan.window == {1: "a", 3: "f"}
+    assert (decision.plan.files, decision.plan.carry) == ((Path("/d/3.csv"),), Carry(**carry))
+    assert not records.is_over
+    records.decline()
+    assert records.is_over
