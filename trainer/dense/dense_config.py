@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 
-from trainer.section import Section
+from trainer.section import Section, Training
 
 
 class Dense(Section):
@@ -20,13 +20,10 @@ class Dense(Section):
     builder: Literal["functional", "sequential"] = "functional"
 
 
-class DenseTraining(Section):
+class DenseTraining(Training):
     """Settings of training: Adam on the cross-entropy."""
 
     family: Literal["dense"] = "dense"
     epochs: PositiveInt = 30
     batch_size: PositiveInt = 32
-    learning_rate: PositiveFloat = 1e-3
     patience: NonNegativeInt = 5
-    mixed_precision: bool = Field(False, description="half precision inside the model; for GPUs")
-    seed: int = 1

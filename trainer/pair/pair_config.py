@@ -6,9 +6,9 @@ import itertools
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from trainer.section import Section
+from trainer.section import ScheduledTraining, Section
 
 
 class PairModel(Section):
@@ -84,22 +84,18 @@ class PairModel(Section):
         return self
 
 
-class PairTraining(Section):
+class PairTraining(ScheduledTraining):
     """Settings of a pair model's training."""
 
     family: Literal["pair"] = "pair"
     epochs: PositiveInt = 15
-    batch_size: PositiveInt = 128
+    patience: NonNegativeInt = Field(
+        3, description="epochs without a better eval metric before training stops"
+    )
     tokens_per_batch: PositiveInt | None = Field(
         None, description="padded tokens of both texts in a batch at most: with long texts it has fewer pairs"
     )
     optimizer: Literal["adam", "rmsprop"] = "adam"
-    learning_rate: PositiveFloat = Field(1e-3, description="the highest one")
-    schedule: Literal["constant", "cosine"] = "constant"
-    warmup_epochs: NonNegativeFloat = Field(0.0, description="epochs in which the learning rate rises from 0")
-    final_fraction: float = Field(0.0, ge=0, le=1, description="of the learning rate, where the cosine ends")
-    weight_decay: NonNegativeFloat = Field(0.0, description="share of each weight lost a step, by the rate")
-    clip_norm: NonNegativeFloat = Field(0.0, description="largest norm of all gradients together; 0: any")
     loss: Literal["cross_entropy", "mse", "correlation", "cosent", "contrastive", "in_batch"] | None = Field(
         None, description="left out: cross_entropy for classes, mse for all else"
     )
@@ -112,22 +108,10 @@ class PairTraining(Section):
         "f1",
         description="of a binary label: the score from which on it is 1, or what is to be highest on eval",
     )
-    patience: int = Field(3, ge=0, description="epochs without a better eval metric before training stops")
     compiled: bool = Field(
         False,
         description="training step compiled by XLA, once for each length of batch, in steps of 8 tokens",
     )
-    mixed_precision: bool = Field(False, description="half precision inside the model; for GPUs")
-    seed: int = 1
-
-    @model_validator(mode="after")
-    def _rises_in_time(self) -> Self:
-        if self.warmup_epochs >= self.epochs:
-            raise ValueError(
-                f"warmup_epochs = {self.warmup_epochs} leaves nothing of epochs = {self.epochs}: "
-                "let the learning rate rise in fewer epochs"
-            )
-        return self
 
     def loss_for(self, kind: str) -> str:
         """The name of the loss for labels of a kind."""

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from trainer.section import Section
+from trainer.section import ScheduledTraining, Section
 
 
 class Vae(Section):
@@ -70,40 +70,22 @@ class Vae(Section):
         return self.decoder if self.decoder is not None else self.encoder[::-1]
 
 
-class VaeTraining(Section):
+class VaeTraining(ScheduledTraining):
     """Settings of a VAE's training: Adam, a learning-rate schedule, an optional weight average."""
 
     family: Literal["vae"] = "vae"
     epochs: PositiveInt = 20
-    batch_size: PositiveInt = 128
-    learning_rate: PositiveFloat = Field(1e-3, description="the highest one")
-    schedule: Literal["constant", "cosine"] = "cosine"
-    warmup_epochs: NonNegativeFloat = Field(0.0, description="epochs in which the learning rate rises from 0")
-    final_fraction: float = Field(0.0, ge=0, le=1, description="of the learning rate, where the cosine ends")
-    weight_decay: NonNegativeFloat = Field(
-        0.0, description="share of each weight (not bias) lost a step, by the rate"
+    patience: NonNegativeInt = Field(
+        0, description="epochs without a better eval loss before training stops, or 0; the best epoch is kept"
     )
+    seed: NonNegativeInt = 1
+    schedule: Literal["constant", "cosine"] = "cosine"
     weight_average: float = Field(
         0.0,
         ge=0,
         lt=1,
         description="momentum of the moving average that is evaluated and kept; 0: no average",
     )
-    clip_norm: NonNegativeFloat = Field(0.0, description="largest norm of all gradients together; 0: any")
-    patience: NonNegativeInt = Field(
-        0, description="epochs without a better eval loss before training stops, or 0; the best epoch is kept"
-    )
     compiled: bool | None = Field(
         None, description="training step compiled by XLA; left out: where importance_samples = 1, so it pays"
     )
-    mixed_precision: bool = Field(False, description="half precision inside the model; for GPUs")
-    seed: NonNegativeInt = 1
-
-    @model_validator(mode="after")
-    def _check_schedule(self) -> Self:
-        if self.warmup_epochs >= self.epochs:
-            raise ValueError(
-                f"warmup_epochs = {self.warmup_epochs} leaves nothing of epochs = {self.epochs}: "
-                "let the learning rate rise in fewer epochs"
-            )
-        return self
