@@ -34,7 +34,6 @@ from trainer.metrics import pair_metrics
 from trainer.pair import fit as pair_fit
 from trainer.pair.baselines import METHODS
 from trainer.pair.pair_config import PairModel
-from trainer.pair.weight_folders import folder_of
 from trainer.spec import narrow
 from trainer.text.pieces import WordPiece
 from trainer.text.tokens import text_features
@@ -159,7 +158,7 @@ def train(
         for split in ("eval", "test"):
             pools = rows.pools(split, 64)
             if model.encoder == "pretrained":
-                piece = WordPiece(folder_of(model), model.max_tokens)
+                piece = WordPiece(narrow(model.weights, Path), model.max_tokens)
                 pools = pools.map(piece.pool)
             scores = np.concatenate([forward(_padded(pool)).numpy() for pool in pools])
             low, high = (0.0, 1.0) if label.classes else label.bounds

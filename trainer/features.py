@@ -31,12 +31,7 @@ IDS_A = "ids_a"
 IDS_B = "ids_b"
 
 
-def _names(given: object) -> object:
-    return [values.name(value) for value in given] if isinstance(given, list | tuple) else given
-
-
 Name = Annotated[str, BeforeValidator(values.name)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
 # How people write 1 and 0, in any case; numbers and bools of any type besides.
 MEANS_1 = frozenset({"1", "true", "t", "yes", "y", "on"})
 MEANS_0 = frozenset({"0", "false", "f", "no", "n", "off"})
@@ -57,7 +52,7 @@ class Label(BaseModel):
     range: tuple[float, float] | None = Field(
         None, description="lowest and highest score, for kind = 'score'"
     )
-    classes: Names | None = Field(None, description="all names, for kind = 'classes'")
+    classes: tuple[Name, ...] | None = Field(None, description="all names, for kind = 'classes'")
     positive: Name | None = Field(None, description="the value that means 1, for kind = 'binary'")
     negative: Name | None = Field(
         None, description="the value that means 0; left out, the only other one that there is"

@@ -92,18 +92,12 @@ def last_change(folder: Path) -> float:
 
 def is_folder(path: Path) -> bool:
     """True where `path` is a folder, and no link to one."""
-    try:
-        return stat.S_ISDIR(path.lstat().st_mode)
-    except OSError:
-        return False
+    return os.path.isdir(path) and not os.path.islink(path)
 
 
 def is_file(path: Path) -> bool:
     """True where `path` is a file, and no link to one."""
-    try:
-        return stat.S_ISREG(path.lstat().st_mode)
-    except OSError:
-        return False
+    return os.path.isfile(path) and not os.path.islink(path)
 
 
 def is_inside(root: Path, path: Path) -> bool:

@@ -40,12 +40,11 @@ def pair_metrics(label: np.ndarray, score: np.ndarray, kind: Label) -> dict[str,
     score = np.asarray(score, np.float64)
     if len(score) != len(label):
         raise ValueError(f"{len(label)} labels but {len(score)} scores")
-    score = score.reshape(len(label), -1) if len(label) else np.zeros((0, 1))
-    unusable = not_finite(score)
-    if unusable:
-        return dict.fromkeys(_NAMES[kind.kind], Undefined(unusable))
     if kind.kind == "classes":
         return class_metrics(label, score, kind.count)
+    score = score.reshape(len(label), -1) if len(label) else np.zeros((0, 1))
+    if unusable := _unusable(score):
+        return dict.fromkeys(_NAMES[kind.kind], Undefined(unusable))
     if kind.kind == "score":
         return _score_metrics(label, score[:, 0])
     return _binary_metrics(label, score[:, 0], decisions(score))
@@ -134,9 +133,12 @@ def calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
     return float(np.abs(gaps).sum() / len(confidence))
 
 
+def _unusable(score: np.ndarray) -> str:
+    """Why no metric is defined of scores [rows, numbers]; empty where one may be."""
+    return not_finite(score) if len(score) else "there are no rows"
+
+
 def _score_metrics(label: np.ndarray, score: np.ndarray) -> dict[str, float]:
-    if not label.size:
-        return dict.fromkeys(_NAMES["score"], Undefined("there are no rows"))
     alike = [
         f"all {len(values)} {name} are {values[0]:.4g}"
         for name, values in (("labels", label), ("scores", score))
@@ -155,8 +157,6 @@ def _score_metrics(label: np.ndarray, score: np.ndarray) -> dict[str, float]:
 
 
 def _binary_metrics(label: np.ndarray, score: np.ndarray, decided: np.ndarray) -> dict[str, float]:
-    if not label.size:
-        return dict.fromkeys(_NAMES["binary"], Undefined("there are no rows"))
     reason = same_label(label)
     measured: dict[str, float] = dict.fromkeys(_NAMES["binary"], Undefined(reason))
     measured |= {
@@ -183,13 +183,9 @@ def class_metrics(label: np.ndarray, probabilities: np.ndarray, classes: int) ->
       classes: How many there are; one that no row has counts nothing in `macro_f1`.
     """
     label = np.asarray(label, np.int64).ravel()
-    names = _NAMES["classes"]
-    if not label.size:
-        return dict.fromkeys(names, Undefined("there are no rows"))
-    probabilities = np.asarray(probabilities, np.float64).reshape(-1, classes)
-    unusable = not_finite(probabilities)
-    if unusable:
-        return dict.fromkeys(names, Undefined(unusable))
+    probabilities = np.asarray(probabilities, np.float64)[: label.size].reshape(-1, classes)
+    if unusable := _unusable(probabilities):
+        return dict.fromkeys(_NAMES["classes"], Undefined(unusable))
     probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)  # those of float32 are off 1
     decided = probabilities.argmax(axis=1)
     present = np.unique(label)

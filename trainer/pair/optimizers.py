@@ -8,12 +8,12 @@ Keras 3.15 takes the norm of the summands.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import keras
 import tensorflow as tf
 
-from trainer.fitting.schedule import learning_rate
+from trainer.fitting.training import learning_rate
 from trainer.pair.pair_config import PairTraining
 
 # Of rows, for a table; none for a weight that has no part in the loss.
@@ -109,13 +109,10 @@ def make_optimizer(
 
     Keras clips what each of `parts` devices has before it adds them up, so each gets its part of the norm.
     """
-    config: dict[str, Any] = {"learning_rate": learning_rate(training, steps_per_epoch)}
-    if training.weight_decay:
-        config["weight_decay"] = training.weight_decay
-    if training.clip_norm:
-        config["global_clipnorm"] = training.clip_norm / parts
-    kinds: dict[str, type[keras.optimizers.Optimizer]] = {"adam": Adam, "rmsprop": RowRMSprop}
-    optimizer = kinds[training.optimizer](**config)
-    if training.weight_decay:
-        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    optimizer = {"adam": Adam, "rmsprop": RowRMSprop}[training.optimizer](
+        learning_rate(training, steps_per_epoch),
+        weight_decay=training.weight_decay or None,
+        global_clipnorm=training.clip_norm / parts or None,
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return optimizer

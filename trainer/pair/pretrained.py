@@ -17,7 +17,7 @@ from keras import ops
 from trainer.pair.encoders import mean_over_tokens
 from trainer.pair.heads import EXACT, unit
 from trainer.pair.pair_config import PairModel
-from trainer.pair.weight_folders import check_folder, folder_of, named_layers
+from trainer.pair.weight_folders import check_folder, named_layers
 from trainer.progress import PROGRESS
 from trainer.text.vocabulary import PADDING
 
@@ -99,8 +99,7 @@ def _trunk(model: PairModel, load: bool) -> keras.Model:
     import keras_hub
 
     changes = {} if model.trunk_dropout is None else {"dropout": model.trunk_dropout}
-    folder = str(folder_of(model))
-    backbone = keras_hub.models.BertBackbone.from_preset(folder, load_weights=load, **changes)
+    backbone = keras_hub.models.BertBackbone.from_preset(str(model.weights), load_weights=load, **changes)
     # Without layers that nobody asks for, and what BERT makes of its first token alone.
     states = [
         backbone.get_layer(f"transformer_layer_{layer - 1}").output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -11,7 +12,6 @@ import tensorflow_transform as tft
 from trainer.features import IDS_A, IDS_B, TEXT_A, TEXT_B, Label
 from trainer.pair.average import SparseWeightedSum
 from trainer.pair.pair_config import PairModel
-from trainer.pair.weight_folders import folder_of
 from trainer.spec import Spec, narrow
 from trainer.text.pieces import WordPiece
 
@@ -42,7 +42,7 @@ class PairServing(tf.Module):
         self._piece: Any = None
         self._transform: Any = None
         if config.encoder == "pretrained":
-            self._piece = WordPiece(folder_of(config), config.max_tokens)
+            self._piece = WordPiece(narrow(config.weights, Path), config.max_tokens)
         else:
             self._transform = transform.transform_features_layer()
         self._sparse_sum = SparseWeightedSum(self._tower) if config.encoder == "average" else None

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from trainer.errors import ConfigError
 from trainer.pair.pair_config import PairModel
+from trainer.spec import narrow
 
 _NEEDED = ("keras_hub", "tensorflow_text", "safetensors")
 # What a folder's weights may be in; a pickle is not among them.
@@ -39,7 +40,7 @@ def check_layers(model: PairModel) -> None:
     Raises:
       ConfigError: how many it has, or that its config.json cannot be read.
     """
-    path = folder_of(model) / "config.json"
+    path = narrow(model.weights, Path) / "config.json"
     try:
         described = json.loads(path.read_text(encoding="utf-8"))
         # Hugging Face's name, and KerasHub's.
@@ -58,10 +59,3 @@ def named_layers(model: PairModel, depth: int) -> tuple[int, ...]:
             f"[model] layers = {list(layers)}: the BERT in weights = '{model.weights}' has {depth} layers"
         )
     return layers
-
-
-def folder_of(model: PairModel) -> Path:
-    """The folder of weights, which `PairModel` asks for where the encoder is `pretrained`."""
-    if model.weights is None:
-        raise ValueError("encoder = 'pretrained' needs [model] weights")
-    return model.weights

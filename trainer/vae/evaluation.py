@@ -99,13 +99,9 @@ def negative_elbo(
 
     Kingma & Welling 2014, eq. 7. The same seed gives the same numbers, whatever the batch size.
     """
-
-    def reconstruction(log_likelihoods: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
-        return -tf.reduce_mean(log_likelihoods, axis=0)
-
     means, log_variances = posterior(model, vectors)
     kl = 0.5 * (means**2 + np.exp(log_variances) - 1.0 - log_variances)
-    estimates = _by_draws(model, vectors, samples, seed, reconstruction)
+    estimates = _by_draws(model, vectors, samples, seed, lambda likely, _: -tf.reduce_mean(likely, axis=0))
     # Every chunk of draws is a mean over as many draws as the others.
     return Bound(estimates.mean(axis=0), kl)
 
@@ -118,11 +114,7 @@ def negative_log_likelihood(
     Burda et al. 2016, eq. 8, with k = `samples`: an upper bound of -log p(x) in expectation that tightens
     as k grows. Weights stay logarithms throughout, so none of them under- or overflows.
     """
-
-    def total_weight(log_likelihoods: tf.Tensor, log_ratios: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_logsumexp(log_likelihoods + log_ratios, axis=0)
-
-    totals = _by_draws(model, vectors, samples, seed, total_weight)
+    totals = _by_draws(model, vectors, samples, seed, lambda *parts: tf.reduce_logsumexp(sum(parts), axis=0))
     return math.log(samples) - np.logaddexp.reduce(totals, axis=0)
 
 
