@@ -16,7 +16,7 @@ from trainer.exporting.warmup import write_warmup
 from trainer.families import family_of
 from trainer.files import TRAINING_LOG
 from trainer.fitting import checkpoint, devices, warm_start, workers
-from trainer.fitting.training import FnArgs, TransformedData, file_names
+from trainer.fitting.training import FnArgs, TransformedData, own_folder, split_files
 from trainer.spec import Spec, narrow
 from trainer.text.vocabulary import vocabulary
 from trainer.tuning import laid_over, tuned_values
@@ -48,8 +48,8 @@ def run_fn(fn_args: FnArgs) -> None:
         spec = laid_over(spec, tuned)
     family = family_of(spec)
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
-    files = {"train": file_names(fn_args.train_files), "eval": file_names(fn_args.eval_files)}
-    saved = _checkpoints(fn_args, spec.model_dump_json(), files)
+    files = split_files(fn_args)
+    saved = own_folder(fn_args, files, spec.model_dump_json())
     before = fn_args.base_model
     base = warm_start.find(warm_start.folder_beside(before), spec) if before else None
     data = TransformedData(files, transform, fn_args.model_run_dir, saved, base=base)
@@ -71,12 +71,3 @@ def run_fn(fn_args: FnArgs) -> None:
     with tf.io.gfile.GFile(os.path.join(fn_args.model_run_dir, TRAINING_LOG), "w") as file:
         file.write(json.dumps(strict(asdict(log)), indent=2, allow_nan=False))
     checkpoint.remove(saved)
-
-
-def _checkpoints(fn_args: FnArgs, spec: str, files: dict[str, list[str]]) -> str | None:
-    """The folder of just this training: the spec holds seed and sizes, the rest says of what it learns."""
-    config = fn_args.custom_config
-    parts = [spec, config.get("code", ""), config.get("reads", "")]
-    parts += [fn_args.transform_graph_path, fn_args.base_model or ""]
-    names = [name for split in sorted(files) for name in (split, *files[split])]
-    return checkpoint.folder_of(config.get("checkpoints"), [*parts, *names])

@@ -25,8 +25,7 @@ from trainer.families import family_of
 from trainer.features import LOWER_IS_BETTER
 from trainer.files import remove_tree
 from trainer.fitting import devices
-from trainer.fitting.checkpoint import folder_of
-from trainer.fitting.training import FnArgs, TrainingLog, TransformedData, file_names
+from trainer.fitting.training import FnArgs, TrainingLog, TransformedData, own_folder, split_files
 from trainer.progress import PROGRESS
 from trainer.spec import Spec
 from trainer.tuning import Tuning, decoded, encoded, is_whole, laid_over
@@ -48,11 +47,8 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     devices.grow_memory()
     config = fn_args.custom_config
     spec, tuning = Spec.model_validate_json(config["spec"]), Tuning.model_validate_json(config["tuning"])
-    files = {"train": file_names(fn_args.train_files), "eval": file_names(fn_args.eval_files)}
-    parts = [config["spec"], config["tuning"], config.get("code", ""), fn_args.transform_graph_path]
-    saved = folder_of(
-        config.get("checkpoints"), [*parts, *(name for split in sorted(files) for name in files[split])]
-    )
+    files = split_files(fn_args)
+    saved = own_folder(fn_args, files, config["spec"], config["tuning"])
     data = TransformedData(files, tft.TFTransformOutput(fn_args.transform_graph_path), log_dir=None)
     if tuning.rows is not None:
         there = int(data.records("train").reduce(tf.constant(0, tf.int64), lambda n, _: n + 1))

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from trainer.run_fn import _checkpoints
+from trainer.fitting.training import own_folder
 
 FILES = {"train": ["/t/a.gz", "/t/b.gz"], "eval": ["/e/a.gz"]}
 
@@ -14,7 +14,7 @@ FILES = {"train": ["/t/a.gz", "/t/b.gz"], "eval": ["/e/a.gz"]}
 def folder(files=FILES, transform="/transform/7", base=None, **config):
     given = {"spec": "{}", "code": "c0de", "checkpoints": "/root/checkpoints", **config}
     arguments = SimpleNamespace(custom_config=given, transform_graph_path=transform, base_model=base)
-    return _checkpoints(arguments, given["spec"], files)
+    return own_folder(arguments, files, given["spec"])
 
 
 def test_the_same_training_finds_its_folder_again():
@@ -40,4 +40,4 @@ def test_another_training_has_another_folder(change):
 
 def test_no_folder_no_checkpoints():
     given = SimpleNamespace(custom_config={"spec": "{}"}, transform_graph_path="/t/7", base_model=None)
-    assert _checkpoints(given, "{}", FILES) is None
+    assert own_folder(given, FILES, "{}") is None

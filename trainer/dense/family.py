@@ -20,18 +20,9 @@ from trainer.diagnosis import advice, check_labels, extreme
 from trainer.families import BATCH, ContractSignature, Tensor
 from trainer.features import LABEL, PRIMARY, VECTOR, Label
 from trainer.fitting import devices
-from trainer.fitting.checkpoint import Checkpoint
 from trainer.fitting.order import RowOrder, draws, even_batches
-from trainer.fitting.training import (
-    EARLY_STOPPING,
-    FittedModel,
-    Progress,
-    TrainingLog,
-    TransformedData,
-    announce,
-    load_vectors,
-)
-from trainer.fitting.warm_start import Base, Start, carry_over
+from trainer.fitting.training import FittedModel, TransformedData, load_vectors, run_epochs
+from trainer.fitting.warm_start import Base, carry_over
 from trainer.metrics import class_metrics
 from trainer.scaling import Scaling, to_standard
 from trainer.spec import Spec, VectorSpec, narrow
@@ -57,7 +48,8 @@ def fit(data: TransformedData, spec: Spec) -> FittedModel:
     """
     training = narrow(spec.training, DenseTraining)
     keras.utils.set_random_seed(training.seed)
-    vectors, labels = _load(data, "train")
+    vectors, labels = load_vectors(data, "train")
+    labels = narrow(labels, np.ndarray)
     check_labels(narrow(spec.label, Label), labels.min(), labels.max(), len(labels))
     with devices.precision(training.mixed_precision), devices.strategy().scope():
         model = _build(spec, training)
@@ -77,37 +69,18 @@ def fit(data: TransformedData, spec: Spec) -> FittedModel:
     parts = devices.replicas(model)
     devices.check_shares(training.batch_size, len(vectors), parts)
     order = RowOrder(draws(training.seed, training.epochs, 1))
-    stopping = keras.callbacks.EarlyStopping(
-        "val_loss", patience=training.patience, restore_best_weights=True
-    )
-    held_out = even_batches(_load(data, "eval"), _EVALUATED_ROWS, parts)
-    details = announce(devices.describe(model))
+    held_out = even_batches(load_vectors(data, "eval"), _EVALUATED_ROWS, parts)
 
     def measure() -> float:
         return model.evaluate(held_out, verbose=0, return_dict=True)["loss"]
 
-    started = [Start(model, stopping, measure)] if data.base is not None else []
-    watchers = [*data.watchers(), Progress(training.epochs, advised)]
-    checkpoint = Checkpoint(data.checkpoints)
-    history = model.fit(
-        # Fewer rows than `batch_size` are one batch.
-        order.batches((vectors, labels), min(training.batch_size, len(vectors) - len(vectors) % parts)),
-        validation_data=held_out,
-        initial_epoch=checkpoint.restore(model, stopping, EARLY_STOPPING, training.epochs),
-        epochs=training.epochs,
-        verbose=0,
-        shuffle=False,
-        callbacks=[order, stopping, *started, *watchers, checkpoint],
-    ).history
+    # Fewer rows than `batch_size` are one batch.
+    batches = order.batches((vectors, labels), min(training.batch_size, len(vectors) - len(vectors) % parts))
+    rows, watched = len(vectors), "val_loss"
+    log = run_epochs(model, batches, data, training, rows, watched, measure, advised, [order], held_out)
     # Served in float32 and on any machine, whatever it was trained in and on.
     served = _build(spec, training)
     served.set_weights(model.get_weights())
-    details |= checkpoint.details
-    for start in started:
-        details |= start.details
-    log = TrainingLog.of(
-        served, history, len(vectors), checkpoint.seconds, details, kept_epoch=stopping.best_epoch
-    )
     return FittedModel(served, log)
 
 
@@ -219,11 +192,6 @@ def contract(spec: Spec) -> dict[str, ContractSignature]:
 
 def _build(spec: Spec, training: DenseTraining) -> keras.Model:
     return build(narrow(spec.model, Dense), _dimension(spec), len(_classes(spec)), training.seed)
-
-
-def _load(data: TransformedData, split: str) -> tuple[np.ndarray, np.ndarray]:
-    vectors, labels = load_vectors(data, split)
-    return vectors, narrow(labels, np.ndarray)
 
 
 def _dimension(spec: Spec) -> int:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import re
 import time
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -17,7 +18,6 @@ import tensorflow as tf
 
 from trainer.files import remove_tree
 from trainer.fitting import workers
-from trainer.fitting.arrays import read_arrays, write_arrays
 from trainer.progress import PROGRESS
 
 FILE = "training.npz"
@@ -30,6 +30,22 @@ PAUSE = 20.0
 _FOLDER = re.compile(r"[0-9a-f]{64}")
 # What a missing, cut or foreign file makes numpy, zipfile, json and TensorFlow raise.
 _BROKEN = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, tf.errors.OpError)
+
+
+def read_arrays(path: str) -> dict[str, np.ndarray]:
+    """Arrays by name from a file in numpy's format, wherever TensorFlow can read; no pickle is read."""
+    with tf.io.gfile.GFile(path, "rb") as file:
+        content: bytes = file.read()
+    arrays: Mapping[str, np.ndarray] = np.load(io.BytesIO(content), allow_pickle=False)
+    return dict(arrays)
+
+
+def write_arrays(path: str, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes a file whose folder is there."""
+    content = io.BytesIO()
+    np.savez(content, allow_pickle=False, **arrays)
+    with tf.io.gfile.GFile(path, "wb") as file:
+        file.write(content.getvalue())
 
 
 def folder_of(root: str | None, parts: Sequence[str]) -> str | None:
@@ -134,10 +150,10 @@ class Checkpoint(keras.callbacks.Callback):
             "stopped": bool(self.model.stop_training),
             "seconds": self.seconds,
             "history": self._history,
-            "kept": {field: _plain(getattr(self._keeper, field)) for field in self._fields},
+            "kept": {field: getattr(self._keeper, field) for field in self._fields},
             "has_best": self._keeper.best_weights is not None,
         }
-        arrays = {_STATE: np.frombuffer(json.dumps(state).encode(), np.uint8)}
+        arrays = {_STATE: np.frombuffer(json.dumps(state, default=float).encode(), np.uint8)}
         variables = [keras.ops.convert_to_numpy(variable) for variable in _variables(self.model)]
         for prefix, values in ((_VARIABLE, variables), (_BEST, self._keeper.best_weights or [])):
             arrays |= {f"{prefix}{at}": value for at, value in enumerate(values)}
@@ -210,11 +226,6 @@ def _check_fit(values: list[np.ndarray], variables: list[keras.Variable]) -> Non
     needed = [(tuple(v.shape), keras.backend.standardize_dtype(v.dtype)) for v in variables]
     if stored != needed:
         raise ValueError(f"it holds {len(stored)} arrays that are not the {len(needed)} of this model")
-
-
-def _plain(value: Any) -> Any:
-    """A number that JSON can hold, exactly."""
-    return value if value is None or isinstance(value, int) else float(value)
 
 
 def _line(error: BaseException) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import keras
 import numpy as np
@@ -15,11 +16,12 @@ import tensorflow_transform as tft
 
 from trainer.errors import KembarError
 from trainer.features import LABEL, VECTOR
+from trainer.fitting import devices
+from trainer.fitting.checkpoint import Checkpoint, folder_of
+from trainer.fitting.warm_start import Base, Start
 from trainer.progress import PROGRESS
+from trainer.section import ScheduledTraining, Training
 from trainer.undefined import defined, text
-
-if TYPE_CHECKING:
-    from trainer.fitting.warm_start import Base
 
 # Rows of vectors that are parsed at once.
 _POOL_ROWS = 8_192
@@ -131,13 +133,45 @@ def load_vectors(data: TransformedData, split: str) -> tuple[np.ndarray, np.ndar
     return np.concatenate([pool[VECTOR] for pool in pools]), labels
 
 
-def file_names(patterns: list[str]) -> list[str]:
-    """All files of some patterns, in order."""
-    return sorted(path for pattern in patterns for path in tf.io.gfile.glob(pattern))
+def learning_rate(
+    course: ScheduledTraining, steps_per_epoch: int
+) -> float | keras.optimizers.schedules.LearningRateSchedule:
+    """The rate by step: a straight rise, then constant or a cosine's fall.
+
+    Loshchilov and Hutter 2017, "SGDR: Stochastic Gradient Descent with Warm Restarts", section 3, one period.
+    """
+    warmup = round(course.warmup_epochs * steps_per_epoch)
+    if course.schedule == "constant" and not warmup:
+        return course.learning_rate
+    return keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0 if warmup else course.learning_rate,
+        decay_steps=max(1, course.epochs * steps_per_epoch - warmup),
+        # A cosine that falls to all of its height is a constant.
+        alpha=1.0 if course.schedule == "constant" else course.final_fraction,
+        warmup_target=course.learning_rate if warmup else None,
+        warmup_steps=warmup,
+    )
 
 
-def announce(details: dict[str, Any]) -> dict[str, Any]:
+def split_files(fn_args: FnArgs) -> dict[str, list[str]]:
+    """All files of each split, in order."""
+    patterns = {"train": fn_args.train_files, "eval": fn_args.eval_files}
+    return {split: sorted(tf.io.gfile.glob(given)) for split, given in patterns.items()}
+
+
+def own_folder(fn_args: FnArgs, files: dict[str, list[str]], *settings: str) -> str | None:
+    """The folder of just this work for what it saves: the settings hold seed and sizes, the rest says of what
+    it learns. None where there are no "checkpoints".
+    """
+    config = fn_args.custom_config
+    parts = [config.get("code", ""), config.get("reads", ""), json.dumps(files, sort_keys=True)]
+    parts += [fn_args.transform_graph_path, fn_args.base_model or ""]
+    return folder_of(config.get("checkpoints"), [*settings, *parts])
+
+
+def announce(model: keras.Model, **details: Any) -> dict[str, Any]:
     """One line on what a training runs on; the same details, for its log."""
+    details = {**devices.describe(model), **details}
     shown = (
         f"{name} {', '.join(value) if isinstance(value, list) else value}" for name, value in details.items()
     )
@@ -178,3 +212,45 @@ class Progress(keras.callbacks.Callback):
         PROGRESS.info(
             "epoch %d/%d  %s  %.1f s", epoch + 1, self._epochs, shown, time.monotonic() - self._started
         )
+
+
+def run_epochs(
+    model: keras.Model,
+    batches: tf.data.Dataset,
+    data: TransformedData,
+    training: Training,
+    rows: int,
+    metric: str,
+    measure: Callable[[], float],
+    advice: Callable[[float], str],
+    callbacks: Sequence[keras.callbacks.Callback],
+    held_out: tf.data.Dataset | None = None,
+    **details: str,
+) -> TrainingLog:
+    """Trains until a metric of the eval split gets no better; `model`, compiled, then has its best weights.
+
+    `metric` is its name in an epoch's log, and `measure` gives it of the weights as they are. `callbacks` run
+    before it is looked at, `advice` is as `Progress` has it, and `details` go into the log, as `rows` do: the
+    examples of an epoch.
+    """
+    shown = announce(model, **details)
+    mode = "min" if metric.endswith("loss") else "max"
+    stopping = keras.callbacks.EarlyStopping(
+        metric, mode=mode, patience=training.patience, restore_best_weights=True
+    )
+    started = [Start(model, stopping, measure)] if data.base is not None else []
+    watchers = [*data.watchers(), Progress(training.epochs, advice)]
+    checkpoint = Checkpoint(data.checkpoints)
+    history = model.fit(
+        batches,
+        validation_data=held_out,
+        initial_epoch=checkpoint.restore(model, stopping, EARLY_STOPPING, training.epochs),
+        epochs=training.epochs,
+        verbose=0,
+        shuffle=False,
+        callbacks=[*callbacks, stopping, *started, *watchers, checkpoint],
+    ).history
+    shown |= checkpoint.details
+    for start in started:
+        shown |= start.details
+    return TrainingLog.of(model, history, rows, checkpoint.seconds, shown, kept_epoch=stopping.best_epoch)

@@ -18,9 +18,9 @@ from pydantic import ValidationError
 
 from trainer.errors import ConfigError
 from trainer.families import family_of
-from trainer.fitting.arrays import read_arrays, write_arrays
+from trainer.fitting.checkpoint import read_arrays, write_arrays
 from trainer.progress import PROGRESS
-from trainer.spec import Spec
+from trainer.spec import Spec, narrow
 
 FOLDER = "Format-Training"
 SPEC, TOKENS, WEIGHTS = "spec.json", "tokens.txt", "weights.npz"
@@ -183,5 +183,4 @@ def _differences(spec: Spec, base: Spec) -> Iterator[tuple[str, tuple[Any, Any]]
 
 
 def _read(folder: str, name: str) -> bytes:
-    with tf.io.gfile.GFile(os.path.join(folder, name), "rb") as file:
-        return file.read()
+    return narrow(tf.io.read_file(os.path.join(folder, name)).numpy(), bytes)

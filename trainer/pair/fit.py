@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -14,17 +15,9 @@ from trainer.diagnosis import advice, check_labels
 from trainer.errors import KembarError
 from trainer.features import IDS_A, IDS_B, LABEL, Label
 from trainer.fitting import devices, workers
-from trainer.fitting.checkpoint import Checkpoint
 from trainer.fitting.order import RowOrder, draws, in_passes
-from trainer.fitting.training import (
-    EARLY_STOPPING,
-    FittedModel,
-    Progress,
-    TrainingLog,
-    TransformedData,
-    announce,
-)
-from trainer.fitting.warm_start import Start, carry_over, growth
+from trainer.fitting.training import FittedModel, TrainingLog, TransformedData, run_epochs
+from trainer.fitting.warm_start import carry_over, growth
 from trainer.pair import pretrained
 from trainer.pair.batching import POOL_ROWS, make_dataset, rows_within, steps
 from trainer.pair.calibration import calibrate_model
@@ -37,7 +30,6 @@ from trainer.pair.pair_config import PairModel, PairTraining
 from trainer.pair.statistics import PairStatistics, measure_pairs, vocabulary_rows
 from trainer.pair.validation import doubts, scored, watched
 from trainer.pair.vectors import start_vectors
-from trainer.pair.weight_folders import folder_of
 from trainer.spec import Spec, narrow
 from trainer.text.pieces import WordPiece
 from trainer.text.vocabulary import FIRST_ID, VOCABULARY, vocabulary
@@ -73,7 +65,7 @@ def fit(data: TransformedData, spec: Spec) -> FittedModel:
             raise KembarError(f"the {split} split has no row: give [data] files or [data] split more rows")
     if config.encoder != "pretrained":
         return _from_scratch(data, spec, config)
-    piece = WordPiece(folder_of(config), config.max_tokens)
+    piece = WordPiece(narrow(config.weights, Path), config.max_tokens)
     pools = {split: data.pools(split, POOL_ROWS).map(piece.pool) for split in ("train", "eval")}
     return (_frozen if config.frozen else _fine_tuned)(data, spec, config, pools)
 
@@ -242,16 +234,8 @@ def _train(
         trained.optimizer.build(trained.trainable_variables)
     devices.check_shares(training.batch_size, statistics.pairs, parts)
     metric, measure = watched(model, trained, loss, batches.held_out, label)
-    stopping = keras.callbacks.EarlyStopping(
-        f"eval_{metric}",
-        mode="min" if metric == "loss" else "max",
-        patience=training.patience,
-        restore_best_weights=True,
-    )
-    kernels = lstm_kernels(model) if _encoder(model) == "tower" else {}
-    polarity = {"labels": "higher where texts share less"} if turned else {}
-    details = announce({**devices.describe(model), **kernels, **polarity})
-    started = [Start(trained, stopping, measure)] if data.base is not None else []
+    details = lstm_kernels(model) if _encoder(model) == "tower" else {}
+    details |= {"labels": "higher where texts share less"} if turned else {}
 
     def judge(epoch: int, logs: dict[str, Any]) -> None:
         """Runs before the callbacks that look at the metric."""
@@ -260,23 +244,12 @@ def _train(
     def advised(rate: float) -> str:
         return advice(rate, training.mixed_precision, not training.clip_norm, "")
 
-    judging = keras.callbacks.LambdaCallback(on_epoch_end=judge)
-    watchers = [*data.watchers(), Progress(training.epochs, advised)]
-    checkpoint = Checkpoint(data.checkpoints)
-    history = trained.fit(
-        workers.shared(batches.train),
-        initial_epoch=checkpoint.restore(trained, stopping, EARLY_STOPPING, training.epochs),
-        epochs=training.epochs,
-        verbose=0,
-        shuffle=False,
-        callbacks=[batches.order, judging, stopping, *started, *watchers, checkpoint],
-    ).history
-    details |= checkpoint.details
-    for start in started:
-        details |= start.details
-    log = TrainingLog.of(
-        model, history, statistics.pairs, checkpoint.seconds, details, kept_epoch=stopping.best_epoch
+    shared_batches, rows, name = workers.shared(batches.train), statistics.pairs, f"eval_{metric}"
+    first = [batches.order, keras.callbacks.LambdaCallback(on_epoch_end=judge)]
+    log = run_epochs(
+        trained, shared_batches, data, training, rows, name, measure, advised, first, None, **details
     )
+    log.parameters = model.count_params()
     return model, log
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,17 +14,13 @@ import tensorflow as tf
 from trainer.fitting import devices
 from trainer.fitting.checkpoint import Checkpoint
 from trainer.fitting.order import HOST, RowOrder, draws, even_batches, row_batches
-from trainer.fitting.schedule import learning_rate
-from trainer.fitting.training import announce
-from trainer.fitting.warm_start import Base, carry_over
-from trainer.progress import PROGRESS
+from trainer.fitting.training import EARLY_STOPPING, announce, learning_rate
+from trainer.fitting.warm_start import Base, Start, carry_over
 from trainer.vae.builder import VariationalAutoencoder
 from trainer.vae.vae_config import Vae, VaeTraining
 
 # Rows that are evaluated together.
 _EVALUATED_ROWS = 1_000
-# What KeepBest knows, besides the best weights.
-KEPT = ("best_epoch", "best_loss")
 # Drawn apart from the model's seed, so that all seeds are evaluated on the same binary images.
 BINARIZATION_SEED = 20_260
 
@@ -89,46 +87,31 @@ def make_optimizer(training: VaeTraining, steps_per_epoch: int, parts: int = 1) 
     return optimizer
 
 
-class KeepBest(keras.callbacks.Callback):
+class KeepBest(keras.callbacks.EarlyStopping):
     """Ends with the weights of the lowest validation loss; stops after `patience` epochs without a lower one.
 
     Epochs in which the KL weight still rises do not count: their loss is of another objective.
-    Keras' EarlyStopping looks when the averaged weights are out again; this looks while they are in.
+    Keras' own looks when the averaged weights are out again; this looks while they are in.
     """
 
     def __init__(self, patience: int, first_epoch: int) -> None:
-        super().__init__()
-        self.patience = patience
-        self.first_epoch = first_epoch
+        forever = patience or sys.maxsize
+        super().__init__(
+            "eval_loss", patience=forever, mode="min", restore_best_weights=True, start_from_epoch=first_epoch
+        )
         self.epoch = 0
-        self.best_epoch: int | None = None
-        self.best_loss = float("inf")
-        self.best_weights: list[np.ndarray] | None = None
-
-    def start(self, model: keras.Model, loss: float) -> None:
-        """Let the weights that training begins with count as the last epoch before those that count."""
-        PROGRESS.info("start  eval_loss %.4f", loss)
-        self.best_epoch, self.best_loss = self.first_epoch - 1, loss
-        self.best_weights = model.get_weights()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Remember which epoch it is."""
         self.epoch = epoch
 
     def on_test_end(self, logs: dict[str, float] | None = None) -> None:
-        """Compare this epoch with the best one."""
+        """Compare this epoch with the best one; a loss that is no number is the worst."""
         loss = float((logs or {})["loss"])
-        if self.epoch < self.first_epoch:
-            return
-        if loss < self.best_loss:
-            self.best_epoch, self.best_loss, self.best_weights = self.epoch, loss, self.model.get_weights()
-        elif self.patience and self.epoch - (self.best_epoch or 0) >= self.patience:
-            self.model.stop_training = True
+        super().on_epoch_end(self.epoch, {self.monitor: loss if math.isfinite(loss) else math.inf})
 
-    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
-        """Put the best weights back."""
-        if self.best_weights is not None:
-            self.model.set_weights(self.best_weights)
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Nothing: this epoch has been compared."""
 
 
 def kept_epoch(history: dict[str, list[float]], config: Vae) -> int:
@@ -199,20 +182,24 @@ def fit(
         )
     keep = KeepBest(training.patience, config.kl_warmup_epochs)
     checkpoint = checkpoint or Checkpoint()
-    announce(devices.describe(model))
+    announce(model)
     held_out = even_batches((evaluation_vectors(config, evaluation),), _EVALUATED_ROWS, parts)
-    if started:
-        keep.start(model, model.evaluate(held_out, verbose=0, return_dict=True)["loss"])
+
+    def measure() -> float:
+        return model.evaluate(held_out, verbose=0, return_dict=True)["loss"]
+
+    # The weights that training begins with count as an epoch before those that count.
+    starts = [Start(model, keep, measure)] if started else []
 
     def warm_up(epoch: int, logs: Any) -> None:
         """Raises the weight of the KL in the first epochs to beta (Bowman et al. 2016)."""
         model.kl_weight.assign(config.beta * min(1.0, (epoch + 1) / max(1, config.kl_warmup_epochs)))
 
-    watchers = [order, keras.callbacks.LambdaCallback(on_epoch_begin=warm_up), keep]
+    watchers = [order, keras.callbacks.LambdaCallback(on_epoch_begin=warm_up), keep, *starts]
     averaging = [keras.callbacks.SwapEMAWeights()] if training.weight_average else []
     history = model.fit(
         data,
-        initial_epoch=checkpoint.restore(model, keep, KEPT, training.epochs),
+        initial_epoch=checkpoint.restore(model, keep, EARLY_STOPPING, training.epochs),
         epochs=training.epochs,
         shuffle=False,
         validation_data=held_out,
