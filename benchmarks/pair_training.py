@@ -123,7 +123,7 @@ def by_length(split: Split, epochs: int, seed: int) -> tuple[Any, list[Any]]:
     """The project's own input pipeline: pools, similar lengths together, cached and prefetched."""
     order = RowOrder(draws(seed, epochs, 2))
     pools = tf.data.Dataset.from_tensor_slices(split).batch(POOL_ROWS)
-    batches = make_dataset(pools, BATCH, order=order, cache=True, all_epochs=True)
+    batches = make_dataset(pools, BATCH, order=order, all_epochs=True)
     return in_passes(batches, steps([split["label"]], BATCH)), [order]
 
 

@@ -123,7 +123,8 @@ def measure_quality(config: Vae, chosen: VaeTraining, options: argparse.Namespac
         model.save(options.model)
     test = training.evaluation_vectors(config, test)
     quality = evaluation.evaluate(model, test, options.samples)
-    result |= {name: round(value, 3) for name, value in quality.metrics.items()}
+    names = ("negative_elbo", "reconstruction", "kl", "nll", "active_units")
+    result |= {name: round(float(getattr(quality, name)), 3) for name in names}
     result |= {"importance_samples": options.samples, "collapse": quality.collapse}
     learned = training.evaluation_vectors(config, train)
     result["train_negative_elbo"] = round(

@@ -162,17 +162,15 @@ def check_shape(tuning: Tuning, spec: Spec) -> None:
 
 def _check_value(base: Spec, key: str, value: Any, others: dict[str, list[Any]]) -> None:
     """A value that the file's other values do not allow may be right beside other values of the space."""
-    first = None
+    refusals = []
     combinations = itertools.islice(itertools.product(*others.values()), _COMBINATIONS)
     for values in itertools.chain([()], combinations):
         try:
             laid_over(base, {**dict(zip(others, values, strict=False)), key: value})
-        except ValueError as error:
-            first = first or error
-        else:
             return
-    if first is not None:
-        raise SectionMistake(f"[tuning] space {key!r}: {json.dumps(value)}: {_message(first)}")
+        except ValueError as error:
+            refusals.append(error)
+    raise SectionMistake(f"[tuning] space {key!r}: {json.dumps(value)}: {_message(refusals[0])}")
 
 
 def _ends(wanted: Any) -> list[Any]:

@@ -55,7 +55,7 @@ def averaged_embeddings(train: Columns, label: Label) -> Predict:
     texts = sparse.vstack(_vectors(vectorizer, known))
     dimensions = min(_DIMENSIONS, *(size - 1 for size in texts.shape))
     if dimensions < 1:
-        return lambda columns: _stretched(*_vectors(vectorizer, columns), label)
+        return tfidf_cosine(train, label)
     words = TruncatedSVD(dimensions, random_state=0).fit(texts)
 
     def predict(columns: Columns) -> np.ndarray:

@@ -38,7 +38,6 @@ def make_dataset(
     *,
     order: RowOrder | None = None,
     parts: int = 1,
-    cache: bool = False,
     multiple: int = 1,
     tokens: int | None = None,
     all_epochs: bool = False,
@@ -47,13 +46,12 @@ def make_dataset(
 
     Args:
         pools: parsed rows, many at a time: dicts with `ids_a` and `ids_b`, int64 [rows, (length)], sparse or
-            ragged, and `label`, float [rows] or [rows, 1]; other keys are left out.
+            ragged, and `label`, float [rows] or [rows, 1]; other keys are left out. They stay in memory.
         batch_size: pairs in a batch; the last one of a pool may be smaller.
         order: for training: shuffles anew each epoch, by two random numbers for each, and puts pairs of
             similar length together. Otherwise the order of rows stays.
         parts: devices that share a batch. Its size becomes a multiple of it: of each pool up to parts - 1
             rows are left out.
-        cache: keep the parsed pools in memory after the first epoch.
         multiple: lengths are padded to multiples of it, so that there are few different ones.
         tokens: padded tokens of both texts that a batch has at most, with `order` alone; batches of long
             texts then hold fewer pairs than `batch_size`.
@@ -62,9 +60,7 @@ def make_dataset(
     Returns:
         `({"ids_a": int64 [batch, length_a], "ids_b": int64 [batch, length_b]}, labels float32 [batch])`.
     """
-    pools = pools.map(_to_ragged, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    if cache:
-        pools = pools.cache()
+    pools = pools.map(_to_ragged, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).cache()
     if order is not None:
         size = (batch_size, tokens, parts, multiple)
         ordered = order.all_epochs if all_epochs else order.dataset

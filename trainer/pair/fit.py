@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,15 +44,6 @@ _IDS_OF_A_TOKEN = 11
 _EVAL_ROWS_PRETRAINED = 64
 
 Pools = dict[str, tf.data.Dataset]
-
-
-@dataclass(frozen=True)
-class Batches:
-    """Batches of inputs and labels of a training, in an order of their own each epoch."""
-
-    train: tf.data.Dataset
-    held_out: tf.data.Dataset
-    order: RowOrder
 
 
 def fit(data: TransformedData, spec: Spec) -> FittedModel:
@@ -130,12 +120,12 @@ def _frozen(data: TransformedData, spec: Spec, config: PairModel, pools: Pools) 
     order = RowOrder(draws(training.seed, training.epochs, 2))
     size = min(training.batch_size, statistics.pairs)
     judged = tf.data.Dataset.from_tensor_slices(held_out).batch(_EVAL_ROWS).map(_named).cache()
-    batches = Batches(order.batches(train, size).map(_named), judged, order)
-    model, log = _train(data, spec, build, statistics, batches, statistics.pairs // size)
+    batches, count = order.batches(train, size).map(_named), statistics.pairs // size
+    model, log = _train(data, spec, build, statistics, batches, judged, order, count)
     _tower(served).get_layer("top").set_weights(model.get_layer("top").get_weights())
     served.get_layer("head").set_weights(model.get_layer("head").get_weights())
     log.parameters = served.count_params()
-    return _calibrated(served, log, scored(model, batches.held_out), spec)
+    return _calibrated(served, log, scored(model, judged), spec)
 
 
 def _train_on_ids(
@@ -153,26 +143,19 @@ def _train_on_ids(
     size, multiple = training.batch_size, _XLA_MULTIPLE if training.compiled else 1
     tokens = training.tokens_per_batch or bound_of(spec, statistics)
     count = steps(statistics.lengths, size, parts, multiple, tokens)
+    alone, ids = parts == 1, pools["train"]
     train = make_dataset(
-        pools["train"],
-        size,
-        order=order,
-        parts=parts,
-        cache=True,
-        multiple=multiple,
-        tokens=tokens,
-        all_epochs=parts == 1,
+        ids, size, order=order, parts=parts, multiple=multiple, tokens=tokens, all_epochs=alone
     )
     known = tf.data.experimental.assert_cardinality(count)
-    train = in_passes(train, count) if parts == 1 else train.apply(known)
+    train = in_passes(train, count) if alone else train.apply(known)
     rows = _EVAL_ROWS_PRETRAINED if pretrained_tower else rows_within(pools["eval"], _EVAL_ROWS, _EVAL_TOKENS)
-    held_out = make_dataset(pools["eval"], rows, cache=True)
-    batches = Batches(train, held_out, order)
-    model, log = _train(data, spec, lambda: build(True), statistics, batches, count)
+    held_out = make_dataset(pools["eval"], rows)
+    model, log = _train(data, spec, lambda: build(True), statistics, train, held_out, order, count)
     # Served in float32 and on any machine, whatever it was trained in and on.
     served = build(False)
     served.set_weights(model.get_weights())
-    return _calibrated(served, log, scored(served, batches.held_out), spec)
+    return _calibrated(served, log, scored(served, held_out), spec)
 
 
 def _calibrated(
@@ -200,7 +183,9 @@ def _train(
     spec: Spec,
     build: Callable[[], keras.Model],
     statistics: PairStatistics,
-    batches: Batches,
+    batches: tf.data.Dataset,
+    held_out: tf.data.Dataset,
+    order: RowOrder,
     steps_per_epoch: int,
 ) -> tuple[keras.Model, TrainingLog]:
     training, label = narrow(spec.training, PairTraining), narrow(spec.label, Label)
@@ -233,7 +218,7 @@ def _train(
         # Keras would make its variables inside the first step, where several workers cannot.
         trained.optimizer.build(trained.trainable_variables)
     devices.check_shares(training.batch_size, statistics.pairs, parts)
-    metric, measure = watched(model, trained, loss, batches.held_out, label)
+    metric, measure = watched(model, trained, loss, held_out, label)
     details = lstm_kernels(model) if _encoder(model) == "tower" else {}
     details |= {"labels": "higher where texts share less"} if turned else {}
 
@@ -244,8 +229,8 @@ def _train(
     def advised(rate: float) -> str:
         return advice(rate, training.mixed_precision, not training.clip_norm, "")
 
-    shared_batches, rows, name = workers.shared(batches.train), statistics.pairs, f"eval_{metric}"
-    first = [batches.order, keras.callbacks.LambdaCallback(on_epoch_end=judge)]
+    shared_batches, rows, name = workers.shared(batches), statistics.pairs, f"eval_{metric}"
+    first = [order, keras.callbacks.LambdaCallback(on_epoch_end=judge)]
     log = run_epochs(
         trained, shared_batches, data, training, rows, name, measure, advised, first, None, **details
     )

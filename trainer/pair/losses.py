@@ -82,8 +82,7 @@ def smoothed_cross_entropy(smoothing: float) -> Loss:
 
     def loss(labels: Numbers, scores: Numbers) -> tf.Tensor:
         labels, scores = _flat(labels, scores)
-        given = labels * (1.0 - smoothing) + smoothing / 2
-        return keras.losses.binary_crossentropy(given[:, None], scores[:, None])
+        return keras.losses.binary_crossentropy(labels[:, None], scores[:, None], label_smoothing=smoothing)
 
     return loss
 

@@ -32,6 +32,12 @@ def watched(
     def lose(texts: dict[str, tf.Tensor], labels: tf.Tensor) -> tf.Tensor:
         return loss(labels, trained(texts, training=False))
 
+    def mean_loss() -> float:
+        # Each row counts the same, whatever the size of its batch.
+        losses = [(lose(texts, labels).numpy(), len(labels)) for texts, labels in held_out]
+        values, rows = zip(*losses, strict=True)
+        return float(np.average(values, weights=rows))
+
     metric = PRIMARY[label.kind]
     seen = np.unique(np.concatenate([labels.numpy() for _, labels in held_out]))
     if len(seen) < 2 and label.kind != "classes":
@@ -40,15 +46,8 @@ def watched(
                 f"all rows of the eval split have the same label, and [training] loss = '{COMPARING[loss]}' "
                 "compares rows of different labels: give [data] eval such rows, or set loss = 'mse'"
             )
-        return "loss", lambda: _mean_loss(lose, held_out)
+        return "loss", mean_loss
     return metric, lambda: pair_metrics(*scored(score, held_out), label)[metric]
-
-
-def _mean_loss(lose: Callable[[dict[str, tf.Tensor], tf.Tensor], tf.Tensor], held_out: Batches) -> float:
-    """The loss of the eval split, in which each row counts the same, whatever the size of its batch."""
-    losses = [(lose(texts, labels).numpy(), len(labels)) for texts, labels in held_out]
-    values, rows = zip(*losses, strict=True)
-    return float(np.average(values, weights=rows))
 
 
 def scored(

@@ -66,10 +66,9 @@ class TextForm(Section):
         if model.weights is None:
             return form
         # [CLS] and [SEP] are among the tokens, and a word may be several.
-        words = {"max_tokens": max(1, model.max_tokens - 2), "pieces": True}
-        rules = rules_of(model.weights)
-        words |= {"lowercase": rules.lowercase, "strip_accents": rules.strip_accents}
-        return form.model_copy(update=words)
+        most, rules = max(1, model.max_tokens - 2), rules_of(model.weights)
+        words = {"lowercase": rules.lowercase, "strip_accents": rules.strip_accents}
+        return form.model_copy(update={"max_tokens": most, "pieces": True, **words})
 
     def forms(self, texts: Sequence[bytes]) -> list[bytes]:
         """The form of each text, valid UTF-8: its tokens in order, a space between two; b"" without any."""

@@ -15,7 +15,6 @@ import unicodedata
 import numpy as np
 import tensorflow as tf
 
-_SURROGATES = range(0xD800, 0xE000)
 # A letter can carry three marks (Greek); each joins what those before have made.
 _ROUNDS = 3
 _SHIFT = 2**21
@@ -29,12 +28,8 @@ def nfkc(points: tf.RaggedTensor) -> tf.RaggedTensor:
 @functools.cache
 def _replacements() -> tuple[np.ndarray, list[list[int]]]:
     """Characters that stand for others, in order, and for which."""
-    replacements = {}
-    for point in range(0x80, sys.maxunicode + 1):
-        if point not in _SURROGATES:
-            normal = unicodedata.normalize("NFKC", chr(point))
-            if normal != chr(point):
-                replacements[point] = [ord(character) for character in normal]
+    normal = ((point, unicodedata.normalize("NFKC", chr(point))) for point in range(0x80, sys.maxunicode + 1))
+    replacements = {point: list(map(ord, text)) for point, text in normal if text != chr(point)}
     return np.array(list(replacements), np.int32), list(replacements.values())
 
 
@@ -43,7 +38,7 @@ def _compositions() -> tuple[np.ndarray, np.ndarray]:
     """Pairs of characters that make one, as first * 2**21 + second, in order; and which one."""
     compositions = {}
     for point in range(0x80, sys.maxunicode + 1):
-        parts = unicodedata.decomposition(chr(point)).split() if point not in _SURROGATES else []
+        parts = unicodedata.decomposition(chr(point)).split()
         if len(parts) == 2 and not parts[0].startswith("<"):
             first, second = (int(part, 16) for part in parts)
             if unicodedata.normalize("NFC", chr(first) + chr(second)) == chr(point):

@@ -45,7 +45,7 @@ class Bound:
 
 @dataclass(frozen=True)
 class Quality:
-    """A VAE's numbers on one split; `metrics` is what gates and reports read."""
+    """A VAE's numbers on one split."""
 
     negative_elbo: float
     reconstruction: float
@@ -55,12 +55,6 @@ class Quality:
     active_units: int
     collapse: Collapse
     verdict: str
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """The scalar metrics by name."""
-        names = ("negative_elbo", "reconstruction", "kl", "nll", "active_units")
-        return {name: float(getattr(self, name)) for name in names}
 
 
 def evaluate(

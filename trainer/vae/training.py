@@ -137,9 +137,8 @@ def train(
     """
     with devices.precision(training.mixed_precision), devices.strategy().scope():
         model = VariationalAutoencoder(config, vectors.shape[-1], training.seed)
-    model.start_from(vectors)
-    if base is not None:
-        with model.distribute_strategy.scope():
+        model.start_from(vectors)
+        if base is not None:
             carry_over(model, base)
     return model, fit(model, vectors, evaluation, training, callbacks, checkpoint, base is not None)
 

@@ -61,9 +61,9 @@ def test_sparse_and_ragged_rows_give_the_same_batches() -> None:
 
 
 def test_seed_and_epoch_decide_the_order() -> None:
-    def epochs(seed: int, *wanted: int, cache: bool = False) -> list[list[int]]:
+    def epochs(seed: int, *wanted: int) -> list[list[int]]:
         chosen = shuffled(seed)
-        batches = make_dataset(pools(60, 20), SIZE, order=chosen, cache=cache)
+        batches = make_dataset(pools(60, 20), SIZE, order=chosen)
         found = []
         for epoch in wanted:
             chosen.on_epoch_begin(epoch)
@@ -71,8 +71,8 @@ def test_seed_and_epoch_decide_the_order() -> None:
         return found
 
     first = epochs(1, 0, 1, 2)
-    assert first == epochs(1, 0, 1, 2) == epochs(1, 0, 1, 2, cache=True)
-    assert first[::-1] == epochs(1, 2, 1, 0, cache=True)
+    assert first == epochs(1, 0, 1, 2)
+    assert first[::-1] == epochs(1, 2, 1, 0)
     assert first[2:] == epochs(1, 2)
     assert first != epochs(2, 0, 1, 2)
     assert first[0] != first[1] != first[2] != first[0]
@@ -186,7 +186,7 @@ def test_a_budget_is_used_up() -> None:
 def test_passes_over_all_epochs_give_each_epoch_its_own_batches() -> None:
     chosen = shuffled(1, epochs=4)
     apart = make_dataset(pools(60, 20), SIZE, order=chosen)
-    whole = make_dataset(pools(60, 20), SIZE, order=chosen, cache=True, all_epochs=True)
+    whole = make_dataset(pools(60, 20), SIZE, order=chosen, all_epochs=True)
     count = steps([np.ones(20)] * 3, SIZE)
     passes = in_passes(whole, count)
     assert len(passes) == count == 9
@@ -201,7 +201,7 @@ def test_passes_over_all_epochs_give_each_epoch_its_own_batches() -> None:
 def test_seed_and_epoch_decide_the_order_under_a_budget() -> None:
     def epochs(seed: int, *wanted: int) -> list[list[int]]:
         chosen = shuffled(seed)
-        batches = make_dataset(pools(60, 20), SIZE, order=chosen, cache=True, tokens=40)
+        batches = make_dataset(pools(60, 20), SIZE, order=chosen, tokens=40)
         found = []
         for epoch in wanted:
             chosen.on_epoch_begin(epoch)
