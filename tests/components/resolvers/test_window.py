@@ -7,8 +7,8 @@ import json
 import pytest
 from tfx.types import artifact_utils, standard_artifacts
 
-from components.data_gate.data_verdict import DataVerdict
 from components.data_gate.validation_config import EXAMPLES_ID
+from components.data_gate.verdict import DataVerdict
 from components.example_gen.spans import FILES
 from components.resolvers.window import EXAMPLES_IDS, CacheStrategy, WindowStrategy, ids_of
 from components.tfrecords import spread
