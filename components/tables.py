@@ -33,9 +33,8 @@ def decode(examples: list[bytes]) -> pa.Table:
 
 def read_table(examples: Examples, split: str) -> pa.Table:
     """One split as a table; every feature is a list column, as tf.Example has it."""
-    decoder = example_coder.ExamplesToRecordBatchDecoder()
-    batches = [decoder.DecodeBatch(records) for records in read_batches(split_files(examples, split))]
-    return pa.Table.from_batches(batches) if batches else pa.table({})
+    tables = [decode(records) for records in read_batches(split_files(examples, split))]
+    return pa.concat_tables(tables) if tables else pa.table({})
 
 
 def thin_out(table: pa.Table, most: int) -> pa.Table:

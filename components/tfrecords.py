@@ -6,6 +6,7 @@ included. TensorFlow reads and writes the same files in C++.
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 from collections.abc import Iterator
@@ -39,24 +40,13 @@ class BatchedExamples(tf_example_record.TFExampleRecord):
         files = sorted(file for pattern in self._file_pattern for file in fileio.glob(pattern))
         schema = None if self._schema is None else self._schema.SerializeToString()
         decode = _DecodeFile(schema, self.raw_record_column_name, batch_size or BATCH_ROWS, self.shares)
-        return _read_examples(files, decode)
+        decoding = beam.ParDo(decode.with_output_types(pa.RecordBatch))
+        return "Files" >> beam.Create(files) | "Decode" >> decoding
 
     def _ProjectImpl(self, tensor_names: list[str]) -> BatchedExamples:
-        projected = super()._ProjectImpl(tensor_names)
-        source = BatchedExamples(
-            self._file_pattern,
-            schema=projected._schema,
-            raw_record_column_name=self.raw_record_column_name,
-            telemetry_descriptors=self.telemetry_descriptors,
-        )
-        source.shares = self.shares
-        return source
-
-
-@beam.ptransform_fn
-def _read_examples(pipeline: beam.Pipeline, files: list[str], decode: _DecodeFile) -> beam.PCollection:
-    decoding = beam.ParDo(decode.with_output_types(pa.RecordBatch))
-    return pipeline | "Files" >> beam.Create(files) | "Decode" >> decoding
+        projected = copy.copy(self)
+        projected._schema = super()._ProjectImpl(tensor_names)._schema
+        return projected
 
 
 class _DecodeFile(beam.DoFn):

@@ -10,10 +10,9 @@ from tfx.utils import io_utils
 
 from components.artifact_files import read_json, write_json
 from components.data_gate.anomalies import read
-from components.data_gate.data_verdict import DataVerdict
 from components.data_gate.gate import TRAIN, Gate
 from components.data_gate.validation_config import EXAMPLES_ID, Validation
-from components.data_gate.verdict import Verdict
+from components.data_gate.verdict import DataVerdict, Verdict
 from components.drift.sampling import sample_split
 from components.example_gen.counts import check_counts
 from components.example_gen.data_config import DataSection

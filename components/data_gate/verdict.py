@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from tfx.types import Artifact
+
 from components.data_gate.anomalies import Anomaly
 from components.data_gate.leaks import Leak
 from components.data_gate.validation_config import (
@@ -16,6 +18,7 @@ from components.data_gate.validation_config import (
     REJECT,
     SKEW,
     SPLITS,
+    VERDICT_TYPE,
     WARN,
     Validation,
 )
@@ -71,6 +74,12 @@ class Check:
             f"{_AGAINST[self.subject]} is above {self.limit + self.chance:.3g} (limit {self.limit:g}, chance "
             f"{self.chance:.2g}): {self.detail}"
         )
+
+
+class DataVerdict(Artifact):
+    """`verdict.json`, and a profile of each split. TFX keeps it only where the data was accepted."""
+
+    TYPE_NAME = VERDICT_TYPE
 
 
 @dataclass

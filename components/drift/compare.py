@@ -109,21 +109,19 @@ def _compare_tokens(reference: Profile, sample: Derived, name: str) -> Measured:
     """Shares of the tokens that are commonest in both together, and of all others."""
     now = np.bincount(sample.words[name].codes, minlength=len(sample.vocabulary))
     before = reference.words[name]
-    positions = pc.index_in(sample.vocabulary, value_set=reference.vocabulary)
-    at = positions.fill_null(-1).to_numpy()
     # The union: the reference's tokens, then those that only the sample has.
-    size = len(before) + int((at < 0).sum())
-    at = np.where(at < 0, len(before) + np.cumsum(at < 0) - 1, at)
-    p, q = np.zeros(size, np.int64), np.zeros(size, np.int64)
-    p[: len(before)] = before
-    q[at] = now
+    union = pc.dictionary_encode(pa.concat_arrays([reference.vocabulary, sample.vocabulary]))
+    at = union.indices.to_numpy()
+    p, q = np.zeros((2, len(union.dictionary)), np.int64)
+    p[at[: len(before)]] = before
+    q[at[len(before) :]] = now
     weight = p / max(p.sum(), 1) + q / max(q.sum(), 1)
     common = np.argsort(-weight, kind="stable")[:COMMON_TOKENS]
     p, q = (np.append(counts[common], counts.sum() - counts[common].sum()) for counts in (p, q))
     draws = int(p.sum() / _TOKENS_A_DRAW), int(q.sum() / _TOKENS_A_DRAW)
     change = [abs(_share(q, rank) - _share(p, rank)) for rank in range(len(common))]
     worst = int(np.argmax(change)) if change else 0
-    token = _token(reference, sample, int(common[worst]), at) if change else ""
+    token = union.dictionary[int(common[worst])].as_py().decode("utf-8", "replace")[:40] if change else ""
     detail = f"most of all {token!r}, {_share(q, worst):.1%} of the tokens, was {_share(p, worst):.1%}"
     distance, chance = measures.divergence(p, q), measures.chance_of_divergence(p, q, draws)
     return Measured(name, "token_distribution", distance, chance, detail)
@@ -137,11 +135,3 @@ def shown_means(now: float, before: float) -> str:
 
 def _share(counts: np.ndarray, index: int) -> float:
     return float(counts[index] / max(counts.sum(), 1))
-
-
-def _token(reference: Profile, sample: Derived, index: int, at: np.ndarray) -> str:
-    if index < len(reference.vocabulary):
-        token: pa.Scalar = reference.vocabulary[index]
-    else:
-        token = sample.vocabulary[int(np.flatnonzero(at == index)[0])]
-    return token.as_py().decode("utf-8", "replace")[:40]

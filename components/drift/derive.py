@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 
+from components.example_gen.keys import distinct
 from trainer import tables
 from trainer.features import LABEL, TEXT_A, TEXT_B, VECTOR, Label
 from trainer.spec import VectorSpec
@@ -101,8 +102,3 @@ def _dice(texts: list[Words], rows: int, size: int) -> np.ndarray:
     both = np.bincount(np.intersect1d(in_a, in_b, assume_unique=True) // max(size, 1), minlength=rows)
     either = np.bincount(np.concatenate([in_a, in_b]) // max(size, 1), minlength=rows)
     return 2 * both / np.maximum(either, 1)
-
-
-def distinct(values: np.ndarray) -> np.ndarray:
-    """Each value once, in any order: by hash, where numpy sorts."""
-    return pa.array(values).unique().to_numpy()

@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 
 from components.artifact_files import read_json, read_parquet, write_json, write_parquet
-from components.drift.derive import Derived, distinct
+from components.drift.derive import Derived
 from components.drift.measures import correlation, edges_of, histogram, ratio
-from trainer.features import Label
+from components.example_gen.keys import distinct
+from trainer.features import LABEL, VECTOR, Label
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Profile:
         agreement = None
         if derived.label is not None and label is not None:
             if label.kind == "score":
-                numbers["label"] = derived.label[:, None]
+                numbers[LABEL] = derived.label[:, None]
             else:
                 shares = class_counts(derived.label, label).tolist()
             if label.kind != "classes" and derived.overlap is not None:
@@ -71,7 +72,10 @@ class Profile:
             label_meaning(label),
             shares,
             agreement,
-            {name: _histograms(values, _names(name, derived)) for name, values in numbers.items()},
+            {
+                name: _histograms(values, derived.names if name == VECTOR else (name,))
+                for name, values in numbers.items()
+            },
             _unseen(derived),
             derived.vocabulary,
             {name: np.bincount(words.codes, minlength=size) for name, words in derived.words.items()},
@@ -103,10 +107,6 @@ def class_counts(label: np.ndarray, kind: Label) -> np.ndarray:
 def label_meaning(label: Label | None) -> dict[str, Any]:
     """The meaning of a label's numbers: profiles of another meaning are not compared."""
     return {} if label is None else label.model_dump(mode="json", exclude={"column"})
-
-
-def _names(feature: str, derived: Derived) -> tuple[str, ...]:
-    return derived.names if feature == "vector" else (feature,)
 
 
 def _histograms(values: np.ndarray, names: tuple[str, ...]) -> list[Histogram]:

@@ -7,6 +7,7 @@ nor Pearson's coefficient. The same functions measure the baselines, so the numb
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -18,8 +19,8 @@ from tensorflow_model_analysis.metrics import metric_types, metric_util
 from trainer.families import family_of
 from trainer.spec import Spec
 
-# Labels and scores.
-_Columns = tuple[list[np.ndarray], list[np.ndarray]]
+# Labels and scores, in the order in which they came.
+_Parts = list[tuple[np.ndarray, np.ndarray]]
 
 
 class FamilyMetrics(tfma.metrics.Metric):
@@ -67,27 +68,21 @@ class _Gather(beam.CombineFn):
         self._keys = keys
         self._pairs = pairs
 
-    def create_accumulator(self) -> _Columns:
-        return ([], [])
+    def create_accumulator(self) -> _Parts:
+        return []
 
-    def add_input(self, columns: _Columns, element: Any) -> _Columns:
-        for label, score, _ in self._pairs(element):
-            columns[0].append(_row(label))
-            columns[1].append(_row(score))
-        return columns
+    def add_input(self, parts: _Parts, element: Any) -> _Parts:
+        parts += [(_row(label), _row(score)) for label, score, _ in self._pairs(element)]
+        return parts
 
-    def merge_accumulators(self, parts: Iterable[_Columns]) -> _Columns:
-        merged: _Columns = ([], [])
-        for labels, scores in parts:
-            merged[0].extend(labels)
-            merged[1].extend(scores)
-        return merged
+    def merge_accumulators(self, accumulators: Iterable[_Parts]) -> _Parts:
+        return list(itertools.chain.from_iterable(accumulators))
 
-    def compact(self, columns: _Columns) -> _Columns:
-        return ([_join(columns[0])], [_join(columns[1])])
+    def compact(self, parts: _Parts) -> _Parts:
+        return [_join(parts)]
 
-    def extract_output(self, columns: _Columns) -> dict:
-        measured = family_of(self._spec).metrics(_join(columns[0]), _join(columns[1]), self._spec)
+    def extract_output(self, parts: _Parts) -> dict:
+        measured = family_of(self._spec).metrics(*_join(parts), self._spec)
         # TFMA knows no reasons: results.py finds them beside its results.
         return {self._keys[name]: float(value) for name, value in measured.items()}
 
@@ -97,5 +92,6 @@ def _row(values: Any) -> np.ndarray:
     return np.zeros((1, 0)) if values is None else np.asarray(values, np.float64).reshape(1, -1)
 
 
-def _join(parts: list[np.ndarray]) -> np.ndarray:
-    return np.concatenate(parts) if parts else np.zeros((0, 1))
+def _join(parts: _Parts) -> tuple[np.ndarray, np.ndarray]:
+    labels, scores = zip(*parts, strict=True) if parts else ([np.zeros((0, 1))], [np.zeros((0, 1))])
+    return np.concatenate(labels), np.concatenate(scores)

@@ -6,7 +6,6 @@ import os
 from contextlib import suppress
 
 import tensorflow_model_analysis as tfma
-from tfx.dsl.io import fileio
 
 from components.artifact_files import read_json
 from components.evaluator.component import SPLITS
@@ -24,9 +23,7 @@ def load_metrics(evaluation_uri: str, model: str) -> dict[str, dict[str, float]]
     A value is a finite number or `Undefined`, whatever TFMA has in its place.
     """
     by_split: dict[str, dict[str, float]] = {}
-    # An older Evaluator has left no reasons for metrics without a value.
-    left = fileio.exists(os.path.join(evaluation_uri, REASONS_FILE))
-    reasons = read_json(evaluation_uri, REASONS_FILE).get(model, {}) if left else {}
+    reasons = read_json(evaluation_uri, REASONS_FILE).get(model, {})
     for split in SPLITS:
         # With one model TFMA drops its name.
         for name in (model, ""):

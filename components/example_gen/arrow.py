@@ -121,12 +121,8 @@ def lists(column: pa.Array) -> Sequence[Any]:
     if whole is not None:
         return whole.reshape(len(column), whole.size // max(len(column), 1))
     rows = [column.slice(at, 1) for at in range(len(column))]
-    return [None if row.null_count else _row(row) for row in rows]
-
-
-def _row(column: pa.Array) -> Any:
-    flat = _flattened(column)
-    return column.to_pylist()[0] if flat is None else flat
+    flats = [None if row.null_count else _flattened(row) for row in rows]
+    return [row.to_pylist()[0] if flat is None else flat for row, flat in zip(rows, flats, strict=True)]
 
 
 def _flattened(column: pa.Array) -> np.ndarray | None:

@@ -13,6 +13,7 @@ from components.example_gen.batch import Batch, Fault, FaultReason
 from components.example_gen.data_config import DataSection, Vector
 from components.example_gen.keys import hashes
 from components.example_gen.labels import COMMA_NUMBER, check_labels, floats
+from components.example_gen.records import with_bad_bytes
 from trainer.features import LABEL, TEXT_A, TEXT_B, VECTOR
 from trainer.text.form import TextForm
 from trainer.values import number_or_bool, show
@@ -78,22 +79,15 @@ def check_texts(
     """Texts in UTF-8 without white space at their ends; whatever is not usable is in `faults`."""
     texts = [value.strip() if isinstance(value, str) else value for value in values]
     longest = data.max_text_length
-    if not _all_usable(texts, longest):
-        for at, text in enumerate(texts):
-            if not isinstance(text, str) or not 0 < len(text) <= longest:
-                faults.setdefault(at, _text_fault(text, column, longest))
-                texts[at] = ""
-    try:
-        return [text.encode() for text in texts]
-    except UnicodeEncodeError:
-        return [_encode(at, text, column, faults) for at, text in enumerate(texts)]
-
-
-def _all_usable(texts: Sequence[Any], longest: int) -> bool:
-    if set(map(type, texts)) != {str}:
-        return False
-    lengths = list(map(len, texts))
-    return min(lengths) > 0 and max(lengths) <= longest
+    for at, text in enumerate(texts):
+        if not isinstance(text, str) or not 0 < len(text) <= longest:
+            faults.setdefault(at, _text_fault(text, column, longest))
+            texts[at] = ""
+    for at in with_bad_bytes(texts):
+        detail = f"column {column!r}: half of a surrogate pair"
+        faults.setdefault(at, Fault(FaultReason.BAD_ENCODING, detail))
+        texts[at] = ""
+    return [text.encode() for text in texts]
 
 
 def _text_fault(text: Any, column: str, longest: int) -> Fault:
@@ -105,15 +99,6 @@ def _text_fault(text: Any, column: str, longest: int) -> Fault:
     if isinstance(text, bytes):
         return Fault(FaultReason.BAD_ENCODING, f"column {column!r}: bytes that are not utf-8")
     return Fault(FaultReason.NOT_A_TEXT, f"column {column!r}: {show(text)} is no text")
-
-
-def _encode(at: int, text: str, column: str, faults: dict[int, Fault]) -> bytes:
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        detail = f"column {column!r}: half of a surrogate pair"
-        faults.setdefault(at, Fault(FaultReason.BAD_ENCODING, detail))
-        return b""
 
 
 def check_vectors(

@@ -32,14 +32,13 @@ class ExampleGen(FileBasedExampleGen):
         named = data.sources().items()
         first = {key: for_pattern(os.path.abspath((files[key] or names)[0])) for key, names in named}
         base = os.path.commonpath([os.path.dirname(path) for path in first.values()])
-        # TFX's fingerprint of a file knows its size and the second of its last change; this knows more, and
-        # every file. Where the pipeline is compiled for another machine there is no file to look at.
-        changed = states(data)
         document = {
             # A new schema makes no new examples.
             "data": data.model_dump(mode="json", exclude={"schema_file", "schema_text"}),
             "code": code,
-            "changed": changed,
+            # TFX's fingerprint of a file knows its size and the second of its last change; this knows more,
+            # and every file. Where the pipeline is compiled for another machine there is no file.
+            "changed": states(data),
             "carry": None if carry is None else asdict(carry),
             "form": form.model_dump(),
         }
@@ -58,8 +57,7 @@ class ExampleGen(FileBasedExampleGen):
 
 def states(data: DataSection) -> dict[str, list[tuple[str, int, int]]]:
     """Path, size in bytes and time of the last change in nanoseconds of every file of each source."""
-    by_key = {key: [(path, path.stat()) for path in paths] for key, paths in data.files().items()}
     return {
-        key: [(str(path), status.st_size, status.st_mtime_ns) for path, status in files]
-        for key, files in by_key.items()
+        key: [(str(path), (status := path.stat()).st_size, status.st_mtime_ns) for path in paths]
+        for key, paths in data.files().items()
     }

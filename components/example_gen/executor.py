@@ -83,7 +83,8 @@ def write_examples(
         | "Spread" >> beam.Reshuffle()
         | "Write" >> beam.Map(_write, data, form, uri, len(items))
         | "AllCounts" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
-        | "WriteCounts" >> beam.Map(_write_counts, os.path.join(uri, COUNTS_FILE), source_facts(data, items))
+        | "Merge" >> beam.Map(merge, source_facts(data, items))
+        | "WriteCounts" >> beam.Map(write_json, uri, COUNTS_FILE, sort_keys=True)
     )
 
 
@@ -147,13 +148,11 @@ def _batches(
                 split: rows.take(targets == at) for at, split in enumerate(SPLITS) if (targets == at).any()
             }
             counts.update({KEPT + split: len(part) for split, part in kept.items()})
-            yield (
-                kept,
-                [
-                    quarantine_line(str(piece.path), before + batch.positions[at], faults[at], batch.raw(at))
-                    for at in sorted(faults)
-                ],
-            )
+            lines = [
+                quarantine_line(str(piece.path), before + batch.positions[at], faults[at], batch.raw(at))
+                for at in sorted(faults)
+            ]
+            yield kept, lines
     if done != len(destinations):
         raise DataRejected(f"{assignment.item.pieces[0].path}: changed while it was read: run again")
 
@@ -192,7 +191,3 @@ def arguments_of(exec_properties: dict[str, Any]) -> tuple[DataSection, TextForm
     fields = json.loads(text.value)
     carry = None if fields["carry"] is None else Carry(**fields["carry"])
     return DataSection.model_validate(fields["data"]), TextForm.model_validate(fields["form"]), carry
-
-
-def _write_counts(parts: list[dict[str, Any]], path: str, facts: dict[str, Any]) -> None:
-    write_json(merge(parts, facts), path, sort_keys=True)

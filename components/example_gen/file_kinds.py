@@ -15,8 +15,11 @@ _HEAD = 512
 _EXPORT = "open it where it was made and save it as CSV"
 _PARQUET = "a Parquet file"
 _PANDAS = "read it with pandas and write it by to_parquet"
+_HTML, _BOM = "an HTML page, as a login or an error gives", rb"(\xef\xbb\xbf)?"
 # The first bytes, what such a file is, and what to do with it.
 _KINDS: tuple[tuple[bytes, str, str], ...] = (
+    (_BOM + rb"\s*<(?i:!doctype html|html|head|body|script|table)\b", _HTML, "download the data again"),
+    (_BOM + rb"\s*<(\?xml\b|!--|[Ee]rror>)", "XML", "write it as CSV, JSON lines or Parquet"),
     (rb"PAR1[\0-\x08\x0b\x0c\x0e-\x1f]", _PARQUET, 'set [data] format = "parquet"'),
     (rb"PARE[\0-\x08\x0b\x0c\x0e-\x1f]", "an encrypted Parquet file", "write it without encryption"),
     (rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Excel workbook (xls), or one with a password", _EXPORT),
@@ -52,9 +55,6 @@ _KINDS: tuple[tuple[bytes, str, str], ...] = (
     (rb"-----BEGIN PGP|Salted__", "an encrypted file", "decrypt it"),
     (rb"\0{64}", "a file of zero bytes, such as a copy leaves that was cut off", "copy it once more"),
 )
-_PATTERNS = tuple((re.compile(pattern, re.DOTALL), name, fix) for pattern, name, fix in _KINDS)
-_HTML = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype html|html|head|body|script|table)\b", re.I)
-_XML = re.compile(rb"(\xef\xbb\xbf)?\s*<(\?xml\b|!--|[Ee]rror>)")
 _TEXT_FORMATS = ("csv", "tsv", "jsonl")
 _ZIPPED = (
     ("xl/", "an Excel workbook (xlsx)", _EXPORT),
@@ -94,11 +94,7 @@ def _error(path: Path, what: str, fix: str) -> ConfigError:
 def _named(path: Path, head: bytes, packed: str) -> tuple[str, str] | None:
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _zipped(path) if not packed else ("a zip archive", "unpack it and name the files in it")
-    if _HTML.match(head):
-        return "an HTML page, as a login or an error gives", "download the data again"
-    if _XML.match(head):
-        return "XML", "write it as CSV, JSON lines or Parquet"
-    return next(((name, fix) for pattern, name, fix in _PATTERNS if pattern.match(head)), None)
+    return next(((name, fix) for pattern, name, fix in _KINDS if re.match(pattern, head, re.DOTALL)), None)
 
 
 def _zipped(path: Path) -> tuple[str, str]:

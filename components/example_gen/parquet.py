@@ -21,15 +21,6 @@ from trainer.errors import ConfigError, DataRejected
 _SHOWN_NUMBERS = 16
 
 
-def column_names(path: Path) -> list[str]:
-    """The file's top-level columns.
-
-    Raises:
-      DataRejected: when the file is not Parquet.
-    """
-    return list(open_parquet(path).schema_arrow.names)
-
-
 def read_parquet(path: Path, first: int, last: int, data: DataSection) -> Iterator[Batch]:
     """Batches of the row groups `first` to `last` - 1.
 

@@ -19,7 +19,7 @@ from components.example_gen.dialect import Dialect, dialect_of
 from components.example_gen.file_kinds import check_kind
 from components.example_gen.header import check_names
 from components.example_gen.jsonl import check_objects, read_jsonl
-from components.example_gen.parquet import check_types, column_names, open_parquet, read_parquet
+from components.example_gen.parquet import check_types, open_parquet, read_parquet
 from components.example_gen.records import Record
 from components.example_gen.streams import compression_of, lines_of, open_lines
 from trainer.errors import ConfigError, DataRejected, KembarError
@@ -166,7 +166,7 @@ def read(piece: Piece, data: DataSection) -> Iterator[Batch]:
     if data.format == "parquet" and piece.end == 0:
         return
     if data.format == "parquet":
-        check_names(path, column_names(path), data)
+        check_names(path, open_parquet(path).schema_arrow.names, data)
         batches = read_parquet(path, piece.start, piece.end or 0, data)
     elif data.format == "tfrecord":
         # Here and not above: a command that reads other formats need not wait for TensorFlow.
@@ -217,7 +217,7 @@ def check_columns(path: Path, data: DataSection) -> None:
             raise EmptyFile(f"{path}: the file is empty: give [data] a file with rows")
         check_kind(path, data.format)
     if data.format == "parquet":
-        check_names(path, column_names(path), data)
+        check_names(path, open_parquet(path).schema_arrow.names, data)
         check_types(path, data)
         if not open_parquet(path).metadata.num_rows:
             raise EmptyFile(f"{path}: the file holds no row: give [data] a file with rows")
@@ -275,7 +275,7 @@ def names_of(path: Path, data: DataSection) -> list[str]:
       DataRejected: the file cannot be read.
     """
     if data.format == "parquet":
-        return column_names(path)
+        return open_parquet(path).schema_arrow.names
     if data.format == "tfrecord":
         from components.example_gen.tfrecord import feature_names
 

@@ -140,10 +140,7 @@ def missing(numbers: Iterable[int]) -> list[int]:
 
 def _for_glob(pattern: str) -> str:
     """Brackets stand for themselves, in folders as in names: of all signs only `*` and `?` have a meaning."""
-    pattern = pattern.replace("[", "[[]")
-    for field_name in _FIELDS:
-        pattern = pattern.replace(field_name, "*")
-    return pattern
+    return re.sub("|".join(map(re.escape, _FIELDS)), "*", pattern.replace("[", "[[]"))
 
 
 def _regex(pattern: str) -> re.Pattern[str]:

@@ -6,6 +6,8 @@ the hashes of their forms (`trainer.text.form`): what the model cannot tell apar
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 from scipy.sparse import coo_matrix, get_index_dtype
 from scipy.sparse.csgraph import connected_components
@@ -83,19 +85,8 @@ def conflicts(pairs: np.ndarray, labels: np.ndarray) -> np.ndarray:
       pairs: uint64 [rows], of `pair_keys`.
       labels: float [rows].
     """
-    conflicting = np.zeros(len(pairs), bool)
-    order = np.argsort(pairs, kind="stable")
-    again = np.zeros(len(pairs), bool)
-    again[1:] = pairs[order[1:]] == pairs[order[:-1]]
-    if not again.any():
-        return conflicting
-    # Only rows of pairs that come more than once, in their order within each pair.
-    several = again.copy()
-    several[:-1] |= again[1:]
-    order, again = order[several], again[several]
-    first = np.maximum.accumulate(np.where(again, 0, np.arange(len(order))))
-    conflicting[order] = labels[order] != labels[order[first]]
-    return conflicting
+    _, first, pair_ids = np.unique(pairs, return_index=True, return_inverse=True)
+    return labels != labels[first[pair_ids]]
 
 
 def shared(hashes_of: dict[str, np.ndarray]) -> dict[str, int]:
@@ -107,6 +98,5 @@ def shared(hashes_of: dict[str, np.ndarray]) -> dict[str, int]:
     names = [name for name in SPLITS if name in hashes_of]
     return {
         f"{first} and {second}": int(np.isin(hashes_of[second], hashes_of[first], assume_unique=True).sum())
-        for at, first in enumerate(names)
-        for second in names[at + 1 :]
+        for first, second in combinations(names, 2)
     }

@@ -29,15 +29,14 @@ class KeptStrategy(Selection):
     def _select(self, inputs: Inputs) -> list[Artifact]:
         examples = ids_of(inputs["examples"])
         known = {a.id: a for a in inputs["kept"] if a.get_string_custom_property(PURPOSE) == self._purpose}
-        last = max(known, default=0)
-        for number in sorted(known, reverse=True):
-            artifact = known[number]
-            same = artifact.get_string_custom_property(FINGERPRINT) == self._fingerprint
-            if same and artifact.get_string_custom_property(EXAMPLES_IDS) == examples:
-                last = number if artifact.get_int_custom_property(ORIGIN) else 0
-                break
-        if not last:
+        keys = {
+            number: tuple(map(a.get_string_custom_property, (FINGERPRINT, EXAMPLES_IDS)))
+            for number, a in known.items()
+        }
+        same = [number for number, key in keys.items() if key == (self._fingerprint, examples)]
+        if not known:
             return []
+        last = known[max(same or known)]
         # Not a copy of a copy: each would keep the data of its run from being removed.
-        origin = known[last].get_int_custom_property(ORIGIN)
-        return [known.get(origin, known[last])]
+        origin = last.get_int_custom_property(ORIGIN)
+        return [] if same and not origin else [known.get(origin, last)]

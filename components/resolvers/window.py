@@ -1,4 +1,4 @@
-"""Resolver strategies for data in spans."""
+"""Resolver strategies for data: what was accepted before, the spans of a window, what was counted in them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,27 @@ from tfx.types import Artifact
 
 from components.data_gate.validation_config import EXAMPLES_ID
 from components.example_gen.spans import FILES
+from components.nodes import VERDICT_FILE
 from components.resolvers.selection import Inputs, Selection, without_last
 
 # Custom property by which a cache of Transform tells which Examples artifacts it is of.
 EXAMPLES_IDS = "examples_ids"
+
+
+class AcceptedStrategy(Selection):
+    """From `accepted` (all verdicts) and `examples`, keeps the last verdict on other examples, if any.
+
+    A verdict on the very examples of this run is passed over while it is the last.
+    """
+
+    KEY = "accepted"
+
+    def _select(self, inputs: Inputs) -> list[Artifact]:
+        examples = {artifact.id for artifact in inputs["examples"]}
+        verdicts = without_last(
+            inputs["accepted"], lambda verdict: verdict.get_int_custom_property(EXAMPLES_ID) in examples
+        )
+        return [verdict for verdict in verdicts if fileio.exists(f"{verdict.uri}/{VERDICT_FILE}")][-1:]
 
 
 class WindowStrategy(Selection):

@@ -7,9 +7,8 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.types import Artifact, standard_artifacts
 
 from components.artifact_files import read_json, write_json
-from components.data_gate.data_verdict import DataVerdict
 from components.data_gate.validation_config import DRIFT, SKEW, WARN
-from components.data_gate.verdict import Check
+from components.data_gate.verdict import Check, DataVerdict
 from components.nodes import DECISION_FILE, LIVE_FILE, VERDICT_FILE
 from components.retraining_gate.decision import decide
 from components.retraining_gate.retraining_config import Retraining

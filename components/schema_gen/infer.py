@@ -34,7 +34,9 @@ def infer_schema(splits: Splits, data: DataSection) -> str:
         if not inferred.HasField("shape"):  # rows differ in how many values they have
             feature.ClearField("shape")
             feature.value_count.CopyFrom(inferred.value_count)
-    lines = [_opening(splits), ""]
+    sizes = [f"{split} {splits[split].datasets[0].num_examples:,}" for split in sorted(splits)]
+    advice = "Read it, correct it, keep it with the code."
+    lines = [f"# Proposed by kembar schema infer from {', '.join(sizes)} rows. {advice}", ""]
     for feature in schema.feature:
         lines += _comment(feature.name, splits, data)
         body = text_format.MessageToString(feature, indent=2).rstrip()
@@ -52,14 +54,6 @@ def _infer(splits: Splits) -> dict[str, schema_pb2.Feature]:
     for statistics in others:
         schema = tfdv.update_schema(schema, statistics, **options)
     return {feature.name: feature for feature in schema.feature}
-
-
-def _opening(splits: Splits) -> str:
-    counts = ", ".join(
-        f"{split} {_dataset(statistics).num_examples:,}" for split, statistics in sorted(splits.items())
-    )
-    advice = "Read it, correct it, keep it with the code."
-    return f"# Proposed by kembar schema infer from {counts} rows. {advice}"
 
 
 def _comment(name: str, splits: Splits, data: DataSection) -> list[str]:
@@ -106,13 +100,6 @@ def _label_meaning(data: DataSection) -> str:
 def _statistics(splits: Splits, name: str) -> Iterator[tuple[str, statistics_pb2.FeatureNameStatistics]]:
     """Each split that has the feature, in order, and what TFDV counted of it there."""
     for split, statistics in sorted(splits.items()):
-        for stats in _dataset(statistics).features:
+        for stats in statistics.datasets[0].features:
             if stats.path.step[:] == [name]:
                 yield split, stats
-
-
-def _dataset(
-    statistics: statistics_pb2.DatasetFeatureStatisticsList,
-) -> statistics_pb2.DatasetFeatureStatistics:
-    [dataset] = statistics.datasets
-    return dataset

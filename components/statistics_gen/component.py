@@ -22,8 +22,6 @@ from components.nodes import STATISTICS_FILE
 from components.tables import split_files
 from components.tfrecords import BatchedExamples
 
-# Where TFX's ExampleValidator looks.
-
 
 @component(use_beam=True)
 def StatisticsGen(

@@ -11,7 +11,6 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import apache_beam as beam
@@ -43,61 +42,53 @@ TRAIN, BASE_MODEL = "train", "base_model"
 CACHED_BYTES = 16 << 20
 
 
-@dataclass(frozen=True)
-class Window:
-    """The examples of one call, and how they are read.
+def reading_of(
+    examples: Sequence[Artifact], half_life: float | None, started: bool
+) -> tuple[bool, dict[str, float]]:
+    """Whether the examples of a call are read as one, and the shares of the rows that are read.
 
     TFX gives each artifact a part of the Beam graph of its own, for analysis and for each split, and can keep
     what it counted in one. That is worth it where the artifacts are large: those of small spans are read as
     one.
+
+    Args:
+      examples: Artifacts in the order of their spans.
+      half_life: Spans back at which a row counts half; None: all count the same.
+      started: Whether only tokens are counted that the model, from which training starts, does not know.
+
+    Returns:
+      Whether all are read as one; folder of a training split to the share of its rows, where not all count.
     """
-
-    uris: tuple[str, ...]
-    """by span"""
-    together: bool
-    shares: dict[str, float]
-    """of the rows of each training split, by its folder"""
-
-    @classmethod
-    def of(cls, examples: Sequence[Artifact], half_life: float | None, started: bool = False) -> Window:
-        """The window of artifacts that are in order of their spans.
-
-        With `started` only tokens are counted that the model, from which training starts, does not know.
-        """
-        folders = [artifact_utils.get_split_uri([artifact], TRAIN) for artifact in examples]
-        spans_back = {f: examples[-1].span - a.span for f, a in zip(folders, examples, strict=True)}
-        shares = {}
-        if half_life is not None:
-            shares = {folder: 0.5 ** (back / half_life) for folder, back in spans_back.items() if back}
-        files = [file for folder in folders for file in fileio.glob(os.path.join(folder, "*.gz"))]
-        size = sum(tf.io.gfile.stat(file).length for file in files)
-        # What was counted in rows that are fewer each time, or for one model, is of no use the next time.
-        together = half_life is not None or started or size < CACHED_BYTES * len(examples)
-        return cls(tuple(artifact.uri for artifact in examples), together, shares)
+    folders = [artifact_utils.get_split_uri([artifact], TRAIN) for artifact in examples]
+    spans_back = {f: examples[-1].span - a.span for f, a in zip(folders, examples, strict=True)}
+    shares = {}
+    if half_life is not None:
+        shares = {folder: 0.5 ** (back / half_life) for folder, back in spans_back.items() if back}
+    files = [file for folder in folders for file in fileio.glob(os.path.join(folder, "*.gz"))]
+    size = sum(tf.io.gfile.stat(file).length for file in files)
+    # What was counted in rows that are fewer each time, or for one model, is of no use the next time.
+    return half_life is not None or started or size < CACHED_BYTES * len(examples), shares
 
 
 class _Processor(executor.TransformProcessor):
-    def __init__(self, window: Window) -> None:
+    """TFX's, which is told of the first of `uris` only; where there are any, all are read as one."""
+
+    def __init__(self, uris: list[str], shares: dict[str, float]) -> None:
         super().__init__()
-        self._window = window
+        self._uris = uris
+        self._shares = shares
 
     def _CreateTFXIO(self, dataset: Any, schema: schema_pb2.Schema) -> BatchedExamples:
-        # All that TFX was told of is the first.
-        first, others = self._window.uris[0], self._window.uris if self._window.together else ()
-        patterns = [dataset.file_pattern.replace(first, uri, 1) for uri in others] or [dataset.file_pattern]
+        pattern = dataset.file_pattern
+        patterns = [pattern.replace(self._uris[0], uri, 1) for uri in self._uris] or [pattern]
         source = BatchedExamples(patterns, schema=schema, telemetry_descriptors=["Transform"])
-        source.shares = self._window.shares
+        source.shares = self._shares
         return source
 
     @staticmethod
     def _EncodeAndWrite(schema: schema_pb2.Schema, file_format: str, output_path: str) -> beam.PTransform:
         del file_format  # ours are always TFRecords
-        return _encode_and_write(schema, output_path)
-
-
-@beam.ptransform_fn
-def _encode_and_write(batches: beam.PCollection, schema: schema_pb2.Schema, prefix: str) -> Any:
-    return batches | "Encode" >> beam.ParDo(_Encode(schema)) | "Write" >> write_batches(prefix)
+        return "Encode" >> beam.ParDo(_Encode(schema)) | "Write" >> write_batches(output_path)
 
 
 class _Encode(beam.DoFn):
@@ -112,7 +103,7 @@ class _Encode(beam.DoFn):
 
 
 @contextmanager
-def _processor_of(window: Window) -> Iterator[None]:
+def _processor_of(uris: list[str], shares: dict[str, float]) -> Iterator[None]:
     """Gives TFX's executor our processor while the block runs.
 
     Its `Do` makes a `TransformProcessor` by the name in its own module, in the midst of 150 lines, and takes
@@ -120,7 +111,7 @@ def _processor_of(window: Window) -> Iterator[None]:
     takes, and a process executes one node at a time.
     """
     own = executor.TransformProcessor
-    executor.TransformProcessor = functools.partial(_Processor, window)
+    executor.TransformProcessor = functools.partial(_Processor, uris, shares)
     try:
         yield
     finally:
@@ -139,11 +130,11 @@ class Executor(executor.Executor):
             # The folder that it left for `preprocessing_fn`: its vocabulary comes first.
             config[BASE] = folder_beside(path_utils.serving_model_path(artifact_utils.get_single_uri(base)))
             exec_properties = {**exec_properties, "custom_config": json.dumps(config)}
-        window = Window.of(examples, config.get("half_life"), bool(base))
-        if window.together:
+        together, shares = reading_of(examples, config.get("half_life"), bool(base))
+        if together:
             inputs |= {"examples": examples[:1], "analyzer_cache": []}
             outputs = {key: value for key, value in output_dict.items() if key != "updated_analyzer_cache"}
-        with _processor_of(window):
+        with _processor_of([artifact.uri for artifact in examples] if together else [], shares):
             super().Do(inputs, outputs, exec_properties)
         output_dict["transformed_examples"] = outputs["transformed_examples"]
         for cache in output_dict.get("updated_analyzer_cache", []):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,13 +25,14 @@ _TOKEN = re.compile(
 )
 
 
-class _Field(NamedTuple):
+@dataclass
+class _Field:
     """A field in a text: its characters `start` to `end`, and those inside the braces of each message."""
 
     name: str
     start: int
     end: int
-    bodies: tuple[tuple[int, int], ...]
+    bodies: list[tuple[int, int]]
 
 
 class ModelEntry(NamedTuple):
@@ -56,16 +58,8 @@ class ConfigText:
         self._path = path
         self.text = text
         try:
-            self._lists = [
-                body for field in _fields(text) if field.name == "model_config_list" for body in field.bodies
-            ]
-            spans = [
-                body
-                for start, end in self._lists
-                for field in _fields(text, start, end)
-                if field.name == "config"
-                for body in field.bodies
-            ]
+            self._lists = _bodies(text, "model_config_list")
+            spans = [body for span in self._lists for body in _bodies(text, "config", *span)]
             skeleton = text
             for start, end in reversed(spans):
                 skeleton = skeleton[:start] + skeleton[end:]
@@ -112,7 +106,7 @@ class ConfigText:
         pins = model_server_config_pb2.ModelConfig()
         pins.model_version_policy.CopyFrom(message.model_version_policy)
         pins.version_labels.update(message.version_labels)
-        fields = list(_fields(self.text, entry.start, entry.end))
+        fields = _fields(self.text, entry.start, entry.end)
         old = [field for field in fields if field.name in _PINNED]
         body, at = self.text[entry.start : entry.end], entry.start
         position = (fields[-1].end if fields else entry.start) - at
@@ -137,7 +131,7 @@ class ConfigText:
     def _added(self, message: Any) -> str:
         new = "config {\n" + _indented(text_format.MessageToString(message), "  ") + "}\n"
         if not self._lists:
-            if self.text.strip() and any(_fields(self.text)):
+            if _fields(self.text):
                 raise self._wrong("it has no model_config_list")
             before = self.text if not self.text or self.text.endswith("\n") else f"{self.text}\n"
             return f"{before}model_config_list {{\n{_indented(new, '  ')}}}\n"
@@ -172,45 +166,35 @@ class _Malformed(Exception):
     """The text cannot be taken apart."""
 
 
-def _fields(text: str, start: int = 0, end: int | None = None) -> Iterator[_Field]:
+def _bodies(text: str, name: str, start: int = 0, end: int | None = None) -> list[tuple[int, int]]:
+    return [body for field in _fields(text, start, end) if field.name == name for body in field.bodies]
+
+
+def _fields(text: str, start: int = 0, end: int | None = None) -> list[_Field]:
     """The fields of one message, whose text this is, without those of messages inside."""
-    tokens = list(_tokens(text, start, len(text) if end is None else end))
-    at = 0
-    while at < len(tokens):
-        first = tokens[at]
-        if first.lastgroup == "mark":
-            at += 1
-            continue
-        if first.lastgroup != "word":
-            raise _Malformed
-        at += 1
-        if at < len(tokens) and tokens[at].group() == ":":
-            at += 1
-        if at == len(tokens):
-            raise _Malformed
-        last, bodies = _value(tokens, at)
-        yield _Field(first.group(), first.start(), tokens[last].end(), bodies)
-        at = last + 1
-
-
-def _value(tokens: list[re.Match[str]], at: int) -> tuple[int, tuple[tuple[int, int], ...]]:
-    """The last token of the value that begins at `at`, and what is inside the messages of it."""
-    if tokens[at].lastgroup != "open":
-        while at + 1 < len(tokens) and tokens[at + 1].lastgroup == "string":
-            at += 1
-        return at, ()
-    last = _closing(tokens, at)
-    if tokens[at].group() != "[":
-        return last, ((tokens[at].end(), tokens[last].start()),)
-    bodies = []
-    at += 1
-    while at < last:
-        if tokens[at].lastgroup == "open":
-            closed = _closing(tokens, at)
-            bodies.append((tokens[at].end(), tokens[closed].start()))
-            at = closed
-        at += 1
-    return last, tuple(bodies)
+    fields: list[_Field] = []
+    opened: list[re.Match[str]] = []
+    awaited = False  # the last field's value
+    for token in _tokens(text, start, len(text) if end is None else end):
+        kind = token.lastgroup
+        if kind == "word" and not opened and not awaited:
+            fields.append(_Field(token.group(), token.start(), token.end(), []))
+            awaited = True
+        elif kind != "mark":
+            if not fields or (not opened and (kind == "close" or (kind == "open" and not awaited))):
+                raise _Malformed
+            if kind == "open":
+                opened.append(token)
+            elif kind == "close":
+                opening = opened.pop()
+                if opening.group() != "[" and [outer.group() for outer in opened] in ([], ["["]):
+                    fields[-1].bodies.append((opening.end(), token.start()))
+            if not opened:
+                fields[-1].end = token.end()
+            awaited = False
+    if opened or awaited:
+        raise _Malformed
+    return fields
 
 
 def _tokens(text: str, start: int, end: int) -> Iterator[re.Match[str]]:
@@ -221,15 +205,6 @@ def _tokens(text: str, start: int, end: int) -> Iterator[re.Match[str]]:
         if token.lastgroup != "nothing":
             yield token
         start = token.end()
-
-
-def _closing(tokens: list[re.Match[str]], at: int) -> int:
-    depth = 0
-    for position in range(at, len(tokens)):
-        depth += {"open": 1, "close": -1}.get(str(tokens[position].lastgroup), 0)
-        if not depth:
-            return position
-    raise _Malformed
 
 
 def _indented(text: str, indent: str) -> str:

@@ -20,14 +20,14 @@ from tfx.types import BaseChannel, Channel, standard_artifacts
 from components.atomic_pusher.component import AtomicPusher
 from components.baselines.component import Baselines
 from components.data_gate.component import DataGate, RowGate
-from components.data_gate.data_verdict import DataVerdict
+from components.data_gate.verdict import DataVerdict
 from components.drift.requests import log_state
 from components.evaluator.component import Evaluator
 from components.example_gen.component import ExampleGen
 from components.nodes import ACCEPTED_RESOLVER, CHAMPION_RESOLVER
 from components.quality_gate.component import QualityGate
-from components.resolvers.accepted_data import AcceptedStrategy
 from components.resolvers.champion import ChampionStrategy
+from components.resolvers.window import AcceptedStrategy
 from components.schema_gen.component import ImportSchemaGen
 from components.schema_gen.default import default_schema
 from components.serving_gate.component import ServingGate

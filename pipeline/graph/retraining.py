@@ -8,7 +8,7 @@ from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.types import BaseChannel, Channel, standard_artifacts
 
-from components.data_gate.data_verdict import DataVerdict
+from components.data_gate.verdict import DataVerdict
 from components.live_metrics.component import LiveMetrics
 from components.nodes import CACHE_RESOLVER, SERVED_RESOLVER, WARM_START_RESOLVER, WINDOW_RESOLVER
 from components.resolvers.champion import NewToStrategy, WarmStartStrategy

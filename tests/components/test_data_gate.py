@@ -19,11 +19,11 @@ from tfx.types import standard_artifacts
 from tfx_bsl.coders import example_coder
 
 from components.data_gate.component import DataGate
-from components.data_gate.data_verdict import DataVerdict
 from components.data_gate.validation_config import EXAMPLES_ID, Validation
+from components.data_gate.verdict import DataVerdict
 from components.drift.measures import chance_of_correlation
 from components.drift.requests import log_state
-from components.resolvers.accepted_data import AcceptedStrategy
+from components.resolvers.window import AcceptedStrategy
 from components.schema_gen.default import default_schema
 from trainer.errors import DataRejected
 from trainer.features import Label

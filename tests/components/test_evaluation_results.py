@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from components.evaluator import component, results
 from components.evaluator.predictions import labels_and_scores
-from components.nodes import CONFUSION_FILE
+from components.nodes import CONFUSION_FILE, REASONS_FILE
 from components.serving_gate.component import with_real_vectors
 from trainer.features import Label
 from trainer.spec import Spec, VectorSpec
@@ -79,8 +79,9 @@ def test_words_become_undefined_with_the_reason_that_the_predictions_give(evalua
 
 
 @pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
-def test_an_evaluation_of_an_older_version_has_no_reasons(evaluation, tfma_says, word):
+def test_a_word_that_no_reason_was_left_for_is_undefined_all_the_same(evaluation, tfma_says, word):
     uri = evaluation([example(label=[0.0])], [[0.1, 0.0]])
+    Path(uri, REASONS_FILE).write_text("{}")
     tfma_says({"nll": word})
     found = results.load_metrics(uri, "candidate")["test"]["nll"]
     assert math.isnan(found)

@@ -20,7 +20,7 @@ from tfx.utils import path_utils
 
 from components.atomic_pusher.component import Executor
 from components.champion import MODEL_ID, PUSHED_DESTINATION
-from components.data_gate.data_verdict import DataVerdict
+from components.data_gate.verdict import DataVerdict
 from components.evaluator.component import Evaluator
 from components.live_metrics.component import LiveMetrics
 from components.quality_gate.component import QualityGate

@@ -7,12 +7,12 @@ import json
 import pytest
 from tfx.types import artifact_utils, standard_artifacts
 
-from components.data_gate.data_verdict import DataVerdict
 from components.data_gate.validation_config import EXAMPLES_ID
+from components.data_gate.verdict import DataVerdict
 from components.example_gen.spans import FILES
 from components.resolvers.window import EXAMPLES_IDS, CacheStrategy, WindowStrategy, ids_of
 from components.tfrecords import spread
-from components.transform.component import CACHED_BYTES, Window
+from components.transform.component import CACHED_BYTES, reading_of
 
 
 def examples(folder, number, span, files="f", size=0):
@@ -81,15 +81,15 @@ def test_a_cache_of_these_very_examples_is_passed_over_while_it_is_the_last(tmp_
 
 def test_small_spans_are_read_as_one_and_large_ones_alone(tmp_path):
     small = [examples(tmp_path, number, number, size=1_000) for number in (1, 2)]
-    assert Window.of(small, None, False).together
+    assert reading_of(small, None, False)[0]
     large = [examples(tmp_path, number, number, size=CACHED_BYTES) for number in (3, 4)]
-    assert not Window.of(large, None, False).together
-    assert Window.of(large, 7.0, False).together
+    assert not reading_of(large, None, False)[0]
+    assert reading_of(large, 7.0, False)[0]
 
 
 def test_older_spans_count_less(tmp_path):
     found = [examples(tmp_path, number, span) for number, span in ((1, 3), (2, 10), (3, 17))]
-    shares = Window.of(found, 7.0, False).shares
+    _, shares = reading_of(found, 7.0, False)
     assert shares == {f"{tmp_path}/1/Split-train": 0.25, f"{tmp_path}/2/Split-train": 0.5}
 
 
