@@ -100,7 +100,9 @@ def duplicates(
             raise ConfigError("duplicates needs a model that scores pairs: the served one gives no 'score'")
         corpus = read_corpus(table.rows(), table.texts[0])
         terminal.say(f"{len(corpus.text_of):,} rows, {len(corpus.texts):,} different texts")
-        text_pairs = find_pairs(model, corpus.texts, least, neighbours, terminal.say)
+        first, second = candidate_pairs(index_texts(model, corpus.texts, terminal.say), neighbours)
+        terminal.say(f"        {len(first):,} candidates")
+        text_pairs = score_candidates(model, corpus.texts, first, second, least, terminal.say)
         pairs = to_rows(text_pairs, corpus, _same(model, corpus))
         groups = group(pairs, len(corpus.text_of))
         for lines in _lines(pairs, groups, corpus):
@@ -135,15 +137,6 @@ def read_corpus(rows: Iterator[files.Row], column: str) -> Corpus:
         else:
             text_of.append(position.setdefault(row.values[column], len(position)))
     return Corpus(list(position), np.array(text_of, np.int64), problems)
-
-
-def find_pairs(
-    model: LoadedModel, texts: list[str], least: float | None, neighbours: int, say: Callable[[str], None]
-) -> Pairs:
-    """Pairs of texts, by position, that are candidates and match (see `score_candidates`)."""
-    first, second = candidate_pairs(index_texts(model, texts, say), neighbours)
-    say(f"        {len(first):,} candidates")
-    return score_candidates(model, texts, first, second, least, say)
 
 
 def score_candidates(

@@ -55,17 +55,17 @@ def index_texts(model: LoadedModel, texts: list[str], say: Callable[[str], None]
         directions.add(embedded(texts[start : start + _CHUNK]))
         if start // _CHUNK % 10 == 9:
             say(f"        {start + _CHUNK:,} texts embedded")
-    return directions.vectors()
+    return Vectors(directions.index, np.concatenate(directions.of))
 
 
 class _Directions:
     """Takes embeddings, a chunk at a time."""
 
     def __init__(self) -> None:
-        self._index: Any = None
+        self.index: Any = None
         # Of each direction its bytes' hash: half of the vectors' own size would be in memory twice.
         self._numbers: dict[int, int] = {}
-        self._of: list[np.ndarray] = [np.zeros(0, np.int64)]
+        self.of: list[np.ndarray] = [np.zeros(0, np.int64)]
 
     def add(self, embedded: np.ndarray) -> None:
         """The embeddings of the next texts, float [texts, dim]."""
@@ -80,20 +80,16 @@ class _Directions:
             of[there[row]] = number = self._numbers.setdefault(_hash(content.tobytes()), known)
             if number == known:
                 fresh.append((number, row))
-        self._of.append(of)
+        self.of.append(of)
         if fresh:
             numbers, rows = (np.array(values) for values in zip(*fresh, strict=True))
             self._add(numbers, unit[rows])
 
-    def vectors(self) -> Vectors:
-        """Return the directions that were added."""
-        return Vectors(self._index, np.concatenate(self._of))
-
     def _add(self, numbers: np.ndarray, unit: np.ndarray) -> None:
         from usearch.index import Index
 
-        if self._index is None:
-            self._index = Index(
+        if self.index is None:
+            self.index = Index(
                 ndim=unit.shape[1],
                 metric="cos",
                 dtype="f16",
@@ -101,7 +97,7 @@ class _Directions:
                 expansion_add=_EXPANSION_ADD,
                 expansion_search=_EXPANSION_SEARCH,
             )
-        self._index.add(numbers, unit)
+        self.index.add(numbers, unit)
 
 
 def candidate_pairs(vectors: Vectors, neighbours: int) -> tuple[np.ndarray, np.ndarray]:

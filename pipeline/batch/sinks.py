@@ -8,7 +8,7 @@ import io
 import json
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol, cast
@@ -34,9 +34,6 @@ class Sink(Protocol):
     def write(self, rows: list[dict[str, Any]]) -> None:
         """Adds rows."""
 
-    def close(self) -> None:
-        """Writes the end of the file."""
-
 
 class JsonLines:
     """A line a row. Numbers that JSON has no word for are null, other such values text, controls escapes."""
@@ -48,10 +45,6 @@ class JsonLines:
         """Adds rows; what is not UTF-8 becomes a question mark."""
         for row in rows:
             self._file.write(_json(row).translate(UNPRINTABLE) + "\n")
-
-    def close(self) -> None:
-        """Nothing is left to write."""
-        self._file.flush()
 
 
 class _Columns:
@@ -83,17 +76,12 @@ class Delimited(_Columns):
             csv.writer(file, delimiter=delimiter, lineterminator="\n", quoting=quoting)
             for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL)
         )
-        self._file = file
         self._row(columns.names)
 
     def write(self, rows: list[dict[str, Any]]) -> None:
         """Adds rows; what is not UTF-8 becomes a question mark, a value that is missing an empty field."""
         for values in zip(*self.take(rows), strict=True):
             self._row([as_utf8(_field(value)) for value in values])
-
-    def close(self) -> None:
-        """Nothing is left to write."""
-        self._file.flush()
 
     def _row(self, fields: list[str]) -> None:
         (self._careful if any("\r" in field for field in fields) else self._usual).writerow(fields)
@@ -224,22 +212,23 @@ def _written(output: Path, file: IO[bytes], columns: pa.Schema | None) -> Iterat
     target = cast(IO[bytes], gzip.GzipFile("", "wb", fileobj=file, mtime=0)) if zipped else file
     suffix = _suffix(output)
     text = io.TextIOWrapper(target, encoding="utf-8", newline="", write_through=True)
-    opened: Sink | None = None
+    ends: list[Callable[[], object]] = [text.detach, target.close]
     try:
         if columns is not None and suffix == _PARQUET:
-            opened = Parquet(target, columns)
+            parquet = Parquet(target, columns)
+            ends.insert(0, parquet.close)
+            yield parquet
+            parquet.close()
         elif columns is not None and suffix in _DELIMITERS:
-            opened = Delimited(text, columns, _DELIMITERS[suffix])
+            yield Delimited(text, columns, _DELIMITERS[suffix])
         else:
-            opened = JsonLines(text)
-        yield opened
-        opened.close()
+            yield JsonLines(text)
         text.detach()
         if zipped:
             target.close()
     except BaseException:
         # What is written is thrown away, and only the first failure counts.
-        for end in (opened.close if opened else text.flush, text.detach, target.close):
+        for end in ends:
             with suppress(Exception):
                 end()
         raise

@@ -64,9 +64,9 @@ def compile_(
         text = compile_pipeline(config, settings or (), output)
     warn(loaded, terminal)
     if check:
-        from pipeline.kubeflow import check_ir
+        from pipeline.kubeflow import check_ir, pods
 
-        for line in check_ir.describe(text):
+        for line in pods.describe(check_ir.documents_of(text)):
             terminal.result(line)
     terminal.result(f"{output}: {len(text.encode()):,} bytes")
 
@@ -102,7 +102,7 @@ def submit(
         package = folder.root / "pipeline.yaml"
         loaded = submitting.prepare(config, settings or (), run_parameters, package)
         warn(loaded, terminal)
-        client = _kfp(loaded, host)
+        client = kfp(loaded, host)
         name, run_id = submitting.submit(client, loaded, package, run_parameters, terminal.say)
         terminal.result(f"run {name}: {run_id}")
         if wait:
@@ -129,7 +129,7 @@ def apply_schedule(
         run_parameters = submitting.check_parameters(section.parameters, f"{path}: [schedule.parameters]")
         package = folder.root / "pipeline.yaml"
         submitting.prepare(path, settings, run_parameters, package)
-        client = _kfp(config, host)
+        client = kfp(config, host)
         version = submitting.upload(client, submitting.pipeline_name(config), package)
         done = schedules.apply(client, config, section, run_parameters, version)
     if section.timezone != "UTC":
@@ -143,36 +143,13 @@ def apply_schedule(
     terminal.result(f"schedule {version.pipeline}: {done}: cron {section.cron}, version {version.version}")
 
 
-def watch_runs(config: Config, folder: Workdir, host: str | None, terminal: Terminal) -> int:
-    """Ends the pipeline's runs that go on for too long; how many there were."""
-    with terminal.noise_to(folder.root / "schedule.log"):
-        from pipeline.kubeflow import watch
-
-        return watch.end_overdue(_kfp(config, host), config, terminal.say)
-
-
-def list_schedules(config: Config, folder: Workdir, host: str | None, terminal: Terminal) -> None:
-    """Lists the recurring runs in the configuration's namespace."""
-    with terminal.noise_to(folder.root / "schedule.log"):
-        from pipeline.kubeflow import schedules
-
-        table = schedules.listing(_kfp(config, host))
-    terminal.table(table)
-
-
-def delete_schedule(config: Config, host: str | None, log: Path, terminal: Terminal) -> bool:
-    """Deletes the pipeline's recurring run; whether there was one.
+def kfp(config: Config, host: str | None) -> Kfp:
+    """The connection to the cluster of a configuration; `host` takes the place of the one in there.
 
     Raises:
-      KubeflowError: KFP refuses, or cannot be reached.
+      ConfigError: no cluster is known.
+      KubeflowError: it cannot be reached.
     """
-    with terminal.noise_to(log):
-        from pipeline.kubeflow import schedules
-
-        return schedules.delete(_kfp(config, host), config) > 0
-
-
-def _kfp(config: Config, host: str | None) -> Kfp:
     from pipeline.kubeflow.client import Kfp
 
     if config.kubeflow is None:

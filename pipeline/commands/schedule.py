@@ -51,7 +51,8 @@ def apply_schedule(
         _delete_here(job.name, by, terminal)
         if _delete_there(loaded, folder, host, terminal):
             terminal.say("  the one by kubeflow was deleted: two must never run")
-    terminal.result(f"schedule {job.name}: {done}: {by}, {job.shown}")
+    times = f"cron {job.schedule.cron}, {job.schedule.timezone}"
+    terminal.result(f"schedule {job.name}: {done}: {by}, {times}")
 
 
 @app.command("list")
@@ -67,7 +68,11 @@ def list_schedules(
     loaded, folder = opened(config, settings, workdir)
     in_cluster = jobs.scheduler_of(loaded) == "kubeflow"
     if in_cluster:
-        kubeflow.list_schedules(loaded, folder, host, terminal)
+        with terminal.noise_to(folder.root / "schedule.log"):
+            from pipeline.kubeflow import schedules
+
+            recurring = schedules.listing(kubeflow.kfp(loaded, host))
+        terminal.table(recurring)
     from pipeline.scheduling import crontab, systemd
 
     table = Table("Schedule", "By", "Cron", "Time zone", "State", "Next", "Configuration", box=None)
@@ -92,15 +97,14 @@ def delete_schedule(
     if jobs.scheduler_of(loaded) == "kubeflow":
         _refuse_output(output)
         _delete_here(name, "kubeflow", terminal)
-        gone = kubeflow.delete_schedule(loaded, host, folder.root / "schedule.log", terminal)
-        shown = loaded.pipeline.name.replace("_", "-")
-        terminal.result(f"schedule {shown}: {'deleted' if gone else 'there was none'}")
-        return
-    from pipeline.scheduling import crontab, systemd
+        name = loaded.pipeline.name.replace("_", "-")
+        deleted = [_delete_recurring(loaded, host, folder.root / "schedule.log", terminal)]
+    else:
+        from pipeline.scheduling import crontab, systemd
 
-    deleted = [systemd.delete(name, output), crontab.delete(name, output)]
-    if output is None:
-        deleted.append(_delete_there(loaded, folder, host, terminal))
+        deleted = [systemd.delete(name, output), crontab.delete(name, output)]
+        if output is None:
+            deleted.append(_delete_there(loaded, folder, host, terminal))
     terminal.result(f"schedule {name}: {'deleted' if any(deleted) else 'there was none'}")
 
 
@@ -111,7 +115,10 @@ def watch_schedule(
     """End runs in the cluster that go on beyond [kubeflow] run_timeout_seconds, and tell the webhook."""
     terminal = Terminal()
     loaded, folder = opened(config, settings, workdir)
-    ended = kubeflow.watch_runs(loaded, folder, host, terminal)
+    with terminal.noise_to(folder.root / "schedule.log"):
+        from pipeline.kubeflow import watch
+
+        ended = watch.end_overdue(kubeflow.kfp(loaded, host), loaded, terminal.say)
     terminal.result(f"runs of {loaded.pipeline.name}: {ended or 'none'} ended")
 
 
@@ -131,7 +138,7 @@ def run_schedule(config: ConfigPath, settings: Settings = None, workdir: Folder 
             f"{config}: [schedule] enabled = false: there is nothing to wait for: set it to true"
         )
     folder = Workdir.of(loaded, workdir)
-    command = (*jobs.program(), *jobs.retrain(config, tuple(settings or ()), folder))
+    command = jobs.retrain(config, tuple(settings or ()), folder)
     loop = Loop(command, section.cron, section.timezone, folder.root / STATE, say)
     with handled(lambda *_: loop.stop()):
         loop.run()
@@ -159,13 +166,21 @@ def _delete_here(name: str, by: str, terminal: Terminal) -> None:
                 terminal.say(f"  no systemd of this user answers here; once one does: {stop}")
 
 
+def _delete_recurring(config: Config, host: str | None, log: Path, terminal: Terminal) -> bool:
+    """Deletes the pipeline's recurring run; whether there was one."""
+    with terminal.noise_to(log):
+        from pipeline.kubeflow import schedules
+
+        return schedules.delete(kubeflow.kfp(config, host), config) > 0
+
+
 def _delete_there(config: Config, folder: Workdir, host: str | None, terminal: Terminal) -> bool:
     """Deletes the pipeline's recurring run, if a cluster is known; whether there was one."""
     if config.kubeflow is None:
         return False
     try:
         # Not schedule.log: there the entry of cron writes.
-        return kubeflow.delete_schedule(config, host, folder.root / "submit.log", terminal)
+        return _delete_recurring(config, host, folder.root / "submit.log", terminal)
     except KembarError as error:
         terminal.say(
             f"  warning: {error}; one may still run there: to delete it call this again once it answers"

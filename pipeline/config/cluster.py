@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -134,6 +135,10 @@ class Kubeflow(Section):
         {},
         description="values of other sections that hold in the cluster only: [kubeflow.overrides.data]",
     )
+
+    def root(self, pipeline: str) -> Path:
+        """Where the steps of a pipeline keep artifacts, records and versions, as they see it."""
+        return Path(self.pipeline_root or Path(self.mount_path, pipeline))
 
     def resources(self, step: str) -> StepResources:
         """Return the resources that `step` requests."""

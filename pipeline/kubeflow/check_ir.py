@@ -35,18 +35,14 @@ def check(path: Path) -> None:
       ConfigError: naming the first one, and how many there are.
     """
     text = path.read_text(encoding="utf-8")
-    problems = find_problems(_documents(text), len(text))
+    problems = find_problems(documents_of(text), len(text))
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise ConfigError(f"{path.name}: the backend would not run it: {problems[0]}{more}")
 
 
-def describe(text: str) -> list[str]:
-    """Return what `check` has checked of a compiled pipeline, a line for each kind."""
-    return pods.describe(_documents(text))
-
-
-def _documents(text: str) -> list[dict[str, Any]]:
+def documents_of(text: str) -> list[dict[str, Any]]:
+    """The pipeline of a compiled file, and the platform document if there is one."""
     return list(yaml.load_all(text, Loader=yaml.CSafeLoader))
 
 

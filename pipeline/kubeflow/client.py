@@ -56,7 +56,9 @@ class Kfp(Client):
     def get_kfp_healthz(self, sleep_duration: int = 0) -> Any:
         """KFP's health, asked once: kfp's own asks five times, 5 s apart, before it says what is wrong."""
         api = self._healthz_api
-        _limit(api.api_client)
+        rest = api.api_client.rest_client  # of all the APIs; it can take a limit, but kfp sets none
+        if not isinstance(rest.request, partial):
+            rest.request = partial(_within_limit, rest.request)
         health, _, headers = api.healthz_service_get_healthz_with_http_info()
         kind = headers.get("Content-Type", "")
         if not kind.startswith("application/json"):
@@ -126,13 +128,6 @@ def _account() -> dict[str, Any]:
         return {"credentials": ServiceAccountTokenVolumeCredentials(path=path)}
     token = os.environ.get(TOKEN, "").strip()
     return {"existing_token": token} if token else {}
-
-
-def _limit(api: Any) -> None:
-    """Gives every request of the generated client a limit; it can take one, but kfp sets none."""
-    rest = api.rest_client
-    if not isinstance(rest.request, partial):
-        rest.request = partial(_within_limit, rest.request)
 
 
 def _within_limit(request: Callable[..., Any], *arguments: Any, **options: Any) -> Any:

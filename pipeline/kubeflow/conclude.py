@@ -66,11 +66,6 @@ def conclude(
         notify(run.config.notify, summary, report if report.is_file() else None)
 
 
-def is_concluded(records: Records) -> bool:
-    """True where the run was summed up before."""
-    return (records.folder / outcome.FILE).is_file()
-
-
 def tell_failure(values: dict[str, Any], root: Path, run_id: str, reason: str) -> None:
     """Tell of a run that this task cannot sum up, such as one with a wrong parameter.
 
@@ -87,7 +82,7 @@ def tell_failure(values: dict[str, Any], root: Path, run_id: str, reason: str) -
     except ValidationError:
         section = Notify()
     name = values["pipeline"]["name"]
-    summary = outcome.RunStart(name, run_id).summary(outcome.failed(reason))
+    summary = outcome.RunStart(name, run_id).summary(outcome.without_steps(outcome.FAILURE, reason))
     try:
         records = Records.of(root, run_id)
         records.folder.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,6 @@ from typing import Any
 from pipeline.config import configuration
 from pipeline.config.cluster import Kubeflow
 from pipeline.config.configuration import Config
-from pipeline.kubeflow.records import Records
 from trainer.errors import ConfigError
 from trainer.spec import narrow
 
@@ -28,7 +27,8 @@ _FOR_EXIT_TASK = {
     "notify": None,
     "kubeflow": ("image", "volume_claim", "mount_path", "pipeline_root", "database"),
 }
-_RECORD = "config"
+# The record of a run that its first step writes and all others read.
+RECORD = "config"
 
 
 @dataclass(frozen=True)
@@ -120,25 +120,6 @@ def for_exit_task(values: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def publish(records: Records, values: dict[str, Any]) -> None:
-    """Write it where the other steps of the run read it."""
-    records.write(_RECORD, values)
-
-
-def read_published(records: Records) -> dict[str, Any] | None:
-    """Return the configuration of the run; None where its first step has not written it."""
-    return records.read(_RECORD)
-
-
 def root_of(config: Config) -> Path:
     """Where the steps keep artifacts, records and versions, as they see it."""
-    return _root(narrow(config.kubeflow, Kubeflow), config.pipeline.name)
-
-
-def root_in(values: dict[str, Any]) -> Path:
-    """The same of a compiled configuration that was not checked with this run's parameters."""
-    return _root(Kubeflow.model_validate(values["kubeflow"]), values["pipeline"]["name"])
-
-
-def _root(cluster: Kubeflow, name: str) -> Path:
-    return Path(cluster.pipeline_root or PurePosixPath(cluster.mount_path, name))
+    return narrow(config.kubeflow, Kubeflow).root(config.pipeline.name)

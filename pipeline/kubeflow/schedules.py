@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import hashlib
+import json
 from typing import Any
 
 from rich.table import Table
@@ -11,27 +12,13 @@ from pipeline.config.cluster import Kubeflow, Schedule
 from pipeline.config.configuration import Config
 from pipeline.config.cron import Cron
 from pipeline.kubeflow.client import Kfp
-from pipeline.kubeflow.submit import Version, digest_of, experiment_id, pipeline_name
+from pipeline.kubeflow.submit import Version, experiment_id, pipeline_name
 from trainer.spec import narrow
 
 # Schedules of ours say so first in their description, with a digest of all that they were made from: KFP
 # fills in defaults of its own, so what it returns cannot be compared with what was asked for.
 _OURS = "kembar"
 _ENABLE, _DISABLE = "ENABLE", "DISABLE"
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    """The values that a schedule is made from."""
-
-    cron: str
-    parameters: dict[str, Any]
-    version_id: str
-    experiment_id: str
-    service_account: str | None
-
-    def description(self, version: str) -> str:
-        return f"{_OURS} {digest_of(asdict(self))}: version {version}"
 
 
 def apply(
@@ -45,17 +32,20 @@ def apply(
     cluster = narrow(config.kubeflow, Kubeflow)
     name = pipeline_name(config)
     experiment = experiment_id(client, cluster)
-    wanted = _Wanted(
-        Cron.parse(schedule.cron).six_fields(),
-        parameters,
-        version.version_id,
-        experiment,
-        cluster.service_account,
-    )
+    cron = Cron.parse(schedule.cron).six_fields()
+    wanted = {
+        "cron": cron,
+        "parameters": parameters,
+        "version_id": version.version_id,
+        "experiment_id": experiment,
+        "service_account": cluster.service_account,
+    }
+    digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:12]
+    description = f"{_OURS} {digest}: version {version.version}"
     mode = _ENABLE if schedule.enabled else _DISABLE
     with client.explained(f"schedule {name}"):
         old = _of_name(client, name)
-        if len(old) == 1 and _is(old[0], wanted, version):
+        if len(old) == 1 and old[0].description == description and _cron_of(old[0]) == cron:
             if old[0].mode == mode:
                 return "unchanged"
             _switch(client, old[0].recurring_run_id, schedule.enabled)
@@ -63,8 +53,8 @@ def apply(
         fresh = client.create_recurring_run(
             experiment,
             name,
-            description=wanted.description(version.version),
-            cron_expression=wanted.cron,
+            description=description,
+            cron_expression=cron,
             max_concurrency=1,
             no_catchup=True,
             params=parameters,
@@ -133,10 +123,9 @@ def _of_name(client: Kfp, name: str) -> list[Any]:
     return client.find(client.list_recurring_runs, "recurring_runs", name, namespace=client.namespace)
 
 
-def _is(recurring: Any, wanted: _Wanted, version: Version) -> bool:
+def _cron_of(recurring: Any) -> Any:
     trigger = recurring.trigger
-    cron = trigger and trigger.cron_schedule and trigger.cron_schedule.cron
-    return bool(recurring.description == wanted.description(version.version) and cron == wanted.cron)
+    return trigger and trigger.cron_schedule and trigger.cron_schedule.cron
 
 
 def _switch(client: Kfp, schedule_id: str, enabled: bool) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from pathlib import Path
 
 from pipeline.config.configuration import Config
 from pipeline.graph.step_result import FAILED
@@ -37,7 +36,9 @@ def settle_runs(
     longest = config.kubeflow.run_timeout_seconds if config.kubeflow is not None else _FRESH_SECONDS
     for path in sorted(workdir.root.glob(f"runs/*/{RUN}.json")):
         records = Records(path.parent)
-        if path.parent.name == but or not _is_fresh(path) or not _is_unsettled(records, longest):
+        # What is older, later runs have settled.
+        is_old = time.time() - path.stat().st_mtime >= _FRESH_SECONDS
+        if path.parent.name == but or is_old or not _is_unsettled(records, longest):
             continue
         from pipeline.kubeflow.conclude import conclude
 
@@ -63,11 +64,6 @@ def settled_entries(config: Config, workdir: Workdir) -> list[LedgerEntry]:
     ledger = ledger_of(config, workdir)
     settle_runs(config, workdir, ledger)
     return ledger.entries()
-
-
-def _is_fresh(path: Path) -> bool:
-    """True where a record is so young that later runs may not have settled it."""
-    return time.time() - path.stat().st_mtime < _FRESH_SECONDS
 
 
 def _is_unsettled(records: Records, longest: float) -> bool:

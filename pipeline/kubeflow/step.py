@@ -20,12 +20,13 @@ from pipeline.config.preflight import preflight
 from pipeline.graph.step_result import FAILED, SKIPPED, StepResult
 from pipeline.kubeflow import run_configuration
 from pipeline.kubeflow.records import CONCLUDE, RUN, RUNNING, Records
-from pipeline.kubeflow.run_configuration import Parameters, configure, root_in, root_of
+from pipeline.kubeflow.run_configuration import Parameters, configure, root_of
 from pipeline.kubeflow.settling import settle_runs
 from pipeline.kubeflow.step_end import end_step, say_why, tell
 from pipeline.runs.run import Run
 from pipeline.store.database import open_ledger
 from pipeline.store.leftovers import forget_incomplete
+from pipeline.store.outcome import FILE as SUMMARY
 from pipeline.store.pushes import settle
 from pipeline.store.workdir import Workdir
 from trainer.errors import ConfigError, KembarError
@@ -64,13 +65,13 @@ def run_command(call: StepCall, root: Path, packed: str | None) -> int:
     """Runs one step of the run whose configuration is `packed`, or else published below `root`."""
     try:
         records = Records.of(root, call.run_id)
-        values = run_configuration.read_published(records)
+        values = records.read(run_configuration.RECORD)
         if values is None and packed is not None:
             values = run_configuration.unpack(packed)
             if call.node == CONCLUDE:
                 return _conclude_unstarted(root, values, call.run_id)
             _check_volume(root)
-            run_configuration.publish(records, values)
+            records.write(run_configuration.RECORD, values)
     except KembarError as error:
         say_why(str(error))
         return error.exit_code
@@ -105,7 +106,8 @@ def run_step(call: StepCall, values: dict[str, Any]) -> int:
         traceback.print_exc()
         failure = error
         reason, status = f"{call.node}: {type(error).__name__}: {' '.join(str(error).split())}", 1
-    root = root_in(values)
+    # Not by `root_of`: what this run's parameters make of the configuration may be what is wrong.
+    root = Kubeflow.model_validate(values["kubeflow"]).root(values["pipeline"]["name"])
     if call.node == CONCLUDE:
         from pipeline.kubeflow.conclude import tell_failure
 
@@ -179,9 +181,9 @@ def _conclude_again(run: Run, records: Records, launcher: Launcher) -> None:
 
     What goes wrong here is not the step's failure: whoever asks later sums the run up.
     """
-    from pipeline.kubeflow.conclude import conclude, is_concluded
+    from pipeline.kubeflow.conclude import conclude
 
-    if is_concluded(records):
+    if (records.folder / SUMMARY).is_file():
         try:
             conclude(run, records, launcher, None)
         except Exception as error:  # noqa: BLE001 - the step has ended as it did

@@ -8,7 +8,6 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.config.configuration import Config
 from pipeline.graph.step_result import FAILED, SKIPPED, StepResult
 from pipeline.kubeflow.records import Records
 from pipeline.runs.run import Run
@@ -33,7 +32,10 @@ def end_step(
     """
     if step.state not in (FAILED, SKIPPED):
         try:
-            _show(step, run.config, executor_input)
+            if executor_input is not None:
+                from pipeline.kubeflow import user_interface
+
+                user_interface.write(json.loads(executor_input), user_interface.of_step(step, run.config))
         except Exception as error:  # noqa: BLE001 - the step's own failure, so its record has to say so
             step.state, step.error = FAILED, error
     if step.error is not None:
@@ -53,14 +55,6 @@ def end_step(
         step.state, step.error = FAILED, error
         records.write_step(step)
         return _failed(step)
-
-
-def _show(step: StepResult, config: Config, executor_input: str | None) -> None:
-    """Hands KFP's page what it shows of a step that went well."""
-    from pipeline.kubeflow import user_interface
-
-    if executor_input is not None:
-        user_interface.write(json.loads(executor_input), user_interface.of_step(step, config))
 
 
 def _failed(step: StepResult) -> int:

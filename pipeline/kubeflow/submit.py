@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -222,8 +221,3 @@ def _tell(task: Any, shown: dict[str, str], say: Callable[[str], None]) -> None:
     shown[task.task_id] = task.state
     why = f": {task.error.message}" if task.error is not None and task.error.message else ""
     say(f"{name}: {task.state.lower()}{why}")
-
-
-def digest_of(values: dict[str, Any]) -> str:
-    """A short fingerprint of JSON values."""
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]

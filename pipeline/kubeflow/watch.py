@@ -15,7 +15,7 @@ from pipeline.config.configuration import Config
 from pipeline.kubeflow.client import Kfp
 from pipeline.kubeflow.submit import ENDED, pipeline_name
 from pipeline.runs.notify import notify
-from pipeline.store import outcome
+from pipeline.store.outcome import FAILURE, without_steps
 from trainer.spec import narrow
 
 
@@ -61,4 +61,5 @@ def end(client: Kfp, config: Config, run: Any, seconds: float, say: Callable[[st
     )
     say(reason)
     facts = {"pipeline": config.pipeline.name, "run_id": run.run_id, "seconds": round(seconds)}
-    notify(config.notify, {**facts, "started": run.created_at.isoformat(), **outcome.failed(reason)})
+    facts |= {"started": run.created_at.isoformat(), **without_steps(FAILURE, reason)}
+    notify(config.notify, facts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -67,14 +68,12 @@ def collect(config: Config, workdir: Workdir, keep: int, dry_run: bool, terminal
         raise ConfigError(f"{workdir.metadata}: no such file: nothing was run in {workdir.root}")
     with lock(workdir.root):
         ledger = Ledger.local(workdir, config.pipeline.name)
+        show = functools.partial(_show, workdir=workdir, dry_run=dry_run, terminal=terminal)
         if dry_run:
-            plan = _plan_for(config, workdir, ledger, keep, _of_the_window(config, ledger))
-            _show(plan, workdir, dry_run, terminal)
-            return
-        _decide_and_remove(
-            config, workdir, ledger, keep, lambda plan: _show(plan, workdir, dry_run, terminal)
-        )
-        back_up(workdir, terminal.say)
+            show(_plan_for(config, workdir, ledger, keep, _of_the_window(config, ledger)))
+        else:
+            _decide_and_remove(config, workdir, ledger, keep, show)
+            back_up(workdir, terminal.say)
 
 
 def tidy(config: Config, workdir: Workdir, ledger: Ledger, keep: int, warn: Callable[[str], None]) -> None:

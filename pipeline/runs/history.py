@@ -34,7 +34,7 @@ def show(config: Config, workdir: Workdir, entries: Sequence[LedgerEntry], termi
 
 def table(entries: Sequence[LedgerEntry], config: Config) -> Table:
     """When, span, decision, the deciding metric of the new model and of the one in service, and why."""
-    metric = metric_of(config)
+    metric, pattern = metric_of(config), config.data.pattern
     listing = Table(
         "when", "span", "decision", f"new {metric}", f"served {metric}", "seconds", "version", "reason",
         box=None, pad_edge=False,
@@ -44,7 +44,7 @@ def table(entries: Sequence[LedgerEntry], config: Config) -> Table:
         why = f"{entry.why}: {entry.reason}" if entry.why else entry.reason
         listing.add_row(
             entry.at[:16].replace("T", " "),
-            name_of(entry.span, config),
+            "" if entry.span is None or pattern is None else spans.name(entry.span, pattern),
             entry.status,
             shown(entry.metrics.get(config.gates.split, {}), metric),
             shown(served.metrics if served is not None else {}, metric),
@@ -71,11 +71,6 @@ def series(entries: Sequence[LedgerEntry], config: Config) -> dict[str, list[flo
 def metric_of(config: Config) -> str:
     """Return the metric that decides between two models."""
     return config.gates.metric or family_of(config.spec).primary_metric(config.spec)
-
-
-def name_of(span: int | None, config: Config) -> str:
-    """Return the name of a span for a person; of data without spans, nothing."""
-    return "" if span is None or config.data.pattern is None else spans.name(span, config.data.pattern)
 
 
 def shown(metrics: Mapping[str, Any], name: str) -> str:

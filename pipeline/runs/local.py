@@ -20,11 +20,11 @@ from pipeline.runs.gc import tidy
 from pipeline.runs.notify import notify, notify_error
 from pipeline.runs.report import write_report
 from pipeline.runs.run import Run
+from pipeline.store import outcome
 from pipeline.store.backup import back_up, protect
 from pipeline.store.ledger import Ledger
 from pipeline.store.leftovers import clear
 from pipeline.store.lock import Locked, lock
-from pipeline.store.outcome import EXIT_CODES, FILE, RunStart, failed, failure, interrupted, write
 from pipeline.store.pushes import settle
 from pipeline.store.workdir import Workdir
 from pipeline.terminal import Terminal
@@ -52,7 +52,7 @@ def run_pipeline(
         config.serving.for_gate()
         read_pins(workdir.serving, workdir.name)
         with interruptible(), lock(workdir.root), terminal.noise_to(workdir.log):
-            start = RunStart.now(config.pipeline.name)
+            start = outcome.RunStart.now(config.pipeline.name)
             with _summary_of_failure(path, workdir.root, start):
                 return _run(config, workdir, terminal, start, requested)
     except Locked:
@@ -63,28 +63,31 @@ def run_pipeline(
 
 
 @contextmanager
-def _summary_of_failure(path: Path, root: Path, start: RunStart) -> Iterator[None]:
+def _summary_of_failure(path: Path, root: Path, start: outcome.RunStart) -> Iterator[None]:
     """Write a summary where the run ends by an error before it has one."""
     # Whoever reads the summary of a run that was killed must not take it for the one before.
-    (root / FILE).unlink(missing_ok=True)
+    (root / outcome.FILE).unlink(missing_ok=True)
     try:
         yield
     except Interrupted as stop:
-        if not (root / FILE).exists():
-            write(root, start.summary(interrupted(str(stop))))
+        if not (root / outcome.FILE).exists():
+            outcome.write(root, start.summary(outcome.without_steps(outcome.INTERRUPTED, str(stop))))
         raise
     except Exception as error:
         traceback.print_exc(file=sys.stderr)
         if isinstance(error, SectionError):  # raised where the file is not known
             error = SectionError(f"{path}: {error}")
-        if not (root / FILE).exists():
-            outcome = failed(str(error)) if isinstance(error, KembarError) else failure(error)
+        if not (root / outcome.FILE).exists():
+            ours = isinstance(error, KembarError)
+            ending = outcome.without_steps(outcome.FAILURE, str(error)) if ours else outcome.failure(error)
             with suppress(OSError):  # a full disk
-                write(root, start.summary(outcome))
+                outcome.write(root, start.summary(ending))
         raise error from None
 
 
-def _run(config: Config, workdir: Workdir, terminal: Terminal, start: RunStart, requested: str | None) -> int:
+def _run(
+    config: Config, workdir: Workdir, terminal: Terminal, start: outcome.RunStart, requested: str | None
+) -> int:
     """Put the work folder in order, run where there is a reason, and tell how it ended; the exit code."""
     protect(workdir, terminal.say)
     ledger = Ledger.local(workdir, config.pipeline.name)
@@ -97,7 +100,7 @@ def _run(config: Config, workdir: Workdir, terminal: Terminal, start: RunStart, 
         run.keep(summary, terminal.say)
         if run.idle is None:
             keep = config.retraining.keep_runs if config.retraining is not None else None
-            if keep and EXIT_CODES[summary["status"]] == 0:
+            if keep and outcome.EXIT_CODES[summary["status"]] == 0:
                 tidy(config, workdir, ledger, keep, terminal.say)
             page = write_report(config, workdir, ledger.entries())
     except (OSError, StatusError) as error:
@@ -108,7 +111,7 @@ def _run(config: Config, workdir: Workdir, terminal: Terminal, start: RunStart, 
     back_up(workdir, terminal.say)
     notify(config.notify, summary, page)
     show_summary(summary, config, workdir, terminal)
-    return EXIT_CODES[summary["status"]]
+    return outcome.EXIT_CODES[summary["status"]]
 
 
 def _launch(run: Run, terminal: Terminal) -> dict[str, Any]:
@@ -131,4 +134,4 @@ def _launch(run: Run, terminal: Terminal) -> dict[str, Any]:
         raise
     except Exception as error:  # noqa: BLE001 - outside of any component: the summary says so too
         traceback.print_exc(file=sys.stderr)
-        return run.start.summary(failure(error))
+        return run.start.summary(outcome.failure(error))

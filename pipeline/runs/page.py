@@ -59,7 +59,9 @@ def render(summary: dict[str, Any], config: Config, root: Path, entries: Sequenc
         undefined=_undefined(summary.get("undefined", {})),
         confusion=list(_confusion(_read(root / CONFUSION_FILE))) if summary["metrics"] else [],
         slices=list(_slices(summary.get("slices", {}))),
-        kept_values=_assignments(search["best"]["values"]) if search.get("kept") else [],
+        kept_values=[f"{key} = {json.dumps(value)}" for key, value in search["best"]["values"].items()]
+        if search.get("kept")
+        else [],
         trials=[] if not search or search["kept"] else [_trials(search)],
         curves=_curves(_read(root / TRAINING_LOG)) if model["epochs"] else [],
         pictures=list(_pictures(root / "pictures")) if model["epochs"] else [],
@@ -130,10 +132,6 @@ def _slices(by_split: dict[str, Any]) -> Iterator[Table]:
                     for part, values in slices.items()
                 ],
             )
-
-
-def _assignments(values: dict[str, Any]) -> list[str]:
-    return [f"{key} = {json.dumps(value)}" for key, value in values.items()]
 
 
 def _trials(search: dict[str, Any]) -> Table:

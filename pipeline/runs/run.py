@@ -32,7 +32,7 @@ from pipeline.retraining.survey import (
 from pipeline.runs.display import StepDisplay
 from pipeline.runs.summary import decision_of, show_files, summarize
 from pipeline.store.ledger import ACCEPTED, REJECTED, Ledger, LedgerEntry, LiveEvaluation, SpanVerdict
-from pipeline.store.outcome import RunStart, unchanged, write
+from pipeline.store.outcome import UNCHANGED, RunStart, without_steps, write
 from pipeline.store.workdir import Workdir
 from pipeline.terminal import Terminal
 from trainer.errors import DataRejected, SectionError
@@ -200,7 +200,7 @@ class Run:
           KembarError: a file of a step is not there.
         """
         if self.idle is not None:
-            outcome = unchanged(self.idle)
+            outcome = without_steps(UNCHANGED, self.idle)
         else:
             peak = max(step.peak_memory_mb for step in self.steps)
             outcome = {"peak_memory_mb": peak, **summarize(self.steps, self.before, self.workdir.name)}

@@ -53,7 +53,7 @@ class Job:
             raise ConfigError(
                 f"{path}: [schedule] parameters are Kubeflow's: set the keys themselves, or give --set"
             )
-        command = (*program(), *retrain(path, settings, workdir))
+        command = retrain(path, settings, workdir)
         for text in (*command, str(Path.cwd())):
             if not text.isprintable() or "\\" in text:
                 raise ConfigError(
@@ -74,11 +74,6 @@ class Job:
         """The lines that a file begins with."""
         fields = "\t".join((str(self.config), self.schedule.cron, self.schedule.timezone))
         return f"{MARK}\n{_ABOUT}{fields}\n"
-
-    @property
-    def shown(self) -> str:
-        """When it runs, in words."""
-        return f"cron {self.schedule.cron}, {self.schedule.timezone}"
 
 
 def section_of(config: Config) -> Schedule:
@@ -112,10 +107,10 @@ def scheduler_of(config: Config) -> str:
 
 
 def retrain(path: Path, settings: tuple[str, ...], workdir: Workdir) -> tuple[str, ...]:
-    """The arguments of `kembar`; settings of the schedule have done their work."""
+    """The program and its arguments; settings of the schedule have done their work."""
     settings = tuple(setting for setting in settings if not setting.strip().startswith("schedule."))
     options = [argument for setting in settings for argument in ("--set", setting)]
-    return ("retrain", str(path.absolute()), "--workdir", str(workdir.root), *options)
+    return (*program(), "retrain", str(path.absolute()), "--workdir", str(workdir.root), *options)
 
 
 def program() -> tuple[str, ...]:

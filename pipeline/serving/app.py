@@ -22,7 +22,7 @@ from pipeline.serving import examples
 from pipeline.serving.decoding import decode_request
 from pipeline.serving.encoding import encode_response
 from pipeline.serving.errors import RequestError
-from pipeline.serving.messages import Request, Response, error_response, refusal
+from pipeline.serving.messages import Request, Response, error_response
 from pipeline.serving.metrics import CONTENT_TYPE
 from pipeline.serving.model import LoadedModel
 from pipeline.serving.model_store import LARGEST_VERSION, VersionStatus
@@ -67,7 +67,7 @@ class App:
             try:
                 response = await work()
             except RequestError as error:
-                response = refusal(error)
+                response = error_response(error.status, str(error))
             except Exception:
                 self._service.metrics.observe(endpoint, 500, time.perf_counter() - started)
                 raise

@@ -15,6 +15,7 @@ import asyncio
 from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -37,10 +38,6 @@ class _Call:
     rows: int
     answer: asyncio.Future[Arrays] = field(repr=False)
 
-    def fits(self, other: _Call) -> bool:
-        """True where both can be answered in one call."""
-        return self.model is other.model and self.signature is other.signature
-
 
 class Batcher:
     """Runs calls in a few threads; to be used from one event loop."""
@@ -51,14 +48,9 @@ class Batcher:
         self._queue: deque[_Call] = deque()
         self._running = 0
         self._starting = False
-        self._pending = 0
+        self.pending = 0  # requests at work or in the queue
         self.batches = 0
         self.joined = 0
-
-    @property
-    def pending(self) -> int:
-        """Requests at work or in the queue."""
-        return self._pending
 
     async def run(self, model: LoadedModel, signature: ModelSignature, inputs: Arrays) -> Arrays:
         """Answers inputs that `LoadedModel.check` gave.
@@ -72,7 +64,7 @@ class Batcher:
         rows = len(next(iter(inputs.values()))) if signature.batched else 0
         call = _Call(model, signature, inputs, rows, asyncio.get_running_loop().create_future())
         self._queue.append(call)
-        self._pending += 1
+        self.pending += 1
         if not self._starting:
             # Requests that came in the same turn of the event loop are joined.
             self._starting = True
@@ -80,7 +72,7 @@ class Batcher:
         try:
             return await call.answer
         finally:
-            self._pending -= 1
+            self.pending -= 1
 
     def close(self) -> None:
         """Takes no more calls; what runs ends in its thread."""
@@ -111,7 +103,8 @@ class Batcher:
         first, *others = waiting
         calls, rows = [first], first.rows
         for call in others:
-            if first.signature.batched and call.fits(first) and rows + call.rows <= self._limits.max_batch:
+            same = call.model is first.model and call.signature is first.signature
+            if same and first.signature.batched and rows + call.rows <= self._limits.max_batch:
                 calls.append(call)
                 rows += call.rows
             else:
@@ -133,11 +126,9 @@ class Batcher:
 def _answer(calls: list[_Call]) -> list[Arrays | Exception]:
     """Runs in the pool: an answer or an error for each call."""
     if len(calls) > 1:
-        try:
-            return list(_answer_together(calls))
         # One request's mistake must not become its neighbours': each is asked again, alone.
-        except Exception:  # noqa: BLE001
-            return [_answer_alone(call) for call in calls]
+        with suppress(Exception):
+            return list(_answer_together(calls))
     return [_answer_alone(call) for call in calls]
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import orjson
 
-from pipeline.serving.errors import RequestError, short_line
+from pipeline.serving.errors import short_line
 
 JSON = "application/json"
 _CLIENT_CLOSED_REQUEST = 499  # nginx's code, and TF Serving's for CANCELLED
@@ -56,11 +56,6 @@ def error_response(status: int, message: str, headers: Headers = ()) -> Response
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers = (("Retry-After", "1"), *headers)
     return Response(orjson.dumps({"error": short_line(message)}), status, headers=headers)
-
-
-def refusal(error: RequestError) -> Response:
-    """The answer to a request that cannot be answered."""
-    return error_response(error.status, str(error))
 
 
 _dates: dict[int, str] = {}

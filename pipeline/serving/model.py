@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -197,10 +196,8 @@ def _as_json(definition: Any) -> Any:
     """A SignatureDef in TF Serving's spelling."""
     from google.protobuf import json_format
 
-    return json.loads(
-        json_format.MessageToJson(
-            definition, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-        )
+    return json_format.MessageToDict(
+        definition, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
 
 

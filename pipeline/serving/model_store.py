@@ -49,6 +49,10 @@ class _Serving:
     loaded: Mapping[int, LoadedModel] = field(default_factory=dict)
     labels: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def highest(self) -> LoadedModel | None:
+        return self.loaded[max(self.loaded)] if self.loaded else None
+
 
 @dataclass(frozen=True)
 class _Failure:
@@ -99,7 +103,7 @@ class ModelStore:
 
         Keep the reference for a whole request: the next read may give another.
         """
-        return _highest(self._serving)
+        return self._serving.highest
 
     def find(self, name: str, version: int | None = None, label: str | None = None) -> LoadedModel:
         """The version that a request names by number or label, or else the current one.
@@ -119,10 +123,9 @@ class ModelStore:
             if model is None:
                 raise RequestError(f"Servable not found for request: Specific({name}, {version})", 404)
             return model
-        model = _highest(serving)
-        if model is None:
+        if serving.highest is None:
             raise RequestError(f"no version of {name} is loaded yet", 503)
-        return model
+        return serving.highest
 
     def statuses(self, version: int | None = None, label: str | None = None) -> list[VersionStatus]:
         """The versions that were loaded or tried, the highest first; or the one asked for, if it is known.
@@ -242,11 +245,11 @@ class ModelStore:
     def _tell_defects(self, on_disk: dict[int, Path]) -> None:
         """Numbered directories that are no versions; they hold up nothing."""
         try:
-            others = {v: path for v, path in numbered(self.base_dir).items() if v not in on_disk}
+            numbers = numbered(self.base_dir)
         except OSError:
             return
-        for path in others.values():
-            if why := defect(path):
+        for version, path in numbers.items():
+            if version not in on_disk and (why := defect(path)):
                 self._warn(f"{path}: is no version: it {why}")
 
     def _warn(self, line: str) -> None:
@@ -270,7 +273,3 @@ class ModelStore:
     def _set(self, status: VersionStatus) -> None:
         with self._lock:
             self._statuses[status.version] = status
-
-
-def _highest(serving: _Serving) -> LoadedModel | None:
-    return serving.loaded[max(serving.loaded)] if serving.loaded else None

@@ -197,13 +197,10 @@ def _check_filter(names: Sequence[str], signature: ModelSignature) -> None:
 
 
 def _which(request: Any) -> tuple[str, int | None, str | None]:
+    """Model name, version and label of a request's ModelSpec."""
     if not request.HasField("model_spec"):
         raise RequestError("Missing ModelSpec")
-    return _spec(request.model_spec)
-
-
-def _spec(spec: Any) -> tuple[str, int | None, str | None]:
-    """Model name, version and label of a ModelSpec."""
+    spec = request.model_spec
     choice = spec.WhichOneof("version_choice")
     version = spec.version.value if choice == "version" else None
     return spec.name, version, spec.version_label if choice == "version_label" else None

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import enum
 import logging
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import httptools
 
 from pipeline.serving.messages import Request, Response, error_response
+
+if TYPE_CHECKING:
+    from pipeline.serving.connection import Connection
 
 logger = logging.getLogger(__name__)
 
@@ -24,22 +27,6 @@ class Part(enum.Enum):
     BODY = enum.auto()
 
 
-class Receiver(Protocol):
-    """Who hears of requests as they come."""
-
-    def head_began(self) -> None:
-        """The first byte of a request."""
-
-    def body_began(self, expects: bool) -> None:
-        """A head is complete; whether the client waits for a word before it sends the body."""
-
-    def body_grew(self, size: int) -> bool:
-        """True where there is memory for so many bytes more."""
-
-    def deliver(self, request: Request) -> None:
-        """A whole request."""
-
-
 class _Refused(Exception):
     """Stops llhttp."""
 
@@ -52,7 +39,7 @@ class RequestReader:
         receiver: hears of what comes.
     """
 
-    def __init__(self, most: int, receiver: Receiver) -> None:
+    def __init__(self, most: int, receiver: Connection) -> None:
         self._most = most
         self._receiver = receiver
         self._parser = httptools.HttpRequestParser(self)

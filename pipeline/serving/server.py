@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
 import gc
 import logging
 import os
@@ -92,8 +93,10 @@ def serve(
         sys.setswitchinterval(_SWITCH_SECONDS)
         gc.set_threshold(*_COLLECTION_THRESHOLDS)
         try:
-            running = _Running(service, host, announce, cors, log)
-            uvloop.run(running.run(stop, listening, grpc_port, grpc_connections))
+            app, address = App(service, cors), f"[{host}]" if ":" in host else host
+            uvloop.run(
+                _run(service, app, stop, listening, address, grpc_port, grpc_connections, announce, log)
+            )
         except _Stopped:
             logger.info("stopped before %s was served", name)
         finally:
@@ -119,69 +122,49 @@ def _load(base_dir: str | Path, name: str) -> ModelStore:
     return store
 
 
-class _Running:
-    """Both ports, from the announcement to the end."""
+async def _run(
+    service: Service,
+    app: App,
+    stop: _Stop,
+    listening: socket.socket,
+    address: str,
+    grpc_port: int | None,
+    grpc_connections: int,
+    announce: Callable[[str], None],
+    log: Path | None,
+) -> None:
+    """Both ports, from the announcement to the end by a signal."""
+    from pipeline.serving.rpc import GrpcServer
 
-    def __init__(
-        self,
-        service: Service,
-        host: str,
-        announce: Callable[[str], None],
-        cors: bool,
-        log: Path | None,
-    ) -> None:
-        self._service = service
-        self._host = f"[{host}]" if ":" in host else host
-        self._announce = announce
-        self._cors = cors
-        self._log = log
-
-    async def run(
-        self, stop: _Stop, listening: socket.socket, grpc_port: int | None, grpc_connections: int
-    ) -> None:
-        """Serves until a signal."""
-        from pipeline.serving.rpc import GrpcServer
-
-        service, name = self._service, self._service.name
-        model = service.find(name)
-        listener = Listener(
-            listening,
-            App(service, self._cors),
-            service.limits,
-            lambda status: service.metrics.observe("none", status, 0.0),
-        )
-        url = f"http://{self._host}:{listening.getsockname()[1]}/v1/models/{name}"
-        line = f"serving {name} version {model.version} at {url}"
-        rpc: GrpcServer | None = None
-        if grpc_port is not None:
-            rpc = await GrpcServer.start(service, self._host, grpc_port, grpc_connections)
-            line += f", gRPC at {self._host}:{rpc.port}"
-        stopped = stop.event()
-        self._announce(line)
-        while not await _set_within(stopped, _TICK_SECONDS):
-            if self._log is not None:
-                rotate(self._log)
-        service.draining = True
-        stopped.clear()
-        longest = service.limits.timeout + 1
-        ends = [listener.drain(_QUIET_SECONDS, longest)]
-        if rpc is not None:
-            ends.append(rpc.drain(_QUIET_SECONDS, longest))
-        drained = asyncio.gather(*ends)
-        either: list[asyncio.Future[Any]] = [drained, asyncio.ensure_future(stopped.wait())]
-        done, _ = await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        for each in either:
-            each.cancel()
-        if drained in done:
-            drained.result()
-
-
-async def _set_within(event: asyncio.Event, seconds: float) -> bool:
-    try:
-        await asyncio.wait_for(event.wait(), seconds)
-    except TimeoutError:
-        return False
-    return True
+    version = service.find(service.name).version
+    refused = functools.partial(service.metrics.observe, "none", seconds=0.0)
+    listener = Listener(listening, app, service.limits, refused)
+    url = f"http://{address}:{listening.getsockname()[1]}/v1/models/{service.name}"
+    line = f"serving {service.name} version {version} at {url}"
+    rpc: GrpcServer | None = None
+    if grpc_port is not None:
+        rpc = await GrpcServer.start(service, address, grpc_port, grpc_connections)
+        line += f", gRPC at {address}:{rpc.port}"
+    stopped = stop.event()
+    announce(line)
+    while not stopped.is_set():
+        if log is not None:
+            rotate(log)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stopped.wait(), _TICK_SECONDS)
+    service.draining = True
+    stopped.clear()
+    longest = service.limits.timeout + 1
+    ends = [listener.drain(_QUIET_SECONDS, longest)]
+    if rpc is not None:
+        ends.append(rpc.drain(_QUIET_SECONDS, longest))
+    drained = asyncio.gather(*ends)
+    either: list[asyncio.Future[Any]] = [drained, asyncio.ensure_future(stopped.wait())]
+    done, _ = await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    for each in either:
+        each.cancel()
+    if drained in done:
+        drained.result()
 
 
 class _Stopped(BaseException):

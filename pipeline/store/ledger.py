@@ -9,10 +9,11 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
+from pydantic import BeforeValidator, TypeAdapter
 
 from components.data_gate.validation_config import EXAMPLES_ID, VERDICT_TYPE
 from components.example_gen.spans import FILES
@@ -24,6 +25,7 @@ TYPE = "kembar.Retraining"
 ACCEPTED, REJECTED = "accepted", "rejected"
 _ENTRY, _PIPELINE = "entry", "pipeline"
 _EXAMPLES = "Examples"
+_NUMBERS = BeforeValidator(values)
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class LiveEvaluation:
     version: int | None
     """none where the log of versions does not know it"""
     rows: int
-    metrics: dict[str, float | None]
+    metrics: Annotated[dict[str, float | None], _NUMBERS]
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class LedgerEntry:
     why: str = ""
     """what made it train"""
     version: int | None = None
-    metrics: dict[str, dict[str, float | None]] = field(default_factory=dict)
+    metrics: Annotated[dict[str, dict[str, float | None]], _NUMBERS] = field(default_factory=dict)
 
     @classmethod
     def of_summary(cls, summary: dict[str, Any]) -> LedgerEntry:
@@ -93,14 +95,10 @@ class LedgerEntry:
 
         Metrics are numbers or None; an older version wrote words for what is no number.
         """
-        known = {key: value for key, value in record.items() if key in cls.__dataclass_fields__}
-        for key, kind in (("spans", SpanVerdict), ("served", LiveEvaluation)):
-            known[key] = {int(number): kind(**values) for number, values in record.get(key, {}).items()}
-        for number, served in known["served"].items():
-            known["served"][number] = replace(served, metrics=values(served.metrics))
-        known["metrics"] = values(record.get("metrics", {}))
-        known["trained"] = {int(number): files for number, files in record.get("trained", {}).items()}
-        return cls(**known)
+        return _OF_JSON.validate_python(record)
+
+
+_OF_JSON = TypeAdapter(LedgerEntry)
 
 
 @dataclass(frozen=True)
@@ -120,7 +118,7 @@ class Ledger:
 
     def __init__(self, connection: mlmd.ConnectionConfig, pipeline: str) -> None:
         self.connection = connection
-        self._store = MetadataStore(connection)
+        self.store = MetadataStore(connection)
         self._pipeline = pipeline
 
     @classmethod
@@ -132,15 +130,10 @@ class Ledger:
         connection.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
         return cls(connection, pipeline)
 
-    @property
-    def store(self) -> MetadataStore:
-        """The database that it is in."""
-        return self._store
-
     def entries(self) -> list[LedgerEntry]:
         """All entries, oldest first; of a run that was summed up several times, the last one."""
         latest: dict[str | int, LedgerEntry] = {}
-        for execution in sorted(self._store.get_executions_by_type(TYPE), key=lambda execution: execution.id):
+        for execution in sorted(self.store.get_executions_by_type(TYPE), key=lambda execution: execution.id):
             if execution.custom_properties[_PIPELINE].string_value == self._pipeline:
                 entry = LedgerEntry.from_json(json.loads(execution.custom_properties[_ENTRY].string_value))
                 latest.pop(entry.run_id or execution.id, None)
@@ -151,24 +144,24 @@ class Ledger:
         """Adds one entry, at once and as a whole."""
         kind = mlmd.ExecutionType(name=TYPE)
         execution = mlmd.Execution(
-            type_id=self._store.put_execution_type(kind), last_known_state=mlmd.Execution.COMPLETE
+            type_id=self.store.put_execution_type(kind), last_known_state=mlmd.Execution.COMPLETE
         )
         # The whole as JSON, and beside it what somebody would ask the database for.
         shown = {"status": entry.status, "reason": entry.reason, "run_id": entry.run_id or ""}
         text = json.dumps(asdict(entry), ensure_ascii=False, sort_keys=True, allow_nan=False)
         for name, value in {_PIPELINE: self._pipeline, _ENTRY: text, **shown}.items():
             execution.custom_properties[name].string_value = value
-        self._store.put_executions([execution])
+        self.store.put_executions([execution])
 
     def examples(self) -> list[SpanExamples]:
         """All examples of spans that are still there, oldest first."""
-        context = self._store.get_context_by_type_and_name("pipeline", self._pipeline)
+        context = self.store.get_context_by_type_and_name("pipeline", self._pipeline)
         if context is None:
             return []
-        kinds = {kind.id: kind.name for kind in self._store.get_artifact_types()}
+        kinds = {kind.id: kind.name for kind in self.store.get_artifact_types()}
         live = [
             artifact
-            for artifact in self._store.get_artifacts_by_context(context.id)
+            for artifact in self.store.get_artifacts_by_context(context.id)
             if artifact.state == mlmd.Artifact.LIVE
         ]
         verdicts = {

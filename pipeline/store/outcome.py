@@ -65,25 +65,11 @@ def write(workdir: Path, summary: dict[str, Any]) -> None:
 
 def failure(error: BaseException) -> dict[str, Any]:
     """The keys of a run that failed outside of any component."""
-    return failed(f"{type(error).__name__}: {' '.join(str(error).split())[:LONGEST]}")
+    return without_steps(FAILURE, f"{type(error).__name__}: {' '.join(str(error).split())[:LONGEST]}")
 
 
-def failed(reason: str) -> dict[str, Any]:
-    """The keys of a run of which no more is known than why it failed."""
-    return _empty(FAILURE, reason)
-
-
-def interrupted(reason: str) -> dict[str, Any]:
-    """The keys of a run that a signal ended."""
-    return _empty(INTERRUPTED, reason)
-
-
-def unchanged(reason: str) -> dict[str, Any]:
-    """The keys where there was nothing to do."""
-    return _empty(UNCHANGED, reason)
-
-
-def _empty(status: str, reason: str) -> dict[str, Any]:
+def without_steps(status: str, reason: str) -> dict[str, Any]:
+    """The keys of a run of which no more is known than how it ended and why."""
     return {
         "status": status,
         "reason": reason,

@@ -142,7 +142,8 @@ def _decide(workdir: Workdir, to: str | None, canary: int | None) -> tuple[Pins 
         if canary == target:
             raise ConfigError(f"--canary {canary}: is the stable version: name another")
     for version in labels.values():
-        _check(workdir, version)
+        if why := damage(workdir.serving, version):
+            raise ServingError(f"{workdir.serving / str(version)}: {why}: choose another version")
     beside = f", version {canary} as canary" if canary is not None else ""
     return (
         Pins(tuple(sorted(labels.values())), labels),
@@ -177,11 +178,6 @@ def _known(workdir: Workdir, option: str, written: str, present: list[int]) -> i
         known = ", ".join(map(str, present))
         raise ConfigError(f"{option} {written}: no such version in {workdir.serving}: there are {known}")
     return int(written)
-
-
-def _check(workdir: Workdir, version: int) -> None:
-    if why := damage(workdir.serving, version):
-        raise ServingError(f"{workdir.serving / str(version)}: {why}: choose another version")
 
 
 def _nothing(workdir: Workdir) -> ServingError:

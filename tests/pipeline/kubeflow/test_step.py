@@ -17,6 +17,7 @@ from pipeline.kubeflow.records import CONCLUDE, Records
 from pipeline.kubeflow.run_configuration import Parameters, configure
 from pipeline.kubeflow.step import StepCall, run_step
 from pipeline.store.database import PASSWORD, USER
+from pipeline.store.workdir import Workdir
 from tests.pipeline.twins import mounted
 from trainer.errors import ConfigError, DataRejected, KembarError
 
@@ -126,7 +127,7 @@ def test_what_fails_after_the_component_is_the_step_s_failure(tmp_path, monkeypa
 )
 def test_a_failed_step_ends_with_the_exit_code_of_its_error(tmp_path, capfd, error, status, reason):
     failed = StepResult("DataGate", FAILED, error=error)
-    assert step_end.end_step(failed, None, None, Records(tmp_path), None) == status
+    assert step_end.end_step(failed, None, Records(tmp_path), None, None) == status
     assert capfd.readouterr().err.splitlines()[-1] == f"kembar: error: {reason}"
 
 
@@ -135,10 +136,11 @@ def test_a_failed_step_ends_with_the_exit_code_of_its_error(tmp_path, capfd, err
 )
 def test_the_last_step_alone_ends_with_the_verdict_on_the_run(tmp_path, monkeypatch, capfd, verdict, status):
     said = {"status": verdict, "reason": "why"}
-    monkeypatch.setattr("pipeline.runs.summary.summarize", lambda steps, before: said)
+    monkeypatch.setattr(step_end, "summarize", lambda steps, before, name: said)
+    run = SimpleNamespace(config=None, before=[], workdir=Workdir(tmp_path, tmp_path))
     launcher = SimpleNamespace(node_ids=["Trainer", "AtomicPusher"])
     ends = [
-        step_end.end_step(StepResult(node, RAN), None, launcher, Records(tmp_path), None)
+        step_end.end_step(StepResult(node, RAN), run, Records(tmp_path), launcher, None)
         for node in launcher.node_ids
     ]
     assert ends == [0, status]

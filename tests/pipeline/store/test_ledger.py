@@ -81,7 +81,7 @@ def test_an_entry_of_an_older_version_has_no_words_in_the_place_of_numbers(tmp_p
 def test_status_and_reason_can_be_asked_for_without_knowing_the_entry(tmp_path):
     book = ledger(tmp_path)
     book.append(FIRST)
-    [execution] = book._store.get_executions_by_type("kembar.Retraining")
+    [execution] = book.store.get_executions_by_type("kembar.Retraining")
     told = {name: value.string_value for name, value in execution.custom_properties.items()}
     assert (told["status"], told["run_id"], told["pipeline"]) == ("pushed", "run-1", "twins")
     assert execution.last_known_state == mlmd.Execution.COMPLETE
