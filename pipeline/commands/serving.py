@@ -37,8 +37,7 @@ def predict(
     input: Annotated[
         Path | None,
         typer.Option(
-            "--input",
-            help=f"{_READ}; texts in text_a and text_b, or in the columns that [data] names",
+            "--input", help=f"{_READ}; texts in text_a and text_b, or in the columns that [data] names"
         ),
     ] = None,
     output: Annotated[

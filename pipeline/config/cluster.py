@@ -132,8 +132,7 @@ class Kubeflow(Section):
     default: StepResources = StepResources()
     steps: dict[str, StepResources] = Field({}, description="by component id, over default")
     overrides: dict[str, Any] = Field(
-        {},
-        description="values of other sections that hold in the cluster only: [kubeflow.overrides.data]",
+        {}, description="values of other sections that hold in the cluster only: [kubeflow.overrides.data]"
     )
 
     def root(self, pipeline: str) -> Path:

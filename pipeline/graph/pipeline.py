@@ -108,8 +108,7 @@ def components(
 
     # What the data looks like.
     statistics_gen = StatisticsGen(
-        examples=example_gen.outputs["examples"],
-        code=step_fingerprint("components.statistics_gen.component"),
+        examples=example_gen.outputs["examples"], code=step_fingerprint("components.statistics_gen.component")
     )
     statistics_gen.add_upstream_node(row_gate)
 
@@ -178,11 +177,7 @@ def components(
     transform.add_upstream_node(decision[-1] if decision else data_gate)
 
     # What simple methods reach on the same splits.
-    baselines = Baselines(
-        examples=examples,
-        spec=judged,
-        code=code_of("components.baselines.component"),
-    )
+    baselines = Baselines(examples=examples, spec=judged, code=code_of("components.baselines.component"))
     baselines.add_upstream_node(decision[-1] if decision else data_gate)
 
     # Where [tuning] asks for it, the best values of some keys: found by trying, or kept from before.

@@ -17,13 +17,7 @@ from pipeline.store.workdir import Workdir
 _FRESH_SECONDS = 30 * 24 * 3600
 
 
-def settle_runs(
-    config: Config,
-    workdir: Workdir,
-    ledger: Ledger,
-    but: str = "",
-    tell: bool = False,
-) -> None:
+def settle_runs(config: Config, workdir: Workdir, ledger: Ledger, but: str = "", tell: bool = False) -> None:
     """Sums up, from its records and ML Metadata, every run whose steps ended after its summary was written.
 
     Args:

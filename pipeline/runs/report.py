@@ -36,11 +36,7 @@ def write_report(config: Config, workdir: Workdir, entries: Sequence[LedgerEntry
 
 
 def put_report(
-    config: Config,
-    workdir: Workdir,
-    entries: Sequence[LedgerEntry],
-    output: Path | None,
-    terminal: Terminal,
+    config: Config, workdir: Workdir, entries: Sequence[LedgerEntry], output: Path | None, terminal: Terminal
 ) -> None:
     """Writes the page to `output`, or as `write_report` does; of a read-only work folder to standard output.
 

@@ -11,13 +11,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.serving.errors import RequestError, ServingError, short_line
-from pipeline.serving.signatures import (
-    DEFAULT_SIGNATURE,
-    ModelSignature,
-    check_names,
-    checked,
-    signature_of,
-)
+from pipeline.serving.signatures import DEFAULT_SIGNATURE, ModelSignature, check_names, checked, signature_of
 
 SAVED_MODEL_FILE = "saved_model.pb"
 

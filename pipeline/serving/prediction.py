@@ -19,10 +19,7 @@ from pipeline.serving.signatures import DEFAULT_SIGNATURE, ModelSignature
 from pipeline.serving.tensors import read_tensor, write_tensor
 
 _METADATA_FIELD = "signature_def"
-_METHODS = {
-    examples.CLASSIFY: "tensorflow/serving/classify",
-    examples.REGRESS: "tensorflow/serving/regress",
-}
+_METHODS = {examples.CLASSIFY: "tensorflow/serving/classify", examples.REGRESS: "tensorflow/serving/regress"}
 
 
 class Api:

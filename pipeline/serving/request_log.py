@@ -152,11 +152,7 @@ class RequestLog:
         if self._keep_texts:
             return {name: text}
         digest = hashlib.blake2b(content, digest_size=_HASH_BYTES, key=self._key).hexdigest()
-        return {
-            f"{name}_hash": digest,
-            f"{name}_tokens": len(text.split()),
-            f"{name}_characters": len(text),
-        }
+        return {f"{name}_hash": digest, f"{name}_tokens": len(text.split()), f"{name}_characters": len(text)}
 
     def _next_file(self, time: datetime) -> None:
         if self._file is not None:

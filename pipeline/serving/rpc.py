@@ -170,11 +170,7 @@ def _handlers(service: Service, calls: _Calls) -> tuple[grpc.GenericRpcHandler, 
 
 
 def _handler(
-    service: Service,
-    calls: _Calls,
-    method: str,
-    answer: Callable[[Any], Awaitable[Any]],
-    message: Any,
+    service: Service, calls: _Calls, method: str, answer: Callable[[Any], Awaitable[Any]], message: Any
 ) -> Callable[[AsyncIterator[bytes], grpc.aio.ServicerContext], Awaitable[bytes]]:
     """Bytes to bytes around `answer`; every mistake becomes one status with one line."""
     endpoint = f"grpc_{method}"
