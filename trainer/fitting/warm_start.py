@@ -183,4 +183,6 @@ def _differences(spec: Spec, base: Spec) -> Iterator[tuple[str, tuple[Any, Any]]
 
 
 def _read(folder: str, name: str) -> bytes:
-    return narrow(tf.io.read_file(os.path.join(folder, name)).numpy(), bytes)
+    # No op of TensorFlow: Transform calls this while it traces its graph.
+    with tf.io.gfile.GFile(os.path.join(folder, name), "rb") as file:
+        return narrow(file.read(), bytes)
