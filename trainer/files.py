@@ -92,12 +92,19 @@ def last_change(folder: Path) -> float:
 
 def is_folder(path: Path) -> bool:
     """True where `path` is a folder, and no link to one."""
-    return os.path.isdir(path) and not os.path.islink(path)
+    return stat.S_ISDIR(_mode(path))
 
 
 def is_file(path: Path) -> bool:
     """True where `path` is a file, and no link to one."""
-    return os.path.isfile(path) and not os.path.islink(path)
+    return stat.S_ISREG(_mode(path))
+
+
+def _mode(path: Path) -> int:
+    # Of one look: between two of them a link could take the folder's name.
+    with suppress(OSError):
+        return path.lstat().st_mode
+    return 0
 
 
 def is_inside(root: Path, path: Path) -> bool:

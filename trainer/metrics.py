@@ -74,7 +74,7 @@ def best_threshold(label: np.ndarray, score: np.ndarray, metric: str = "f1") -> 
     ranked = np.concatenate([[np.float32(_NEVER)], score[order], [np.float32(-1.0)]])
     # Rows that are called 1, none of them to all, and how many of them are.
     called, hits = np.arange(label.size + 1), np.append(0, np.cumsum(label[order]))
-    values = _OF_COUNTS[metric](called, hits, int(label.sum()), label.size)
+    values = _by_called(called, hits, int(label.sum()), label.size)[metric]
     # A cut falls between different scores only.
     at = int(np.argmax(np.where(ranked[:-1] > ranked[1:], values, -np.inf)))
     if at == label.size:
@@ -84,22 +84,15 @@ def best_threshold(label: np.ndarray, score: np.ndarray, metric: str = "f1") -> 
     return float(middle if at == 0 or middle > ranked[at + 1] else ranked[at])
 
 
-def _f1(called: np.ndarray, hits: np.ndarray, positive: int, rows: int) -> np.ndarray:
-    return 2 * hits / (called + positive)
-
-
-def _accuracy(called: np.ndarray, hits: np.ndarray, positive: int, rows: int) -> np.ndarray:
-    return (rows - positive - called + 2 * hits) / rows
-
-
-def _mcc(called: np.ndarray, hits: np.ndarray, positive: int, rows: int) -> np.ndarray:
-    """The phi coefficient; 0 where all rows are called the same."""
+def _by_called(called: np.ndarray, hits: np.ndarray, positive: int, rows: int) -> dict[str, np.ndarray]:
+    """Metrics where so many rows are `called` 1, [cuts], and `hits` of them are 1."""
+    # Where all rows are called the same MCC is 0.
     spread = called * (rows - called) * float(positive) * (rows - positive)
-    return (rows * hits - called * float(positive)) / np.sqrt(np.maximum(spread, 1.0))
-
-
-# Of rows called 1, rows among them that are, rows that are, and all rows.
-_OF_COUNTS = {"f1": _f1, "accuracy": _accuracy, "mcc": _mcc}
+    return {
+        "f1": 2 * hits / (called + positive),
+        "accuracy": (rows - positive - called + 2 * hits) / rows,
+        "mcc": (rows * hits - called * float(positive)) / np.sqrt(np.maximum(spread, 1.0)),
+    }
 
 
 def not_finite(score: np.ndarray) -> str:

@@ -76,8 +76,10 @@ def fit(data: TransformedData, spec: Spec) -> FittedModel:
 
     # Fewer rows than `batch_size` are one batch.
     batches = order.batches((vectors, labels), min(training.batch_size, len(vectors) - len(vectors) % parts))
-    rows, watched = len(vectors), "val_loss"
-    log = run_epochs(model, batches, data, training, rows, watched, measure, advised, [order], held_out)
+    log = run_epochs(
+        model, batches, data, training, rows=len(vectors), metric="val_loss", measure=measure,
+        advice=advised, callbacks=[order], held_out=held_out,
+    )  # fmt: skip
     # Served in float32 and on any machine, whatever it was trained in and on.
     served = _build(spec, training)
     served.set_weights(model.get_weights())

@@ -219,6 +219,7 @@ def run_epochs(
     batches: tf.data.Dataset,
     data: TransformedData,
     training: Training,
+    *,
     rows: int,
     metric: str,
     measure: Callable[[], float],

@@ -219,7 +219,7 @@ def _train(
         trained.optimizer.build(trained.trainable_variables)
     devices.check_shares(training.batch_size, statistics.pairs, parts)
     metric, measure = watched(model, trained, loss, held_out, label)
-    details = lstm_kernels(model) if _encoder(model) == "tower" else {}
+    details: dict[str, Any] = lstm_kernels(model) if _encoder(model) == "tower" else {}
     details |= {"labels": "higher where texts share less"} if turned else {}
 
     def judge(epoch: int, logs: dict[str, Any]) -> None:
@@ -229,11 +229,11 @@ def _train(
     def advised(rate: float) -> str:
         return advice(rate, training.mixed_precision, not training.clip_norm, "")
 
-    shared_batches, rows, name = workers.shared(batches), statistics.pairs, f"eval_{metric}"
-    first = [order, keras.callbacks.LambdaCallback(on_epoch_end=judge)]
+    judging = keras.callbacks.LambdaCallback(on_epoch_end=judge)
     log = run_epochs(
-        trained, shared_batches, data, training, rows, name, measure, advised, first, None, **details
-    )
+        trained, workers.shared(batches), data, training, rows=statistics.pairs, metric=f"eval_{metric}",
+        measure=measure, advice=advised, callbacks=[order, judging], **details,
+    )  # fmt: skip
     log.parameters = model.count_params()
     return model, log
 
