@@ -25,8 +25,8 @@ run: $(READY)
 test: $(READY)
 	@$(MAKE) --no-print-directory -j 2 check suite
 
-# Three processes for two cores: each waits for others, such as commands and servers, a third of its time. In
-# the order of folders, because xdist's own puts the files with few and long tests last, where one process has
+# Three processes for two cores, because each waits at times for others, such as commands and servers. In the
+# order of folders, because xdist's own puts the files with few and long tests last, where one process has
 # nothing left to do.
 suite: $(READY)
 	@$(SCRATCH) $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
